@@ -1,0 +1,20 @@
+-- The registry of hooks: a row for every hook that may exist at a server.
+CREATE TABLE hooks (
+    id         INTEGER PRIMARY KEY,
+    api_url    TEXT    NOT NULL,              -- the origin of the installation
+    hook_id    INTEGER CHECK (hook_id > 0),   -- the server's id, once it is known
+    app_id     INTEGER NOT NULL CHECK (app_id > 0),
+    event      TEXT    NOT NULL,
+    target_url TEXT    NOT NULL,              -- whole, with any password
+    status     TEXT    NOT NULL
+        CHECK (status IN ('pending', 'active', 'unknown', 'removing', 'removed', 'gone')),
+    label      TEXT,
+    owner      TEXT,                          -- the process at work on it, while 'pending' or 'removing'
+    reason     TEXT,                          -- why it is 'unknown' or 'removing'
+    created_at INTEGER NOT NULL,              -- seconds since 1970 UTC
+    updated_at INTEGER NOT NULL,
+    CHECK (hook_id IS NOT NULL OR status IN ('pending', 'unknown'))
+) STRICT;
+
+CREATE UNIQUE INDEX hooks_by_hook_id ON hooks (api_url, hook_id) WHERE hook_id IS NOT NULL;
+CREATE INDEX hooks_by_subscription ON hooks (api_url, app_id, event, target_url);

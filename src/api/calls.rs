@@ -1,0 +1,37 @@
+//! The requests of the API, as the contract has them. `--dry-run` shows these same values.
+
+use serde_json::json;
+
+use crate::domain::{ApiOrigin, HookId, Subscription};
+use crate::http::{Method, Repeat, Request};
+
+/// `POST /api/hook/subscribe`. The help page's prose ends the path with a slash, its curl example does not:
+/// the example is followed. The API knows no idempotency key, so a repeated request makes a second hook.
+pub fn subscribe(subscription: &Subscription) -> Request {
+    let body = json!({
+        "target_url": subscription.target_url.expose(),
+        "event": subscription.event,
+        "app_id": subscription.app_id,
+    });
+    Request {
+        method: Method::POST,
+        url: subscription.origin.url(["api", "hook", "subscribe"]),
+        body: Some(body),
+        repeat: Repeat::OnlyIfNotCarriedOut,
+    }
+}
+
+/// `DELETE /api/hook/{hook_id}/`. The help page documents `…{hook_id}/`; `/api/hook/` before it is assumed.
+pub fn unsubscribe(origin: &ApiOrigin, hook: HookId) -> Request {
+    Request {
+        method: Method::DELETE,
+        url: origin.url(["api", "hook", &hook.to_string(), ""]),
+        body: None,
+        repeat: Repeat::Idempotent,
+    }
+}
+
+/// `GET /api/me`, seen in published clients.
+pub fn me(origin: &ApiOrigin) -> Request {
+    Request { method: Method::GET, url: origin.url(["api", "me"]), body: None, repeat: Repeat::Idempotent }
+}

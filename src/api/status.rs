@@ -1,0 +1,74 @@
+//! From an answer's status to an error: the one place that knows what Bugfender's statuses mean.
+
+use super::Effect;
+use crate::error::{Error, ErrorKind};
+use crate::http::{Answer, CarriedOut, Failure};
+
+/// Puts what was being done before an error's message.
+pub(super) fn doing(doing: &str, error: Error) -> Error {
+    let mut outer = Error::new(error.kind(), format!("{doing}: {error}"));
+    if let Some(status) = error.http_status() {
+        outer = outer.status(status);
+    }
+    for hint in error.hints() {
+        outer = outer.hint(hint.clone());
+    }
+    outer.source(error)
+}
+
+/// The failure that an answer other than 2xx stands for.
+pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect) -> Failure {
+    let status = answer.status.as_u16();
+    let carried_out = carried_out(status, effect);
+    let (kind, meaning, hint) = match (status, carried_out) {
+        (400 | 422, _) => (ErrorKind::NotUnderstood, "the server did not understand the request", BAD_REQUEST),
+        (401, _) => (ErrorKind::NotSignedIn, "the server does not accept the token", LOGIN),
+        (403, _) => (ErrorKind::Refused, "the server refused", REFUSED),
+        (404, _) => (ErrorKind::NotFound, "there is no such place at the server", WRONG_PLACE),
+        (429, _) => (ErrorKind::Unavailable, "the server asks to slow down", LATER),
+        (500.., CarriedOut::Maybe) if effect == Effect::Creates => {
+            (ErrorKind::OutcomeUnknown, "the server failed, perhaps after doing it", "")
+        }
+        (500.., _) => (ErrorKind::Unavailable, "the server failed", LATER),
+        _ => (ErrorKind::Other, "the server gave an unexpected answer", WRONG_PLACE),
+    };
+    let attempts = if answer.attempts > 1 { format!(" after {} attempts", answer.attempts) } else { String::new() };
+    let quote = answer.quote().map_or_else(String::new, |quote| format!(": “{quote}”"));
+    let mut error = Error::new(kind, format!("{doing}: {meaning} (HTTP {status}){attempts}{quote}")).status(status);
+    if !hint.is_empty() {
+        error = error.hint(hint);
+    }
+    Failure { error, carried_out, transient: false }
+}
+
+const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dry-run` shows the request";
+const LOGIN: &str =
+    "sign in again with `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN; tokens last about an hour";
+const REFUSED: &str = "check that the token may manage this app's hooks, and that the app id is right: it is the last \
+                       number in the app's dashboard URL";
+const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
+const LATER: &str = "try again later";
+
+/// A 2xx answer to a subscription from which no id could be read: a hook exists that nobody can name.
+pub(super) fn unreadable(doing: &str, answer: &Answer, problem: String) -> Failure {
+    let status = answer.status.as_u16();
+    let message = format!("{doing}: {problem} (HTTP {status})");
+    let error = Error::new(ErrorKind::OutcomeUnknown, message).status(status);
+    Failure { error, carried_out: CarriedOut::Maybe, transient: false }
+}
+
+/// 503 and everything below 500 is said before any work; other server errors may come after it.
+fn carried_out(status: u16, effect: Effect) -> CarriedOut {
+    match (status, effect) {
+        (_, Effect::Reads) | (..500 | 503, _) => CarriedOut::No,
+        _ => CarriedOut::Maybe,
+    }
+}
+
+/// A web page where the API should have answered: some other server, which surely knows no hooks.
+pub(super) fn web_page(doing: &str, answer: &Answer) -> Failure {
+    let status = answer.status.as_u16();
+    let message = format!("{doing}: a web page answered in place of the API (HTTP {status})");
+    let error = Error::new(ErrorKind::Other, message).hint(WRONG_PLACE).status(status);
+    Failure { error, carried_out: CarriedOut::Maybe, transient: false }
+}

@@ -1,0 +1,119 @@
+//! The root parser, the global flags, the command enum's home.
+
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Parser};
+
+use crate::commands::Command;
+use crate::config::Overrides;
+use crate::error::Result;
+use crate::render::{ColorChoice, JqFilter, OutputFormat, OutputOptions};
+
+/// Manage Bugfender webhook subscriptions safely from a terminal or a CI job
+///
+/// Try everything without an account: bugfender-hooks demo
+#[derive(Parser)]
+#[command(name = "bugfender-hooks", version, propagate_version = true, max_term_width = 100, after_help = TOPICS)]
+pub struct Cli {
+    // A comment, not documentation, on these two: clap would put it into the help text.
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub global: GlobalArgs,
+
+    #[allow(missing_docs)]
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const TOPICS: &str = "Help topics: help exit-codes, help environment";
+
+/// Flags that every command takes.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Use this Bugfender installation [env: BUGFENDER_API_URL] [default: https://dashboard.bugfender.com]
+    #[arg(long, value_name = "URL", global = true)]
+    pub api_url: Option<String>,
+
+    /// Keep the registry here, as sqlite:PATH [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
+    #[arg(long, value_name = "URL", global = true)]
+    pub store: Option<String>,
+
+    /// Write results as
+    #[arg(long, value_name = "FORMAT", global = true, default_value = "table", hide_default_value = true,
+          value_parser = PossibleValuesParser::new(OutputFormat::NAMES).try_map(|name| name.parse::<OutputFormat>()))]
+    pub output: OutputFormat,
+
+    /// Filter the JSON of the result by a jq expression (with ndjson: each record)
+    #[arg(long, value_name = "EXPR", global = true)]
+    pub jq: Option<String>,
+
+    /// Print ids only, and no notes
+    #[arg(short, long, global = true, conflicts_with = "jq")]
+    pub quiet: bool,
+
+    /// Log more to standard error: -v what is done, -vv every request, -vvv everything
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+
+    /// Use colour
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", hide_default_value = true,
+          value_parser = PossibleValuesParser::new(ColorChoice::NAMES).try_map(|name| name.parse::<ColorChoice>()))]
+    pub color: ColorChoice,
+
+    /// Give up on a request, retries included, after this long [default: 30 for each attempt]
+    #[arg(long, value_name = "SECONDS", global = true, value_parser = seconds)]
+    pub timeout: Option<Duration>,
+
+    /// Allow plain http to other machines, where the token can be read on its way
+    #[arg(long, global = true)]
+    pub allow_http: bool,
+}
+
+impl GlobalArgs {
+    /// What the flags say about settings.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            api_url: self.api_url.clone(),
+            store: self.store.clone(),
+            timeout: self.timeout,
+            allow_http: self.allow_http,
+        }
+    }
+
+    /// What the flags say about output.
+    ///
+    /// # Errors
+    /// A usage error for a `--jq` expression that does not compile, before anything is done.
+    pub fn output_options(&self) -> Result<OutputOptions> {
+        if self.jq.is_some() && self.output == OutputFormat::Csv {
+            return Err(crate::error::Error::usage("--jq works on JSON: it can't be used with --output csv"));
+        }
+        let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
+        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color })
+    }
+}
+
+/// Reads a positive number of seconds, fractions allowed.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let longest = 24.0 * 3600.0;
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number <= longest {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err("the time must be more than 0 and at most 86400 seconds".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,164 @@
+//! `doctor`: one look at everything that can be wrong.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::Report;
+use super::subscribe::selector;
+use crate::auth::TokenSource;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::{HookRecord, HookStatus};
+use crate::error::{Error, Result};
+use crate::render::{Cell, Row, Tone};
+
+/// Check configuration, token, API and registry, and say what to do about what is wrong
+///
+/// Exits with the code of the first check that failed.
+#[derive(clap::Args)]
+pub struct Args {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    status: Verdict,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl Row for Check {
+    const FIELDS: &'static [&'static str] = &["check", "status", "detail", "hint"];
+    const HEADERS: &'static [&'static str] = &["CHECK", "STATUS", "DETAIL", "HINT"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let status = match self.status {
+            Verdict::Ok => Cell::toned("ok", Tone::Good),
+            Verdict::Warning => Cell::toned("warning", Tone::Caution),
+            Verdict::Failed => Cell::toned("failed", Tone::Bad),
+        };
+        let hint = self.hint.clone().unwrap_or_default();
+        vec![self.check.into(), status, self.detail.clone().into(), hint.into()]
+    }
+}
+
+/// The checks so far, and the errors among them.
+#[derive(Default)]
+struct Findings {
+    checks: Vec<Check>,
+    errors: Vec<Error>,
+}
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
+        self.checks.push(Check { check, status: Verdict::Ok, detail: detail.into(), hint: None });
+    }
+
+    fn warning(&mut self, check: &'static str, detail: impl Into<String>, hint: impl Into<String>) {
+        let (detail, hint) = (detail.into(), Some(hint.into()));
+        self.checks.push(Check { check, status: Verdict::Warning, detail, hint });
+    }
+
+    fn failed(&mut self, check: &'static str, error: Error) {
+        let hint = Some(error.hints().join("; ")).filter(|hint| !hint.is_empty());
+        self.checks.push(Check { check, status: Verdict::Failed, detail: error.to_string(), hint });
+        self.errors.push(error);
+    }
+}
+
+pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
+    let mut findings = Findings::default();
+    settings(ctx, &mut findings);
+    token(ctx, &mut findings);
+    registry(ctx, &mut findings);
+    Ok(Report::list(findings.checks, findings.errors))
+}
+
+fn settings(ctx: &Context, findings: &mut Findings) {
+    let settings = ctx.settings();
+    findings.ok("api_url", format!("{} ({})", settings.api.value, settings.api.source));
+    match settings.store_path() {
+        Ok(store) => findings.ok("store", format!("{store} ({})", settings.store.source)),
+        Err(error) => findings.failed("store", error),
+    }
+    findings.ok("timeout", format!("{} s ({})", settings.timeout.value.as_secs_f64(), settings.timeout.source));
+}
+
+fn token(ctx: &Context, findings: &mut Findings) {
+    match ctx.require_token() {
+        Ok((_, TokenSource::Environment(name))) => findings.ok("token", format!("from {name}")),
+        Ok((_, TokenSource::File(path))) => findings.ok("token", format!("from {}", path.display())),
+        Err(error) => {
+            findings.failed("token", error);
+            findings.warning("api", "not asked: there is no token", "sign in, then run `bugfender-hooks doctor` again");
+            return;
+        }
+    }
+    let started = Instant::now();
+    match ask(ctx) {
+        Ok(()) => findings.ok("api", format!("answers and takes the token ({} ms)", started.elapsed().as_millis())),
+        Err(error) => findings.failed("api", error),
+    }
+}
+
+fn ask(ctx: &Context) -> Result<()> {
+    let api = ctx.api()?;
+    ctx.block_on(async {
+        match unless_interrupted(api.me()).await {
+            Some(answer) => answer.map_err(|failure| failure.error),
+            None => Err(interrupted("while asking the API")),
+        }
+    })
+}
+
+fn registry(ctx: &Context, findings: &mut Findings) {
+    let mut unresolved = Vec::new();
+    let (mut total, mut active) = (0_usize, 0_usize);
+    let checked = ctx.existing_registry().and_then(|registry| {
+        let Some(registry) = registry else { return Ok(false) };
+        registry.check()?;
+        registry.hooks(None, &mut |record| {
+            total += 1;
+            match record.status {
+                HookStatus::Active => active += 1,
+                HookStatus::Unknown | HookStatus::Removing => unresolved.push(record),
+                _ => {}
+            }
+        })?;
+        Ok(true)
+    });
+    match checked {
+        Ok(true) => findings.ok("registry", format!("sound; {total} records, {active} active hooks")),
+        Ok(false) => findings.ok("registry", "not made yet: `subscribe` and `import` make it"),
+        Err(error) => findings.failed("registry", error),
+    }
+    for record in unresolved {
+        intent(&record, findings);
+    }
+}
+
+/// An intent whose end is not known, and what to do about it.
+fn intent(record: &HookRecord, findings: &mut Findings) {
+    let origin = &record.subscription.origin;
+    let reason = record.reason.as_deref().unwrap_or("the process ended before it was known");
+    let detail = format!("{} at {origin} is {} since {}: {reason}", record.name(), record.status, record.updated_at);
+    let hint = match record.hook_id {
+        Some(id) => format!("finish the removal: bugfender-hooks --api-url {origin} unsubscribe {id}"),
+        None => {
+            let selector = selector(&record.subscription);
+            format!(
+                "look in the dashboard of {origin}; if the hook is there: bugfender-hooks --api-url {origin} import \
+                 HOOK_ID {selector}; if not: bugfender-hooks --api-url {origin} forget --status unknown {selector}"
+            )
+        }
+    };
+    findings.warning("intent", detail, hint);
+}

@@ -1,0 +1,63 @@
+//! `--dry-run`: the requests that a command would send.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Report;
+use crate::domain::TargetUrl;
+use crate::http::{Request, USER_AGENT};
+use crate::render::{Cell, Row};
+
+/// The flag, on every command that changes something.
+#[derive(clap::Args)]
+pub struct DryRunArg {
+    /// Show the requests this would send; send and store nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A request that was not sent.
+#[derive(Serialize)]
+struct Planned {
+    method: String,
+    url: String,
+    headers: BTreeMap<&'static str, &'static str>,
+    body: Option<Value>,
+}
+
+/// Shows requests with their secrets hidden.
+pub fn report(requests: Vec<Request>, show_secrets: bool) -> Report {
+    Report::list(requests.into_iter().map(|request| planned(request, show_secrets)).collect(), Vec::new())
+}
+
+fn planned(request: Request, show_secrets: bool) -> Planned {
+    let mut headers = BTreeMap::from([
+        ("accept", "application/json"),
+        ("authorization", "Bearer [redacted]"),
+        ("user-agent", USER_AGENT),
+    ]);
+    if request.body.is_some() {
+        headers.insert("content-type", "application/json");
+    }
+    let body = request.body.map(|mut body| {
+        let target = body.get("target_url").and_then(Value::as_str).map(|url| TargetUrl::from_stored(url.to_owned()));
+        if let Some(target) = target {
+            body["target_url"] = target.into_shown(show_secrets).into();
+        }
+        body
+    });
+    Planned { method: request.method.to_string(), url: request.url.to_string(), headers, body }
+}
+
+impl Row for Planned {
+    const FIELDS: &'static [&'static str] = &["method", "url", "headers", "body"];
+    const HEADERS: &'static [&'static str] = &["METHOD", "URL", "HEADERS", "BODY"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let body = self.body.as_ref().map(ToString::to_string);
+        vec![self.method.clone().into(), self.url.clone().into(), headers.join("; ").into(), Cell::maybe(body)]
+    }
+}

@@ -1,0 +1,150 @@
+//! Arguments that several commands share.
+
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCompleter;
+
+use super::suggest;
+use crate::context::Context;
+use crate::domain::{AppId, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
+use crate::error::{Error, Result};
+
+/// An event on the command line: one of them, or all.
+#[derive(Clone, Copy)]
+pub enum EventChoice {
+    One(EventKind),
+    All,
+}
+
+/// The events, each once, in the order of the help page.
+pub fn events(choices: &[EventChoice]) -> Vec<EventKind> {
+    let chosen = |event: &EventKind| {
+        choices.iter().any(|choice| match choice {
+            EventChoice::All => true,
+            EventChoice::One(one) => one == event,
+        })
+    };
+    EventKind::ALL.into_iter().filter(chosen).collect()
+}
+
+/// Reads an event's name, and lets help and completion know them all.
+pub fn event_parser() -> impl TypedValueParser<Value = EventChoice> {
+    let names = EventKind::ALL.map(EventKind::as_str).into_iter().chain(["all"]);
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        "all" => Ok(EventChoice::All),
+        one => EventKind::from_str(one).map(EventChoice::One),
+    })
+}
+
+/// Reads a status's name.
+pub fn status_parser() -> impl TypedValueParser<Value = HookStatus> {
+    PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)).try_map(|name| name.parse::<HookStatus>())
+}
+
+/// A target URL as it was given. It is read when the command runs: an error of clap's would repeat it, password and all.
+#[derive(Clone)]
+pub struct TargetUrlArg(String);
+
+impl From<String> for TargetUrlArg {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl TargetUrlArg {
+    /// The URL: as given, from standard input (`-`) or from a file (`@FILE`), so that a password can stay off the
+    /// command line, which every user of the machine can read.
+    pub fn resolve(&self, ctx: &Context) -> Result<TargetUrl> {
+        let text = match self.0.strip_prefix('@') {
+            Some(path) => read_file(Path::new(path))?,
+            None if self.0 == "-" => read_stdin("the target URL")?,
+            None => {
+                let url: TargetUrl = self.0.parse()?;
+                if url.has_secret() && !url.redacted().contains(":****@") {
+                    ctx.out().warn("a password on the command line can be read by others on this machine; use --target-url - or @FILE");
+                }
+                return Ok(url);
+            }
+        };
+        text.parse()
+    }
+}
+
+fn read_file(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
+}
+
+/// All of standard input, as text. Secrets come this way.
+pub fn read_stdin(what: &str) -> Result<String> {
+    let mut text = String::new();
+    // Far more than any token or URL has, and little enough to refuse a file piped in by mistake.
+    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
+    read.map_err(|error| Error::usage(format!("{what} could not be read from standard input: {error}")).source(error))?;
+    Ok(text)
+}
+
+/// What makes a subscription, for commands that name exactly one or a few.
+#[derive(clap::Args)]
+pub struct SubscriptionArgs {
+    /// The app: its id, or its URL in the dashboard
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    pub app_id: AppId,
+
+    /// The events: repeat, separate by commas, or say "all"
+    #[arg(long = "event", value_name = "EVENT", required = true, value_delimiter = ',', value_parser = event_parser())]
+    pub events: Vec<EventChoice>,
+
+    /// The endpoint that will receive the events: a URL, "-" for standard input, or @FILE
+    #[arg(long, value_name = "URL")]
+    pub target_url: TargetUrlArg,
+}
+
+impl SubscriptionArgs {
+    /// A subscription for each event.
+    pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
+        let target_url = self.target_url.resolve(ctx)?;
+        let one = |event| Subscription {
+            origin: ctx.origin().clone(),
+            app_id: self.app_id,
+            event,
+            target_url: target_url.clone(),
+        };
+        Ok(events(&self.events).into_iter().map(one).collect())
+    }
+}
+
+/// Filters over the registry.
+#[derive(clap::Args)]
+pub struct FilterArgs {
+    /// Only hooks of this app; may repeat
+    #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    pub app_ids: Vec<AppId>,
+
+    /// Only hooks for these events: repeat, or separate by commas
+    #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = event_parser())]
+    pub events: Vec<EventChoice>,
+
+    /// Only hooks to this endpoint, with or without its password: a URL, "-" or @FILE
+    #[arg(long, value_name = "URL")]
+    pub target_url: Option<TargetUrlArg>,
+
+    /// Only hooks with this label
+    #[arg(long, value_name = "TEXT", add = ArgValueCompleter::new(suggest::labels))]
+    pub label: Option<Label>,
+}
+
+impl FilterArgs {
+    /// The selection they make.
+    pub fn selection(&self, ctx: &Context) -> Result<Selection> {
+        Ok(Selection {
+            app_ids: self.app_ids.clone(),
+            events: events(&self.events),
+            target_url: self.target_url.as_ref().map(|target| target.resolve(ctx)).transpose()?,
+            label: self.label.clone(),
+            ..Selection::default()
+        })
+    }
+}

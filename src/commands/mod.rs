@@ -1,0 +1,111 @@
+//! A file a command: its arguments beside what it does.
+
+mod auth;
+mod completions;
+mod confirm;
+mod demo;
+mod doctor;
+mod dry_run;
+mod forget;
+mod hook_args;
+mod hook_row;
+mod import;
+mod list;
+mod man;
+mod sandbox;
+mod subscribe;
+mod suggest;
+mod topics;
+mod unsubscribe;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::render::{Row, Text, View};
+
+/// What a command leaves to be shown.
+pub struct Report {
+    /// The result.
+    pub view: Option<Box<dyn View>>,
+    /// What failed without stopping the rest. The first decides the exit code.
+    pub errors: Vec<Error>,
+    /// An exit code of somebody else's, passed on.
+    pub exit_code: Option<u8>,
+}
+
+impl Report {
+    /// A result and no failure.
+    fn of(view: impl View + 'static) -> Self {
+        Self { view: Some(Box::new(view)), errors: Vec::new(), exit_code: None }
+    }
+
+    /// Nothing to show and no failure.
+    fn nothing() -> Self {
+        Self { view: None, errors: Vec::new(), exit_code: None }
+    }
+
+    /// A list of records, and what failed on the way.
+    fn list<T: Row + 'static>(rows: Vec<T>, errors: Vec<Error>) -> Self {
+        Self { errors, ..Self::of(crate::render::Records::list(rows)) }
+    }
+
+    fn text(text: String) -> Self {
+        Self::of(Text(text))
+    }
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Sign in, see who is signed in, sign out
+    Auth(auth::Args),
+    /// Subscribe an endpoint to events of an app
+    Subscribe(subscribe::Args),
+    /// Remove hooks at Bugfender
+    Unsubscribe(unsubscribe::Args),
+    /// List the hooks in the registry
+    List(list::Args),
+    /// Record a hook that was made elsewhere
+    Import(import::Args),
+    /// Drop records from the registry; the hooks themselves stay
+    Forget(forget::Args),
+    /// Check configuration, token, API and registry
+    Doctor(doctor::Args),
+    /// Serve a local stand-in for Bugfender
+    Sandbox(sandbox::Args),
+    /// Play the main job against a sandbox, in a scratch directory
+    Demo(demo::Args),
+    /// Print the completion script of a shell
+    Completions(completions::Args),
+    /// Print manual pages
+    Man(man::Args),
+    /// Explain the exit codes
+    ExitCodes(topics::ExitCodesArgs),
+    /// Explain the environment variables
+    Environment(topics::EnvironmentArgs),
+}
+
+/// Runs a command.
+///
+/// `definition` makes the whole command line's definition, for manual pages.
+///
+/// # Errors
+/// What stopped it before there was anything to show.
+pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Command) -> Result<Report> {
+    match command {
+        Command::Auth(args) => auth::run(ctx, args),
+        Command::Subscribe(args) => subscribe::run(ctx, &args),
+        Command::Unsubscribe(args) => unsubscribe::run(ctx, &args),
+        Command::List(args) => list::run(ctx, &args),
+        Command::Import(args) => import::run(ctx, &args),
+        Command::Forget(args) => forget::run(ctx, &args),
+        Command::Doctor(args) => doctor::run(ctx, &args),
+        Command::Sandbox(args) => sandbox::run(ctx, args),
+        Command::Demo(args) => demo::run(ctx, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, definition()),
+        Command::ExitCodes(args) => Ok(topics::exit_codes(&args)),
+        Command::Environment(args) => Ok(topics::environment(&args)),
+    }
+}

@@ -1,0 +1,161 @@
+//! `sandbox`: a local Bugfender to try everything against, with faults on demand.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Report;
+use crate::config::environment;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform;
+use crate::sandbox::{self, Fault, Sandbox};
+
+/// Serve a local stand-in for Bugfender until Ctrl-C
+///
+/// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ what steers it: POST emit (makes an event
+/// and delivers it), GET hooks, requests, deliveries, POST reset. Standard output says how to reach it.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    options: SandboxArgs,
+
+    #[command(subcommand)]
+    command: Option<SandboxCommand>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks sandbox run -- ./ci/subscribe.sh
+  bugfender-hooks sandbox --listen 127.0.0.1:4100 --token secret --state sandbox.json
+  bugfender-hooks sandbox --fault subscribe=503x2 --fault unsubscribe=drop
+  curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit
+
+Faults are OP=WHAT[xN]. OP: token, authorize, subscribe, unsubscribe, me, apps, issues. WHAT: a status such as
+503 (503@2 with Retry-After: 2), hang (never answers), drop (acts, then closes the connection), truncate (acts,
+then breaks off the answer), redirect. N: how many times; forever when not given.
+
+The service account for /auth/token is sandbox-client with the secret sandbox-secret.";
+
+#[derive(clap::Args)]
+struct SandboxArgs {
+    /// The address to serve on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", global = true)]
+    listen: SocketAddr,
+
+    /// The access token to take [default: made up]
+    #[arg(long, value_name = "TOKEN", global = true)]
+    token: Option<String>,
+
+    /// Keep the hooks in this file between runs
+    #[arg(long, value_name = "FILE", global = true)]
+    state: Option<PathBuf>,
+
+    /// Make every answer of the API take at least this long
+    #[arg(long, value_name = "MS", default_value_t = 0, global = true)]
+    latency: u64,
+
+    /// Make an operation go wrong, such as subscribe=503x2; may repeat
+    #[arg(long = "fault", value_name = Fault::SYNTAX, global = true)]
+    faults: Vec<Fault>,
+
+    /// Write {"url", "token", "pid"} to this file once it serves
+    #[arg(long, value_name = "FILE", global = true)]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum SandboxCommand {
+    /// Run a command against a fresh sandbox and exit with its exit code
+    ///
+    /// The command finds BUGFENDER_API_URL and BUGFENDER_API_TOKEN set.
+    Run {
+        /// The command and its arguments
+        #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+pub fn run(ctx: &Context, args: Args) -> Result<Report> {
+    let Args { options, command } = args;
+    if !options.listen.ip().is_loopback() {
+        ctx.out().warn(&format!("{} can be reached by other machines", options.listen));
+    }
+    ctx.block_on(async {
+        let ready_file = options.ready_file.clone();
+        let sandbox = Sandbox::bind(options.listen, options.into()).await?;
+        if let Some(path) = ready_file {
+            announce(&path, &sandbox)?;
+        }
+        match command {
+            None => serve(ctx, sandbox).await,
+            Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command).await,
+        }
+    })
+}
+
+impl From<SandboxArgs> for sandbox::Options {
+    fn from(args: SandboxArgs) -> Self {
+        Self {
+            token: args.token,
+            state: args.state,
+            latency: Duration::from_millis(args.latency),
+            faults: args.faults,
+        }
+    }
+}
+
+/// Writes the ready file whole or not at all, for its owner alone.
+fn announce(path: &Path, sandbox: &Sandbox) -> Result<()> {
+    let ready = json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()});
+    let write = || -> std::io::Result<()> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+        writeln!(temporary, "{ready}")?;
+        temporary.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
+}
+
+async fn serve(ctx: &Context, sandbox: Sandbox) -> Result<Report> {
+    let (url, token) = (sandbox.url(), sandbox.token());
+    let (url_name, token_name) = (environment::API_URL, environment::API_TOKEN);
+    ctx.out().raw(&format!("export {url_name}={url}\nexport {token_name}={token}\n"))?;
+    ctx.out().note("serving until Ctrl-C; set these two in another terminal");
+    sandbox.serve(platform::stop_requested()).await;
+    Ok(Report::nothing())
+}
+
+/// Serves while a command runs. A Ctrl-C is the command's to handle: it gets it too.
+async fn run_beside(sandbox: Sandbox, command: &[OsString]) -> Result<Report> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(Report::nothing()) };
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env(environment::API_URL, sandbox.url())
+        .env(environment::API_TOKEN, sandbox.token())
+        .spawn()
+        .map_err(|error| {
+            let message = format!("{} can't be run: {error}", program.to_string_lossy());
+            Error::new(ErrorKind::Other, message).source(error)
+        })?;
+    let (send, ended) = tokio::sync::oneshot::channel::<std::io::Result<ExitStatus>>();
+    let wait = async move {
+        loop {
+            tokio::select! {
+                status = child.wait() => { let _ = send.send(status); return; }
+                () = platform::stop_requested() => {}
+            }
+        }
+    };
+    sandbox.serve(wait).await;
+    let status = ended.await.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))??;
+    Ok(Report { exit_code: Some(platform::shell_exit_code(status)), ..Report::nothing() })
+}

@@ -1,0 +1,254 @@
+//! `subscribe`: record the intent, send the request, record what came of it.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Report;
+use super::dry_run::{self, DryRunArg};
+use super::hook_args::SubscriptionArgs;
+use super::hook_row::{HookRow, fields};
+use crate::api::{AuthenticatedApi, CarriedOut, Failure, calls};
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::{HookRecord, HostScope, HookId, HookStatus, Label, RowId, Subscription};
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Row, Tone};
+use crate::store::{Begin, Registry, Standing, StoreError};
+
+/// How often to look whether another process has finished the same subscription.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Subscribe an endpoint to events of an app
+///
+/// Running it again changes nothing: a hook that the registry holds as active is reported, and no request
+/// is sent. When it is not known whether an earlier request was carried out, nothing is sent either.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    subscription: SubscriptionArgs,
+
+    /// A name for finding the hooks again; it stays in the registry
+    #[arg(long, value_name = "TEXT")]
+    label: Option<Label>,
+
+    /// Send the request even if the registry holds such a hook already
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    dry_run: DryRunArg,
+
+    /// Show passwords in target URLs
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+/// A hook, and whether this run made it.
+#[derive(Serialize)]
+struct SubscribedRow {
+    #[serde(flatten)]
+    hook: HookRow,
+    created: bool,
+}
+
+impl Row for SubscribedRow {
+    const FIELDS: &'static [&'static str] = fields!("created");
+    const HEADERS: &'static [&'static str] =
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "TARGET URL", "RESULT"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = self.hook.cells();
+        cells.push(match (self.created, self.hook.status) {
+            (true, _) => Cell::toned("created", Tone::Good),
+            (false, HookStatus::Active) => Cell::from("existed"),
+            (false, _) => Cell::toned("failed", Tone::Bad),
+        });
+        cells
+    }
+
+    fn id(&self) -> Option<String> {
+        self.hook.id()
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let wanted = args.subscription.subscriptions(ctx)?;
+    if let Some(first) = wanted.first() {
+        warn_if_unreachable(ctx, first);
+    }
+    if args.dry_run.dry_run {
+        return plan(ctx, args, wanted);
+    }
+    let registry = ctx.registry()?;
+    let run = Run { ctx, args, registry: &*registry, api: OnceCell::new() };
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    // One after the other: there are three events at the most, and the results keep their order.
+    for subscription in &wanted {
+        match run.subscribe(subscription) {
+            Ok((record, created)) => {
+                rows.push(SubscribedRow { hook: HookRow::of(record, args.show_secrets), created });
+            }
+            Err(Trouble { record, error }) => {
+                let stop = error.kind() == ErrorKind::Interrupted;
+                errors.push(error);
+                let row = record.map(|record| HookRow::of(*record, args.show_secrets));
+                rows.extend(row.map(|hook| SubscribedRow { hook, created: false }));
+                if stop {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Report::list(rows, errors))
+}
+
+/// Shows what would be sent, which is nothing for hooks that exist.
+fn plan(ctx: &Context, args: &Args, mut wanted: Vec<Subscription>) -> Result<Report> {
+    if !args.force && let Some(registry) = ctx.existing_registry()? {
+        registry.hooks(Some(ctx.origin()), &mut |record| {
+            if record.status == HookStatus::Active && wanted.contains(&record.subscription) {
+                ctx.out().note(&format!("{} does this already: nothing would be sent for it", record.name()));
+                wanted.retain(|subscription| *subscription != record.subscription);
+            }
+        })?;
+    }
+    Ok(dry_run::report(wanted.iter().map(calls::subscribe).collect(), args.show_secrets))
+}
+
+fn warn_if_unreachable(ctx: &Context, subscription: &Subscription) {
+    let place = match subscription.target_url.scope() {
+        HostScope::Public => return,
+        HostScope::Loopback => "this machine",
+        HostScope::Private => "a private network",
+    };
+    if !subscription.origin.is_loopback() {
+        ctx.out().warn(&format!("{} is on {place}: Bugfender can't reach it", subscription.target_url));
+    }
+}
+
+/// A subscription that did not come to be, with the row it left.
+struct Trouble {
+    record: Option<Box<HookRecord>>,
+    error: Error,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self { record: None, error }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+struct Run<'a> {
+    ctx: &'a Context,
+    args: &'a Args,
+    registry: &'a dyn Registry,
+    api: OnceCell<AuthenticatedApi>,
+}
+
+impl Run<'_> {
+    /// Subscribes one event. The flag says whether a hook was made.
+    fn subscribe(&self, wanted: &Subscription) -> Result<(HookRecord, bool), Trouble> {
+        loop {
+            let standing = if self.args.force { None } else { self.registry.standing(wanted)? };
+            match standing {
+                Some(Standing::Exists(record)) => return Ok((*record, false)),
+                Some(Standing::Unresolved(record)) => return Err(unresolved(record)),
+                Some(Standing::InProgress) => self.wait(wanted)?,
+                None => {
+                    // Only now, as a hook that exists needs no token; and before the intent is recorded.
+                    let api = self.api()?;
+                    let begin = self.registry.begin_subscribe(wanted, self.args.label.as_ref(), self.args.force)?;
+                    if let Begin::Go(row) = begin {
+                        return self.send(api, wanted, row).map(|record| (record, true));
+                    }
+                }
+            }
+        }
+    }
+
+    fn api(&self) -> Result<&AuthenticatedApi> {
+        if self.api.get().is_none() {
+            let api = self.ctx.api()?;
+            return Ok(self.api.get_or_init(|| api));
+        }
+        self.api.get().ok_or_else(|| Error::new(ErrorKind::Other, "the client is gone"))
+    }
+
+    /// Lets the process that is at work on the same subscription go on.
+    fn wait(&self, wanted: &Subscription) -> Result<()> {
+        let slept = self.ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(POLL)).await) })?;
+        slept.ok_or_else(|| interrupted(&format!("while another process subscribes to {wanted}")))
+    }
+
+    /// Sends the request for a recorded intent and records what came of it.
+    fn send(&self, api: &AuthenticatedApi, wanted: &Subscription, row: RowId) -> Result<HookRecord, Trouble> {
+        let answer = self.ctx.block_on(async { Ok(unless_interrupted(api.subscribe(wanted)).await) })?;
+        match answer {
+            Some(Ok(hook)) => self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error)),
+            Some(Err(Failure { error, carried_out: CarriedOut::No, .. })) => {
+                self.registry.abandon(row)?;
+                Err(error.into())
+            }
+            Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
+                let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string())?);
+                let message = format!("{error}; it is not known whether the hook was made");
+                let mut shown = with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), &record);
+                if let Some(status) = error.http_status() {
+                    shown = shown.status(status);
+                }
+                Err(Trouble { record: Some(record), error: shown.source(error) })
+            }
+            None => {
+                let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
+                let error = interrupted(&format!("while subscribing to {wanted}; it is not known whether the hook was made"));
+                Err(Trouble { error: with_ways_out(error, &record), record: Some(record) })
+            }
+        }
+    }
+}
+
+/// An earlier attempt has no known end: nothing is sent until somebody has looked.
+fn unresolved(record: Box<HookRecord>) -> Trouble {
+    let (when, why) = (record.updated_at, record.reason.as_deref().unwrap_or("its end is not known"));
+    let what = match record.status {
+        HookStatus::Removing => "a removal of the same hook has no known end",
+        _ => "an earlier request for the same has no known outcome",
+    };
+    let message = format!("{} was not sent: {what} ({when}: {why})", record.subscription);
+    let error = Error::new(ErrorKind::OutcomeUnknown, message);
+    Trouble { error: with_ways_out(error, &record), record: Some(record) }
+}
+
+/// What to do about a row whose hook may or may not exist.
+fn with_ways_out(error: Error, record: &HookRecord) -> Error {
+    if let Some(hook) = record.hook_id {
+        return error.hint(format!("finish the removal: bugfender-hooks unsubscribe {hook}"));
+    }
+    let selector = selector(&record.subscription);
+    error
+        .hint(format!("look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"))
+        .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
+        .hint("to subscribe all the same, and perhaps get every event twice: add --force")
+}
+
+/// The flags that name a subscription.
+pub(super) fn selector(subscription: &Subscription) -> String {
+    let Subscription { app_id, event, target_url, .. } = subscription;
+    format!("--app-id {app_id} --event {event} --target-url '{target_url}'")
+}
+
+/// The hook exists, and the registry could not be told: its id must not be lost.
+fn unrecorded(wanted: &Subscription, hook: HookId, error: StoreError) -> Trouble {
+    let message = format!("hook {hook} was made for {wanted}, but could not be recorded: {error}");
+    let error = Error::new(ErrorKind::Store, message)
+        .hint(format!("once the registry can be written: bugfender-hooks import {hook} {}", selector(wanted)))
+        .source(error);
+    Trouble { record: None, error }
+}

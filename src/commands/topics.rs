@@ -1,0 +1,69 @@
+//! Help topics that are tables: exit codes and environment variables.
+
+use serde::Serialize;
+
+use super::Report;
+use crate::config::environment;
+use crate::error::EXIT_CODES;
+use crate::render::{Cell, Row};
+
+/// Explain the exit codes
+#[derive(clap::Args)]
+#[command(after_help = exit_codes_text())]
+pub struct ExitCodesArgs {}
+
+/// Explain the environment variables
+#[derive(clap::Args)]
+#[command(after_help = environment_text())]
+pub struct EnvironmentArgs {}
+
+#[derive(Serialize)]
+struct ExitCodeRow {
+    code: u8,
+    category: &'static str,
+    meaning: &'static str,
+}
+
+impl Row for ExitCodeRow {
+    const FIELDS: &'static [&'static str] = &["code", "category", "meaning"];
+    const HEADERS: &'static [&'static str] = &["CODE", "CATEGORY", "MEANING"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.code.to_string().into(), self.category.into(), self.meaning.into()]
+    }
+}
+
+#[derive(Serialize)]
+struct VariableRow {
+    name: &'static str,
+    meaning: &'static str,
+}
+
+impl Row for VariableRow {
+    const FIELDS: &'static [&'static str] = &["name", "meaning"];
+    const HEADERS: &'static [&'static str] = &["NAME", "MEANING"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.name.into(), self.meaning.into()]
+    }
+}
+
+pub fn exit_codes(_args: &ExitCodesArgs) -> Report {
+    let row = |row: &crate::error::ExitCode| ExitCodeRow { code: row.code, category: row.category, meaning: row.meaning };
+    Report::list(EXIT_CODES.iter().map(row).collect(), Vec::new())
+}
+
+pub fn environment(_args: &EnvironmentArgs) -> Report {
+    let row = |variable: &environment::Variable| VariableRow { name: variable.name, meaning: variable.meaning };
+    Report::list(environment::ALL.iter().map(row).collect(), Vec::new())
+}
+
+fn exit_codes_text() -> String {
+    let line = |row: &crate::error::ExitCode| format!("  {:<4} {:<16} {}\n", row.code, row.category, row.meaning);
+    EXIT_CODES.iter().map(line).collect::<String>().trim_end().to_owned()
+}
+
+fn environment_text() -> String {
+    let line = |variable: &environment::Variable| format!("  {:<25} {}\n", variable.name, variable.meaning);
+    environment::ALL.iter().map(line).collect::<String>().trim_end().to_owned()
+}

@@ -1,0 +1,22 @@
+//! Where things are kept when nobody says otherwise.
+
+use std::path::PathBuf;
+
+use directories::ProjectDirs;
+
+use crate::error::{Error, ErrorKind};
+
+/// The tool's own directory for data: registry and credentials.
+///
+/// Linux: `$XDG_DATA_HOME/bugfender-hooks` or `~/.local/share/bugfender-hooks`; macOS:
+/// `~/Library/Application Support/bugfender-hooks`; Windows: `%LOCALAPPDATA%\bugfender-hooks\data`.
+///
+/// # Errors
+/// A store error when the system names no home directory.
+pub fn data_dir() -> Result<PathBuf, Error> {
+    let dirs = ProjectDirs::from("", "", "bugfender-hooks");
+    dirs.map(|dirs| dirs.data_local_dir().to_path_buf()).ok_or_else(|| {
+        Error::new(ErrorKind::Store, "there is no home directory to keep the registry and the token in")
+            .hint("set HOME, or name a registry with --store sqlite:PATH and give the token in BUGFENDER_API_TOKEN")
+    })
+}

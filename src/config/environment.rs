@@ -1,0 +1,83 @@
+//! Every environment variable that the tool reads, named and explained in this one file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use crate::error::Error;
+
+/// A variable: its name and what it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// The name.
+    pub name: &'static str,
+    /// What it does, for `help environment` and the README.
+    pub meaning: &'static str,
+}
+
+/// The installation to talk to.
+pub const API_URL: &str = "BUGFENDER_API_URL";
+/// The access token.
+pub const API_TOKEN: &str = "BUGFENDER_API_TOKEN";
+/// Where the registry is.
+pub const STORE: &str = "BUGFENDER_HOOKS_STORE";
+/// Asks for completions; the scripts that `completions` prints set it.
+pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
+
+/// All of them. Those of other makers are read by the libraries named in the text.
+pub const ALL: &[Variable] = &[
+    Variable { name: API_URL, meaning: "The Bugfender installation, with or without a trailing /api (--api-url)" },
+    Variable { name: API_TOKEN, meaning: "The OAuth 2 access token; wins over the one that `auth login` stored" },
+    Variable { name: STORE, meaning: "Where the registry of hooks is, as sqlite:PATH (--store)" },
+    Variable { name: COMPLETE, meaning: "Set by the shell completions when they call the tool" },
+    Variable { name: "NO_COLOR", meaning: "No colour when set and not empty" },
+    Variable { name: "CLICOLOR_FORCE", meaning: "Colour even off a terminal when set and not 0" },
+    Variable { name: "HTTPS_PROXY", meaning: "The proxy for https URLs; also https_proxy, ALL_PROXY, all_proxy" },
+    Variable { name: "HTTP_PROXY", meaning: "The proxy for http URLs; also http_proxy; never used for this machine" },
+    Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
+    Variable { name: "SSL_CERT_FILE", meaning: "A PEM file of certificate authorities, instead of the system's" },
+    Variable { name: "SSL_CERT_DIR", meaning: "A directory of certificate authorities, instead of the system's" },
+    Variable { name: "XDG_DATA_HOME", meaning: "On Linux, where bugfender-hooks/ with registry and credentials is kept" },
+];
+
+/// The variables of [`ALL`] as they stood when the command began.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<&'static str, OsString>);
+
+impl Environment {
+    /// Takes them from the process. An empty variable counts as not set.
+    pub fn of_process() -> Self {
+        Self::from_lookup(|name| std::env::var_os(name))
+    }
+
+    /// Takes them from elsewhere.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |variable: &Variable| {
+            let value = lookup(variable.name).filter(|value| !value.is_empty());
+            value.map(|value| (variable.name, value))
+        };
+        Self(ALL.iter().filter_map(set).collect())
+    }
+
+    /// The variable's text, if it is set.
+    ///
+    /// # Errors
+    /// A usage error when it is not Unicode.
+    pub fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid Unicode")))?;
+        Ok(Some(text))
+    }
+
+    /// Whether the variable is set.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+/// Names only: values may be secret.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! The events that Bugfender can tell about.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The `event` of a subscription, by the names of Bugfender's help page on webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A crash was seen for the first time.
+    NewCrash,
+    /// An issue was reported from code.
+    NewIssueSeparate,
+    /// A user sent feedback.
+    NewUserFeedback,
+}
+
+impl EventKind {
+    /// Every event, in the order of the help page.
+    pub const ALL: [Self; 3] = [Self::NewCrash, Self::NewIssueSeparate, Self::NewUserFeedback];
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewCrash => "new_crash",
+            Self::NewIssueSeparate => "new_issue_separate",
+            Self::NewUserFeedback => "new_user_feedback",
+        }
+    }
+
+    /// The `type` of the events delivered for it. Neither the help page nor a published client says so: assumed.
+    pub const fn delivered_type(self) -> &'static str {
+        match self {
+            Self::NewCrash => "crash",
+            Self::NewIssueSeparate => "issue",
+            Self::NewUserFeedback => "feedback",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|event| event.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::usage(format!("there is no such event; the events are {names}"))
+        })
+    }
+}

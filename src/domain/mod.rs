@@ -1,0 +1,23 @@
+//! Pure types and rules, with no file, socket or flag in sight.
+
+mod event_kind;
+mod host;
+mod ids;
+mod label;
+mod origin;
+mod secret;
+mod selection;
+mod subscription;
+mod target_url;
+mod text;
+
+pub use event_kind::EventKind;
+pub use host::{HostScope, host_scope};
+pub use ids::{AppId, HookId};
+pub use label::Label;
+pub use origin::ApiOrigin;
+pub use secret::AccessToken;
+pub use selection::Selection;
+pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
+pub use target_url::TargetUrl;
+pub use text::{excerpt, is_unsafe_char};

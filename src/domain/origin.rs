@@ -1,0 +1,107 @@
+//! Which Bugfender installation is meant.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use url::Url;
+
+use super::host::{HostScope, host_scope};
+use crate::error::Error;
+
+/// The origin of a Bugfender installation, such as `https://dashboard.bugfender.com`.
+///
+/// The REST API lives under `/api` and OAuth under `/auth` (seen in published clients).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApiOrigin(Arc<Url>);
+
+impl ApiOrigin {
+    /// The hosted service.
+    pub const HOSTED: &str = "https://dashboard.bugfender.com";
+
+    /// A URL at this origin; each segment is encoded, so that none can step out of its place.
+    ///
+    /// An empty last segment ends the path with a slash.
+    pub fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = Url::clone(&self.0);
+        // An http(s) URL can always be a base, so there is always a path to extend.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(segments);
+        }
+        url
+    }
+
+    /// The origin as text, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
+
+    /// Whether requests go out unencrypted.
+    pub fn is_plain_http(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
+    /// Whether the installation runs on this machine, as the sandbox does.
+    pub fn is_loopback(&self) -> bool {
+        self.0.host().is_some_and(|host| host_scope(&host) == HostScope::Loopback)
+    }
+}
+
+impl FromStr for ApiOrigin {
+    type Err = Error;
+
+    /// Takes the origin with or without `/api` behind it: published clients disagree on what "API URL" means.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let example = format!("write it like {}", Self::HOSTED);
+        let wrong = |what: &str| Error::usage(format!("the API URL {what}")).hint(example.clone());
+        let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("must begin with https:// (or http:// for this machine)"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong("must not hold a user name or password"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("must not have a query or a fragment"));
+        }
+        if !matches!(url.path().trim_end_matches('/'), "" | "/api") {
+            return Err(wrong("must be the origin alone, with or without /api behind it"));
+        }
+        url.set_path("");
+        Ok(Self(Arc::new(url)))
+    }
+}
+
+impl fmt::Display for ApiOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ApiOrigin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_readings_of_api_url_are_one_origin() {
+        for text in ["https://bf.example", "https://bf.example/", "https://bf.example/api", "https://BF.example:443/api/", " https://bf.example "] {
+            assert_eq!(text.parse::<ApiOrigin>().unwrap().as_str(), "https://bf.example", "{text}");
+        }
+        for text in ["bf.example", "ftp://bf.example", "https://u:p@bf.example", "https://bf.example/v2", "https://bf.example/?a=b", "https://", ""] {
+            assert!(text.parse::<ApiOrigin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn segments_cannot_leave_their_place() {
+        let origin: ApiOrigin = "http://127.0.0.1:9".parse().unwrap();
+        assert_eq!(origin.url(["api", "hook", "1/../2?x", ""]).as_str(), "http://127.0.0.1:9/api/hook/1%2F..%2F2%3Fx/");
+    }
+}

@@ -1,0 +1,48 @@
+//! Picking hooks from the registry.
+
+use super::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, TargetUrl};
+
+/// Which rows are meant. Empty lists and `None` leave a property free.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// These hooks.
+    pub hook_ids: Vec<HookId>,
+    /// Of these apps.
+    pub app_ids: Vec<AppId>,
+    /// For these events.
+    pub events: Vec<EventKind>,
+    /// To this endpoint; see [`TargetUrl::selects`].
+    pub target_url: Option<TargetUrl>,
+    /// With this label.
+    pub label: Option<Label>,
+    /// In these states.
+    pub statuses: Vec<HookStatus>,
+}
+
+impl Selection {
+    /// Whether the selection takes this row.
+    pub fn takes(&self, record: &HookRecord) -> bool {
+        let subscription = &record.subscription;
+        allows(&self.app_ids, &subscription.app_id)
+            && allows(&self.events, &subscription.event)
+            && allows(&self.statuses, &record.status)
+            && (self.hook_ids.is_empty() || record.hook_id.is_some_and(|id| self.hook_ids.contains(&id)))
+            && self.target_url.as_ref().is_none_or(|target| target.selects(&subscription.target_url))
+            && self.label.as_ref().is_none_or(|label| record.label.as_ref() == Some(label))
+    }
+
+    /// Whether nothing narrows it: it takes every row.
+    pub fn is_everything(&self) -> bool {
+        self.hook_ids.is_empty()
+            && self.app_ids.is_empty()
+            && self.events.is_empty()
+            && self.statuses.is_empty()
+            && self.target_url.is_none()
+            && self.label.is_none()
+    }
+}
+
+/// An empty list allows every value.
+fn allows<T: PartialEq>(list: &[T], value: &T) -> bool {
+    list.is_empty() || list.contains(value)
+}

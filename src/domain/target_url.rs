@@ -1,0 +1,160 @@
+//! Where Bugfender is to deliver events.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+use super::host::{HostScope, host_scope};
+use crate::error::Error;
+
+/// What stands for a hidden part of a URL.
+const HIDDEN: &str = "****";
+
+/// The endpoint of a subscription. It may hold a user name and password; what is shown hides them.
+///
+/// Kept as the normalised text, so that reading a long registry need not take each one apart.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetUrl(Box<str>);
+
+impl TargetUrl {
+    /// The longest URL taken, in bytes.
+    pub const MAX_LEN: usize = 2048;
+
+    /// The URL as it stands in the registry, which took it from a parsed one.
+    pub fn from_stored(text: String) -> Self {
+        Self(text.into_boxed_str())
+    }
+
+    /// The whole URL, password included: for the request body and the registry only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the URL holds a password (or a user name that may be a token).
+    pub fn has_secret(&self) -> bool {
+        self.with_userinfo().is_some()
+    }
+
+    /// The URL with its password hidden; a user name that stands alone is hidden too, as it may be a token.
+    pub fn redacted(&self) -> Cow<'_, str> {
+        let Some(mut url) = self.with_userinfo() else {
+            return Cow::Borrowed(&self.0);
+        };
+        // Setting these fails only on URLs without a host, which are never a target.
+        if url.password().is_some() {
+            let _ = url.set_password(Some(HIDDEN));
+        } else {
+            let _ = url.set_username(HIDDEN);
+        }
+        Cow::Owned(url.into())
+    }
+
+    /// The text to show: whole or redacted.
+    pub fn into_shown(self, show_secrets: bool) -> String {
+        match self.redacted() {
+            Cow::Owned(redacted) if !show_secrets => redacted,
+            _ => self.0.into_string(),
+        }
+    }
+
+    /// Whether `self`, given to pick hooks, means the stored URL `stored`.
+    ///
+    /// The redacted form, which is what people can copy from a table, and the form without any user name count too.
+    pub fn selects(&self, stored: &Self) -> bool {
+        self == stored || stored.with_userinfo().is_some_and(|url| *self.0 == *stored.redacted() || *self.0 == *without_userinfo(url))
+    }
+
+    /// From where the endpoint can be reached, as far as its name tells.
+    pub fn scope(&self) -> HostScope {
+        let url = Url::parse(&self.0).ok();
+        url.as_ref().and_then(Url::host).map_or(HostScope::Public, |host| host_scope(&host))
+    }
+
+    /// The URL taken apart, if it holds a user name or password.
+    fn with_userinfo(&self) -> Option<Url> {
+        let url = self.0.contains('@').then(|| Url::parse(&self.0).ok()).flatten()?;
+        (!url.username().is_empty() || url.password().is_some()).then_some(url)
+    }
+}
+
+fn without_userinfo(mut url: Url) -> String {
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+impl FromStr for TargetUrl {
+    type Err = Error;
+
+    /// Errors never repeat the text, as it may hold a password.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| {
+            Error::usage(format!("the target URL {what}")).hint("write it like https://hooks.example.com/bugfender")
+        };
+        let text = text.trim();
+        if text.len() > Self::MAX_LEN {
+            return Err(wrong(&format!("is longer than {} bytes", Self::MAX_LEN)));
+        }
+        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("must begin with https:// or http://"));
+        }
+        if url.fragment().is_some() {
+            return Err(wrong("must not have a fragment: the part behind # is never sent"));
+        }
+        Ok(Self::from_stored(url.into()))
+    }
+}
+
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TargetUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> TargetUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn passwords_are_hidden_everywhere_but_where_asked_for() {
+        let url = target("https://ci:s3cret@hooks.example.com/bf?x=1");
+        assert_eq!(url.to_string(), "https://ci:****@hooks.example.com/bf?x=1");
+        assert!(!format!("{url:?}").contains("s3cret"));
+        assert_eq!(url.expose(), "https://ci:s3cret@hooks.example.com/bf?x=1");
+        assert_eq!(target("https://t0ken@hooks.example.com/").to_string(), "https://****@hooks.example.com/");
+        assert_eq!(target("https://hooks.example.com").to_string(), "https://hooks.example.com/");
+    }
+
+    #[test]
+    fn a_url_without_its_password_still_selects_the_hook() {
+        let stored = target("https://ci:s3cret@hooks.example.com/bf");
+        for given in ["https://ci:s3cret@hooks.example.com/bf", "https://ci:****@hooks.example.com/bf", "https://hooks.example.com/bf"] {
+            assert!(target(given).selects(&stored), "{given}");
+        }
+        for given in ["https://ci:other@hooks.example.com/bf", "https://hooks.example.com/", "https://ci@hooks.example.com/bf"] {
+            assert!(!target(given).selects(&stored), "{given}");
+        }
+        assert!(!stored.selects(&target("https://hooks.example.com/bf")));
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_url() {
+        for wrong in ["ftp://u:s3cret@h/", "https://u:s3cret@", "u:s3cret@h", "https://u:s3cret@h/#x", ""] {
+            let error = wrong.parse::<TargetUrl>().unwrap_err();
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+    }
+}

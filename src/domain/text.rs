@@ -1,0 +1,31 @@
+//! Rules for text that comes from elsewhere.
+
+/// Whether a character could act on a terminal or disguise text: controls, line and paragraph
+/// separators, bidirectional overrides, zero-width characters.
+pub fn is_unsafe_char(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
+}
+
+/// The start of a server's text, at most `max` characters, on one line, with nothing that acts on a terminal.
+pub fn excerpt(text: &str, max: usize) -> String {
+    let clean: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();
+    let mut line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(max) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_harmless() {
+        assert_eq!(excerpt("  a\u{1b}[31mb\r\nc\u{202e}d ", 50), "a [31mb c d");
+        assert_eq!(excerpt("ééééé", 3), "ééé…");
+        assert_eq!(excerpt("exact", 5), "exact");
+    }
+}

@@ -1,0 +1,182 @@
+//! What can go wrong: a kind, a message, hints, and the one table from kind to exit code.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// What a failed command means to the script that ran it. Each kind has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// None of the others: a bug, an unexpected answer, a failed write of the output.
+    Other,
+    /// The command line, an environment variable or an input file is wrong.
+    Usage,
+    /// The server did not understand the request (HTTP 400, 422).
+    NotUnderstood,
+    /// There is no token, or the server does not take it (HTTP 401).
+    NotSignedIn,
+    /// The server refuses: wrong credentials or no permission (HTTP 403).
+    Refused,
+    /// The hook or path is not there (HTTP 404, or not in the registry).
+    NotFound,
+    /// The network failed, or the server was overloaded after every retry.
+    Unavailable,
+    /// The request may or may not have been carried out.
+    OutcomeUnknown,
+    /// The local registry or credential file cannot be used.
+    Store,
+    /// Stopped by Ctrl-C.
+    Interrupted,
+}
+
+/// A row of the exit-code table.
+#[derive(Debug, Clone, Copy)]
+pub struct ExitCode {
+    /// The process's exit status.
+    pub code: u8,
+    /// The stable name that scripts can match in `error.category`.
+    pub category: &'static str,
+    /// What it means, for people.
+    pub meaning: &'static str,
+    /// The kind of error that ends so; success has none.
+    pub kind: Option<ErrorKind>,
+}
+
+const fn row(code: u8, kind: ErrorKind, category: &'static str, meaning: &'static str) -> ExitCode {
+    ExitCode { code, category, meaning, kind: Some(kind) }
+}
+
+/// Every exit code of the tool. `help exit-codes`, the README and the JSON errors all come from here.
+pub const EXIT_CODES: &[ExitCode] = &[
+    ExitCode { code: 0, category: "done", meaning: "Done", kind: None },
+    row(1, ErrorKind::Other, "other", "Another error"),
+    row(2, ErrorKind::Usage, "usage", "Wrong usage: a flag, variable or input file"),
+    row(3, ErrorKind::NotUnderstood, "not_understood", "The server did not understand the request (HTTP 400, 422)"),
+    row(4, ErrorKind::NotSignedIn, "not_signed_in", "Not signed in: no token, or it is not accepted (HTTP 401)"),
+    row(5, ErrorKind::Refused, "refused", "Refused: wrong credentials or no permission (HTTP 403)"),
+    row(6, ErrorKind::NotFound, "not_found", "Not there (HTTP 404, or not in the registry)"),
+    row(7, ErrorKind::Unavailable, "unavailable", "Network failure, or HTTP 429/5xx after all retries"),
+    row(8, ErrorKind::OutcomeUnknown, "outcome_unknown", "Outcome unknown: the request may have been carried out"),
+    row(9, ErrorKind::Store, "store", "The local registry or credential file cannot be used"),
+    row(130, ErrorKind::Interrupted, "interrupted", "Interrupted"),
+];
+
+impl ErrorKind {
+    /// This kind's row of [`EXIT_CODES`].
+    pub fn exit_code(self) -> &'static ExitCode {
+        EXIT_CODES.iter().find(|row| row.kind == Some(self)).unwrap_or(&EXIT_CODES[1])
+    }
+
+    /// Whether the same command may succeed later with nothing changed.
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Interrupted)
+    }
+}
+
+/// A failure: what happened, what to do about it, and how it ends the process.
+///
+/// Messages and hints never hold a secret; text from a server in them is already shortened.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hints: Vec<String>,
+    http_status: Option<u16>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind; the message says what happened, to what.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hints: Vec::new(), http_status: None, source: None }
+    }
+
+    /// A mistake in a flag, variable or input.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Adds a line that says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Notes the HTTP status that the server answered with.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.http_status = Some(status);
+        self
+    }
+
+    /// Keeps the cause.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind, which decides the exit code.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The hints, in the order to show them.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The HTTP status behind this error, if a server answered.
+    pub fn http_status(&self) -> Option<u16> {
+        self.http_status
+    }
+
+    /// Whether somebody closed the pipe that the output went to (`… | head`), which is no failure.
+    pub fn is_broken_pipe(&self) -> bool {
+        let cause = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
+        cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// A failed write of the output.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::new(ErrorKind::Other, format!("could not write the output: {error}")).source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_row() {
+        let mut codes: Vec<u8> = EXIT_CODES.iter().map(|row| row.code).collect();
+        codes.dedup();
+        assert_eq!(codes.len(), EXIT_CODES.len());
+        assert_eq!(ErrorKind::Interrupted.exit_code().code, 130);
+        assert_eq!(ErrorKind::NotSignedIn.exit_code().category, "not_signed_in");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_told_from_other_write_errors() {
+        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_broken_pipe());
+        assert!(!Error::from(io::Error::from(io::ErrorKind::StorageFull)).is_broken_pipe());
+    }
+}

@@ -1,0 +1,115 @@
+//! The answer to a request, read up to a limit.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+
+use crate::domain::excerpt;
+
+/// The longest body that is read, in bytes after decompression.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// The longest piece of a server's text that is quoted, in characters.
+const QUOTE: usize = 200;
+
+/// An answer of any status.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, or why it could not be read whole.
+    pub body: Result<Vec<u8>, BodyProblem>,
+    /// What `Retry-After` asks for.
+    pub retry_after: Option<Duration>,
+    /// How many times the request was sent.
+    pub attempts: u32,
+    pub(super) html: bool,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyProblem {
+    /// The connection ended, or the time was up, before the body did; or its encoding is broken.
+    Cut,
+    /// It is larger than [`MAX_BODY`].
+    TooLarge,
+}
+
+impl Answer {
+    /// Reads the body of a response.
+    pub(super) async fn read(mut response: Response) -> Self {
+        let status = response.status();
+        let retry_after = retry_after(response.headers(), Timestamp::now());
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let html = content_type.is_some_and(|kind| kind.contains("html"));
+        let body = read_body(&mut response).await;
+        Self { status, body, retry_after, attempts: 1, html }
+    }
+
+    /// Whether the body is a web page, which no API answers with.
+    pub fn is_html(&self) -> bool {
+        self.html
+    }
+
+    /// What the server says of a failure, quoted short; web pages are not quoted.
+    pub fn quote(&self) -> Option<String> {
+        let text = std::str::from_utf8(self.body.as_deref().ok()?).ok()?.trim();
+        if text.is_empty() || self.html || text.starts_with('<') {
+            return None;
+        }
+        let message = match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(value) => spoken_field(&value).map_or_else(|| value.to_string(), str::to_owned),
+            Err(_) => text.to_owned(),
+        };
+        Some(excerpt(&message, QUOTE)).filter(|quote| !quote.is_empty())
+    }
+}
+
+/// The field of an error object that is meant for people.
+fn spoken_field(value: &serde_json::Value) -> Option<&str> {
+    ["message", "error_description", "detail", "error"].iter().find_map(|name| value.get(name)?.as_str())
+}
+
+async fn read_body(response: &mut Response) -> Result<Vec<u8>, BodyProblem> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| BodyProblem::Cut)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(BodyProblem::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(value: &str, now: &str) -> Option<Duration> {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+        retry_after(&headers, now.parse().unwrap())
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = "2026-11-21T08:49:37Z";
+        assert_eq!(asked("3", now), Some(Duration::from_secs(3)));
+        assert_eq!(asked("Sat, 21 Nov 2026 08:49:42 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(asked("Sat, 21 Nov 2026 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(asked("soon", now), None);
+        assert_eq!(asked("-3", now), None);
+    }
+}

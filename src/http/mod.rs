@@ -1,0 +1,229 @@
+//! HTTP as this tool speaks it: timeouts, limits, redirects and retries that never repeat what may have been done.
+
+mod answer;
+mod redirect;
+mod retry;
+mod tls;
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use answer::{Answer, BodyProblem, MAX_BODY};
+pub use reqwest::Method;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use url::Url;
+
+use crate::domain::AccessToken;
+use crate::error::{Error, ErrorKind};
+
+/// How the tool names itself.
+pub const USER_AGENT: &str = concat!("bugfender-hooks/", env!("CARGO_PKG_VERSION"));
+
+/// The longest time for a connection to stand, well within the time for a request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a client is to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The longest time for one attempt.
+    pub attempt_timeout: Duration,
+    /// The longest time for all attempts and the waits between them.
+    pub total_timeout: Option<Duration>,
+    /// Whether https will be spoken. Reading the system's certificate authorities takes milliseconds.
+    pub tls: bool,
+    /// Whether to obey the proxy variables. Never for a server on this machine.
+    pub proxy: bool,
+    /// Whether the environment names the certificate authorities, so that none of ours may stand in for them.
+    pub custom_roots: bool,
+}
+
+impl Options {
+    /// The longest time for a connection to stand: strictly shorter than an attempt, so that a timeout
+    /// while connecting is known as one, and the request as not sent.
+    fn connect_timeout(&self) -> Duration {
+        CONNECT_TIMEOUT.min(self.attempt_timeout.mul_f32(0.75))
+    }
+}
+
+/// A request, before a credential is put on it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: Url,
+    /// The JSON body.
+    pub body: Option<serde_json::Value>,
+    /// When it may be sent again.
+    pub repeat: Repeat,
+}
+
+/// When a request may be sent again after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// After any transient failure: sending it twice does what sending it once does.
+    Idempotent,
+    /// Only when it surely was not carried out.
+    OnlyIfNotCarriedOut,
+    /// Not at all.
+    Never,
+}
+
+/// Whether a failed request may have had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarriedOut {
+    /// Surely not.
+    No,
+    /// It may have.
+    Maybe,
+}
+
+/// Why a request got no answer that can be used.
+#[derive(Debug)]
+pub struct Failure {
+    /// The error to show.
+    pub error: Error,
+    /// Whether the request may have been carried out.
+    pub carried_out: CarriedOut,
+    /// Whether it may pass by itself: network trouble does, a refused redirect or certificate does not.
+    pub transient: bool,
+}
+
+/// A client for one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::Client,
+    options: Options,
+}
+
+impl Client {
+    /// Builds the client; opens no connection.
+    ///
+    /// # Errors
+    /// When the certificate authorities cannot be loaded or a proxy variable is malformed.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .default_headers(headers)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(options.connect_timeout())
+            .tls_backend_preconfigured(tls::config(options.tls, options.custom_roots)?);
+        if !options.proxy {
+            builder = builder.no_proxy();
+        }
+        let inner = builder.build().map_err(|error| {
+            let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
+            Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
+        })?;
+        Ok(Self { inner, options })
+    }
+
+    /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
+    ///
+    /// An answer of any status is `Ok`; reading it is the caller's part.
+    ///
+    /// # Errors
+    /// When no answer came, with what is known of the request's effect.
+    pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
+        let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
+        let mut attempt = 1;
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
+            let outcome = self.attempt(request, bearer, timeout).await;
+            // A further attempt must have time to fail at connecting before the whole time is up.
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| left.saturating_sub(self.options.connect_timeout()));
+            match retry::wait_before_next(request.repeat, attempt, &outcome, left) {
+                Some(wait) => {
+                    tracing::info!(attempt, wait_ms = wait.as_millis(), "trying again");
+                    tokio::time::sleep(wait).await;
+                    attempt += 1;
+                }
+                None => return outcome.map(|answer| Answer { attempts: attempt, ..answer }),
+            }
+        }
+    }
+
+    /// One attempt, which follows the redirects that are allowed.
+    async fn attempt(
+        &self,
+        request: &Request,
+        bearer: Option<&AccessToken>,
+        timeout: Duration,
+    ) -> Result<Answer, Failure> {
+        let mut url = request.url.clone();
+        for _ in 0..=redirect::MAX_HOPS {
+            let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(timeout);
+            if let Some(body) = &request.body {
+                builder = builder.json(body);
+            }
+            if let Some(token) = bearer {
+                // reqwest marks this header as sensitive, which keeps it out of debug output.
+                builder = builder.bearer_auth(token.expose());
+            }
+            let started = Instant::now();
+            let response = builder.send().await.map_err(|error| transport_failure(&url, &error))?;
+            let status = response.status();
+            tracing::debug!(method = %request.method, %url, status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
+            if !redirect::is_redirect(status) {
+                return Ok(Answer::read(response).await);
+            }
+            url = redirect::target(&url, &response)?;
+            tracing::info!(%url, "following a redirect to the same path");
+        }
+        let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));
+        Err(Failure { error, carried_out: CarriedOut::No, transient: false })
+    }
+}
+
+/// Classifies an error of sending a request or waiting for the head of its answer.
+fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
+    let before_sending = error.is_connect() || error.is_builder();
+    let what = match (error.is_timeout(), before_sending) {
+        (true, true) => "no connection within the time allowed".to_owned(),
+        (true, false) => "no answer within the time allowed".to_owned(),
+        (false, true) => format!("no connection: {}", root_cause(error)),
+        (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
+    };
+    tracing::debug!(%url, what, "no answer");
+    let untrusted = is_tls_error(error);
+    let mut shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url)));
+    if untrusted {
+        shown = shown.hint("if a company certificate authority signs the server, name its PEM file in SSL_CERT_FILE");
+    }
+    let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
+    Failure { error: shown, carried_out, transient: !untrusted }
+}
+
+/// Whether the handshake failed over what the server presented, which no repetition changes.
+fn is_tls_error(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// The innermost cause of an error, which is the one that says something.
+fn root_cause(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    crate::domain::excerpt(&cause.to_string(), 200)
+}
+
+/// The origin of a URL, which is enough to say which server is meant.
+fn shown(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

@@ -1,0 +1,71 @@
+//! Which redirects are followed: to the same origin, and the same path give or take a trailing slash.
+//!
+//! Method and body are kept. Anything else might carry a credential or a change to a place nobody asked for.
+
+use reqwest::header::LOCATION;
+use reqwest::{Response, StatusCode};
+use url::Url;
+
+use super::{CarriedOut, Failure};
+use crate::domain::excerpt;
+use crate::error::{Error, ErrorKind};
+
+/// The most redirects followed in one attempt.
+pub(super) const MAX_HOPS: usize = 3;
+
+/// Whether a status sends the client elsewhere.
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads, if it may be followed.
+pub(super) fn target(from: &Url, response: &Response) -> Result<Url, Failure> {
+    let status = response.status();
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    match to {
+        Some(to) if is_same_place(from, &to) => Ok(to),
+        to => Err(refused(status, to.as_ref())),
+    }
+}
+
+fn is_same_place(from: &Url, to: &Url) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    let userinfo = |url: &Url| !url.username().is_empty() || url.password().is_some();
+    from.origin() == to.origin() && path(from) == path(to) && from.query() == to.query() && !userinfo(to)
+}
+
+fn refused(status: StatusCode, to: Option<&Url>) -> Failure {
+    // Without user name, password and query: those may be secret.
+    let place = to.map(|to| excerpt(&format!("{}{}", to.origin().ascii_serialization(), to.path()), 200));
+    let place = place.as_deref().unwrap_or("a place that is not a URL");
+    let code = status.as_u16();
+    let error = Error::new(ErrorKind::Other, format!("the server redirects to {place} (HTTP {code}); not followed"))
+        .hint("check --api-url: it is the origin of the Bugfender installation itself")
+        .status(code);
+    // "See other" is also what a server says once it has done what it was asked for.
+    let carried_out = if code == 303 { CarriedOut::Maybe } else { CarriedOut::No };
+    Failure { error, carried_out, transient: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_slash_may_differ() {
+        let same = |from: &str, to: &str| is_same_place(&from.parse().unwrap(), &to.parse().unwrap());
+        assert!(same("https://a.example/api/x", "https://a.example/api/x/"));
+        assert!(same("https://a.example/api/x/", "https://a.example:443/api/x"));
+        for to in [
+            "http://a.example/api/x",
+            "https://b.example/api/x",
+            "https://a.example:444/api/x",
+            "https://a.example/api/y",
+            "https://a.example/api/x?next=1",
+            "https://u:p@a.example/api/x",
+        ] {
+            assert!(!same("https://a.example/api/x", to), "{to}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! When to try again, and how long to wait first.
+
+use std::time::Duration;
+
+use super::{Answer, CarriedOut, Failure, Repeat};
+
+/// The most times a request is sent.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// The upper bound of the first wait; it doubles with each attempt.
+const BASE_WAIT: Duration = Duration::from_millis(500);
+
+/// The longest `Retry-After` that is waited for when nobody set a total time.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// The wait before the next attempt, or `None` when `outcome` of attempt number `attempt` (from 1) is final.
+///
+/// `left` is the time within which the next attempt must begin.
+pub(super) fn wait_before_next(
+    repeat: Repeat,
+    attempt: u32,
+    outcome: &Result<Answer, Failure>,
+    left: Option<Duration>,
+) -> Option<Duration> {
+    if attempt >= MAX_ATTEMPTS || !may_repeat(repeat, outcome) {
+        return None;
+    }
+    let asked = outcome.as_ref().ok().and_then(|answer| answer.retry_after);
+    let wait = match asked {
+        Some(asked) if left.is_none() && asked > MAX_RETRY_AFTER => return None,
+        Some(asked) => asked,
+        // Full jitter: clients that failed together do not come back together.
+        None => BASE_WAIT.mul_f64(f64::from(1 << (attempt - 1)) * fastrand::f64()),
+    };
+    left.is_none_or(|left| wait < left).then_some(wait)
+}
+
+/// Whether the outcome is transient and the request can be sent again without doing its work twice.
+fn may_repeat(repeat: Repeat, outcome: &Result<Answer, Failure>) -> bool {
+    let idempotent = repeat == Repeat::Idempotent;
+    match outcome {
+        _ if repeat == Repeat::Never => false,
+        Err(failure) => failure.transient && (idempotent || failure.carried_out == CarriedOut::No),
+        Ok(answer) => match answer.status.as_u16() {
+            429 | 503 => true,
+            status => idempotent && matches!(status, 408 | 500 | 502 | 504),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+
+    fn failed(carried_out: CarriedOut) -> Result<Answer, Failure> {
+        Err(Failure { error: Error::new(ErrorKind::Unavailable, "x"), carried_out, transient: true })
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_not_done_again() {
+        let waits = |repeat, outcome: &Result<Answer, Failure>| wait_before_next(repeat, 1, outcome, None).is_some();
+        assert!(waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::No)));
+        assert!(!waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::Maybe)));
+        assert!(waits(Repeat::Idempotent, &failed(CarriedOut::Maybe)));
+    }
+
+    #[test]
+    fn attempts_and_time_are_bounded() {
+        let outcome = failed(CarriedOut::No);
+        assert!(wait_before_next(Repeat::Idempotent, MAX_ATTEMPTS, &outcome, None).is_none());
+        assert!(wait_before_next(Repeat::Idempotent, 1, &outcome, Some(Duration::ZERO)).is_none());
+        for attempt in 1..MAX_ATTEMPTS {
+            let wait = wait_before_next(Repeat::Idempotent, attempt, &outcome, None).unwrap();
+            assert!(wait <= BASE_WAIT * (1 << (attempt - 1)), "{wait:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The library behind the `bugfender-hooks` command: parse → resolve → dispatch → report.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`cli`], [`commands`] | the command line: a file a command |
+//! | [`context`] | what flags, environment and files come to |
+//! | [`config`], [`auth`] | settings with their sources; tokens |
+//! | [`api`], [`http`] | Bugfender's calls; HTTP with retries that never repeat what may have been done |
+//! | [`store`] | the registry |
+//! | [`sandbox`] | a local stand-in for Bugfender |
+//! | [`render`] | every character that is shown |
+//! | [`domain`], [`error`], [`platform`] | types and rules; the table of exit codes; what differs between systems |
+//!
+//! Imports point one way, from the top of this table to its foot.
+
+pub mod api;
+pub mod auth;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod domain;
+pub mod error;
+pub mod http;
+pub mod platform;
+pub mod render;
+pub mod sandbox;
+pub mod store;
+
+use std::ffi::OsString;
+use std::io;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::CompleteEnv;
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::Cli;
+use crate::config::{Environment, Settings, environment};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind};
+use crate::render::{Output, OutputFormat, OutputOptions};
+
+/// Runs the command line `args`, program name first, and returns the exit code. Can be called again.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = complete(&args) {
+        return code;
+    }
+    match Cli::try_parse_from(&args) {
+        Ok(cli) => run_command(cli),
+        Err(error) => explain(&error, &args),
+    }
+}
+
+/// Answers a shell that asks for completions.
+fn complete(args: &[OsString]) -> Option<u8> {
+    let completion = CompleteEnv::with_factory(Cli::command).var(environment::COMPLETE);
+    let directory = std::env::current_dir().ok();
+    match completion.try_complete(args.iter().cloned(), directory.as_deref()) {
+        Ok(true) => Some(0),
+        Ok(false) => None,
+        Err(_) => Some(ErrorKind::Usage.exit_code().code),
+    }
+}
+
+fn run_command(cli: Cli) -> u8 {
+    let plain = OutputOptions { format: cli.global.output, color: cli.global.color, ..OutputOptions::default() };
+    let options = match cli.global.output_options() {
+        Ok(options) => options,
+        Err(error) => return end(&Output::of_process(plain), None, &[error]),
+    };
+    let output = Output::of_process(options);
+    let environment = Environment::of_process();
+    let settings = match Settings::resolve(cli.global.overrides(), &environment) {
+        Ok(settings) => settings,
+        Err(error) => return end(&output, None, &[error]),
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(log_level(cli.global.verbose, cli.global.quiet))
+        .with_writer(io::stderr)
+        .with_ansi(output.color_err())
+        .without_time()
+        .finish();
+    let context = Context::new(settings, environment, output);
+    tracing::subscriber::with_default(subscriber, || match commands::dispatch(&context, cli.command, Cli::command) {
+        Ok(report) => {
+            let mut errors = report.errors;
+            // Results first; a filter or pipe that fails over them must not hide what failed before.
+            errors.extend(report.view.and_then(|view| view.show(context.out()).err()));
+            end(context.out(), report.exit_code, &errors)
+        }
+        Err(error) => end(context.out(), None, &[error]),
+    })
+}
+
+fn log_level(verbose: u8, quiet: bool) -> LevelFilter {
+    match (verbose, quiet) {
+        (0, true) => LevelFilter::ERROR,
+        (0, false) => LevelFilter::WARN,
+        (1, _) => LevelFilter::INFO,
+        (2, _) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    }
+}
+
+/// Shows the errors and gives the exit code: that of the first error. A closed pipe is none.
+fn end(output: &Output, exit_code: Option<u8>, errors: &[Error]) -> u8 {
+    let errors: Vec<&Error> = errors.iter().filter(|error| !error.is_broken_pipe()).collect();
+    output.fail(&errors);
+    errors.first().map_or(exit_code.unwrap_or(0), |error| error.kind().exit_code().code)
+}
+
+/// Shows help, version, or what is wrong with the command line.
+fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return 0;
+    }
+    let asks_for_json = |format: OutputFormat| {
+        let name = if format == OutputFormat::Json { "json" } else { "ndjson" };
+        let after_flag = args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == name);
+        after_flag || args.iter().any(|arg| *arg == *format!("--output={name}"))
+    };
+    if let Some(format) = [OutputFormat::Json, OutputFormat::Ndjson].into_iter().find(|format| asks_for_json(*format)) {
+        let output = Output::of_process(OutputOptions { format, ..OutputOptions::default() });
+        output.fail_for_programs(&Error::usage(error.kind().to_string()));
+    }
+    ErrorKind::Usage.exit_code().code
+}

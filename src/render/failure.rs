@@ -1,0 +1,65 @@
+//! Errors as people and programs read them.
+
+use serde::Serialize;
+
+use super::style::{self, Styled};
+use super::{Output, json, sanitize};
+use crate::error::Error;
+
+/// The machine-readable form of an error. The keys are part of the tool's interface.
+#[derive(Serialize)]
+struct Report<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    category: &'static str,
+    code: u8,
+    message: &'a str,
+    hint: Option<String>,
+    http_status: Option<u16>,
+    retryable: bool,
+}
+
+impl Output {
+    /// Shows errors on standard error: each with its hints, and in the JSON formats the first one again
+    /// as the last line, for programs.
+    pub fn fail(&self, errors: &[&Error]) {
+        for error in errors {
+            let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
+            self.say(&format!("{word} {}", sanitize(&error.to_string())));
+            for hint in error.hints() {
+                let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
+                self.say(&format!("  {word} {}", sanitize(hint)));
+            }
+        }
+        if let Some(first) = errors.first() {
+            self.fail_for_programs(first);
+        }
+    }
+
+    /// In the JSON formats, the line for programs alone.
+    pub fn fail_for_programs(&self, error: &Error) {
+        if self.format().is_json() {
+            self.say(&machine_line(error));
+        }
+    }
+}
+
+/// The error on one line of JSON.
+fn machine_line(error: &Error) -> String {
+    let row = error.kind().exit_code();
+    let body = Body {
+        category: row.category,
+        code: row.code,
+        message: &error.to_string(),
+        hint: Some(error.hints().join("\n")).filter(|hint| !hint.is_empty()),
+        http_status: error.http_status(),
+        retryable: error.kind().retryable(),
+    };
+    let mut line = Vec::new();
+    // Writing plain fields to memory cannot fail; an empty line is what would be left if it did.
+    let _ = json::write_compact(&mut line, &Report { error: body });
+    String::from_utf8_lossy(&line).into_owned()
+}

@@ -1,0 +1,97 @@
+//! `--jq`: an embedded jq over the JSON of a result.
+
+use jaq_core::data::JustLut;
+use jaq_core::load::{Arena, File, Loader};
+use jaq_core::{Compiler, Ctx, Filter, Vars};
+use jaq_json::Val;
+
+use crate::error::{Error, ErrorKind};
+
+/// A compiled filter.
+pub struct JqFilter(Filter<JustLut<Val>>);
+
+impl std::fmt::Debug for JqFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JqFilter")
+    }
+}
+
+impl JqFilter {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// A usage error that says where the expression goes wrong.
+    pub fn compile(expression: &str) -> Result<Self, Error> {
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        // `env` would show the token; nothing else of the process is a result either.
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let functions = functions.filter(|(name, ..)| *name != "env");
+        let arena = Arena::default();
+        let program = File { code: expression, path: () };
+        let modules = Loader::new(definitions).load(&arena, program).map_err(|_| wrong(expression))?;
+        let filter = Compiler::default().with_funs(functions).compile(modules);
+        filter.map(Self).map_err(|errors| {
+            let unknown = errors.iter().flat_map(|(_, undefined)| undefined).next();
+            unknown.map_or_else(
+                || wrong(expression),
+                |(name, kind)| Error::usage(format!("--jq: there is no {} `{name}`", kind.as_str())),
+            )
+        })
+    }
+
+    /// Runs the filter over one JSON document and gives its results: strings raw, everything else as JSON.
+    ///
+    /// # Errors
+    /// When the input is not JSON, or the filter fails over it.
+    pub fn run(&self, json: &[u8]) -> Result<Vec<String>, Error> {
+        let failed = |error: String| Error::new(ErrorKind::Other, format!("--jq: {error}"));
+        let input = jaq_json::read::parse_single(json).map_err(|error| failed(error.to_string()))?;
+        let context = Ctx::<JustLut<Val>>::new(&self.0.lut, Vars::new([]));
+        let mut results = Vec::new();
+        for result in self.0.id.run((context, input)) {
+            match result {
+                Ok(Val::TStr(text)) => results.push(String::from_utf8_lossy(&text).into_owned()),
+                Ok(value) => results.push(value.to_string()),
+                Err(exception) => match exception.get_err() {
+                    Ok(error) => return Err(failed(error.to_string())),
+                    // `halt` and the like: no further results.
+                    Err(_) => break,
+                },
+            }
+        }
+        Ok(results)
+    }
+}
+
+fn wrong(expression: &str) -> Error {
+    Error::usage(format!("--jq: `{expression}` is not a jq expression"))
+        .hint("try --jq '.[].hook_id'; the language is that of jq: https://jqlang.org/manual")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jq(expression: &str, input: &str) -> Vec<String> {
+        JqFilter::compile(expression).unwrap().run(input.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn filters_run_as_in_jq() {
+        let input = r#"[{"hook_id":7,"event":"new_crash"},{"hook_id":null,"event":"x"}]"#;
+        assert_eq!(jq(".[].hook_id", input), ["7", "null"]);
+        assert_eq!(jq(".[0].event", input), ["new_crash"]);
+        assert_eq!(jq("map(select(.hook_id)) | length", input), ["1"]);
+        assert_eq!(jq(".[0]", input), [r#"{"hook_id":7,"event":"new_crash"}"#]);
+        assert_eq!(jq("1, halt, 2", input), ["1"]);
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        assert_eq!(JqFilter::compile(".[").unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(JqFilter::compile("nope").unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(JqFilter::compile("env").unwrap_err().kind(), ErrorKind::Usage);
+        let failing = JqFilter::compile(".[0] | keys").unwrap();
+        assert_eq!(failing.run(b"[3]").unwrap_err().kind(), ErrorKind::Other);
+    }
+}

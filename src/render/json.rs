@@ -1,0 +1,68 @@
+//! JSON that is safe to look at: what could act on a terminal is written as a `\u` escape, which loses nothing.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
+
+use crate::domain::is_unsafe_char;
+
+/// Writes a value on one line, without a line break at the end.
+pub(super) fn write_compact(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Safe(CompactFormatter))).map_err(io::Error::from)
+}
+
+/// Writes a value with indentation, without a line break at the end.
+pub(super) fn write_pretty(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Safe(PrettyFormatter::new()))).map_err(io::Error::from)
+}
+
+/// A formatter that escapes more than JSON asks for.
+struct Safe<F>(F);
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $kind:ty),*)),* $(,)?) => {$(
+        fn $name<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $kind)*) -> io::Result<()> {
+            self.0.$name(writer $(, $argument)*)
+        }
+    )*};
+}
+
+impl<F: Formatter> Formatter for Safe<F> {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        // Only characters beyond ASCII and DEL can be unsafe here: serde_json escapes the other controls itself.
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !matches!(c, ' '..='~') && is_unsafe_char(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    forward! {
+        begin_array(), end_array(), begin_array_value(first: bool), end_array_value(),
+        begin_object(), end_object(), begin_object_key(first: bool), end_object_key(),
+        begin_object_value(), end_object_value(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn json_is_lossless_and_harmless(text in any::<String>()) {
+            let mut written = Vec::new();
+            write_compact(&mut written, &text).unwrap();
+            let written = String::from_utf8(written).unwrap();
+            prop_assert!(!written.chars().any(is_unsafe_char), "{written:?}");
+            prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        }
+    }
+}

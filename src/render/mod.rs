@@ -1,0 +1,16 @@
+//! Every character that is shown: one result, several serialisers; colour; sanitising; errors.
+
+mod failure;
+mod format;
+mod jq;
+mod json;
+mod output;
+mod records;
+mod sanitize;
+mod style;
+
+pub use format::{ColorChoice, OutputFormat};
+pub use jq::JqFilter;
+pub use output::{Output, OutputOptions};
+pub use records::{Cell, Records, Row, Shape, Text, Tone, View};
+pub use sanitize::sanitize;

@@ -1,0 +1,225 @@
+//! The handle through which everything is shown. Standard output is data, standard error is the rest.
+
+use std::cell::RefCell;
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use anstream::AutoStream;
+use serde_json::Value;
+use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
+
+use super::records::{Records, Row, Shape, Tone};
+use super::style::{self, Styled};
+use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
+use crate::error::Result;
+
+/// What people asked for.
+#[derive(Debug, Default)]
+pub struct OutputOptions {
+    /// The format of results.
+    pub format: OutputFormat,
+    /// A filter over their JSON.
+    pub jq: Option<JqFilter>,
+    /// Ids only, and no notes.
+    pub quiet: bool,
+    /// When to use colour.
+    pub color: ColorChoice,
+}
+
+/// Standard output and standard error, with the choices about them.
+pub struct Output {
+    options: OutputOptions,
+    color_out: bool,
+    color_err: bool,
+    terminal_out: bool,
+    stdout: RefCell<BufWriter<Box<dyn Write>>>,
+    stderr: RefCell<Box<dyn Write>>,
+}
+
+impl Output {
+    /// The process's own streams.
+    pub fn of_process(options: OutputOptions) -> Self {
+        let wants = |auto: anstream::ColorChoice| match options.color {
+            ColorChoice::Auto => auto != anstream::ColorChoice::Never,
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+        };
+        Self {
+            color_out: wants(AutoStream::choice(&io::stdout())),
+            color_err: wants(AutoStream::choice(&io::stderr())),
+            terminal_out: io::stdout().is_terminal(),
+            stdout: RefCell::new(BufWriter::with_capacity(64 * 1024, Box::new(io::stdout().lock()))),
+            stderr: RefCell::new(Box::new(io::stderr())),
+            options,
+        }
+    }
+
+    /// The format of results.
+    pub fn format(&self) -> OutputFormat {
+        self.options.format
+    }
+
+    /// Whether standard error is coloured.
+    pub fn color_err(&self) -> bool {
+        self.color_err
+    }
+
+    /// Shows a result.
+    ///
+    /// # Errors
+    /// When the output cannot be written, or the `--jq` filter fails over it.
+    pub fn show<T: Row>(&self, records: &Records<T>) -> Result<()> {
+        let mut out = self.stdout.borrow_mut();
+        match (self.options.quiet, &self.options.jq, self.options.format) {
+            (true, _, _) => {
+                for id in records.rows.iter().filter_map(Row::id) {
+                    writeln!(out, "{id}")?;
+                }
+            }
+            (_, Some(jq), format) => self.write_filtered(&mut *out, jq, format, records)?,
+            (_, None, OutputFormat::Table) => self.write_table(&mut *out, records)?,
+            (_, None, OutputFormat::Json) => write_json(&mut *out, records)?,
+            (_, None, OutputFormat::Ndjson) => write_lines(&mut *out, records)?,
+            (_, None, OutputFormat::Csv) => self.write_csv(&mut *out, records)?,
+        }
+        Ok(out.flush()?)
+    }
+
+    /// Writes text that is the result itself: a script, a manual page, a token.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn raw(&self, text: &str) -> Result<()> {
+        let mut out = self.stdout.borrow_mut();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Says on standard error what was done, unless `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.options.quiet {
+            self.say(&sanitize(text));
+        }
+    }
+
+    /// Warns on standard error.
+    pub fn warn(&self, text: &str) {
+        let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
+        self.say(&format!("{word} {}", sanitize(text)));
+    }
+
+    /// Writes a line that is safe already to standard error. There is nobody to tell if that fails.
+    pub(super) fn say(&self, line: &str) {
+        let mut err = self.stderr.borrow_mut();
+        let _ = writeln!(err, "{line}");
+        let _ = err.flush();
+    }
+
+    fn write_filtered<T: Row>(
+        &self,
+        out: &mut dyn Write,
+        jq: &JqFilter,
+        format: OutputFormat,
+        records: &Records<T>,
+    ) -> Result<()> {
+        let mut documents: Vec<Vec<u8>> = Vec::new();
+        if format == OutputFormat::Ndjson {
+            for row in &records.rows {
+                documents.push(serde_json::to_vec(row).map_err(io::Error::from)?);
+            }
+        } else {
+            let mut whole = Vec::new();
+            write_json(&mut whole, records)?;
+            documents.push(whole);
+        }
+        for document in documents {
+            for result in jq.run(&document)? {
+                let shown = if self.terminal_out { sanitize(&result) } else { result.as_str().into() };
+                writeln!(out, "{shown}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_table<T: Row>(&self, out: &mut dyn Write, records: &Records<T>) -> Result<()> {
+        if records.rows.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if self.terminal_out {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.force_no_tty();
+        }
+        let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
+        table.set_header(T::HEADERS.iter().map(bold));
+        for row in &records.rows {
+            table.add_row(row.cells().iter().map(|cell| toned(&sanitize(&cell.text), cell.tone)));
+        }
+        if self.color_out {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn write_csv<T: Row>(&self, out: &mut dyn Write, records: &Records<T>) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(T::FIELDS).map_err(io::Error::from)?;
+        for row in &records.rows {
+            let value = serde_json::to_value(row).map_err(io::Error::from)?;
+            let fields = T::FIELDS.iter().map(|name| csv_field(value.get(name)));
+            writer.write_record(fields).map_err(io::Error::from)?;
+        }
+        let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        if self.terminal_out {
+            out.write_all(sanitize(&String::from_utf8_lossy(&bytes)).as_bytes())?;
+        } else {
+            out.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// A field of CSV: text as it is, nothing for null, JSON for everything else.
+fn csv_field(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn write_json<T: Row>(out: &mut dyn Write, records: &Records<T>) -> io::Result<()> {
+    match (records.shape, records.rows.first()) {
+        (Shape::Single, Some(row)) => json::write_pretty(out, row)?,
+        _ => json::write_pretty(out, &records.rows)?,
+    }
+    writeln!(out)
+}
+
+fn write_lines<T: Row>(out: &mut dyn Write, records: &Records<T>) -> io::Result<()> {
+    for row in &records.rows {
+        json::write_compact(out, row)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn toned(text: &str, tone: Tone) -> comfy_table::Cell {
+    let cell = comfy_table::Cell::new(text);
+    match tone {
+        Tone::Plain => cell,
+        Tone::Good => cell.fg(Color::Green),
+        Tone::Caution => cell.fg(Color::Yellow),
+        Tone::Bad => cell.fg(Color::Red),
+        Tone::Faint => cell.fg(Color::DarkGrey),
+    }
+}

@@ -1,0 +1,55 @@
+//! What steers the sandbox, under `/sandbox/`. Not a part of Bugfender.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::deliver::{self, Emit};
+use super::state::Hook;
+use super::{Shared, problem};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/sandbox/hooks", get(hooks))
+        .route("/sandbox/requests", get(requests))
+        .route("/sandbox/deliveries", get(deliveries))
+        .route("/sandbox/emit", post(emit))
+        .route("/sandbox/reset", post(reset))
+}
+
+async fn hooks(State(shared): State<Shared>) -> Response {
+    let shown: Vec<Hook> = shared.state().hooks.hooks.iter().map(Hook::shown).collect();
+    Json(shown).into_response()
+}
+
+async fn requests(State(shared): State<Shared>) -> Response {
+    Json(&shared.state().requests).into_response()
+}
+
+async fn deliveries(State(shared): State<Shared>) -> Response {
+    Json(&shared.state().deliveries).into_response()
+}
+
+/// Makes events and delivers them; answers once every delivery has ended.
+async fn emit(State(shared): State<Shared>, body: axum::body::Bytes) -> Response {
+    let emit: Emit = match serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }) {
+        Ok(emit) => emit,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("the body is wrong: {error}")),
+    };
+    match deliver::emit(&shared, emit).await {
+        Ok((events, deliveries)) => Json(json!({"events": events, "deliveries": deliveries})).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn reset(State(shared): State<Shared>) -> Response {
+    let mut state = shared.state();
+    state.reset(&shared.options);
+    match state.hooks.save(shared.options.state.as_deref()) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}

@@ -1,0 +1,122 @@
+//! Deliveries: arrays of events to the hooks that match, each call once and never again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::Shared;
+use super::sample::{self, EventShape};
+use super::state::{Delivery, Hook};
+use crate::domain::EventKind;
+use crate::error::{Error, Result};
+use crate::http::{Client, Method, Options, Repeat, Request};
+
+/// How long an endpoint may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most events made at once.
+const MAX_COUNT: usize = 10_000;
+
+/// The body of `POST /sandbox/emit`. Every field may be left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Emit {
+    /// The kind of event.
+    event: EventKind,
+    /// The app that it happens in.
+    app_id: i64,
+    /// How many events.
+    count: usize,
+    /// All in one call, rather than a call each.
+    batch: bool,
+    /// How many times each call comes again.
+    duplicate: usize,
+    /// The shape of the events.
+    shape: EventShape,
+    /// Fields to lay over each event.
+    set: Map<String, Value>,
+}
+
+impl Default for Emit {
+    fn default() -> Self {
+        Self {
+            event: EventKind::NewCrash,
+            app_id: 1001,
+            count: 1,
+            batch: true,
+            duplicate: 0,
+            shape: EventShape::default(),
+            set: Map::new(),
+        }
+    }
+}
+
+/// Makes events, remembers them, delivers them. Returns the events and how each delivery ended.
+pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec<Delivery>)> {
+    if emit.count == 0 || emit.count > MAX_COUNT || emit.duplicate > MAX_COUNT {
+        return Err(Error::usage(format!("count is 1 to {MAX_COUNT}, duplicate at most {MAX_COUNT}")));
+    }
+    let (events, hooks) = {
+        let mut state = shared.state();
+        let events: Vec<Value> = (0..emit.count).map(|_| make(&emit, &state.url)).collect();
+        state.events.entry(emit.app_id).or_default().extend(events.iter().cloned());
+        let matches = |hook: &&Hook| hook.active && hook.event == emit.event && hook.app_id == emit.app_id;
+        (events, state.hooks.hooks.iter().filter(matches).cloned().collect::<Vec<_>>())
+    };
+    let calls: Vec<&[Value]> = if emit.batch { vec![&events] } else { events.chunks(1).collect() };
+    let mut deliveries = Vec::new();
+    for hook in &hooks {
+        for call in &calls {
+            for turn in 0..=emit.duplicate {
+                let delivery = deliver(hook, call, turn > 0).await;
+                shared.state().delivered(delivery.clone());
+                deliveries.push(delivery);
+            }
+        }
+    }
+    shared.state().hooks.save(shared.options.state.as_deref())?;
+    Ok((events, deliveries))
+}
+
+fn make(emit: &Emit, url: &str) -> Value {
+    let mut event = sample::event(emit.shape, emit.event, emit.app_id, url);
+    for (name, value) in &emit.set {
+        event[name] = value.clone();
+    }
+    event
+}
+
+/// One call. Bugfender does not repeat it, whatever comes of it.
+async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> Delivery {
+    let outcome = post(hook, events).await;
+    let (status, error) = match outcome {
+        Ok(status) => (Some(status), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    Delivery {
+        hook_id: hook.id,
+        target_url: hook.shown().target_url,
+        at: Timestamp::now(),
+        event_ids: events.iter().map(|event| event["id"].clone()).collect(),
+        duplicate,
+        status,
+        error,
+    }
+}
+
+async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
+    let url = Url::parse(&hook.target_url).map_err(|error| Error::usage(error.to_string()))?;
+    let options = Options {
+        attempt_timeout: TIMEOUT,
+        total_timeout: None,
+        tls: url.scheme() == "https",
+        proxy: false,
+        custom_roots: false,
+    };
+    let request = Request { method: Method::POST, url, body: Some(events.into()), repeat: Repeat::Never };
+    let answer = Client::new(options)?.send(&request, None).await;
+    answer.map(|answer| answer.status.as_u16()).map_err(|failure| failure.error)
+}

@@ -1,0 +1,93 @@
+//! What every call of the API passes: the log, the latency, the faults.
+
+use std::io;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::fault::{Operation, What};
+use super::serve::Withheld;
+use super::state::LoggedRequest;
+use super::{Shared, problem};
+use crate::domain::TargetUrl;
+
+/// The longest request body, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+    };
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let operation = Operation::of(&method, &path);
+    let log = LoggedRequest {
+        method: method.to_string(),
+        path,
+        query: parts.uri.query().filter(|_| operation != Some(Operation::Authorize)).map(str::to_owned),
+        authorization: text(&parts.headers, &AUTHORIZATION).map(|value| scheme_of(&value)),
+        user_agent: text(&parts.headers, &USER_AGENT),
+        body: serde_json::from_slice(&body).ok().map(without_password),
+        status: None,
+    };
+    let (entry, fault) = {
+        let mut state = shared.state();
+        (state.log(log), operation.and_then(|operation| state.take_fault(operation)))
+    };
+    tokio::time::sleep(shared.options.latency).await;
+    let request = Request::from_parts(parts, Body::from(body));
+    let response = match fault {
+        None => next.run(request).await,
+        Some(What::Drop) => {
+            next.run(request).await;
+            let mut withheld = StatusCode::OK.into_response();
+            withheld.extensions_mut().insert(Withheld);
+            withheld
+        }
+        Some(What::Truncate) => truncate(next.run(request).await).await,
+        Some(What::Hang) => std::future::pending().await,
+        Some(What::Redirect) => {
+            (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/elsewhere")]).into_response()
+        }
+        Some(What::Status(status, None)) => problem(status, "a fault, as asked"),
+        Some(What::Status(status, Some(after))) => {
+            ([(RETRY_AFTER, after.to_string())], problem(status, "a fault, as asked")).into_response()
+        }
+    };
+    let sent = response.extensions().get::<Withheld>().is_none();
+    shared.state().answered(entry, sent.then(|| response.status().as_u16()));
+    response
+}
+
+/// The answer with its whole length announced and half of it sent.
+async fn truncate(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let whole = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let half = whole.slice(..whole.len() / 2);
+    parts.headers.insert(CONTENT_LENGTH, whole.len().max(1).into());
+    let pieces = [Ok::<Bytes, io::Error>(half), Err(io::Error::other("broken off, as asked"))];
+    let stream = futures_util::stream::iter(pieces);
+    Response::from_parts(parts, Body::from_stream(stream))
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The scheme of a credential, without the credential.
+fn scheme_of(value: &str) -> String {
+    format!("{} [redacted]", value.split(' ').next().unwrap_or_default())
+}
+
+/// The body as it may be shown.
+fn without_password(mut body: Value) -> Value {
+    if let Some(url) = body.get("target_url").and_then(Value::as_str) {
+        body["target_url"] = TargetUrl::from_stored(url.to_owned()).into_shown(false).into();
+    }
+    body
+}

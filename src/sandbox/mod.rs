@@ -1,0 +1,121 @@
+//! A local stand-in for Bugfender: the contract, with faults on demand. Tests and `demo` use it.
+//!
+//! The API lives where Bugfender has it; what steers the sandbox is under `/sandbox/`.
+
+mod api;
+mod control;
+mod deliver;
+mod fault;
+mod guard;
+mod oauth;
+mod sample;
+mod serve;
+mod state;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+
+pub use fault::Fault;
+
+use self::state::State;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The service account that `/auth/token` knows.
+pub const CLIENT_ID: &str = "sandbox-client";
+/// Its secret. Nothing here is worth hiding.
+pub const CLIENT_SECRET: &str = "sandbox-secret";
+
+/// How a sandbox is to behave.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The token that never expires; made up when absent.
+    pub token: Option<String>,
+    /// Where hooks are kept between runs.
+    pub state: Option<PathBuf>,
+    /// How long every answer of the API takes at the least.
+    pub latency: Duration,
+    /// What goes wrong, in order.
+    pub faults: Vec<Fault>,
+}
+
+/// A sandbox that is bound to its address and not yet serving.
+pub struct Sandbox {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Shared,
+}
+
+impl Sandbox {
+    /// Binds a sandbox; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be had or the state file cannot be read.
+    pub async fn bind(address: SocketAddr, options: Options) -> Result<Self> {
+        let cannot = |error: std::io::Error| {
+            Error::new(ErrorKind::Other, format!("the sandbox can't listen on {address}: {error}"))
+                .hint("choose another address with --listen; port 0 picks a free one")
+                .source(error)
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let state = State::load(&options, format!("http://{address}"))?;
+        Ok(Self { listener, address, shared: Shared::new(options, state) })
+    }
+
+    /// Where it will answer.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The token that it takes.
+    pub fn token(&self) -> String {
+        self.shared.state().token.clone()
+    }
+
+    /// Serves until `stop` ends.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let router = router(self.shared);
+        tokio::select! {
+            () = serve::accept(self.listener, router) => {}
+            () = stop => {}
+        }
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    let api = Router::new().merge(api::routes()).merge(oauth::routes());
+    api.layer(axum::middleware::from_fn_with_state(shared.clone(), guard::guard))
+        .merge(control::routes())
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here") })
+        .with_state(shared)
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    options: Arc<Options>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Shared {
+    fn new(options: Options, state: State) -> Self {
+        Self { options: Arc::new(options), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The state, for a moment: never held across an await.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error as the API words it.
+fn problem(status: StatusCode, message: &str) -> Response {
+    (status, axum::Json(serde_json::json!({ "message": message }))).into_response()
+}

@@ -1,0 +1,81 @@
+//! Events that look like Bugfender's, in both documented shapes.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::state::random;
+use crate::domain::EventKind;
+
+/// The shape of an event.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EventShape {
+    /// The one that the help page describes.
+    #[default]
+    Current,
+    /// The one that still stands on the same page.
+    Older,
+}
+
+/// An event of an app, of the sandbox at `url`.
+pub(super) fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Value {
+    match shape {
+        EventShape::Current => current(kind, app_id, url),
+        EventShape::Older => older(kind, app_id),
+    }
+}
+
+fn title(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::NewCrash => "NullPointerException in CheckoutActivity.onResume",
+        EventKind::NewIssueSeparate => "Payment provider answered with an empty body",
+        EventKind::NewUserFeedback => "The cart is empty after an update",
+    }
+}
+
+fn text(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::NewCrash => "```\njava.lang.NullPointerException\n\tat CheckoutActivity.onResume(CheckoutActivity.kt:42)\n```",
+        EventKind::NewIssueSeparate => "**Expected** a receipt, **got** nothing. Order `1733`.",
+        EventKind::NewUserFeedback => "I had three things in my cart. After the update they were *gone*.",
+    }
+}
+
+fn current(kind: EventKind, app_id: i64, url: &str) -> Value {
+    let id = format!("{}-{}", kind.delivered_type(), random(16).to_lowercase());
+    json!({
+        "id": id,
+        "uid": id,
+        "title": title(kind),
+        "text": text(kind),
+        "app": {"id": app_id, "name": format!("Sandbox app {app_id}"), "created_at": "2024-01-15T09:30:00Z"},
+        "type": kind.delivered_type(),
+        "status": "open",
+        "session": {"app_version": {"version": "3.2.1", "build": "321"}, "os_version": "15", "language": "en"},
+        "device": {
+            "udid": "5d1fa1b0-7c9e-4e0b-9a43-2f2b6a3d7c55",
+            "name": "Pixel 9",
+            "language": "en",
+            "user_data": {"plan": "premium"},
+        },
+        "created_at": now(),
+        "self": format!("{url}/app/{app_id}/issues/{id}"),
+    })
+}
+
+fn older(kind: EventKind, app_id: i64) -> Value {
+    json!({
+        "id": fastrand::i64(1..1_000_000_000),
+        "title": title(kind),
+        "text": text(kind),
+        "app": {"name": format!("Sandbox app {app_id}"), "key": format!("sandbox-key-{app_id}")},
+        "status": 0,
+        "session": {"app_version": "3.2.1", "os_version": "15", "language": "en"},
+        "session_id": fastrand::i64(1..1_000_000_000),
+    })
+}
+
+fn now() -> String {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
+}

@@ -1,0 +1,216 @@
+//! What a sandbox remembers.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fault::{Operation, What};
+use super::{Fault, Options};
+use crate::domain::{EventKind, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most log entries of each kind that are kept.
+const LOG_LENGTH: usize = 10_000;
+
+/// After how many failed deliveries in a row a hook is deactivated. Bugfender says "for an extended period".
+const FAILURES_TO_DEACTIVATE: u32 = 5;
+
+/// The life of an access token, as Bugfender's.
+pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+pub(super) struct State {
+    /// The token that never expires.
+    pub(super) token: String,
+    /// Where the sandbox answers.
+    pub(super) url: String,
+    pub(super) hooks: Hooks,
+    pub(super) requests: Vec<LoggedRequest>,
+    pub(super) deliveries: Vec<Delivery>,
+    /// The events made so far, by app.
+    pub(super) events: HashMap<i64, Vec<Value>>,
+    pub(super) grants: Grants,
+    faults: Vec<Fault>,
+}
+
+/// The part of the state that `--state` keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hooks {
+    next_id: i64,
+    pub(super) hooks: Vec<Hook>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { next_id: 1, hooks: Vec::new() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hook {
+    pub(super) id: i64,
+    pub(super) app_id: i64,
+    pub(super) event: EventKind,
+    pub(super) target_url: String,
+    pub(super) active: bool,
+    pub(super) failures_in_a_row: u32,
+}
+
+impl Hook {
+    /// The hook as it may be shown.
+    pub(super) fn shown(&self) -> Self {
+        let target_url = TargetUrl::from_stored(self.target_url.clone()).into_shown(false);
+        Self { target_url, ..self.clone() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct LoggedRequest {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) authorization: Option<String>,
+    pub(super) user_agent: Option<String>,
+    pub(super) body: Option<Value>,
+    /// What was answered; nothing while it is open or when the connection was closed instead.
+    pub(super) status: Option<u16>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Delivery {
+    pub(super) hook_id: i64,
+    pub(super) target_url: String,
+    pub(super) at: Timestamp,
+    pub(super) event_ids: Vec<Value>,
+    pub(super) duplicate: bool,
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<String>,
+}
+
+/// What OAuth has given out.
+#[derive(Default)]
+pub(super) struct Grants {
+    pub(super) access: HashMap<String, Instant>,
+    pub(super) refresh: HashMap<String, String>,
+    pub(super) codes: HashMap<String, Code>,
+}
+
+/// An authorization code and what it is bound to.
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    pub(super) client_id: String,
+    pub(super) redirect_uri: String,
+    pub(super) challenge: Option<String>,
+}
+
+impl State {
+    pub(super) fn load(options: &Options, url: String) -> Result<Self> {
+        let hooks = options.state.as_deref().map_or(Ok(Hooks::default()), Hooks::load)?;
+        Ok(Self {
+            token: options.token.clone().unwrap_or_else(|| format!("sandbox-{}", random(24))),
+            url,
+            hooks,
+            requests: Vec::new(),
+            deliveries: Vec::new(),
+            events: HashMap::new(),
+            grants: Grants::default(),
+            faults: options.faults.clone(),
+        })
+    }
+
+    /// Back to the beginning, faults included.
+    pub(super) fn reset(&mut self, options: &Options) {
+        self.hooks = Hooks::default();
+        self.requests.clear();
+        self.deliveries.clear();
+        self.events.clear();
+        self.grants = Grants::default();
+        self.faults.clone_from(&options.faults);
+    }
+
+    /// Takes note of a request; the answer is filled in by [`State::answered`].
+    pub(super) fn log(&mut self, request: LoggedRequest) -> usize {
+        if self.requests.len() >= LOG_LENGTH {
+            self.requests.clear();
+        }
+        self.requests.push(request);
+        self.requests.len() - 1
+    }
+
+    pub(super) fn answered(&mut self, entry: usize, status: Option<u16>) {
+        if let Some(request) = self.requests.get_mut(entry) {
+            request.status = status;
+        }
+    }
+
+    /// The fault that strikes this operation now, if any.
+    pub(super) fn take_fault(&mut self, operation: Operation) -> Option<What> {
+        let strikes = |fault: &&mut Fault| fault.operation == operation && fault.left != Some(0);
+        let fault = self.faults.iter_mut().find(strikes)?;
+        fault.left = fault.left.map(|left| left - 1);
+        Some(fault.what)
+    }
+
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        if let Some(hook) = self.hooks.hooks.iter_mut().find(|hook| hook.id == delivery.hook_id) {
+            let failed = delivery.status.is_none_or(|status| !(200..300).contains(&status));
+            hook.failures_in_a_row = if failed { hook.failures_in_a_row + 1 } else { 0 };
+            hook.active &= hook.failures_in_a_row < FAILURES_TO_DEACTIVATE;
+        }
+        if self.deliveries.len() >= LOG_LENGTH {
+            self.deliveries.clear();
+        }
+        self.deliveries.push(delivery);
+    }
+}
+
+impl Hooks {
+    fn load(path: &Path) -> Result<Self> {
+        let wrong = |what: String| Error::usage(format!("the state file {} {what}", path.display()));
+        match fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(format!("is not one: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(wrong(format!("can't be read: {error}")).source(error)),
+        }
+    }
+
+    /// Adds a hook. The API knows no idempotency: the same request twice makes two.
+    pub(super) fn add(&mut self, app_id: i64, event: EventKind, target_url: String) -> i64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.hooks.push(Hook { id, app_id, event, target_url, active: true, failures_in_a_row: 0 });
+        id
+    }
+
+    /// Removes a hook. Says whether it was there.
+    pub(super) fn remove(&mut self, id: i64) -> bool {
+        let before = self.hooks.len();
+        self.hooks.retain(|hook| hook.id != id);
+        self.hooks.len() < before
+    }
+
+    /// Keeps the hooks in the state file, if there is one: temp file, then rename.
+    pub(super) fn save(&self, path: Option<&Path>) -> Result<()> {
+        let Some(path) = path else { return Ok(()) };
+        let write = || -> io::Result<()> {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+            serde_json::to_writer_pretty(&mut temporary, self)?;
+            temporary.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|error| {
+            Error::new(ErrorKind::Other, format!("the state file {} can't be written: {error}", path.display()))
+        })
+    }
+}
+
+/// Letters and digits for tokens. Not for keeping anything safe: the sandbox has nothing to hide.
+pub(super) fn random(length: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
+}

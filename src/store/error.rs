@@ -1,0 +1,93 @@
+//! What can be wrong with a registry, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+use crate::domain::HookId;
+use crate::error::{Error, ErrorKind};
+
+/// A failure of the registry. The file is as it was before.
+#[derive(Debug, Error)]
+#[error("the registry {}: {problem}", path.display())]
+pub struct StoreError {
+    path: PathBuf,
+    problem: Problem,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Problem {
+    #[error("the file is damaged")]
+    Damaged,
+    #[error("the file is not a registry of bugfender-hooks")]
+    Foreign,
+    #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
+    Newer { found: i64, known: i64 },
+    #[error("the disk is full")]
+    Full,
+    #[error("it cannot be written: {0}")]
+    ReadOnly(String),
+    #[error("another process kept it locked for too long")]
+    Busy,
+    #[error("it cannot be opened: {0}")]
+    Unopenable(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("a process is at work on that row")]
+    InUse,
+    #[error("hook {hook} is recorded already, as {recorded}")]
+    Conflict { hook: HookId, recorded: String },
+}
+
+impl StoreError {
+    pub(super) fn new(path: &Path, problem: Problem) -> Self {
+        Self { path: path.to_path_buf(), problem, source: None }
+    }
+
+    pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
+        let problem = match error.kind() {
+            std::io::ErrorKind::StorageFull => Problem::Full,
+            std::io::ErrorKind::ReadOnlyFilesystem => Problem::ReadOnly(error.to_string()),
+            _ => Problem::Unopenable(error.to_string()),
+        };
+        Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
+    }
+
+    pub(super) fn sqlite(path: &Path, error: rusqlite::Error) -> Self {
+        let problem = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Problem::Damaged,
+            Some(ErrorCode::NotADatabase) => Problem::Foreign,
+            Some(ErrorCode::DiskFull) => Problem::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Problem::ReadOnly(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
+            Some(ErrorCode::CannotOpen) => Problem::Unopenable(error.to_string()),
+            _ => Problem::Failed(error.to_string()),
+        };
+        Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.problem {
+            Problem::Damaged => "restore a copy, or move the file away and `import` the hooks whose ids you know",
+            Problem::Foreign => "name another file with --store sqlite:PATH",
+            Problem::Newer { .. } => "update bugfender-hooks, or name another file with --store sqlite:PATH",
+            Problem::Full => "free some space and run the same command again",
+            Problem::ReadOnly(_) | Problem::Unopenable(_) => {
+                "make the file and its directory writable for this user, or name another with --store sqlite:PATH"
+            }
+            Problem::Busy | Problem::InUse => "wait for the other bugfender-hooks to end, then try again",
+            Problem::Failed(_) => "`bugfender-hooks doctor` checks the registry",
+            Problem::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::new(ErrorKind::Store, error.to_string()).hint(error.advice()).source(error)
+    }
+}

@@ -1,0 +1,97 @@
+//! The registry: a row for every hook that may exist at a server, whatever happens to the process that made it.
+
+mod error;
+pub mod sqlite;
+
+pub use error::StoreError;
+
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
+
+/// What the registry holds of a subscription that somebody wants to make.
+#[derive(Debug)]
+pub enum Standing {
+    /// This hook does it already.
+    Exists(Box<HookRecord>),
+    /// An earlier request for the same may have been carried out, or a removal of it has no known end.
+    Unresolved(Box<HookRecord>),
+    /// A living process is at work on the same: ask again later.
+    InProgress,
+}
+
+/// What the registry says to an intent to subscribe.
+#[derive(Debug)]
+pub enum Begin {
+    /// The intent is committed as `pending`: send the request, then say how it ended.
+    Go(RowId),
+    /// Something stands in the way.
+    Blocked(Standing),
+}
+
+/// What the registry says to an intent to remove.
+#[derive(Debug)]
+pub enum BeginRemoval {
+    /// The intent is committed as `removing`: send the request, then say how it ended.
+    Go,
+    /// It ended before.
+    Ended(Box<HookRecord>),
+    /// A living process is at work on it: ask again later.
+    InProgress,
+}
+
+/// How a removal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal<'a> {
+    /// The server removed it.
+    Removed,
+    /// The server says that it is not there.
+    Gone,
+    /// It surely was not carried out: the hook is active as before.
+    Refused,
+    /// It may have been carried out, for this reason.
+    InDoubt(&'a str),
+}
+
+/// The registry, in plain types; SQLite is behind it. Every change is durable when its call returns.
+///
+/// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
+pub trait Registry {
+    /// Calls `each` with every row of `origin`, or of all installations, in a stable order:
+    /// by installation, app, event, endpoint and age. A `pending` row of a dead process is given as `unknown`.
+    fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError>;
+
+    /// What stands in the way of making a subscription, if anything.
+    fn standing(&self, wanted: &Subscription) -> Result<Option<Standing>, StoreError>;
+
+    /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
+    fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError>;
+
+    /// The request made this hook: `pending` → `active`. If another row holds that hook, it becomes this one.
+    fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError>;
+
+    /// The request may have made a hook: `pending` → `unknown`.
+    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError>;
+
+    /// The request surely made no hook: the `pending` row goes.
+    fn abandon(&self, row: RowId) -> Result<(), StoreError>;
+
+    /// Records the intent to remove: → `removing`.
+    fn begin_removal(&self, row: RowId) -> Result<BeginRemoval, StoreError>;
+
+    /// Says how a removal ended.
+    fn end_removal(&self, row: RowId, end: Removal<'_>) -> Result<HookRecord, StoreError>;
+
+    /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
+    /// The flag says whether anything changed.
+    fn import(
+        &self,
+        hook: HookId,
+        subscription: &Subscription,
+        label: Option<&Label>,
+    ) -> Result<(HookRecord, bool), StoreError>;
+
+    /// Deletes a row; nothing else does. Refused while a living process is at work on it.
+    fn forget(&self, row: RowId) -> Result<(), StoreError>;
+
+    /// Reads the whole registry for damage.
+    fn check(&self) -> Result<(), StoreError>;
+}

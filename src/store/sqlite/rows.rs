@@ -1,0 +1,139 @@
+//! Reading rows.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, Params, Row};
+
+use super::Fault;
+use super::owners::Owners;
+use crate::domain::{ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+
+/// The columns that [`Reader::record`] reads, in its order.
+const COLUMNS: &str =
+    "id, api_url, hook_id, app_id, event, target_url, status, label, owner, reason, created_at, updated_at";
+
+/// A row as it was read, with the process at work on it.
+pub(super) struct Found {
+    pub(super) record: HookRecord,
+    /// Whether a living process is at work on it.
+    pub(super) in_progress: bool,
+}
+
+/// Reads rows. Remembers what many rows have in common, and which processes live.
+pub(super) struct Reader<'a> {
+    connection: &'a Connection,
+    owners: &'a Owners,
+    origin: Option<ApiOrigin>,
+    alive: HashMap<String, bool>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a Connection, owners: &'a Owners) -> Self {
+        Self { connection, owners, origin: None, alive: HashMap::new() }
+    }
+
+    /// Calls `each` with the rows that a condition and its order select.
+    pub(super) fn each(
+        &mut self,
+        condition: &str,
+        params: impl Params,
+        mut each: impl FnMut(Found),
+    ) -> Result<(), Fault> {
+        let connection = self.connection;
+        let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM hooks {condition}"))?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            each(self.found(row)?);
+        }
+        Ok(())
+    }
+
+    /// All of them.
+    pub(super) fn all(&mut self, condition: &str, params: impl Params) -> Result<Vec<Found>, Fault> {
+        let mut found = Vec::new();
+        self.each(condition, params, |row| found.push(row))?;
+        Ok(found)
+    }
+
+    /// The row of that number, if it is still there.
+    pub(super) fn row(&mut self, row: RowId) -> Result<Option<Found>, Fault> {
+        Ok(self.all("WHERE id = ?1", [row.0])?.pop())
+    }
+
+    /// The row that holds this hook.
+    pub(super) fn hook(&mut self, origin: &ApiOrigin, hook: HookId) -> Result<Option<Found>, Fault> {
+        Ok(self.all("WHERE api_url = ?1 AND hook_id = ?2", (origin.as_str(), hook.get()))?.pop())
+    }
+
+    fn found(&mut self, row: &Row<'_>) -> Result<Found, Fault> {
+        let owner: Option<String> = row.get(8)?;
+        let in_progress = owner.map_or(Ok(false), |owner| self.is_alive(owner))?;
+        let mut record = self.record(row)?;
+        if record.status == HookStatus::Pending && !in_progress {
+            record.status = HookStatus::Unknown;
+            record.reason = Some("the process that was subscribing ended without an answer".to_owned());
+        }
+        Ok(Found { record, in_progress })
+    }
+
+    fn record(&mut self, row: &Row<'_>) -> Result<HookRecord, rusqlite::Error> {
+        let hook_id: Option<i64> = row.get(2)?;
+        Ok(HookRecord {
+            row: RowId(row.get(0)?),
+            hook_id: hook_id.and_then(HookId::new),
+            subscription: Subscription {
+                origin: self.origin(row)?,
+                app_id: number(row, 3, AppId::new)?,
+                event: text(row, 4)?,
+                target_url: TargetUrl::from_stored(row.get(5)?),
+            },
+            status: text(row, 6)?,
+            label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
+            reason: row.get(9)?,
+            created_at: time(row, 10)?,
+            updated_at: time(row, 11)?,
+        })
+    }
+
+    /// Nearly all rows are of one installation, so that its URL is taken apart once.
+    fn origin(&mut self, row: &Row<'_>) -> Result<ApiOrigin, rusqlite::Error> {
+        let stored = row.get_ref(1)?.as_str()?;
+        match &self.origin {
+            Some(origin) if origin.as_str() == stored => Ok(origin.clone()),
+            _ => {
+                let origin: ApiOrigin = text(row, 1)?;
+                self.origin = Some(origin.clone());
+                Ok(origin)
+            }
+        }
+    }
+
+    fn is_alive(&mut self, owner: String) -> Result<bool, Fault> {
+        if let Some(&alive) = self.alive.get(&owner) {
+            return Ok(alive);
+        }
+        let alive = self.owners.is_alive(&owner)?;
+        self.alive.insert(owner, alive);
+        Ok(alive)
+    }
+}
+
+fn text<T: FromStr<Err = crate::error::Error>>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error: crate::error::Error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+/// A number that `make` takes.
+fn number<T>(row: &Row<'_>, column: usize, make: impl Fn(i64) -> Option<T>) -> Result<T, rusqlite::Error> {
+    let number = row.get(column)?;
+    make(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, rusqlite::Error> {
+    number(row, column, |seconds| Timestamp::from_second(seconds).ok())
+}

@@ -1,0 +1,247 @@
+//! The registry's calls: each change is one transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::rows::{Found, Reader};
+use super::{Fault, SqliteRegistry};
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::store::error::Problem;
+use crate::store::{Begin, BeginRemoval, Registry, Removal, Standing, StoreError};
+
+/// The order of [`Registry::hooks`], which is that of the index.
+const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
+
+/// Selects the rows of one subscription that are not known to be over, oldest first.
+const SAME: &str = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND target_url = ?4 \
+                    AND status NOT IN ('removed', 'gone') ORDER BY id";
+
+impl SqliteRegistry {
+    fn reader<'a>(&'a self, connection: &'a Connection) -> Reader<'a> {
+        Reader::new(connection, &self.owners)
+    }
+
+    fn same(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<Found>, Fault> {
+        let event = wanted.event.as_str();
+        let key = (wanted.origin.as_str(), wanted.app_id.get(), event, wanted.target_url.expose());
+        self.reader(connection).all(SAME, key)
+    }
+
+    fn obstacle(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Standing>, Fault> {
+        let mut same = self.same(connection, wanted)?;
+        if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
+            return Ok(Some(Standing::Exists(Box::new(same.swap_remove(index).record))));
+        }
+        if same.iter().any(|found| found.in_progress) {
+            return Ok(Some(Standing::InProgress));
+        }
+        Ok(same.into_iter().next().map(|found| Standing::Unresolved(Box::new(found.record))))
+    }
+
+    /// The row, which the caller has reason to believe in.
+    fn must_find(&self, connection: &Connection, row: RowId) -> Result<Found, Fault> {
+        let missing = || Fault::Rule(Problem::Failed(format!("row {} is not there any more", row.0)));
+        self.reader(connection).row(row)?.ok_or_else(missing)
+    }
+
+    /// Sets status and reason, and gives the row back.
+    fn settle(
+        &self,
+        connection: &Connection,
+        row: RowId,
+        status: HookStatus,
+        reason: Option<&str>,
+    ) -> Result<HookRecord, Fault> {
+        let sql = "UPDATE hooks SET status = ?2, reason = ?3, owner = NULL, updated_at = ?4 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![row.0, status.as_str(), reason, now()])?;
+        Ok(self.must_find(connection, row)?.record)
+    }
+}
+
+impl Registry for SqliteRegistry {
+    fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError> {
+        let mut reader = self.reader(&self.connection);
+        let read = match origin {
+            Some(origin) => {
+                let condition = format!("WHERE api_url = ?1 {ORDER}");
+                reader.each(&condition, [origin.as_str()], |found| each(found.record))
+            }
+            None => reader.each(ORDER, [], |found| each(found.record)),
+        };
+        read.map_err(|fault| self.store_error(fault))
+    }
+
+    fn standing(&self, wanted: &Subscription) -> Result<Option<Standing>, StoreError> {
+        self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))
+    }
+
+    fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError> {
+        self.write(|connection| {
+            let obstacle = if force { None } else { self.obstacle(connection, wanted)? };
+            if let Some(standing) = obstacle {
+                return Ok(Begin::Blocked(standing));
+            }
+            let sql = "INSERT INTO hooks (api_url, app_id, event, target_url, status, label, owner, created_at, \
+                       updated_at) VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?7)";
+            connection.execute(
+                sql,
+                params![
+                    wanted.origin.as_str(),
+                    wanted.app_id.get(),
+                    wanted.event.as_str(),
+                    wanted.target_url.expose(),
+                    label.map(Label::as_str),
+                    self.owners.own()?,
+                    now(),
+                ],
+            )?;
+            Ok(Begin::Go(RowId(connection.last_insert_rowid())))
+        })
+    }
+
+    fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError> {
+        self.write(|connection| {
+            let pending = self.must_find(connection, row)?.record;
+            let row = match self.reader(connection).hook(&pending.subscription.origin, hook)? {
+                Some(holder) => {
+                    // The server gave a number that is on record: that record is about this hook now.
+                    connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
+                    let wanted = &pending.subscription;
+                    let sql = "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5 WHERE id = ?1";
+                    let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
+                    let label = pending.label.as_ref().map(Label::as_str);
+                    connection.execute(sql, params![holder.record.row.0, app, event, target, label])?;
+                    holder.record.row
+                }
+                None => {
+                    connection.execute("UPDATE hooks SET hook_id = ?2 WHERE id = ?1", (row.0, hook.get()))?;
+                    row
+                }
+            };
+            self.settle(connection, row, HookStatus::Active, None)
+        })
+    }
+
+    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError> {
+        self.write(|connection| self.settle(connection, row, HookStatus::Unknown, Some(reason)))
+    }
+
+    fn abandon(&self, row: RowId) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection.execute("DELETE FROM hooks WHERE id = ?1 AND status = 'pending'", [row.0])?;
+            Ok(())
+        })
+    }
+
+    fn begin_removal(&self, row: RowId) -> Result<BeginRemoval, StoreError> {
+        self.write(|connection| {
+            let found = self.must_find(connection, row)?;
+            if found.record.status.is_ended() {
+                return Ok(BeginRemoval::Ended(Box::new(found.record)));
+            }
+            if found.in_progress {
+                return Ok(BeginRemoval::InProgress);
+            }
+            let sql = "UPDATE hooks SET status = 'removing', owner = ?2, reason = NULL, updated_at = ?3 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![row.0, self.owners.own()?, now()])?;
+            Ok(BeginRemoval::Go)
+        })
+    }
+
+    fn end_removal(&self, row: RowId, end: Removal<'_>) -> Result<HookRecord, StoreError> {
+        let (status, reason) = match end {
+            Removal::Removed => (HookStatus::Removed, None),
+            Removal::Gone => (HookStatus::Gone, None),
+            Removal::Refused => (HookStatus::Active, None),
+            Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason)),
+        };
+        self.write(|connection| self.settle(connection, row, status, reason))
+    }
+
+    fn import(
+        &self,
+        hook: HookId,
+        subscription: &Subscription,
+        label: Option<&Label>,
+    ) -> Result<(HookRecord, bool), StoreError> {
+        self.write(|connection| {
+            if let Some(holder) = self.reader(connection).hook(&subscription.origin, hook)? {
+                return self.import_again(connection, holder, subscription, label);
+            }
+            let row = self.row_for_import(connection, subscription)?;
+            let sql = "UPDATE hooks SET hook_id = ?2, label = coalesce(?3, label) WHERE id = ?1";
+            connection.execute(sql, params![row.0, hook.get(), label.map(Label::as_str)])?;
+            Ok((self.settle(connection, row, HookStatus::Active, None)?, true))
+        })
+    }
+
+    fn forget(&self, row: RowId) -> Result<(), StoreError> {
+        self.write(|connection| {
+            let Some(found) = self.reader(connection).row(row)? else { return Ok(()) };
+            if found.in_progress {
+                return Err(Problem::InUse.into());
+            }
+            connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
+            Ok(())
+        })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let verdict: Result<String, _> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        match verdict.map_err(|error| StoreError::sqlite(&self.path, error))?.as_str() {
+            "ok" => Ok(()),
+            _ => Err(StoreError::new(&self.path, Problem::Damaged)),
+        }
+    }
+}
+
+impl SqliteRegistry {
+    /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
+    fn import_again(
+        &self,
+        connection: &Connection,
+        holder: Found,
+        subscription: &Subscription,
+        label: Option<&Label>,
+    ) -> Result<(HookRecord, bool), Fault> {
+        let record = holder.record;
+        let known = &record.subscription;
+        let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
+            && subscription.target_url.selects(&known.target_url);
+        let Some(hook) = record.hook_id.filter(|_| !same) else {
+            if record.status == HookStatus::Active && (label.is_none() || record.label.as_ref() == label) {
+                return Ok((record, false));
+            }
+            if holder.in_progress {
+                return Err(Problem::InUse.into());
+            }
+            let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
+            connection.execute(sql, params![record.row.0, label.map(Label::as_str)])?;
+            return Ok((self.settle(connection, record.row, HookStatus::Active, None)?, true));
+        };
+        Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
+    }
+
+    /// The unresolved row that an import settles, or a fresh one.
+    fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, Fault> {
+        let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
+        let key = (subscription.origin.as_str(), subscription.app_id.get(), subscription.event.as_str());
+        let unresolved = self.reader(connection).all(condition, key)?;
+        let same = |found: &&Found| {
+            !found.in_progress && subscription.target_url.selects(&found.record.subscription.target_url)
+        };
+        if let Some(found) = unresolved.iter().find(same) {
+            return Ok(found.record.row);
+        }
+        let sql = "INSERT INTO hooks (api_url, app_id, event, target_url, status, created_at, updated_at) \
+                   VALUES (?1, ?2, ?3, ?4, 'unknown', ?5, ?5)";
+        let (origin, app, event) = key;
+        connection.execute(sql, params![origin, app, event, subscription.target_url.expose(), now()])?;
+        Ok(RowId(connection.last_insert_rowid()))
+    }
+}
+
+/// Whole seconds since 1970, which is what rows hold.
+fn now() -> i64 {
+    Timestamp::now().as_second()
+}
