@@ -29,10 +29,12 @@ pub struct Cli {
 const TOPICS: &str = "Help topics: help exit-codes, help environment";
 
 /// Flags that every command takes.
+// These comments are help texts for a terminal, not Markdown.
+#[allow(clippy::doc_markdown, rustdoc::bare_urls)]
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// Use this Bugfender installation [env: BUGFENDER_API_URL] [default: https://dashboard.bugfender.com]
+    /// Use this Bugfender installation [env: BUGFENDER_API_URL] [default: the hosted service]
     #[arg(long, value_name = "URL", global = true)]
     pub api_url: Option<String>,
 

@@ -130,13 +130,12 @@ impl Context {
     /// # Errors
     /// When the system refuses the runtime; or the future's own.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = match self.runtime.get() {
-            Some(runtime) => runtime,
-            None => {
-                let runtime = Builder::new_current_thread().enable_all().build()?;
-                self.runtime.get_or_init(|| runtime)
-            }
-        };
+        if self.runtime.get().is_none() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            // Empty a line ago, and nobody else is here to fill it.
+            let _ = self.runtime.set(runtime);
+        }
+        let runtime = self.runtime.get().ok_or_else(|| Error::new(ErrorKind::Other, "there is no runtime"))?;
         runtime.block_on(future)
     }
 }

@@ -35,7 +35,7 @@ use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::Cli;
-use crate::config::{Environment, Settings, environment};
+use crate::config::{Environment, Overrides, Settings, environment};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::render::{Output, OutputFormat, OutputOptions};
@@ -71,7 +71,12 @@ fn run_command(cli: Cli) -> u8 {
     };
     let output = Output::of_process(options);
     let environment = Environment::of_process();
-    let settings = match Settings::resolve(cli.global.overrides(), &environment) {
+    let settings = if cli.command.needs_no_settings() {
+        Settings::resolve(&Overrides::default(), &Environment::default())
+    } else {
+        Settings::resolve(&cli.global.overrides(), &environment)
+    };
+    let settings = match settings {
         Ok(settings) => settings,
         Err(error) => return end(&output, None, &[error]),
     };
@@ -112,7 +117,13 @@ fn end(output: &Output, exit_code: Option<u8>, errors: &[Error]) -> u8 {
 
 /// Shows help, version, or what is wrong with the command line.
 fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
-    let _ = error.print();
+    let text = error.render().to_string();
+    if text.chars().any(|c| c != '\n' && domain::is_unsafe_char(c)) {
+        // A word of the command line that would act on the terminal.
+        Output::of_process(OutputOptions::default()).note(text.trim_end());
+    } else {
+        let _ = error.print();
+    }
     if !error.use_stderr() {
         return 0;
     }

@@ -34,7 +34,8 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 pub fn tighten(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return Ok(false);
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;

@@ -47,7 +47,7 @@ impl AuthenticatedApi {
         if !answer.status.is_success() {
             return Err(status::failure(&doing, &answer, Effect::Creates));
         }
-        wire::created_hook(&answer).map_err(|problem| status::unreadable(&doing, &answer, problem))
+        wire::created_hook(&answer).map_err(|problem| status::unreadable(&doing, &answer, &problem))
     }
 
     /// Unsubscribes; repeated on transient failures.

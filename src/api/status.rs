@@ -42,15 +42,14 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect) -> Failure {
 }
 
 const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dry-run` shows the request";
-const LOGIN: &str =
-    "sign in again with `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN; tokens last about an hour";
+const LOGIN: &str = "sign in again with `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN; tokens last about an hour";
 const REFUSED: &str = "check that the token may manage this app's hooks, and that the app id is right: it is the last \
                        number in the app's dashboard URL";
 const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
 const LATER: &str = "try again later";
 
 /// A 2xx answer to a subscription from which no id could be read: a hook exists that nobody can name.
-pub(super) fn unreadable(doing: &str, answer: &Answer, problem: String) -> Failure {
+pub(super) fn unreadable(doing: &str, answer: &Answer, problem: &str) -> Failure {
     let status = answer.status.as_u16();
     let message = format!("{doing}: {problem} (HTTP {status})");
     let error = Error::new(ErrorKind::OutcomeUnknown, message).status(status);

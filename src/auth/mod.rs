@@ -23,13 +23,10 @@ pub enum TokenSource {
 ///
 /// # Errors
 /// A usage error for a malformed variable, a store error for a file that cannot be read.
-pub fn find_token(
-    environment: &Environment,
-    origin: &ApiOrigin,
-) -> Result<Option<(AccessToken, TokenSource)>, Error> {
+pub fn find_token(environment: &Environment, origin: &ApiOrigin) -> Result<Option<(AccessToken, TokenSource)>, Error> {
     if let Some(text) = environment.text(environment::API_TOKEN)? {
-        let token = AccessToken::parse(text)
-            .map_err(|error| Error::usage(format!("{}: {error}", environment::API_TOKEN)))?;
+        let token =
+            AccessToken::parse(text).map_err(|error| Error::usage(format!("{}: {error}", environment::API_TOKEN)))?;
         return Ok(Some((token, TokenSource::Environment(environment::API_TOKEN))));
     }
     let file = CredentialFile::open()?;

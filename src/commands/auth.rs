@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::Report;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::read_stdin;
-use super::Report;
 use crate::auth::{CredentialFile, TokenSource};
 use crate::config::environment;
 use crate::context::Context;
@@ -123,8 +123,7 @@ impl Row for StatusRow {
     const HEADERS: &'static [&'static str] = &["API", "SIGNED IN", "SOURCE", "KEPT IN"];
 
     fn cells(&self) -> Vec<Cell> {
-        let signed_in =
-            if self.signed_in { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Bad) };
+        let signed_in = if self.signed_in { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Bad) };
         let (source, location) = (Cell::maybe(self.token_source), Cell::maybe(self.token_location.as_ref()));
         vec![self.origin.to_string().into(), signed_in, source, location]
     }

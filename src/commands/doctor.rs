@@ -29,7 +29,8 @@ enum Verdict {
 /// One thing that was looked at.
 #[derive(Serialize)]
 struct Check {
-    check: &'static str,
+    #[serde(rename = "check")]
+    what: &'static str,
     status: Verdict,
     detail: String,
     hint: Option<String>,
@@ -46,7 +47,7 @@ impl Row for Check {
             Verdict::Failed => Cell::toned("failed", Tone::Bad),
         };
         let hint = self.hint.clone().unwrap_or_default();
-        vec![self.check.into(), status, self.detail.clone().into(), hint.into()]
+        vec![self.what.into(), status, self.detail.clone().into(), hint.into()]
     }
 }
 
@@ -58,28 +59,28 @@ struct Findings {
 }
 
 impl Findings {
-    fn ok(&mut self, check: &'static str, detail: impl Into<String>) {
-        self.checks.push(Check { check, status: Verdict::Ok, detail: detail.into(), hint: None });
+    fn ok(&mut self, what: &'static str, detail: impl Into<String>) {
+        self.checks.push(Check { what, status: Verdict::Ok, detail: detail.into(), hint: None });
     }
 
-    fn warning(&mut self, check: &'static str, detail: impl Into<String>, hint: impl Into<String>) {
+    fn warning(&mut self, what: &'static str, detail: impl Into<String>, hint: impl Into<String>) {
         let (detail, hint) = (detail.into(), Some(hint.into()));
-        self.checks.push(Check { check, status: Verdict::Warning, detail, hint });
+        self.checks.push(Check { what, status: Verdict::Warning, detail, hint });
     }
 
-    fn failed(&mut self, check: &'static str, error: Error) {
+    fn failed(&mut self, what: &'static str, error: Error) {
         let hint = Some(error.hints().join("; ")).filter(|hint| !hint.is_empty());
-        self.checks.push(Check { check, status: Verdict::Failed, detail: error.to_string(), hint });
+        self.checks.push(Check { what, status: Verdict::Failed, detail: error.to_string(), hint });
         self.errors.push(error);
     }
 }
 
-pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
+pub fn run(ctx: &Context, _args: &Args) -> Report {
     let mut findings = Findings::default();
     settings(ctx, &mut findings);
     token(ctx, &mut findings);
     registry(ctx, &mut findings);
-    Ok(Report::list(findings.checks, findings.errors))
+    Report::list(findings.checks, findings.errors)
 }
 
 fn settings(ctx: &Context, findings: &mut Findings) {
@@ -136,7 +137,7 @@ fn registry(ctx: &Context, findings: &mut Findings) {
         Ok(true)
     });
     match checked {
-        Ok(true) => findings.ok("registry", format!("sound; {total} records, {active} active hooks")),
+        Ok(true) => findings.ok("registry", format!("sound; records: {total}, active hooks: {active}")),
         Ok(false) => findings.ok("registry", "not made yet: `subscribe` and `import` make it"),
         Err(error) => findings.failed("registry", error),
     }
@@ -150,15 +151,14 @@ fn intent(record: &HookRecord, findings: &mut Findings) {
     let origin = &record.subscription.origin;
     let reason = record.reason.as_deref().unwrap_or("the process ended before it was known");
     let detail = format!("{} at {origin} is {} since {}: {reason}", record.name(), record.status, record.updated_at);
-    let hint = match record.hook_id {
-        Some(id) => format!("finish the removal: bugfender-hooks --api-url {origin} unsubscribe {id}"),
-        None => {
-            let selector = selector(&record.subscription);
-            format!(
-                "look in the dashboard of {origin}; if the hook is there: bugfender-hooks --api-url {origin} import \
-                 HOOK_ID {selector}; if not: bugfender-hooks --api-url {origin} forget --status unknown {selector}"
-            )
-        }
+    let hint = if let Some(id) = record.hook_id {
+        format!("finish the removal: bugfender-hooks --api-url {origin} unsubscribe {id}")
+    } else {
+        let selector = selector(&record.subscription);
+        format!(
+            "look in the dashboard of {origin}; if the hook is there: bugfender-hooks --api-url {origin} import \
+             HOOK_ID {selector}; if not: bugfender-hooks --api-url {origin} forget --status unknown {selector}"
+        )
     };
     findings.warning("intent", detail, hint);
 }

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::Report;
 use crate::domain::TargetUrl;
+use crate::error::Result;
 use crate::http::{Request, USER_AGENT};
-use crate::render::{Cell, Row};
+use crate::render::{Cell, Output, Records, Row, View, sanitize};
 
 /// The flag, on every command that changes something.
 #[derive(clap::Args)]
@@ -29,7 +30,29 @@ struct Planned {
 
 /// Shows requests with their secrets hidden.
 pub fn report(requests: Vec<Request>, show_secrets: bool) -> Report {
-    Report::list(requests.into_iter().map(|request| planned(request, show_secrets)).collect(), Vec::new())
+    let planned = requests.into_iter().map(|request| planned(request, show_secrets));
+    Report::of(Plan(Records::list(planned.collect())))
+}
+
+/// The requests: for people as they look on the wire, for programs as records.
+struct Plan(Records<Planned>);
+
+impl View for Plan {
+    fn show(&self, out: &Output) -> Result<()> {
+        if !out.is_for_people() {
+            return out.show(&self.0);
+        }
+        let texts: Vec<String> = self.0.rows.iter().map(Planned::text).collect();
+        out.raw(&sanitize(&texts.join("\n")))
+    }
+}
+
+impl Planned {
+    fn text(&self) -> String {
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let body = self.body.as_ref().map_or_else(String::new, |body| format!("\n{body}\n"));
+        format!("{} {}\n{headers}{body}", self.method, self.url)
+    }
 }
 
 fn planned(request: Request, show_secrets: bool) -> Planned {

@@ -63,7 +63,7 @@ impl TargetUrlArg {
             None if self.0 == "-" => read_stdin("the target URL")?,
             None => {
                 let url: TargetUrl = self.0.parse()?;
-                if url.has_secret() && !url.redacted().contains(":****@") {
+                if url.has_secret() && !url.is_redacted() {
                     ctx.out().warn("a password on the command line can be read by others on this machine; use --target-url - or @FILE");
                 }
                 return Ok(url);

@@ -86,6 +86,21 @@ pub enum Command {
     Environment(topics::EnvironmentArgs),
 }
 
+impl Command {
+    /// Whether it works whatever the settings are: a shell that starts up asks for completions.
+    pub fn needs_no_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Sandbox(_)
+                | Self::Demo(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::ExitCodes(_)
+                | Self::Environment(_)
+        )
+    }
+}
+
 /// Runs a command.
 ///
 /// `definition` makes the whole command line's definition, for manual pages.
@@ -100,7 +115,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::List(args) => list::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
-        Command::Doctor(args) => doctor::run(ctx, &args),
+        Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),
         Command::Demo(args) => demo::run(ctx, &args),
         Command::Completions(args) => completions::run(&args),

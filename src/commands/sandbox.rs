@@ -75,7 +75,7 @@ struct SandboxArgs {
 enum SandboxCommand {
     /// Run a command against a fresh sandbox and exit with its exit code
     ///
-    /// The command finds BUGFENDER_API_URL and BUGFENDER_API_TOKEN set.
+    /// The command finds the URL and the token of the sandbox in its environment.
     Run {
         /// The command and its arguments
         #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -103,12 +103,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
 
 impl From<SandboxArgs> for sandbox::Options {
     fn from(args: SandboxArgs) -> Self {
-        Self {
-            token: args.token,
-            state: args.state,
-            latency: Duration::from_millis(args.latency),
-            faults: args.faults,
-        }
+        Self { token: args.token, state: args.state, latency: Duration::from_millis(args.latency), faults: args.faults }
     }
 }
 

@@ -11,7 +11,7 @@ use super::hook_args::SubscriptionArgs;
 use super::hook_row::{HookRow, fields};
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, calls};
 use crate::context::{Context, interrupted, unless_interrupted};
-use crate::domain::{HookRecord, HostScope, HookId, HookStatus, Label, RowId, Subscription};
+use crate::domain::{HookId, HookRecord, HookStatus, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
 use crate::store::{Begin, Registry, Standing, StoreError};
@@ -75,7 +75,7 @@ impl Row for SubscribedRow {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let wanted = args.subscription.subscriptions(ctx)?;
     if let Some(first) = wanted.first() {
-        warn_if_unreachable(ctx, first);
+        check_target(ctx, first)?;
     }
     if args.dry_run.dry_run {
         return plan(ctx, args, wanted);
@@ -105,7 +105,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 
 /// Shows what would be sent, which is nothing for hooks that exist.
 fn plan(ctx: &Context, args: &Args, mut wanted: Vec<Subscription>) -> Result<Report> {
-    if !args.force && let Some(registry) = ctx.existing_registry()? {
+    if !args.force
+        && let Some(registry) = ctx.existing_registry()?
+    {
         registry.hooks(Some(ctx.origin()), &mut |record| {
             if record.status == HookStatus::Active && wanted.contains(&record.subscription) {
                 ctx.out().note(&format!("{} does this already: nothing would be sent for it", record.name()));
@@ -116,15 +118,21 @@ fn plan(ctx: &Context, args: &Args, mut wanted: Vec<Subscription>) -> Result<Rep
     Ok(dry_run::report(wanted.iter().map(calls::subscribe).collect(), args.show_secrets))
 }
 
-fn warn_if_unreachable(ctx: &Context, subscription: &Subscription) {
+/// Refuses a target that cannot be meant, and warns of one that Bugfender can't reach.
+fn check_target(ctx: &Context, subscription: &Subscription) -> Result<()> {
+    if subscription.target_url.is_redacted() {
+        return Err(Error::usage("the password in the target URL is hidden (****)")
+            .hint("give the whole URL; `bugfender-hooks list --show-secrets` shows those on record"));
+    }
     let place = match subscription.target_url.scope() {
-        HostScope::Public => return,
+        HostScope::Public => return Ok(()),
         HostScope::Loopback => "this machine",
         HostScope::Private => "a private network",
     };
     if !subscription.origin.is_loopback() {
         ctx.out().warn(&format!("{} is on {place}: Bugfender can't reach it", subscription.target_url));
     }
+    Ok(())
 }
 
 /// A subscription that did not come to be, with the row it left.
@@ -207,7 +215,8 @@ impl Run<'_> {
             }
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
-                let error = interrupted(&format!("while subscribing to {wanted}; it is not known whether the hook was made"));
+                let error =
+                    interrupted(&format!("while subscribing to {wanted}; it is not known whether the hook was made"));
                 Err(Trouble { error: with_ways_out(error, &record), record: Some(record) })
             }
         }
@@ -233,7 +242,9 @@ fn with_ways_out(error: Error, record: &HookRecord) -> Error {
     }
     let selector = selector(&record.subscription);
     error
-        .hint(format!("look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"))
+        .hint(format!(
+            "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
+        ))
         .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
         .hint("to subscribe all the same, and perhaps get every event twice: add --force")
 }

@@ -27,10 +27,7 @@ pub fn labels(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Values of the installation's rows that begin with what is typed, each once, with their help.
-fn from_registry(
-    current: &OsStr,
-    value: impl Fn(&HookRecord) -> Option<(String, String)>,
-) -> Vec<CompletionCandidate> {
+fn from_registry(current: &OsStr, value: impl Fn(&HookRecord) -> Option<(String, String)>) -> Vec<CompletionCandidate> {
     let typed = current.to_string_lossy();
     let mut found = BTreeMap::new();
     let _ = read(&mut |record| {
@@ -47,7 +44,7 @@ fn from_registry(
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     // The flags of a half-typed line are not known here; the environment is.
-    let settings = Settings::resolve(Overrides::default(), &Environment::of_process())?;
+    let settings = Settings::resolve(&Overrides::default(), &Environment::of_process())?;
     if let Some(registry) = SqliteRegistry::open_existing(settings.store_path()?.path())? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {

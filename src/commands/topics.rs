@@ -49,7 +49,8 @@ impl Row for VariableRow {
 }
 
 pub fn exit_codes(_args: &ExitCodesArgs) -> Report {
-    let row = |row: &crate::error::ExitCode| ExitCodeRow { code: row.code, category: row.category, meaning: row.meaning };
+    let row =
+        |row: &crate::error::ExitCode| ExitCodeRow { code: row.code, category: row.category, meaning: row.meaning };
     Report::list(EXIT_CODES.iter().map(row).collect(), Vec::new())
 }
 

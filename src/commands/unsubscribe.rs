@@ -30,6 +30,8 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// Hooks are named by id, or picked from the registry by filters. An id that the registry does not hold
 /// is deleted at the server all the same.
+// Each flag is one of the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["hook_ids", "app_ids", "events", "target_url", "label", "all"])))]
@@ -165,8 +167,11 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
     let mut foreign = HashMap::new();
     registry.hooks(None, &mut |record| {
         if let Some(id) = record.hook_id.filter(|id| args.hook_ids.contains(id)) {
-            let here = record.subscription.origin == *ctx.origin();
-            if here { &mut held } else { &mut foreign }.insert(id, record);
+            if record.subscription.origin == *ctx.origin() {
+                held.insert(id, record);
+            } else if !record.status.is_ended() {
+                foreign.insert(id, record);
+            }
         }
     })?;
     let mut targets = Vec::new();
@@ -219,7 +224,9 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
     ended.sort_by_key(|(index, _)| *index);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     if !finished {
-        errors.push(interrupted("while removing hooks").hint("run the same command again: it goes on where this one stopped"));
+        errors.push(
+            interrupted("while removing hooks").hint("run the same command again: it goes on where this one stopped"),
+        );
     }
     for (_, (row, error)) in ended {
         rows.push(row);
@@ -286,7 +293,11 @@ impl Run<'_> {
             Err(failure) => {
                 let outcome = failed_outcome(&failure);
                 let reason = failure.error.to_string();
-                return self.end(record, row, removal_of(outcome, &reason), outcome, Some(failure.error));
+                let error = match outcome {
+                    Outcome::Unknown => failure.error.hint("the hook may still be there: run the same command again"),
+                    _ => failure.error,
+                };
+                return self.end(record, row, removal_of(outcome, &reason), outcome, Some(error));
             }
         };
         self.end(record, row, end, outcome, error)

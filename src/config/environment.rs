@@ -37,7 +37,10 @@ pub const ALL: &[Variable] = &[
     Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
     Variable { name: "SSL_CERT_FILE", meaning: "A PEM file of certificate authorities, instead of the system's" },
     Variable { name: "SSL_CERT_DIR", meaning: "A directory of certificate authorities, instead of the system's" },
-    Variable { name: "XDG_DATA_HOME", meaning: "On Linux, where bugfender-hooks/ with registry and credentials is kept" },
+    Variable {
+        name: "XDG_DATA_HOME",
+        meaning: "On Linux, where bugfender-hooks/ with registry and credentials is kept",
+    },
 ];
 
 /// The variables of [`ALL`] as they stood when the command began.

@@ -103,7 +103,7 @@ impl Settings {
     ///
     /// # Errors
     /// A usage error that names the flag or variable with the bad value.
-    pub fn resolve(flags: Overrides, environment: &Environment) -> Result<Self, Error> {
+    pub fn resolve(flags: &Overrides, environment: &Environment) -> Result<Self, Error> {
         let api = pick("--api-url", flags.api_url.as_deref(), environment::API_URL, environment)?;
         let store = pick("--store", flags.store.as_deref(), environment::STORE, environment)?;
         let timeout = flags.timeout.map(|value| Sourced { value, source: Source::Flag("--timeout") });
@@ -169,16 +169,16 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_environment_over_the_default() {
         let set = environment(&[("BUGFENDER_API_URL", "https://env.example/api"), ("BUGFENDER_HOOKS_STORE", "")]);
-        let settings = Settings::resolve(Overrides::default(), &set).unwrap();
+        let settings = Settings::resolve(&Overrides::default(), &set).unwrap();
         assert_eq!(settings.api.value.as_str(), "https://env.example");
         assert_eq!(settings.api.source, Source::Environment("BUGFENDER_API_URL"));
         assert_eq!(settings.store.source, Source::Default);
 
         let flags = Overrides { api_url: Some("https://flag.example".into()), ..Overrides::default() };
-        let settings = Settings::resolve(flags, &set).unwrap();
+        let settings = Settings::resolve(&flags, &set).unwrap();
         assert_eq!(settings.api.value.as_str(), "https://flag.example");
 
-        let settings = Settings::resolve(Overrides::default(), &Environment::default()).unwrap();
+        let settings = Settings::resolve(&Overrides::default(), &Environment::default()).unwrap();
         assert_eq!(settings.api.value.as_str(), ApiOrigin::HOSTED);
         assert_eq!(settings.total_timeout(), None);
     }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn errors_name_the_culprit_and_not_the_value() {
         let set = environment(&[("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db/x")]);
-        let error = Settings::resolve(Overrides::default(), &set).unwrap_err();
+        let error = Settings::resolve(&Overrides::default(), &set).unwrap_err();
         assert!(error.to_string().starts_with("BUGFENDER_HOOKS_STORE: "), "{error}");
         assert!(!error.to_string().contains("s3cret"));
     }

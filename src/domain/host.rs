@@ -69,13 +69,38 @@ mod tests {
     #[test]
     fn hosts_are_judged_by_name_and_address() {
         let scope = |url: &str| host_scope(&url::Url::parse(url).unwrap().host().unwrap());
-        for url in ["http://localhost/", "http://a.localhost/", "http://127.9.9.9/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://2130706433/"] {
+        for url in [
+            "http://localhost/",
+            "http://a.localhost/",
+            "http://127.9.9.9/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://2130706433/",
+        ] {
             assert_eq!(scope(url), HostScope::Loopback, "{url}");
         }
-        for url in ["http://10.0.0.1/", "http://192.168.3.4/", "http://172.20.0.1/", "http://169.254.0.1/", "http://100.64.0.1/", "http://[fd00::1]/", "http://[fe80::1]/", "http://ci.internal/", "http://printer.local/", "http://intranet/", "http://0.0.0.0/"] {
+        for url in [
+            "http://10.0.0.1/",
+            "http://192.168.3.4/",
+            "http://172.20.0.1/",
+            "http://169.254.0.1/",
+            "http://100.64.0.1/",
+            "http://[fd00::1]/",
+            "http://[fe80::1]/",
+            "http://ci.internal/",
+            "http://printer.local/",
+            "http://intranet/",
+            "http://0.0.0.0/",
+        ] {
             assert_eq!(scope(url), HostScope::Private, "{url}");
         }
-        for url in ["https://hooks.example.com/", "http://8.8.8.8/", "http://100.128.0.1/", "http://notlocalhost.example/", "http://[2001:db8::1]/"] {
+        for url in [
+            "https://hooks.example.com/",
+            "http://8.8.8.8/",
+            "http://100.128.0.1/",
+            "http://notlocalhost.example/",
+            "http://[2001:db8::1]/",
+        ] {
             assert_eq!(scope(url), HostScope::Public, "{url}");
         }
     }

@@ -102,7 +102,17 @@ mod tests {
         assert_eq!(read("https://dashboard.bugfender.com/app/1234"), Some(1234));
         assert_eq!(read("https://dashboard.bugfender.com/team/5/app/1234/issues?page=9"), Some(1234));
         assert_eq!(read("https://dashboard.bugfender.com/#/app/88/"), Some(88));
-        for wrong in ["", "0", "-1", "+5", "1.5", "0x10", "99999999999999999999", "https://dashboard.bugfender.com/", "ftp://x/5"] {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "+5",
+            "1.5",
+            "0x10",
+            "99999999999999999999",
+            "https://dashboard.bugfender.com/",
+            "ftp://x/5",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

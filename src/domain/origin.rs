@@ -91,10 +91,24 @@ mod tests {
 
     #[test]
     fn both_readings_of_api_url_are_one_origin() {
-        for text in ["https://bf.example", "https://bf.example/", "https://bf.example/api", "https://BF.example:443/api/", " https://bf.example "] {
+        for text in [
+            "https://bf.example",
+            "https://bf.example/",
+            "https://bf.example/api",
+            "https://BF.example:443/api/",
+            " https://bf.example ",
+        ] {
             assert_eq!(text.parse::<ApiOrigin>().unwrap().as_str(), "https://bf.example", "{text}");
         }
-        for text in ["bf.example", "ftp://bf.example", "https://u:p@bf.example", "https://bf.example/v2", "https://bf.example/?a=b", "https://", ""] {
+        for text in [
+            "bf.example",
+            "ftp://bf.example",
+            "https://u:p@bf.example",
+            "https://bf.example/v2",
+            "https://bf.example/?a=b",
+            "https://",
+            "",
+        ] {
             assert!(text.parse::<ApiOrigin>().is_err(), "{text}");
         }
     }

@@ -16,7 +16,7 @@ impl AccessToken {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let token = text.trim();
         let token = token.strip_prefix("Bearer ").map_or(token, str::trim);
-        if token.is_empty() {
+        if token.is_empty() || token == "Bearer" {
             return Err(Error::usage("the token is empty"));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -51,6 +51,11 @@ impl TargetUrl {
         Cow::Owned(url.into())
     }
 
+    /// Whether its password was hidden already: it was copied from output, and is good for picking hooks only.
+    pub fn is_redacted(&self) -> bool {
+        self.with_userinfo().is_some_and(|url| url.password().unwrap_or(url.username()) == HIDDEN)
+    }
+
     /// The text to show: whole or redacted.
     pub fn into_shown(self, show_secrets: bool) -> String {
         match self.redacted() {
@@ -63,7 +68,10 @@ impl TargetUrl {
     ///
     /// The redacted form, which is what people can copy from a table, and the form without any user name count too.
     pub fn selects(&self, stored: &Self) -> bool {
-        self == stored || stored.with_userinfo().is_some_and(|url| *self.0 == *stored.redacted() || *self.0 == *without_userinfo(url))
+        self == stored
+            || stored
+                .with_userinfo()
+                .is_some_and(|url| *self.0 == *stored.redacted() || *self.0 == *without_userinfo(url))
     }
 
     /// From where the endpoint can be reached, as far as its name tells.
@@ -141,13 +149,22 @@ mod tests {
     #[test]
     fn a_url_without_its_password_still_selects_the_hook() {
         let stored = target("https://ci:s3cret@hooks.example.com/bf");
-        for given in ["https://ci:s3cret@hooks.example.com/bf", "https://ci:****@hooks.example.com/bf", "https://hooks.example.com/bf"] {
+        for given in [
+            "https://ci:s3cret@hooks.example.com/bf",
+            "https://ci:****@hooks.example.com/bf",
+            "https://hooks.example.com/bf",
+        ] {
             assert!(target(given).selects(&stored), "{given}");
         }
-        for given in ["https://ci:other@hooks.example.com/bf", "https://hooks.example.com/", "https://ci@hooks.example.com/bf"] {
+        for given in
+            ["https://ci:other@hooks.example.com/bf", "https://hooks.example.com/", "https://ci@hooks.example.com/bf"]
+        {
             assert!(!target(given).selects(&stored), "{given}");
         }
         assert!(!stored.selects(&target("https://hooks.example.com/bf")));
+        assert!(target("https://ci:****@hooks.example.com/bf").is_redacted());
+        assert!(target("https://****@hooks.example.com/bf").is_redacted());
+        assert!(!stored.is_redacted() && !target("https://hooks.example.com/bf").is_redacted());
     }
 
     #[test]

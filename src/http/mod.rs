@@ -202,16 +202,16 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
 }
 
 /// Whether the handshake failed over what the server presented, which no repetition changes.
-fn is_tls_error(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(current) = cause {
-        let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = current.source();
+fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    // An I/O error shows the source of what it wraps, not what it wraps.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(inner) => is_tls_error(inner),
+        None => error.source().is_some_and(is_tls_error),
+    }
 }
 
 /// The innermost cause of an error, which is the one that says something.

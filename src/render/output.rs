@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstream::AutoStream;
-use serde_json::Value;
 use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
+use serde_json::Value;
 
 use super::records::{Records, Row, Shape, Tone};
 use super::style::{self, Styled};
@@ -56,6 +56,11 @@ impl Output {
     /// The format of results.
     pub fn format(&self) -> OutputFormat {
         self.options.format
+    }
+
+    /// Whether results are for people to read: neither filtered, nor ids, nor another format.
+    pub fn is_for_people(&self) -> bool {
+        self.options.format == OutputFormat::Table && self.options.jq.is_none() && !self.options.quiet
     }
 
     /// Whether standard error is coloured.

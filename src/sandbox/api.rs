@@ -30,19 +30,19 @@ pub(super) fn routes() -> Router<Shared> {
     })
 }
 
-/// Whether the call is let in: 401 without a credential, 403 with one that is not valid.
-fn admit(shared: &Shared, headers: &HeaderMap) -> Result<(), Response> {
+/// Why a call is not let in: 401 without a credential, 403 with one that is not valid.
+fn refuse(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return Err(problem(StatusCode::UNAUTHORIZED, "no credentials supplied"));
+        return Some(problem(StatusCode::UNAUTHORIZED, "no credentials supplied"));
     };
     let state = shared.state();
     match state.grants.access.get(token) {
-        _ if token == state.token => Ok(()),
-        Some(expiry) if *expiry > std::time::Instant::now() => Ok(()),
+        _ if token == state.token => None,
+        Some(expiry) if *expiry > std::time::Instant::now() => None,
         // The page does not say which status an expired token gets: assumed.
-        Some(_) => Err(problem(StatusCode::UNAUTHORIZED, "the access token has expired")),
-        None => Err(problem(StatusCode::FORBIDDEN, "the credentials are not valid")),
+        Some(_) => Some(problem(StatusCode::UNAUTHORIZED, "the access token has expired")),
+        None => Some(problem(StatusCode::FORBIDDEN, "the credentials are not valid")),
     }
 }
 
@@ -54,7 +54,7 @@ struct Wanted {
 }
 
 async fn subscribe(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     let (wanted, event) = match read_wanted(&headers, &body) {
@@ -85,7 +85,7 @@ fn read_wanted(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, EventKind), 
 }
 
 async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     let mut state = shared.state();
@@ -99,7 +99,7 @@ async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<String>, heade
 }
 
 async fn me(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     Json(json!({
@@ -118,7 +118,7 @@ fn app_named(id: i64) -> Value {
 }
 
 async fn apps(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     let mut ids: Vec<i64> = APPS.iter().map(|(id, _)| *id).collect();
@@ -129,7 +129,7 @@ async fn apps(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 }
 
 async fn app(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     match id.parse() {
@@ -153,7 +153,7 @@ async fn issues(
     Query(query): Query<IssueQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = admit(&shared, &headers) {
+    if let Some(refusal) = refuse(&shared, &headers) {
         return refusal;
     }
     let status = match query.issue_status {

@@ -119,9 +119,19 @@ mod tests {
     #[test]
     fn faults_are_read() {
         let fault = |text: &str| text.parse::<Fault>().unwrap();
-        assert_eq!(fault("subscribe=503x2"), Fault { operation: Operation::Subscribe, what: What::Status(StatusCode::SERVICE_UNAVAILABLE, None), left: Some(2) });
+        assert_eq!(
+            fault("subscribe=503x2"),
+            Fault {
+                operation: Operation::Subscribe,
+                what: What::Status(StatusCode::SERVICE_UNAVAILABLE, None),
+                left: Some(2)
+            }
+        );
         assert_eq!(fault("me=429@3").what, What::Status(StatusCode::TOO_MANY_REQUESTS, Some(3)));
-        assert_eq!(fault("unsubscribe=dropx1"), Fault { operation: Operation::Unsubscribe, what: What::Drop, left: Some(1) });
+        assert_eq!(
+            fault("unsubscribe=dropx1"),
+            Fault { operation: Operation::Unsubscribe, what: What::Drop, left: Some(1) }
+        );
         assert_eq!(fault("token=hang").left, None);
         for wrong in ["", "subscribe", "subscribe=", "nope=500", "subscribe=99", "subscribe=hangx", "subscribe=500@x"] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");

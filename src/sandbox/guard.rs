@@ -51,9 +51,7 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
         }
         Some(What::Truncate) => truncate(next.run(request).await).await,
         Some(What::Hang) => std::future::pending().await,
-        Some(What::Redirect) => {
-            (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/elsewhere")]).into_response()
-        }
+        Some(What::Redirect) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/elsewhere")]).into_response(),
         Some(What::Status(status, None)) => problem(status, "a fault, as asked"),
         Some(What::Status(status, Some(after))) => {
             ([(RETRY_AFTER, after.to_string())], problem(status, "a fault, as asked")).into_response()

@@ -50,11 +50,8 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQu
         ("error", "invalid_request".to_owned())
     } else {
         let code = random(32);
-        let bound = Code {
-            client_id,
-            redirect_uri: query.redirect_uri.unwrap_or_default(),
-            challenge: query.code_challenge,
-        };
+        let bound =
+            Code { client_id, redirect_uri: query.redirect_uri.unwrap_or_default(), challenge: query.code_challenge };
         shared.state().grants.codes.insert(code.clone(), bound);
         ("code", code)
     };
@@ -67,7 +64,7 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQu
 
 #[derive(Deserialize)]
 struct TokenForm {
-    grant_type: String,
+    grant_type: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,
     code: Option<String>,
@@ -79,11 +76,12 @@ struct TokenForm {
 async fn token(State(shared): State<Shared>, Form(form): Form<TokenForm>) -> Response {
     let mut state = shared.state();
     let grants = &mut state.grants;
-    let granted = match form.grant_type.as_str() {
-        "client_credentials" => client_credentials(&form),
-        "authorization_code" => exchange_code(grants, &form),
-        "refresh_token" => rotate(grants, &form),
-        _ => Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
+    let granted = match form.grant_type.as_deref() {
+        Some("client_credentials") => client_credentials(&form),
+        Some("authorization_code") => exchange_code(grants, &form),
+        Some("refresh_token") => rotate(grants, &form),
+        Some(_) => Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
+        None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
     };
     match granted {
         Ok(Granted { client_id, with_refresh }) => give(grants, client_id, with_refresh),

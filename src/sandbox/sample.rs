@@ -36,7 +36,9 @@ fn title(kind: EventKind) -> &'static str {
 
 fn text(kind: EventKind) -> &'static str {
     match kind {
-        EventKind::NewCrash => "```\njava.lang.NullPointerException\n\tat CheckoutActivity.onResume(CheckoutActivity.kt:42)\n```",
+        EventKind::NewCrash => {
+            "```\njava.lang.NullPointerException\n\tat CheckoutActivity.onResume(CheckoutActivity.kt:42)\n```"
+        }
         EventKind::NewIssueSeparate => "**Expected** a receipt, **got** nothing. Order `1733`.",
         EventKind::NewUserFeedback => "I had three things in my cart. After the update they were *gone*.",
     }

@@ -88,6 +88,11 @@ impl StoreError {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::new(ErrorKind::Store, error.to_string()).hint(error.advice()).source(error)
+        let kind = match error.problem {
+            // Nothing is wrong with the registry here.
+            Problem::InUse | Problem::Conflict { .. } => ErrorKind::Other,
+            _ => ErrorKind::Store,
+        };
+        Self::new(kind, error.to_string()).hint(error.advice()).source(error)
     }
 }

@@ -63,8 +63,7 @@ impl SqliteRegistry {
     /// Runs `work` in a write transaction and commits it durably.
     fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
         let run = || -> Result<T, Fault> {
-            let transaction =
-                rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            let transaction = rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
@@ -120,6 +119,3 @@ fn create_file(path: &Path) -> io::Result<()> {
         created => created.map(drop),
     }
 }
-
-#[cfg(test)]
-mod tests;

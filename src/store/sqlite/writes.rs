@@ -102,21 +102,12 @@ impl Registry for SqliteRegistry {
     fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError> {
         self.write(|connection| {
             let pending = self.must_find(connection, row)?.record;
-            let row = match self.reader(connection).hook(&pending.subscription.origin, hook)? {
-                Some(holder) => {
-                    // The server gave a number that is on record: that record is about this hook now.
-                    connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
-                    let wanted = &pending.subscription;
-                    let sql = "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5 WHERE id = ?1";
-                    let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
-                    let label = pending.label.as_ref().map(Label::as_str);
-                    connection.execute(sql, params![holder.record.row.0, app, event, target, label])?;
-                    holder.record.row
-                }
-                None => {
-                    connection.execute("UPDATE hooks SET hook_id = ?2 WHERE id = ?1", (row.0, hook.get()))?;
-                    row
-                }
+            let holder = self.reader(connection).hook(&pending.subscription.origin, hook)?;
+            let row = if let Some(holder) = holder {
+                take_over(connection, &holder.record, &pending)?
+            } else {
+                connection.execute("UPDATE hooks SET hook_id = ?2 WHERE id = ?1", (row.0, hook.get()))?;
+                row
             };
             self.settle(connection, row, HookStatus::Active, None)
         })
@@ -239,6 +230,17 @@ impl SqliteRegistry {
         connection.execute(sql, params![origin, app, event, subscription.target_url.expose(), now()])?;
         Ok(RowId(connection.last_insert_rowid()))
     }
+}
+
+/// The server gave a new hook a number that is on record: that record is about the new hook from now on.
+fn take_over(connection: &Connection, holder: &HookRecord, pending: &HookRecord) -> Result<RowId, Fault> {
+    connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.row.0])?;
+    let wanted = &pending.subscription;
+    let sql = "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5, created_at = ?6 WHERE id = ?1";
+    let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
+    let label = pending.label.as_ref().map(Label::as_str);
+    connection.execute(sql, params![holder.row.0, app, event, target, label, pending.created_at.as_second()])?;
+    Ok(holder.row)
 }
 
 /// Whole seconds since 1970, which is what rows hold.

@@ -1,0 +1,1 @@
+complete --keep-order --exclusive --command bugfender-hooks --arguments "(BUGFENDER_HOOKS_COMPLETE=fish bugfender-hooks -- (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token))"

@@ -1,0 +1,123 @@
+//! Completions: the files at the top level are current, and real shells complete with them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Home, SandboxServer, have};
+
+const FILES: [(&str, &str); 5] = [
+    ("bash", "bugfender-hooks.bash"),
+    ("zsh", "_bugfender-hooks"),
+    ("fish", "bugfender-hooks.fish"),
+    ("powershell", "_bugfender-hooks.ps1"),
+    ("elvish", "bugfender-hooks.elv"),
+];
+
+#[test]
+fn the_files_are_up_to_date() {
+    let home = Home::new();
+    for (shell, file) in FILES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
+        let run = home.run(["completions", shell]);
+        assert_eq!(run.code, 0, "{run}");
+        let stored = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(stored, run.stdout, "stale: run `bugfender-hooks completions {shell} > completions/{file}`");
+    }
+}
+
+fn filled(sandbox: &SandboxServer) -> Home {
+    let home = Home::of(sandbox);
+    let url = "https://hooks.example.com/bf";
+    home.json(&["subscribe", "--app-id", "4711", "--event", "new_crash", "--target-url", url, "--label", "nightly"]);
+    home
+}
+
+/// Runs a shell script with the binary on the path and gives what it printed.
+fn shell(home: &Home, program: &str, args: &[&str], script: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_bugfender-hooks"));
+    let path = format!("{}:/usr/bin:/bin", binary.parent().unwrap().display());
+    let inner = home.command::<&str>([]);
+    let mut command = Command::new(program);
+    command.args(args).arg(script).env_clear().current_dir(home.path());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("PATH", path);
+    let output = command.env("TERM", "dumb").output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    stdout
+}
+
+/// What is typed, and what must be offered for it.
+const CASES: [(&[&str], &str); 5] = [
+    (&["unsub"], "unsubscribe"),
+    (&["unsubscribe", ""], "1"),
+    (&["list", "--app-id", "47"], "4711"),
+    (&["list", "--label", ""], "nightly"),
+    (&["subscribe", "--event", "new_i"], "new_issue_separate"),
+];
+
+#[test]
+fn bash_completes() {
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    for (typed, offered) in CASES {
+        let words = typed.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let script = format!(
+            "source <(bugfender-hooks completions bash); COMP_WORDS=(bugfender-hooks {words}); COMP_CWORD={}; \
+             COMP_TYPE=9; _clap_complete_bugfender_hooks bugfender-hooks '{}' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            typed.len(),
+            typed.last().unwrap(),
+        );
+        let shown = shell(&home, "/bin/bash", &["--norc", "-c"], &script);
+        assert!(shown.lines().any(|line| line.trim() == offered), "{typed:?}: {shown}");
+    }
+}
+
+#[test]
+fn zsh_completes() {
+    if !have("zsh") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    for (typed, offered) in CASES {
+        // A real interactive zsh on a pseudo-terminal of zsh's own, with Tab pressed twice to list what fits.
+        let script = format!(
+            "zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z \"PS1=''; autoload -Uz compinit; compinit -u -d $PWD/dump; \
+             zstyle ':completion:*' list-prompt ''; source <(bugfender-hooks completions zsh); LISTMAX=1000; \
+             bindkey '^I' list-choices; print re''ady\"; zpty -r -m z line '*ready*'; print -r -- $line; \
+             zpty -w -n z 'bugfender-hooks {}'$'\\t'$'\\t'; zpty -r -m z line '*{offered}*'; print -r -- $line; zpty -d z",
+            typed.join(" "),
+        );
+        let shown = shell(&home, "/usr/bin/timeout", &["30", "zsh", "-f", "-c"], &script);
+        assert!(shown.contains(offered), "{typed:?}: {shown}");
+    }
+}
+
+#[test]
+fn fish_completes() {
+    if !have("fish") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    for (typed, offered) in CASES {
+        let line = format!("bugfender-hooks {}", typed.join(" "));
+        let script = format!("bugfender-hooks completions fish | source; complete --do-complete '{line}'");
+        let shown = shell(&home, "/usr/bin/fish", &["--no-config", "-c"], &script);
+        assert!(shown.lines().any(|line| line.split('\t').next() == Some(offered)), "{typed:?}: {shown}");
+    }
+}
+
+#[test]
+fn trouble_is_silent() {
+    let home = Home::new().set("BUGFENDER_HOOKS_STORE", "sqlite:/proc/nope").set("BUGFENDER_API_URL", "nope");
+    let script = "source <(bugfender-hooks completions bash); COMP_WORDS=(bugfender-hooks unsubscribe ''); COMP_CWORD=2; \
+                  COMP_TYPE=9; _clap_complete_bugfender_hooks bugfender-hooks '' unsubscribe 2>&1";
+    assert_eq!(shell(&home, "/bin/bash", &["--norc", "-c"], script), "");
+}
+
+#[test]
+fn an_unknown_shell_is_a_usage_error() {
+    assert_eq!(Home::new().run(["completions", "tcsh"]).code, 2);
+}

@@ -1,0 +1,76 @@
+//! Every help text, the help topics, the manual pages.
+
+use crate::assert_shown;
+use crate::support::Home;
+
+/// Every command, as it is typed.
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["auth"],
+    &["auth", "login"],
+    &["auth", "status"],
+    &["auth", "token"],
+    &["auth", "logout"],
+    &["subscribe"],
+    &["unsubscribe"],
+    &["list"],
+    &["import"],
+    &["forget"],
+    &["doctor"],
+    &["sandbox"],
+    &["sandbox", "run"],
+    &["demo"],
+    &["completions"],
+    &["man"],
+    &["exit-codes"],
+    &["environment"],
+];
+
+#[test]
+fn every_command_explains_itself() {
+    let home = Home::new();
+    for command in COMMANDS {
+        let run = home.run(command.iter().chain(&["--help"]));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+        let name = if command.is_empty() { "root".to_owned() } else { command.join("_") };
+        assert_shown!(format!("help_{name}"), run.stdout);
+    }
+}
+
+#[test]
+fn help_topics() {
+    let home = Home::new();
+    assert_shown!("topic_exit_codes", home.run(["help", "exit-codes"]).stdout);
+    assert_shown!("topic_environment", home.run(["help", "environment"]).stdout);
+    assert_eq!(home.json(&["exit-codes"]).as_array().unwrap().len(), 11);
+}
+
+#[test]
+fn no_command_is_missing_here() {
+    let root = Home::new().run(["--help"]).stdout;
+    let listed = root.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    for line in listed {
+        let name = line.split_whitespace().next().unwrap();
+        assert!(name == "help" || COMMANDS.iter().any(|command| command.first() == Some(&name)), "{name}");
+    }
+}
+
+#[test]
+fn manual_pages_are_printed_and_written() {
+    let home = Home::new();
+    let root = home.run(["man"]);
+    assert!(root.stdout.contains(".TH bugfender-hooks 1"), "{root}");
+    let login = home.run(["man", "auth", "login"]);
+    assert!(login.stdout.contains("bugfender-hooks-auth-login") && login.stdout.contains("with\\-token"), "{login}");
+    assert_eq!(home.run(["man", "nope"]).code, 2);
+    assert_eq!(home.run(["man", "--dir", "pages"]).code, 0);
+    let pages: Vec<_> = std::fs::read_dir(home.path().join("pages")).unwrap().flatten().collect();
+    assert!(pages.len() >= COMMANDS.len(), "{}", pages.len());
+}
+
+#[test]
+fn without_a_command_help_is_a_usage_error() {
+    let run = Home::new().run::<&str>([]);
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("Usage:"), "{run}");
+}

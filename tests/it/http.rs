@@ -1,0 +1,225 @@
+//! HTTP: what is repeated and what is not, redirects, limits, proxies.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::support::{Home, Scripted, answer};
+
+const SUBSCRIBE: [&str; 7] =
+    ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
+const POST: &str = "POST /api/hook/subscribe";
+
+fn created() -> String {
+    answer("201 Created", &["content-type: application/json"], r#"{"id":5}"#)
+}
+
+#[test]
+fn a_post_is_repeated_only_when_it_surely_was_not_carried_out() {
+    for busy in ["503 Service Unavailable", "429 Too Many Requests"] {
+        let server = Scripted::start(move |before, exchange| {
+            exchange.send(if before < 2 { answer(busy, &[], "") } else { created() });
+        });
+        let home = Home::at(&server.url, "t");
+        assert_eq!(home.run(SUBSCRIBE).code, 0, "{busy}");
+        assert_eq!(server.seen(), [POST; 3], "{busy}");
+        assert_eq!(home.statuses(), ["active"]);
+    }
+}
+
+#[test]
+fn four_attempts_and_no_more() {
+    let server = Scripted::always(answer("503 Service Unavailable", &["retry-after: 0"], ""));
+    let home = Home::at(&server.url, "t");
+    let run = home.run(SUBSCRIBE.iter().chain(&["--output", "json"]));
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stderr.contains("HTTP 503) after 4 attempts"), "{run}");
+    assert_eq!(run.error()["retryable"], true);
+    assert_eq!(server.seen(), [POST; 4]);
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    let server = Scripted::start(|before, exchange| {
+        exchange.send(if before == 0 { answer("429 Too Many Requests", &["retry-after: 1"], "") } else { created() });
+    });
+    let start = Instant::now();
+    assert_eq!(Home::at(&server.url, "t").run(SUBSCRIBE).code, 0);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_wait_beyond_the_timeout_is_not_begun() {
+    let server = Scripted::always(answer("429 Too Many Requests", &["retry-after: 3600"], ""));
+    for extra in [&["--timeout", "5"][..], &[]] {
+        let run = Home::at(&server.url, "t").run(SUBSCRIBE.iter().chain(extra));
+        assert_eq!(run.code, 7, "{run}");
+    }
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_refused_connection_leaves_nothing_behind() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let home = Home::at(&format!("http://127.0.0.1:{port}"), "t");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stderr.contains("no connection: Connection refused"), "{run}");
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn a_connection_that_never_stands_leaves_nothing_behind() {
+    // A full backlog: the kernel answers no further SYN, as a firewall that drops packets would.
+    let socket = std::process::Command::new("python3")
+        .args(["-c", "import socket,sys,time\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen(0)\nc=[]\nfor _ in range(4):\n  k=socket.socket();k.setblocking(False);k.connect_ex(s.getsockname());c.append(k)\nprint(s.getsockname()[1],flush=True)\nsys.stdin.read()"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    if !crate::support::have("python3") {
+        return;
+    }
+    let mut blocker = socket.unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(blocker.stdout.take().unwrap()), &mut line).unwrap();
+    let home = Home::at(&format!("http://127.0.0.1:{}", line.trim()), "t");
+    let run = home.run(SUBSCRIBE.iter().chain(&["--timeout", "1"]));
+    blocker.kill().unwrap();
+    blocker.wait().unwrap();
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stderr.contains("no connection within the time allowed"), "{run}");
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn the_timeout_is_for_all_attempts_together() {
+    let server = Scripted::always(answer("503 Service Unavailable", &["retry-after: 1"], ""));
+    let run = Home::at(&server.url, "t").run(SUBSCRIBE.iter().chain(&["--timeout", "2"]));
+    assert_eq!(run.code, 7, "{run}");
+    assert!(server.seen().len() < 4, "{:?}", server.seen());
+}
+
+#[test]
+fn a_delete_is_repeated_on_any_transient_failure() {
+    let server = Scripted::start(|before, exchange| match before {
+        0 => exchange.send(answer("502 Bad Gateway", &[], "")),
+        1 => exchange.send(""),
+        2 => exchange.send("HTTP/1.1 200 "),
+        _ => exchange.send(answer("200 OK", &[], "")),
+    });
+    let run = Home::at(&server.url, "t").run(["unsubscribe", "5"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(server.seen(), ["DELETE /api/hook/5/"; 4]);
+}
+
+#[test]
+fn a_redirect_to_the_same_path_is_followed_with_method_and_body() {
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let (bodies, arrived) = channel();
+        let server = Scripted::start(move |before, exchange| {
+            bodies.send((exchange.body.clone(), exchange.header("authorization").map(str::to_owned))).unwrap();
+            exchange.send(if before == 0 {
+                answer(status, &["location: /api/hook/subscribe/"], "")
+            } else {
+                created()
+            });
+        });
+        assert_eq!(Home::at(&server.url, "t").run(SUBSCRIBE).code, 0, "{status}");
+        assert_eq!(server.seen(), [POST, "POST /api/hook/subscribe/"], "{status}");
+        let (first, second) = (arrived.recv().unwrap(), arrived.recv().unwrap());
+        assert_eq!(first, second);
+        assert_eq!(first.1.as_deref(), Some("Bearer t"));
+    }
+}
+
+#[test]
+fn no_other_redirect_is_followed() {
+    let elsewhere = Scripted::always(created());
+    let other = elsewhere.url.clone();
+    for place in [
+        format!("{other}/api/hook/subscribe"),
+        "/login?next=s3cret".into(),
+        "//bf.invalid/api/hook/subscribe".into(),
+        "::".into(),
+    ] {
+        let server = Scripted::always(answer("307 Temporary Redirect", &[&format!("location: {place}")], ""));
+        let home = Home::at(&server.url, "t");
+        let run = home.run(SUBSCRIBE);
+        assert_eq!(run.code, 1, "{run}");
+        assert!(run.stderr.contains("redirects to") && !run.stderr.contains("s3cret"), "{run}");
+        assert!(home.statuses().is_empty());
+    }
+    assert!(elsewhere.seen().is_empty());
+}
+
+#[test]
+fn a_circle_of_redirects_ends() {
+    let server = Scripted::always(answer("307 Temporary Redirect", &["location: /api/hook/subscribe"], ""));
+    let run = Home::at(&server.url, "t").run(SUBSCRIBE);
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stderr.contains("in a circle"), "{run}");
+}
+
+#[test]
+fn plain_http_is_for_this_machine() {
+    let home = Home::at("http://bf.invalid", "t");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stderr.contains("--allow-http"), "{run}");
+    assert_eq!(home.run_with_input(&["auth", "login", "--with-token"], "t").code, 2);
+    // Allowed, it is tried; the name does not exist.
+    assert_eq!(home.run(SUBSCRIBE.iter().chain(&["--allow-http", "--timeout", "4"])).code, 7);
+}
+
+#[test]
+fn a_compressed_answer_is_read_and_a_bomb_is_not() {
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut child = std::process::Command::new("gzip")
+            .arg("-c")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let bytes = bytes.to_vec();
+        let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        output.stdout
+    }
+    let bomb = [br#"{"id":5,"x":""#.to_vec(), vec![b'x'; 64 << 20], br#""}"#.to_vec()].concat();
+    for (body, code) in [(gzip(br#"{"id":5}"#), 0), (gzip(&bomb), 8)] {
+        let server = Scripted::start(move |_, exchange| {
+            assert_eq!(exchange.header("accept-encoding"), Some("gzip"));
+            let length = body.len();
+            exchange
+                .send(format!("HTTP/1.1 201 Created\r\ncontent-encoding: gzip\r\ncontent-length: {length}\r\n\r\n"));
+            exchange.send(&body);
+        });
+        let run = Home::at(&server.url, "t").run(SUBSCRIBE);
+        assert_eq!(run.code, code, "{run}");
+    }
+}
+
+#[test]
+fn proxies_are_obeyed_but_not_for_this_machine() {
+    let proxy = Scripted::always(answer("403 Forbidden", &[], ""));
+    let server = Scripted::always(created());
+    let proxied = |url: &str| {
+        Home::at(url, "t").set("HTTPS_PROXY", &proxy.url).set("HTTP_PROXY", &proxy.url).set("https_proxy", &proxy.url)
+    };
+    assert_eq!(proxied(&server.url).run(SUBSCRIBE).code, 0);
+    assert!(proxy.seen().is_empty());
+    let home = proxied("https://bf.invalid");
+    let run = home.run(SUBSCRIBE.iter().chain(&["--timeout", "4"]));
+    assert_eq!(run.code, 7, "{run}");
+    assert_eq!(proxy.seen()[0], "CONNECT bf.invalid:443");
+    assert!(home.statuses().is_empty());
+    // NO_PROXY takes the host out again.
+    let seen = proxy.seen().len();
+    let home = home.set("NO_PROXY", "bf.invalid");
+    assert_eq!(home.run(SUBSCRIBE.iter().chain(&["--timeout", "4"])).code, 7);
+    assert_eq!(proxy.seen().len(), seen);
+}

@@ -1,0 +1,24 @@
+//! The integration tests: the real binary, real sockets, a real SQLite file, real shells.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod auth;
+mod completions;
+mod concurrency;
+mod crash;
+mod demo;
+mod doctor;
+mod help;
+mod http;
+mod import_forget;
+mod layout;
+mod list;
+mod output;
+mod readme;
+mod sandbox;
+mod secrets;
+mod store;
+mod subscribe;
+mod support;
+mod tls;
+mod unsubscribe;

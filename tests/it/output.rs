@@ -1,0 +1,128 @@
+//! Formats, filters, colour, closed pipes, and text that would act on a terminal.
+
+use std::process::Stdio;
+
+use crate::assert_shown;
+use crate::support::{Home, SandboxServer, Scripted, Terminal, answer};
+
+const URL: &str = "https://hooks.example.com/bf";
+
+fn filled() -> (SandboxServer, Home) {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.json(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL, "--label", "ci"]);
+    (sandbox, home)
+}
+
+#[test]
+fn jq_filters_the_json() {
+    let (_sandbox, home) = filled();
+    assert_eq!(home.run(["list", "--jq", ".[].hook_id"]).stdout, "1\n2\n3\n");
+    assert_eq!(home.run(["list", "--jq", ".[0].event", "--output", "json"]).stdout, "new_crash\n");
+    assert_eq!(home.run(["list", "--jq", ".hook_id", "--output", "ndjson"]).stdout, "1\n2\n3\n");
+    assert_eq!(home.run(["auth", "status", "--jq", ".signed_in"]).stdout, "true\n");
+    assert_shown!("jq_wrong", home.run(["list", "--jq", ".["]));
+    assert_shown!("jq_unknown", home.run(["list", "--jq", "nope(1)"]));
+    assert_shown!("jq_csv", home.run(["list", "--jq", ".", "--output", "csv"]));
+    let run = home.run(["list", "--jq", ".[0] + 1"]);
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{run}");
+    // A wrong expression is found before anything is done.
+    let args = ["subscribe", "--app-id", "9", "--event", "new_crash", "--target-url", URL, "--jq", ".["];
+    assert_eq!(home.run(args).code, 2);
+    assert_eq!(home.statuses().len(), 3);
+}
+
+#[test]
+fn an_unknown_format_is_a_usage_error() {
+    assert_shown!("format", Home::new().run(["list", "--output", "yaml"]));
+}
+
+#[test]
+fn usage_errors_are_for_programs_too() {
+    let run = Home::new().run(["subscribe", "--output", "json"]);
+    assert_eq!(run.code, 2);
+    assert_eq!(run.error()["category"], "usage");
+    let run = Home::new().run(["list", "--output=ndjson", "--nope"]);
+    assert_eq!(run.error()["code"], 2);
+    let run = Home::new().run(["list", "--api-url", "nope", "--output", "json"]);
+    assert_eq!(run.error()["category"], "usage");
+    assert!(run.error()["hint"].is_string());
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let (_sandbox, home) = filled();
+    let mut child = home.command(["list", "--output", "ndjson"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_output_is_an_error() {
+    let (_sandbox, home) = filled();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = home.command(["list"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not write the output"));
+}
+
+#[test]
+fn colour_is_for_terminals_unless_asked_for() {
+    let (_sandbox, home) = filled();
+    let escape = '\u{1b}';
+    assert!(!home.run(["list"]).stdout.contains(escape));
+    assert!(home.run(["list", "--color", "always"]).stdout.contains(escape));
+    assert!(home.run(["unsubscribe", "99", "--color", "always"]).stderr.contains(escape));
+    let forced = home.set("CLICOLOR_FORCE", "1");
+    assert!(forced.run(["list"]).stdout.contains(escape));
+    assert!(!forced.run(["list", "--color", "never"]).stdout.contains(escape));
+    let none = forced.unset("CLICOLOR_FORCE").set("NO_COLOR", "1");
+    let (code, shown) = Terminal::run(&none, &["list"]).end();
+    assert_eq!(code, 0);
+    assert!(!shown.contains(escape), "{shown:?}");
+    let (_, shown) = Terminal::run(&none.unset("NO_COLOR"), &["list"]).end();
+    assert!(shown.contains(escape), "{shown:?}");
+}
+
+#[test]
+fn nothing_from_data_acts_on_a_terminal() {
+    let evil = "e\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}x";
+    let server = Scripted::always(answer("400 Bad Request", &["content-type: text/plain; charset=utf-8"], evil));
+    let home = Home::at(&server.url, "t");
+    home.json(&["import", "5", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
+    // Somebody else's hand in the registry.
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.execute("UPDATE hooks SET label = ?1, target_url = ?1", [evil]).unwrap();
+    drop(registry);
+    let subscribe = ["subscribe", "--app-id", "2", "--event", "new_crash", "--target-url", URL];
+    for args in [
+        &["list"][..],
+        &["list", "--output", "json"],
+        &["list", "--output", "ndjson"],
+        &["list", "--output", "csv"],
+        &["list", "--jq", ".[].label"],
+        &subscribe,
+        &["subscribe", "--label", evil],
+    ] {
+        let args = [args, &["--color", "never"]].concat();
+        let (_, shown) = Terminal::run(&home, &args).end();
+        let unsafe_char =
+            shown.chars().find(|c| !matches!(c, '\n' | '\r') && bugfender_hooks::domain::is_unsafe_char(*c));
+        assert_eq!(unsafe_char, None, "{args:?}: {shown:?}");
+        assert!(shown.contains("31m"), "{args:?}: {shown:?}");
+    }
+    // JSON loses nothing by it; off a terminal CSV is the data itself.
+    assert_eq!(home.json(&["list"])[0]["label"], evil);
+    assert!(home.run(["list", "--output", "csv"]).stdout.contains(evil));
+}
+
+#[test]
+fn logs_go_to_standard_error_and_only_when_asked_for() {
+    let (_sandbox, home) = filled();
+    assert_eq!(home.run(["doctor"]).stderr, "");
+    let run = home.run(["doctor", "-vv"]);
+    assert!(run.stderr.contains("/api/me"), "{run}");
+    assert!(!run.stdout.contains("DEBUG"), "{run}");
+}

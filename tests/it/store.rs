@@ -1,0 +1,162 @@
+//! A registry that is damaged, full, read-only, foreign or newer: a clear error, and the file as it was.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rusqlite::Connection;
+
+use crate::assert_shown;
+use crate::support::{Home, SandboxServer, have};
+
+const URL: &str = "https://hooks.example.com/bf";
+const SUBSCRIBE: [&str; 7] = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL];
+
+fn filled() -> (SandboxServer, Home) {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.subscribe("1001", "new_user_feedback", URL);
+    (sandbox, home)
+}
+
+/// Every command that opens the registry fails with 9, and the file is untouched.
+fn expect_refusal(name: &str, sandbox: &SandboxServer, home: &Home) {
+    let before = fs::read(home.registry()).unwrap();
+    assert_shown!(name, home.run(SUBSCRIBE.iter().chain(&["--output", "json"])));
+    for args in
+        [&["list"][..], &["unsubscribe", "1"], &["forget", "1"], &["doctor"], &["unsubscribe", "1", "--dry-run"]]
+    {
+        let run = home.run(args);
+        assert_eq!(run.code, 9, "{args:?}: {run}");
+    }
+    assert_eq!(fs::read(home.registry()).unwrap(), before);
+    assert_eq!(sandbox.requests("POST").len(), 1);
+    assert_eq!(sandbox.requests("DELETE").len(), 0);
+}
+
+#[test]
+fn a_newer_registry() {
+    let (sandbox, home) = filled();
+    Connection::open(home.registry()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    expect_refusal("newer", &sandbox, &home);
+}
+
+#[test]
+fn a_database_of_another_program() {
+    let (sandbox, home) = filled();
+    fs::remove_file(home.registry()).unwrap();
+    Connection::open(home.registry())
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+        .unwrap();
+    expect_refusal("foreign", &sandbox, &home);
+}
+
+#[test]
+fn no_database_at_all() {
+    let (sandbox, home) = filled();
+    fs::write(home.registry(), "hook ids: 1, 2, 3\n".repeat(400)).unwrap();
+    expect_refusal("text", &sandbox, &home);
+}
+
+#[test]
+fn a_database_that_cannot_be_opened() {
+    let home = Home::at("https://bf.example", "t").set("BUGFENDER_HOOKS_STORE", "sqlite:/proc/nope/registry.db");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, 9, "{run}");
+    let home = home.set("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db/hooks");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(!run.stderr.contains("s3cret"), "{run}");
+}
+
+#[test]
+fn a_read_only_registry() {
+    let (sandbox, home) = filled();
+    if !have("setpriv") {
+        return;
+    }
+    // The tests may run as root, whom no permission stops: the command runs as somebody else, who may only read.
+    for (path, mode) in [(home.path().to_owned(), 0o755), (home.data(), 0o755), (home.registry(), 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for dir in [".local", ".local/share"] {
+        fs::set_permissions(home.path().join(dir), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let root = fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0).unwrap();
+    let inner = home.command(SUBSCRIBE);
+    let program = home.path().join("bugfender-hooks");
+    fs::copy(inner.get_program(), &program).unwrap();
+    fs::set_permissions(home.data(), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::set_permissions(home.registry(), fs::Permissions::from_mode(0o444)).unwrap();
+    let mut command = if root {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command
+    } else {
+        std::process::Command::new(&program)
+    };
+    let store = format!("sqlite:{}", home.registry().display());
+    command.args(inner.get_args()).env_clear().current_dir("/").env("HOME", "/");
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("BUGFENDER_HOOKS_STORE", store);
+    command.env("BUGFENDER_API_URL", &sandbox.url).env("BUGFENDER_API_TOKEN", &sandbox.token);
+    let run = crate::support::Run::of(command.output().unwrap());
+    fs::set_permissions(home.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("writable"), "{run}");
+    assert_eq!(sandbox.requests("POST").len(), 1);
+    assert_eq!(home.statuses(), ["active"]);
+}
+
+#[test]
+fn a_full_disk() {
+    let (sandbox, home) = filled();
+    let before = fs::read(home.registry()).unwrap();
+    // A limit on the size of files stands in for the full disk; without the signal, writes fail as there.
+    let inner = home.command(SUBSCRIBE);
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(home.path());
+    let run = crate::support::Run::of(command.output().unwrap());
+    assert_eq!(run.code, 9, "{run}");
+    assert_eq!(sandbox.requests("POST").len(), 1);
+    assert_eq!(fs::read(home.registry()).unwrap(), before);
+    // With room again, all is well.
+    assert_eq!(home.run(SUBSCRIBE).code, 0);
+}
+
+#[test]
+fn the_registry_is_for_its_owner_alone() {
+    let (_sandbox, home) = filled();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&home.registry()), mode(&home.data())), (0o600, 0o700));
+    let custom = home.set("BUGFENDER_HOOKS_STORE", "sqlite:ci/hooks.db");
+    custom.subscribe("1001", "new_crash", URL);
+    assert_eq!(mode(&custom.path().join("ci/hooks.db")), 0o600);
+}
+
+#[test]
+fn an_empty_file_becomes_a_registry() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    fs::write(home.path().join("new.db"), "").unwrap();
+    let home = home.set("BUGFENDER_HOOKS_STORE", "sqlite:new.db");
+    assert!(home.statuses().is_empty());
+    home.subscribe("1001", "new_crash", URL);
+}
+
+#[test]
+fn a_reset_server_that_numbers_anew_is_followed() {
+    let (sandbox, home) = filled();
+    crate::support::http_post(&format!("{}/sandbox/reset", sandbox.url), "");
+    let record = home.subscribe("1001", "new_crash", URL);
+    assert_eq!(record["hook_id"], 1);
+    let rows = home.json(&["list", "--all"]);
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["event"], "new_crash");
+}

@@ -1,0 +1,278 @@
+//! Subscribing: the request, the record, and what is never done twice.
+
+use serde_json::json;
+
+use crate::assert_shown;
+use crate::support::{Home, SandboxServer, Scripted, answer};
+
+const URL: &str = "https://hooks.example.com/bf";
+
+#[test]
+fn a_hook_is_made_and_recorded() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--label", "ci"];
+    assert_shown!("made", home.run(args));
+    assert_shown!("existed", home.run(args.iter().chain(&["--output", "json"])));
+    let requests = sandbox.requests("POST /api/hook/subscribe");
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0]["body"], json!({"target_url": URL, "event": "new_crash", "app_id": 1001}));
+    assert_eq!(requests[0]["user_agent"], format!("bugfender-hooks/{}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn events_repeat_take_commas_and_all() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let run = |events: &[&str]| {
+        let args = [&["subscribe", "--app-id", "1001", "--target-url", URL, "-q"], events].concat();
+        home.run(args).stdout
+    };
+    assert_eq!(run(&["--event", "new_crash,new_crash"]), "1\n");
+    assert_eq!(run(&["--event", "new_user_feedback", "--event", "new_crash"]), "1\n2\n");
+    assert_eq!(run(&["--event", "all"]), "1\n3\n2\n");
+    assert_eq!(sandbox.hooks().len(), 3);
+}
+
+#[test]
+fn the_app_may_be_its_dashboard_url() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let record = home.subscribe("https://dashboard.bugfender.com/team/9/app/4711", "new_crash", URL);
+    assert_eq!(record["app_id"], 4711);
+}
+
+#[test]
+fn force_sends_all_the_same() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.subscribe("1001", "new_crash", URL);
+    let again = home.json(&["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--force"]);
+    assert_eq!((&again[0]["hook_id"], &again[0]["created"]), (&json!(2), &json!(true)));
+    assert_eq!(sandbox.hooks().len(), 2);
+}
+
+#[test]
+fn an_existing_hook_needs_no_token() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.subscribe("1001", "new_crash", URL);
+    let home = home.unset("BUGFENDER_API_TOKEN");
+    home.subscribe("1001", "new_crash", URL);
+    let run = home.run(["subscribe", "--app-id", "1001", "--event", "new_user_feedback", "--target-url", URL]);
+    assert_shown!("no_token", run);
+    assert_eq!(home.statuses(), ["active"]);
+}
+
+#[test]
+fn passwords_are_sent_and_stored_whole_and_shown_redacted() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let url = "https://ci:s3cret@hooks.example.com/bf";
+    let run = home.run_with_input(
+        &["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", "-", "--output", "json"],
+        url,
+    );
+    assert_eq!(run.code, 0, "{run}");
+    assert!(!run.to_string().contains("s3cret"), "{run}");
+    assert_eq!(run.json()[0]["target_url"], "https://ci:****@hooks.example.com/bf");
+    assert_eq!(home.json(&["list", "--show-secrets"])[0]["target_url"], url);
+
+    // A file works too; the command line works with a warning.
+    std::fs::write(home.path().join("url"), url).unwrap();
+    assert_eq!(home.subscribe("1001", "new_crash", "@url")["created"], false);
+    let run = home.run(["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", url]);
+    assert_shown!("password_on_the_command_line", run);
+    // Picking needs no password.
+    assert_eq!(home.json(&["list", "--target-url", "https://ci:****@hooks.example.com/bf"])[0]["hook_id"], 1);
+    assert_eq!(home.json(&["list", "--target-url", URL])[0]["hook_id"], 1);
+}
+
+#[test]
+fn a_target_out_of_reach_draws_a_warning() {
+    let home = Home::at("https://bf.invalid", "t");
+    let run = |url: &str| {
+        home.run(["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", url, "--dry-run"]).stderr
+    };
+    assert!(run("http://localhost:4000/x").contains("is on this machine: Bugfender can't reach it"));
+    assert!(run("http://192.168.1.4/x").contains("is on a private network: Bugfender can't reach it"));
+    assert_eq!(run(URL), "");
+}
+
+#[test]
+fn a_dry_run_shows_the_requests_and_does_nothing() {
+    let home = Home::at("https://bf.example/api", "s3cret-token");
+    let args =
+        ["subscribe", "--app-id", "7", "--event", "all", "--target-url", "https://u:s3cret@h.example/x", "--dry-run"];
+    let run = home.run(args.iter().chain(&["--output", "json"]));
+    assert_shown!("dry_run_json", run);
+    assert_shown!("dry_run_table", home.run(args));
+    assert!(!home.registry().exists());
+}
+
+#[test]
+fn a_dry_run_knows_what_exists() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.subscribe("1001", "new_crash", URL);
+    let run = home.run([
+        "subscribe",
+        "--app-id",
+        "1001",
+        "--event",
+        "all",
+        "--target-url",
+        URL,
+        "--dry-run",
+        "--jq",
+        "length",
+    ]);
+    assert_eq!(run.stdout, "2\n");
+    assert_eq!(run.stderr, "hook 1 does this already: nothing would be sent for it\n");
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_usage_errors() {
+    let home = Home::at("https://bf.example", "t");
+    let base = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL];
+    let with = |index: usize, value: &'static str| {
+        let mut args = base;
+        args[index] = value;
+        home.run(args)
+    };
+    assert_shown!("mistake_app", with(2, "zero"));
+    assert_shown!("mistake_event", with(4, "crash"));
+    assert_shown!("mistake_url", with(6, "hooks.example.com"));
+    assert_shown!("mistake_missing", home.run(["subscribe", "--app-id", "1"]));
+    assert_shown!("mistake_label", home.run(base.iter().chain(&["--label", "a\u{1b}[31m"])));
+    assert!(!home.registry().exists());
+}
+
+/// What every kind of answer to the POST comes to: exit code, and what is left in the registry.
+#[test]
+fn every_answer_has_its_meaning() {
+    let json = "content-type: application/json";
+    let cases: &[(&str, String, i32, &[&str])] = &[
+        ("created", answer("201 Created", &[json], r#"{"id":5}"#), 0, &["active"]),
+        ("ok", answer("200 OK", &[json], r#"{"id":5,"app_id":"1"}"#), 0, &["active"]),
+        ("text id", answer("201 Created", &[json], r#"{"id":"5"}"#), 0, &["active"]),
+        ("400", answer("400 Bad Request", &[json], r#"{"message":"no"}"#), 3, &[]),
+        ("422", answer("422 Unprocessable", &[], "no"), 3, &[]),
+        ("401", answer("401 Unauthorized", &[], ""), 4, &[]),
+        ("403", answer("403 Forbidden", &[], ""), 5, &[]),
+        ("404", answer("404 Not Found", &[], ""), 6, &[]),
+        ("405", answer("405 Method Not Allowed", &[], ""), 1, &[]),
+        ("302", answer("302 Found", &["location: /login"], ""), 1, &[]),
+        ("303", answer("303 See Other", &["location: /hooks/5"], ""), 8, &["unknown"]),
+        ("500", answer("500 Internal Server Error", &[], ""), 8, &["unknown"]),
+        ("502", answer("502 Bad Gateway", &["content-type: text/html"], "<h1>bad</h1>"), 8, &["unknown"]),
+        ("504", answer("504 Gateway Timeout", &[], ""), 8, &["unknown"]),
+        ("no id", answer("201 Created", &[json], r#"{"event":"new_crash"}"#), 8, &["unknown"]),
+        ("id 0", answer("201 Created", &[json], r#"{"id":0}"#), 8, &["unknown"]),
+        ("not json", answer("201 Created", &[], "created!"), 8, &["unknown"]),
+        ("empty", answer("204 No Content", &[], ""), 8, &["unknown"]),
+        ("cut", "HTTP/1.1 201 Created\r\ncontent-length: 50\r\n\r\n{\"id\":5".to_owned(), 8, &["unknown"]),
+        ("garbage", "SSH-2.0-nope\r\n".to_owned(), 8, &["unknown"]),
+        ("nothing", String::new(), 8, &["unknown"]),
+        (
+            "huge",
+            answer("201 Created", &[json], &format!("{{\"id\":5,\"x\":\"{}\"}}", "x".repeat(2 << 20))),
+            8,
+            &["unknown"],
+        ),
+    ];
+    for (name, response, code, left) in cases {
+        let server = Scripted::always(response.clone());
+        let home = Home::at(&server.url, "t");
+        let run =
+            home.run(["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL, "--output", "json"]);
+        assert_eq!(run.code, *code, "{name}: {run}");
+        assert_eq!(home.statuses(), *left, "{name}");
+        if *code != 0 {
+            assert_eq!(run.error()["code"], *code, "{name}");
+        }
+        // Whatever it was: a POST that got an answer of its own, or may have been carried out, is not repeated.
+        assert_eq!(server.seen(), ["POST /api/hook/subscribe"], "{name}");
+    }
+}
+
+#[test]
+fn what_people_read_when_the_server_refuses() {
+    for (name, status, headers, body) in [
+        (
+            "refused_400",
+            "400 Bad Request",
+            "content-type: application/json",
+            r#"{"message":"event \u001b[31mwrong\u001b[0m"}"#,
+        ),
+        ("refused_401", "401 Unauthorized", "x: y", ""),
+        ("refused_403", "403 Forbidden", "content-type: text/html", "<html><b>Forbidden</b></html>"),
+        ("refused_404", "404 Not Found", "x: y", "not found"),
+        ("unknown_500", "500 Internal Server Error", "x: y", "boom"),
+    ] {
+        let server = Scripted::always(answer(status, &[headers], body));
+        let home = Home::at(&server.url, "t");
+        let run =
+            home.run(["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL, "--output", "json"]);
+        assert_shown!(name, run);
+    }
+}
+
+#[test]
+fn an_unknown_outcome_is_not_repeated_blindly() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=dropx1"]);
+    let home = Home::of(&sandbox);
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL];
+    assert_eq!(home.run(args).code, 8);
+    let run = home.run(args);
+    assert_shown!("unresolved", run);
+    assert_eq!(sandbox.requests("POST").len(), 1);
+
+    // The ways out: the hook is there, so import it …
+    let imported = home.json(&["import", "1", "--app-id", "1001", "--event", "new_crash", "--target-url", URL]);
+    assert_eq!(imported[0]["status"], "active");
+    assert_eq!(home.subscribe("1001", "new_crash", URL)["created"], false);
+    assert_eq!(home.statuses(), ["active"]);
+}
+
+#[test]
+fn an_unknown_outcome_can_be_forgotten_or_overruled() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=500x1", "subscribe=hangx1"]);
+    let home = Home::of(&sandbox);
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL];
+    assert_eq!(home.run(args).code, 8);
+    let forget =
+        ["forget", "--status", "unknown", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--yes"];
+    assert_eq!(home.run(forget).code, 0);
+    assert!(home.statuses().is_empty());
+    // Nothing answers: the time is up after sending.
+    let run = home.run(args.iter().chain(&["--timeout", "0.5"]));
+    assert_eq!(run.code, 8, "{run}");
+    assert_eq!(home.run(args.iter().chain(&["--force"])).code, 0);
+    assert_eq!(home.statuses(), ["unknown", "active"]);
+    // What is active counts, not what is in doubt.
+    assert_eq!(home.run(args).code, 0);
+}
+
+#[test]
+fn several_events_are_all_tried() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=403x1"]);
+    let home = Home::of(&sandbox);
+    let run = home.run(["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL, "--output", "json"]);
+    assert_eq!(run.code, 5, "{run}");
+    assert_eq!(run.json().as_array().unwrap().len(), 2);
+    assert_eq!(run.error()["http_status"], 403);
+}
+
+#[test]
+fn an_interrupt_leaves_the_outcome_unknown() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=hang"]);
+    let home = Home::of(&sandbox);
+    let child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL]);
+    crate::support::wait_until("the request is there", || !sandbox.requests("POST").is_empty());
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    assert_shown!("interrupted", run);
+    assert_eq!(home.statuses(), ["unknown"]);
+}

@@ -1,0 +1,52 @@
+//! The harness: a scratch home, a cleared environment, servers on free ports, runs that are compared whole.
+
+mod run;
+mod sandbox;
+mod server;
+mod terminal;
+
+pub use run::{Home, Run};
+pub use sandbox::SandboxServer;
+pub use server::{Exchange, Scripted, answer, http_get, http_post};
+pub use terminal::Terminal;
+
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything. Waits end as soon as what they wait for is there.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `done` says so.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "gave up waiting: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a program that a test needs is there. In CI a missing one is a failure.
+pub fn have(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|dir| dir.join(program).is_file());
+    assert!(found || std::env::var_os("CI").is_none(), "{program} is missing: CI must install it");
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Compares text with its snapshot, with what differs from run to run replaced.
+#[macro_export]
+macro_rules! assert_shown {
+    ($name:expr, $text:expr) => {{
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(true);
+        settings.set_omit_expression(true);
+        settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]");
+        settings.add_filter(r"(127\.0\.0\.1|localhost):\d+", "$1:[PORT]");
+        settings.add_filter(r"/[^\s:'\x22]*/\.tmp[A-Za-z0-9]+", "[SCRATCH]");
+        settings.add_filter(r"\(\d+ ms\)", "([N] ms)");
+        settings.add_filter(r"bugfender-hooks(/| )\d+\.\d+\.\d+", "bugfender-hooks$1[VERSION]");
+        settings.bind(|| insta::assert_snapshot!($name, $text.to_string()));
+    }};
+}

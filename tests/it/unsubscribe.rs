@@ -1,0 +1,188 @@
+//! Unsubscribing: by id, by filter, all; what is there, what is not, what is somebody else's.
+
+use serde_json::json;
+
+use crate::assert_shown;
+use crate::support::{Home, SandboxServer, Scripted, Terminal, answer};
+
+const URL: &str = "https://hooks.example.com/bf";
+
+fn three(sandbox: &SandboxServer) -> Home {
+    let home = Home::of(sandbox);
+    home.json(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL, "--label", "ci"]);
+    home
+}
+
+#[test]
+fn by_id() {
+    let sandbox = SandboxServer::start();
+    let home = three(&sandbox);
+    assert_shown!("by_id", home.run(["unsubscribe", "2", "--output", "json"]));
+    assert_eq!(sandbox.requests("DELETE")[0]["path"], "/api/hook/2/");
+    assert_eq!(home.statuses(), ["active", "removed", "active"]);
+    // What ended is still known, and still asked for.
+    assert_shown!("by_id_again", home.run(["unsubscribe", "2"]));
+    assert_eq!(home.statuses(), ["active", "removed", "active"]);
+}
+
+#[test]
+fn an_id_from_elsewhere_is_deleted_all_the_same() {
+    let sandbox = SandboxServer::start();
+    three(&sandbox);
+    let home = Home::of(&sandbox);
+    assert_shown!("elsewhere", home.run(["unsubscribe", "3", "--output", "json"]));
+    assert_eq!(sandbox.hooks().len(), 2);
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn a_hook_that_is_not_there_is_gone() {
+    let sandbox = SandboxServer::start();
+    let home = three(&sandbox);
+    Home::of(&sandbox).run(["unsubscribe", "1", "2"]);
+    let run = home.run(["unsubscribe", "1", "--output", "json"]);
+    assert_eq!((run.code, &run.json()[0]["status"]), (6, &json!("gone")), "{run}");
+    let run = home.run(["unsubscribe", "1", "2", "77", "--ignore-missing", "-q"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "1\n2\n77\n"), "{run}");
+    assert_eq!(home.statuses(), ["gone", "gone", "active"]);
+}
+
+#[test]
+fn filters_and_all_need_yes_off_a_terminal() {
+    let sandbox = SandboxServer::start();
+    let home = three(&sandbox);
+    assert_shown!("needs_yes", home.run(["unsubscribe", "--label", "ci"]));
+    assert_eq!(home.run(["unsubscribe", "--all"]).code, 2);
+    assert_eq!(home.run(["unsubscribe"]).code, 2);
+    assert_eq!(sandbox.hooks().len(), 3);
+    let run = home.run(["unsubscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--yes", "-q"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "1\n"), "{run}");
+    let run = home.run(["unsubscribe", "--all", "-y", "-q"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "2\n3\n"), "{run}");
+    assert_shown!("nothing_left", home.run(["unsubscribe", "--all"]));
+}
+
+#[test]
+fn a_terminal_is_asked() {
+    let sandbox = SandboxServer::start();
+    let home = three(&sandbox);
+    let mut terminal = Terminal::run(&home, &["unsubscribe", "--all"]);
+    terminal.wait_for("[y/N]").type_line("n");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown}");
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert_eq!(sandbox.hooks().len(), 3);
+
+    let mut terminal = Terminal::run(&home, &["unsubscribe", "--all"]);
+    terminal.wait_for("Remove 3 hooks of").wait_for("[y/N]").type_line("y");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    assert!(sandbox.hooks().is_empty());
+}
+
+#[test]
+fn a_dry_run_shows_the_requests() {
+    let sandbox = SandboxServer::start();
+    let home = three(&sandbox);
+    assert_shown!("dry_run", home.run(["unsubscribe", "--all", "--dry-run", "--jq", ".[] | .method + \" \" + .url"]));
+    assert_eq!(home.run(["unsubscribe", "9", "--dry-run"]).code, 0);
+    assert_eq!(sandbox.hooks().len(), 3);
+    assert_eq!(home.statuses(), ["active"; 3]);
+}
+
+#[test]
+fn a_hook_of_another_installation_is_never_deleted_here() {
+    let (one, two) = (SandboxServer::start(), SandboxServer::start());
+    let home = three(&one);
+    let home = home.set("BUGFENDER_API_URL", &two.url).set("BUGFENDER_API_TOKEN", &two.token);
+    let run = home.run(["unsubscribe", "1"]);
+    assert_shown!("other_installation", run);
+    assert_eq!(home.run(["unsubscribe", "--all", "--yes"]).code, 0);
+    assert!(two.requests("DELETE").is_empty());
+    assert!(one.requests("DELETE").is_empty());
+    assert!(home.statuses().is_empty());
+    assert_shown!("list_elsewhere", home.run(["list"]));
+}
+
+#[test]
+fn several_are_all_tried_and_shown_in_order() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=403x1"]);
+    let home = three(&sandbox);
+    let run = home.run(["unsubscribe", "3", "1", "2", "--output", "json"]);
+    assert_eq!(run.code, 5, "{run}");
+    let rows = run.json();
+    let ids: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["hook_id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [3, 1, 2]);
+    let failed = rows.as_array().unwrap().iter().filter(|row| row["result"] == "failed" && row["status"] == "active");
+    assert_eq!(failed.count(), 1);
+    assert_eq!(sandbox.hooks().len(), 1);
+}
+
+#[test]
+fn a_delete_is_repeated_and_404_then_means_done() {
+    // The first DELETE is carried out and its answer lost; the second finds nothing.
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=dropx1"]);
+    let home = three(&sandbox);
+    let run = home.run(["unsubscribe", "1", "--output", "json"]);
+    assert_eq!((run.code, &run.json()[0]["result"]), (0, &json!("removed")), "{run}");
+    assert_eq!(sandbox.requests("DELETE").len(), 2);
+}
+
+#[test]
+fn every_answer_has_its_meaning() {
+    let cases: &[(&str, String, i32, &str, &str)] = &[
+        ("200", answer("200 OK", &[], ""), 0, "removed", "removed"),
+        ("204", answer("204 No Content", &[], ""), 0, "removed", "removed"),
+        ("401", answer("401 Unauthorized", &[], ""), 4, "failed", "active"),
+        ("403", answer("403 Forbidden", &[], ""), 5, "failed", "active"),
+        ("404", answer("404 Not Found", &[], ""), 6, "missing", "gone"),
+        ("302", answer("302 Found", &["location: https://elsewhere.example/"], ""), 1, "failed", "active"),
+        ("page", answer("200 OK", &["content-type: text/html"], "<html>"), 1, "unknown", "removing"),
+        ("cut", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned(), 0, "removed", "removed"),
+    ];
+    for (name, response, code, result, status) in cases {
+        let server = Scripted::always(response.clone());
+        let home = Home::at(&server.url, "t");
+        home.json(&["import", "5", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
+        let run = home.run(["unsubscribe", "5", "--output", "json"]);
+        let row = &run.json()[0];
+        assert_eq!(
+            (run.code, &row["result"], &row["status"]),
+            (*code, &json!(result), &json!(status)),
+            "{name}: {run}"
+        );
+        assert_eq!(server.seen(), ["DELETE /api/hook/5/"], "{name}");
+    }
+}
+
+#[test]
+fn a_removal_in_doubt_is_finished_by_running_it_again() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=500x4"]);
+    let home = three(&sandbox);
+    let run = home.run(["unsubscribe", "1"]);
+    assert_shown!("in_doubt", run);
+    assert_eq!(home.statuses(), ["removing", "active", "active"]);
+    // Meanwhile nobody subscribes the same again without knowing.
+    let again = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL];
+    assert_shown!("subscribe_while_removing", home.run(again));
+    assert_eq!(home.run(["unsubscribe", "1"]).code, 0);
+    assert_eq!(home.run(again).code, 0);
+    assert_eq!(home.statuses(), ["removed", "active", "active", "active"]);
+}
+
+#[test]
+fn a_row_without_an_id_is_not_passed_over_in_silence() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=dropx1"]);
+    let home = three_with_unknown(&sandbox);
+    let run = home.run(["unsubscribe", "--all", "--yes", "--output", "json"]);
+    assert_eq!(run.code, 8, "{run}");
+    let results: Vec<_> = run.json().as_array().unwrap().iter().map(|row| row["result"].clone()).collect();
+    assert_eq!(results, ["unknown", "removed", "removed"]);
+}
+
+fn three_with_unknown(sandbox: &SandboxServer) -> Home {
+    let home = Home::of(sandbox);
+    let run = home.run(["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL]);
+    assert_eq!(run.code, 8, "{run}");
+    home
+}
