@@ -96,11 +96,11 @@ impl Context {
             let message = format!("{origin} is plain http: the token could be read on its way");
             return Err(Error::usage(message).hint("use https, or give --allow-http if the network is trusted"));
         }
-        let proxied = ["HTTPS_PROXY", "HTTP_PROXY"].iter().any(|name| self.environment.has(name));
         Ok(http::Options {
             attempt_timeout: self.settings.timeout.value,
             total_timeout: self.settings.total_timeout(),
-            tls: !origin.is_plain_http() || (proxied && !origin.is_loopback()),
+            // A proxy on the way may be reached by https even where the installation is not.
+            tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
             custom_roots: self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR"),
         })

@@ -49,9 +49,10 @@ impl View for Plan {
 
 impl Planned {
     fn text(&self) -> String {
-        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-        let body = self.body.as_ref().map_or_else(String::new, |body| format!("\n{body}\n"));
-        format!("{} {}\n{headers}{body}", self.method, self.url)
+        let mut lines = vec![format!("{} {}", self.method, self.url)];
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        lines.extend(self.body.iter().flat_map(|body| [String::new(), body.to_string()]));
+        lines.join("\n") + "\n"
     }
 }
 

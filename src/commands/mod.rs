@@ -55,34 +55,22 @@ impl Report {
     }
 }
 
-/// The commands.
+/// The commands. Each one's help text stands at its arguments.
+#[allow(missing_docs)]
 #[derive(Subcommand)]
 pub enum Command {
-    /// Sign in, see who is signed in, sign out
     Auth(auth::Args),
-    /// Subscribe an endpoint to events of an app
     Subscribe(subscribe::Args),
-    /// Remove hooks at Bugfender
     Unsubscribe(unsubscribe::Args),
-    /// List the hooks in the registry
     List(list::Args),
-    /// Record a hook that was made elsewhere
     Import(import::Args),
-    /// Drop records from the registry; the hooks themselves stay
     Forget(forget::Args),
-    /// Check configuration, token, API and registry
     Doctor(doctor::Args),
-    /// Serve a local stand-in for Bugfender
     Sandbox(sandbox::Args),
-    /// Play the main job against a sandbox, in a scratch directory
     Demo(demo::Args),
-    /// Print the completion script of a shell
     Completions(completions::Args),
-    /// Print manual pages
     Man(man::Args),
-    /// Explain the exit codes
     ExitCodes(topics::ExitCodesArgs),
-    /// Explain the environment variables
     Environment(topics::EnvironmentArgs),
 }
 

@@ -38,9 +38,11 @@ Examples:
   bugfender-hooks sandbox --fault subscribe=503x2 --fault unsubscribe=drop
   curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit
 
-Faults are OP=WHAT[xN]. OP: token, authorize, subscribe, unsubscribe, me, apps, issues. WHAT: a status such as
-503 (503@2 with Retry-After: 2), hang (never answers), drop (acts, then closes the connection), truncate (acts,
-then breaks off the answer), redirect. N: how many times; forever when not given.
+Faults are OP=WHAT[xN].
+  OP    token, authorize, subscribe, unsubscribe, me, apps, issues
+  WHAT  a status such as 503 (503@2 adds Retry-After: 2); hang: never answers; redirect: to elsewhere;
+        drop: acts, then closes the connection; truncate: acts, then breaks off the answer
+  N     how many times; forever when not given
 
 The service account for /auth/token is sandbox-client with the secret sandbox-secret.";
 

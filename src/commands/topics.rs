@@ -9,12 +9,12 @@ use crate::render::{Cell, Row};
 
 /// Explain the exit codes
 #[derive(clap::Args)]
-#[command(after_help = exit_codes_text())]
+#[command(long_about = exit_codes_text())]
 pub struct ExitCodesArgs {}
 
 /// Explain the environment variables
 #[derive(clap::Args)]
-#[command(after_help = environment_text())]
+#[command(long_about = environment_text())]
 pub struct EnvironmentArgs {}
 
 #[derive(Serialize)]
@@ -61,10 +61,11 @@ pub fn environment(_args: &EnvironmentArgs) -> Report {
 
 fn exit_codes_text() -> String {
     let line = |row: &crate::error::ExitCode| format!("  {:<4} {:<16} {}\n", row.code, row.category, row.meaning);
-    EXIT_CODES.iter().map(line).collect::<String>().trim_end().to_owned()
+    format!("What the exit codes mean:\n\n{}", EXIT_CODES.iter().map(line).collect::<String>().trim_end())
 }
 
 fn environment_text() -> String {
     let line = |variable: &environment::Variable| format!("  {:<25} {}\n", variable.name, variable.meaning);
-    environment::ALL.iter().map(line).collect::<String>().trim_end().to_owned()
+    let lines: String = environment::ALL.iter().map(line).collect();
+    format!("The environment variables, which a flag of the same meaning overrides:\n\n{}", lines.trim_end())
 }

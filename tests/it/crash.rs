@@ -26,7 +26,7 @@ struct Gate {
 
 impl Gate {
     fn open() -> Self {
-        let ((arrive, arrived), (go, pieces), (send, sent)) = (channel(), channel::<&'static str>(), channel());
+        let ((arrive, arrived), (go, pieces), (done, sent)) = (channel(), channel::<&'static str>(), channel());
         let server = Scripted::start(move |_, exchange: &mut Exchange| {
             arrive.send(()).unwrap();
             while let Ok(piece) = pieces.recv_timeout(PATIENCE) {
@@ -34,7 +34,7 @@ impl Gate {
                     break;
                 }
                 exchange.send(piece);
-                send.send(()).unwrap();
+                done.send(()).unwrap();
             }
         });
         Self { server, arrived, go, sent }

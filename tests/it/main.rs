@@ -1,6 +1,6 @@
 //! The integration tests: the real binary, real sockets, a real SQLite file, real shells.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 mod auth;
 mod completions;

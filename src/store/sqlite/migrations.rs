@@ -18,7 +18,11 @@ const APPLICATION_ID: i64 = 0x6266_686b;
 pub(super) fn prepare(connection: &mut Connection, path: &Path, owners: &Owners) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite(path, error);
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version(connection, path)? == known {
+    // In a transaction: another process may be setting the file up between one look at it and the next.
+    let look = connection.transaction().map_err(failed)?;
+    let found = version(&look, path)?;
+    drop(look);
+    if found == known {
         return Ok(());
     }
     // One process at a time: a switch of the journal mode does not wait for others by itself.

@@ -27,8 +27,9 @@ impl Exchange {
 
 /// A whole answer, after which the connection closes.
 pub fn answer(status: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+    let length = format!("content-length: {}", body.len());
+    let head = [&["connection: close", &length], headers].concat().join("\r\n");
+    format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")
 }
 
 /// A server whose answers are a closure's, given how many requests came before. One connection, one request.
