@@ -193,10 +193,12 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
     };
     tracing::debug!(%url, what, "no answer");
     let untrusted = is_tls_error(error);
-    let mut shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url)));
-    if untrusted {
-        shown = shown.hint("if a company certificate authority signs the server, name its PEM file in SSL_CERT_FILE");
-    }
+    let hint = if untrusted {
+        "if a company certificate authority signs the server, name its PEM file in SSL_CERT_FILE"
+    } else {
+        "check the network and --api-url; `bugfender-hooks doctor` tries the connection"
+    };
+    let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
     let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
     Failure { error: shown, carried_out, transient: !untrusted }
 }

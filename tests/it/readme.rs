@@ -1,1 +1,99 @@
-//! readme
+//! The README keeps its word: commands run, tables agree with the code.
+
+use std::path::Path;
+
+use bugfender_hooks::config::environment;
+use bugfender_hooks::error::EXIT_CODES;
+
+use crate::support::{Home, Run, SandboxServer};
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The shell block behind a marker.
+fn block(marker: &str) -> String {
+    let text = readme();
+    let rest = text.split_once(&format!("<!-- {marker}")).unwrap().1;
+    let block = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    block.to_owned()
+}
+
+/// Runs a block as a shell would, with the binary on the path and a sandbox for Bugfender.
+fn run_block(marker: &str, sandbox: &SandboxServer) -> (Home, Run) {
+    let home = Home::of(sandbox);
+    let binary = Path::new(env!("CARGO_BIN_EXE_bugfender-hooks"));
+    let inner = home.command::<&str>([]);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-eu", "-c", &block(marker)]).env_clear().current_dir(home.path());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()));
+    let run = Run::of(command.output().unwrap());
+    (home, run)
+}
+
+#[test]
+fn the_quick_start_runs() {
+    let sandbox = SandboxServer::start();
+    let (_home, run) = run_block("quick start", &sandbox);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(sandbox.requests("POST").len(), 2);
+    assert!(sandbox.hooks().is_empty());
+}
+
+#[test]
+fn the_ci_example_runs_in_good_times_and_bad() {
+    let sandbox = SandboxServer::start();
+    let (home, run) = run_block("ci", &sandbox);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "subscribed: 3 hooks\n"), "{run}");
+    assert!(home.path().join("hooks.db").exists());
+    let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=401"]));
+    assert_eq!((run.code, run.stdout.as_str()), (1, "the token has expired\n"), "{run}");
+    let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=drop"]));
+    assert_eq!(run.code, 1, "{run}");
+    assert!(run.stdout.contains("import HOOK_ID"), "{run}");
+    let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=403"]));
+    assert_eq!(run.code, 5, "{run}");
+}
+
+#[test]
+fn the_two_commands_are_named() {
+    // Their parts run elsewhere: `demo` in its own test, `cargo test` right now.
+    let text = readme();
+    assert!(text.contains("\ncargo run --release -- demo "));
+    assert!(text.contains("\ncargo test "));
+}
+
+#[test]
+fn the_tables_agree_with_the_code() {
+    let text = readme();
+    for row in EXIT_CODES {
+        let line = format!("| {} | `{}` | {} |", row.code, row.category, row.meaning);
+        assert!(text.contains(&line), "{line}");
+    }
+    for variable in environment::ALL {
+        let line = format!("| `{}` | {} |", variable.name, variable.meaning);
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn the_schema_agrees_with_the_output() {
+    let text = readme();
+    let table = text.split_once("## JSON").unwrap().1.split_once("`--jq").unwrap().0;
+    let documented: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let url = "https://hooks.example.com/bf";
+    let args = ["--app-id", "1001", "--event", "new_crash", "--target-url", url];
+    let keys = |record: &serde_json::Value| record.as_object().unwrap().keys().cloned().collect::<Vec<String>>();
+    let subscribed = keys(&home.json(&[&["subscribe"], &args[..]].concat())[0]);
+    let listed = keys(&home.json(&["list"])[0]);
+    let imported = keys(&home.json(&[&["import", "1"], &args[..]].concat())[0]);
+    let unsubscribed = keys(&home.json(&["unsubscribe", "1"])[0]);
+    let (common, extra) = documented.split_at(9);
+    assert_eq!(listed, common);
+    assert_eq!(imported, common);
+    assert_eq!(subscribed, [common, &extra[..1]].concat());
+    assert_eq!(unsubscribed, [common, &extra[1..]].concat());
+}

@@ -148,6 +148,7 @@ fn an_empty_file_becomes_a_registry() {
     let home = home.set("BUGFENDER_HOOKS_STORE", "sqlite:new.db");
     assert!(home.statuses().is_empty());
     home.subscribe("1001", "new_crash", URL);
+    assert_eq!(fs::metadata(home.path().join("new.db")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

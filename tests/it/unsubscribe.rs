@@ -77,6 +77,7 @@ fn a_terminal_is_asked() {
     terminal.wait_for("Remove 3 hooks of").wait_for("[y/N]").type_line("y");
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("3/3"), "the progress bar: {shown}");
     assert!(sandbox.hooks().is_empty());
 }
 
