@@ -1,12 +1,15 @@
 //! `list`: what the registry holds.
 
+use std::cell::Cell;
+
 use super::Report;
 use super::hook_args::{FilterArgs, status_parser};
 use super::hook_row::HookRow;
 use crate::context::Context;
-use crate::domain::HookStatus;
+use crate::domain::{ApiOrigin, HookRecord, HookStatus, Selection};
 use crate::error::Result;
-use crate::render::OutputFormat;
+use crate::render::{Output, Shape, Source, View};
+use crate::store::Registry;
 
 /// List the hooks in the registry, sorted by app, event, endpoint and age
 ///
@@ -33,26 +36,68 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut selection = args.filter.selection(ctx)?;
     selection.statuses.clone_from(&args.statuses);
-    let with_ended = args.all || !args.statuses.is_empty();
+    Ok(Report::of(Listing {
+        registry: ctx.existing_registry()?,
+        origin: ctx.origin().clone(),
+        selection,
+        with_ended: args.all || !args.statuses.is_empty(),
+        show_secrets: args.show_secrets,
+        listed: Cell::new(0),
+        elsewhere: Cell::new(0),
+    }))
+}
 
-    let mut rows = Vec::new();
-    let mut elsewhere = 0_usize;
-    if let Some(registry) = ctx.existing_registry()? {
+/// The rows as they are read: a registry of any length is never in memory whole.
+struct Listing {
+    registry: Option<Box<dyn Registry>>,
+    origin: ApiOrigin,
+    selection: Selection,
+    with_ended: bool,
+    show_secrets: bool,
+    listed: Cell<usize>,
+    elsewhere: Cell<usize>,
+}
+
+impl Source for Listing {
+    type Row = HookRow;
+
+    fn shape(&self) -> Shape {
+        Shape::List
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&HookRow) -> Result<()>) -> Result<()> {
+        let Some(registry) = &self.registry else { return Ok(()) };
+        let mut shown = Ok(());
         registry.hooks(None, &mut |record| {
-            if record.subscription.origin != *ctx.origin() {
-                elsewhere += 1;
-            } else if selection.takes(&record) && (with_ended || !record.status.is_ended()) {
-                rows.push(HookRow::of(record, args.show_secrets));
+            if record.subscription.origin != self.origin {
+                self.elsewhere.set(self.elsewhere.get() + 1);
+            } else if shown.is_ok() && self.takes(&record) {
+                self.listed.set(self.listed.get() + 1);
+                shown = each(&HookRow::of(record, self.show_secrets));
             }
         })?;
+        shown
     }
-    if ctx.out().format() == OutputFormat::Table {
-        if rows.is_empty() {
-            ctx.out().note(&format!("no hooks of {} to list", ctx.origin()));
-        }
-        if elsewhere > 0 {
-            ctx.out().note(&format!("{elsewhere} more belong to other installations; see them with --api-url"));
-        }
+}
+
+impl Listing {
+    fn takes(&self, record: &HookRecord) -> bool {
+        (self.with_ended || !record.status.is_ended()) && self.selection.takes(record)
     }
-    Ok(Report::list(rows, Vec::new()))
+}
+
+impl View for Listing {
+    fn show(&self, out: &Output) -> Result<()> {
+        out.show(self)?;
+        if out.is_for_people() {
+            if self.listed.get() == 0 {
+                out.note(&format!("no hooks of {} to list", self.origin));
+            }
+            if self.elsewhere.get() > 0 {
+                let more = self.elsewhere.get();
+                out.note(&format!("{more} more belong to other installations; see them with --api-url"));
+            }
+        }
+        Ok(())
+    }
 }

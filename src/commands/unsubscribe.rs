@@ -1,10 +1,11 @@
 //! `unsubscribe`: record the intent, delete at the server, record what came of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
-use futures_util::{StreamExt, stream};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
@@ -20,8 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
 use crate::store::{BeginRemoval, Registry, Removal};
 
-/// How many requests are under way at once. The API asks to slow down (429) under load.
-const CONCURRENCY: usize = 16;
+/// How many requests are under way at once, as many as curl's parallel mode has. Where that is too many for the
+/// server and it says so (429 with `Retry-After`), they all wait.
+const CONCURRENCY: usize = 50;
 
 /// How often to look whether another process has finished with the same hook.
 const POLL: Duration = Duration::from_millis(20);
@@ -113,6 +115,8 @@ enum Target {
     Held(HookId, Box<HookRecord>),
     /// An id that the registry does not hold.
     Elsewhere(HookId),
+    /// A row whose hook had ended when it was asked for.
+    Ended(HookId, Box<HookRecord>),
     /// A row that names no hook: nobody knows what to delete.
     Nameless(Box<HookRecord>),
 }
@@ -198,8 +202,16 @@ fn belongs_elsewhere(ctx: &Context, id: HookId, record: &HookRecord) -> Error {
 impl Target {
     fn id(&self) -> Option<HookId> {
         match self {
-            Self::Held(id, _) | Self::Elsewhere(id) => Some(*id),
+            Self::Held(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),
             Self::Nameless(_) => None,
+        }
+    }
+
+    /// The row that is to record the removal.
+    fn row(&self) -> Option<RowId> {
+        match self {
+            Self::Held(_, record) => Some(record.row),
+            _ => None,
         }
     }
 }
@@ -207,30 +219,20 @@ impl Target {
 /// Removes them, several at once, and shows every result.
 fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<Target>) -> Result<Report> {
     let api = ctx.api()?;
-    let run = &Run { ctx, args, registry, api: &api };
     let bar = progress_bar(ctx, targets.len());
-    let mut ended = Vec::with_capacity(targets.len());
-    let finished = ctx.block_on(async {
-        let work = stream::iter(targets.into_iter().enumerate())
-            .map(|(index, target)| async move { (index, run.remove(target).await) });
-        let all = work.buffer_unordered(CONCURRENCY).for_each(|result| {
-            bar.inc(1);
-            ended.push(result);
-            std::future::ready(())
-        });
-        Ok(unless_interrupted(all).await.is_some())
-    })?;
+    let mut run = Run { ctx, args, registry, api: &api, bar: &bar, ended: Vec::with_capacity(targets.len()) };
+    let finished = ctx.block_on(async { Ok(unless_interrupted(run.remove_all(targets)).await.is_some()) })?;
     bar.finish_and_clear();
-    ended.sort_by_key(|(index, _)| *index);
+    run.ended.sort_by_key(|ended| ended.index);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     if !finished {
         errors.push(
             interrupted("while removing hooks").hint("run the same command again: it goes on where this one stopped"),
         );
     }
-    for (_, (row, error)) in ended {
-        rows.push(row);
-        errors.extend(error);
+    for ended in run.ended {
+        rows.push(ended.row);
+        errors.extend(ended.error);
     }
     Ok(Report::list(rows, errors))
 }
@@ -245,109 +247,199 @@ struct Run<'a> {
     args: &'a Args,
     registry: &'a dyn Registry,
     api: &'a AuthenticatedApi,
+    bar: &'a ProgressBar,
+    ended: Vec<Ended>,
 }
 
-/// A result, and the error in it.
-type Ended = (UnsubscribedRow, Option<Error>);
+/// A target and its place among the others.
+type Placed = (usize, Target);
+
+/// A result, the error in it, and its place among the others.
+struct Ended {
+    index: usize,
+    row: UnsubscribedRow,
+    error: Option<Error>,
+}
+
+/// What the server said about a target.
+struct Answered {
+    index: usize,
+    target: Target,
+    answer: Result<Unsubscribed, Failure>,
+}
 
 impl Run<'_> {
-    async fn remove(&self, target: Target) -> Ended {
+    /// Keeps as many requests under way as it may. Those that start together share a commit of their intents, those
+    /// that end together share one of their ends: a commit waits for the disk.
+    async fn remove_all(&mut self, targets: Vec<Target>) {
+        let mut waiting: VecDeque<Placed> = targets.into_iter().enumerate().collect();
+        let mut under_way = FuturesUnordered::new();
+        while !(waiting.is_empty() && under_way.is_empty()) {
+            let free = waiting.len().min(CONCURRENCY - under_way.len());
+            let (go, busy) = self.begin(waiting.drain(..free).collect());
+            under_way.extend(go.into_iter().map(|(index, target)| ask(self.api, index, target)));
+            let all_busy = under_way.is_empty() && !busy.is_empty();
+            waiting.extend(busy);
+            if all_busy {
+                tokio::time::sleep(POLL).await;
+            }
+            let mut answered: Vec<Answered> = under_way.next().await.into_iter().collect();
+            while let Some(Some(further)) = under_way.next().now_or_never() {
+                answered.push(further);
+            }
+            self.end(answered);
+        }
+    }
+
+    /// Records the intents. Returns what to ask the server for, and what another process is at work on.
+    fn begin(&mut self, targets: Vec<Placed>) -> (Vec<Placed>, Vec<Placed>) {
+        let rows: Vec<RowId> = targets.iter().filter_map(|(_, target)| target.row()).collect();
+        let begun = if rows.is_empty() { Ok(Vec::new()) } else { self.registry.begin_removals(&rows) };
+        let mut begun = match begun {
+            Ok(begun) => begun.into_iter(),
+            Err(error) => {
+                self.fail(targets, error.into());
+                return (Vec::new(), Vec::new());
+            }
+        };
+        let (mut go, mut busy) = (Vec::new(), Vec::new());
+        for (index, target) in targets {
+            match target {
+                Target::Held(id, record) => match begun.next() {
+                    Some(BeginRemoval::InProgress) => busy.push((index, Target::Held(id, record))),
+                    // The server has the last word on it; the row stays as it is.
+                    Some(BeginRemoval::Ended(ended)) => go.push((index, Target::Ended(id, ended))),
+                    Some(BeginRemoval::Go) | None => go.push((index, Target::Held(id, record))),
+                },
+                Target::Nameless(record) => self.nameless(index, *record),
+                other => go.push((index, other)),
+            }
+        }
+        (go, busy)
+    }
+
+    /// The registry can't record the intents: nothing is sent for them.
+    fn fail(&mut self, targets: Vec<Placed>, error: Error) {
+        let mut error = Some(error);
+        for (index, target) in targets {
+            let row = self.unchanged(target, Outcome::Failed);
+            self.finish(Ended { index, row, error: error.take() });
+        }
+    }
+
+    fn nameless(&mut self, index: usize, record: HookRecord) {
+        let message = format!("{} has no known hook id: it can't be removed from here", record.name());
+        let error =
+            Error::new(ErrorKind::OutcomeUnknown, message).hint("`bugfender-hooks doctor` says what to do about it");
+        let row = self.row(record, Outcome::Unknown);
+        self.finish(Ended { index, row, error: Some(error) });
+    }
+
+    /// Records how they ended. A registry that cannot be told outweighs what the server said.
+    fn end(&mut self, answered: Vec<Answered>) {
+        let ends: Vec<(RowId, Removal)> = answered.iter().filter_map(Answered::end).collect();
+        let recorded = if ends.is_empty() { Ok(Vec::new()) } else { self.registry.end_removals(&ends) };
+        let (records, mut store_error) = match recorded {
+            Ok(records) => (records, None),
+            Err(error) => (Vec::new(), Some(Error::from(error))),
+        };
+        let mut records = records.into_iter();
+        for Answered { index, target, answer } in answered {
+            let (outcome, error) = self.judge(&target, answer);
+            if let Target::Elsewhere(id) = &target {
+                self.ctx.out().note(&format!("hook {id} is not in the registry; the request was sent all the same"));
+            }
+            let target = match target {
+                Target::Held(id, record) => Target::Held(id, records.next().map_or(record, Box::new)),
+                other => other,
+            };
+            let row = self.unchanged(target, outcome);
+            self.finish(Ended { index, row, error: store_error.take().or(error) });
+        }
+    }
+
+    fn finish(&mut self, ended: Ended) {
+        self.bar.inc(1);
+        self.ended.push(ended);
+    }
+
+    /// What an answer means for the user.
+    fn judge(&self, target: &Target, answer: Result<Unsubscribed, Failure>) -> (Outcome, Option<Error>) {
+        match answer {
+            Ok(Unsubscribed::Removed) => (Outcome::Removed, None),
+            Ok(Unsubscribed::NotThere) => (Outcome::Missing, self.missing(target)),
+            Err(failure) => match outcome_of(&failure) {
+                Outcome::Unknown => {
+                    let error = failure.error.hint("the hook may still be there: run the same command again");
+                    (Outcome::Unknown, Some(error))
+                }
+                outcome => (outcome, Some(failure.error)),
+            },
+        }
+    }
+
+    /// The error for a hook that is not there, unless that is fine.
+    fn missing(&self, target: &Target) -> Option<Error> {
+        let id = target.id().filter(|_| !self.args.ignore_missing)?;
+        let known = match target {
+            Target::Ended(_, record) => {
+                format!("; the registry has it as {} since {}", record.status, record.updated_at)
+            }
+            _ => String::new(),
+        };
+        let message = format!("hook {id} is not there (HTTP 404){known}");
+        let error = Error::new(ErrorKind::NotFound, message).status(404);
+        Some(error.hint("if that is as it should be, give --ignore-missing"))
+    }
+
+    /// The line for a target as the registry has it now.
+    fn unchanged(&self, target: Target, outcome: Outcome) -> UnsubscribedRow {
         match target {
-            Target::Held(id, record) => self.remove_held(id, *record).await,
-            Target::Elsewhere(id) => self.remove_elsewhere(id).await,
-            Target::Nameless(record) => {
-                let message = format!("{} has no known hook id: it can't be removed from here", record.name());
-                let error = Error::new(ErrorKind::OutcomeUnknown, message)
-                    .hint("`bugfender-hooks doctor` says what to do about it");
-                (self.row(*record, Outcome::Unknown), Some(error))
-            }
-        }
-    }
-
-    /// Removes a hook that nobody recorded: there is no row to keep.
-    async fn remove_elsewhere(&self, id: HookId) -> Ended {
-        let answer = self.api.unsubscribe(id).await;
-        self.ctx.out().note(&format!("hook {id} is not in the registry; the request was sent all the same"));
-        let (status, outcome, error) = match answer {
-            Ok(Unsubscribed::Removed) => (HookStatus::Removed, Outcome::Removed, None),
-            Ok(Unsubscribed::NotThere) => (HookStatus::Gone, Outcome::Missing, self.missing(id, None)),
-            Err(failure) => (HookStatus::Unknown, failed_outcome(&failure), Some(failure.error)),
-        };
-        (UnsubscribedRow { hook: HookRow::elsewhere(id, self.ctx.origin(), status), result: outcome }, error)
-    }
-
-    async fn remove_held(&self, id: HookId, record: HookRecord) -> Ended {
-        let row = record.row;
-        loop {
-            match self.registry.begin_removal(row) {
-                Ok(BeginRemoval::Go) => break,
-                Ok(BeginRemoval::InProgress) => tokio::time::sleep(POLL).await,
-                Ok(BeginRemoval::Ended(ended)) => return self.remove_ended(id, *ended).await,
-                Err(error) => return (self.row(record, Outcome::Failed), Some(error.into())),
-            }
-        }
-        let answer = self.api.unsubscribe(id).await;
-        let (end, outcome, error) = match answer {
-            Ok(Unsubscribed::Removed) => (Removal::Removed, Outcome::Removed, None),
-            Ok(Unsubscribed::NotThere) => (Removal::Gone, Outcome::Missing, self.missing(id, None)),
-            Err(failure) => {
-                let outcome = failed_outcome(&failure);
-                let reason = failure.error.to_string();
-                let error = match outcome {
-                    Outcome::Unknown => failure.error.hint("the hook may still be there: run the same command again"),
-                    _ => failure.error,
+            Target::Held(_, record) | Target::Ended(_, record) | Target::Nameless(record) => self.row(*record, outcome),
+            Target::Elsewhere(id) => {
+                let status = match outcome {
+                    Outcome::Removed => HookStatus::Removed,
+                    Outcome::Missing => HookStatus::Gone,
+                    Outcome::Failed | Outcome::Unknown => HookStatus::Unknown,
                 };
-                return self.end(record, row, removal_of(outcome, &reason), outcome, Some(error));
+                UnsubscribedRow { hook: HookRow::elsewhere(id, self.ctx.origin(), status), result: outcome }
             }
-        };
-        self.end(record, row, end, outcome, error)
-    }
-
-    /// A row that ended before, asked for by id: the server has the last word, the row stays as it is.
-    async fn remove_ended(&self, id: HookId, record: HookRecord) -> Ended {
-        match self.api.unsubscribe(id).await {
-            Ok(Unsubscribed::Removed) => (self.row(record, Outcome::Removed), None),
-            Ok(Unsubscribed::NotThere) => {
-                let error = self.missing(id, Some(&record));
-                (self.row(record, Outcome::Missing), error)
-            }
-            Err(failure) => (self.row(record, failed_outcome(&failure)), Some(failure.error)),
-        }
-    }
-
-    /// Records how a removal ended. A registry that cannot be told outweighs what the server said.
-    fn end(&self, record: HookRecord, row: RowId, end: Removal<'_>, outcome: Outcome, error: Option<Error>) -> Ended {
-        match self.registry.end_removal(row, end) {
-            Ok(record) => (self.row(record, outcome), error),
-            Err(store) => (self.row(record, outcome), Some(store.into())),
         }
     }
 
     fn row(&self, record: HookRecord, result: Outcome) -> UnsubscribedRow {
         UnsubscribedRow { hook: HookRow::of(record, self.args.show_secrets), result }
     }
+}
 
-    /// The error for a hook that is not there, unless that is fine.
-    fn missing(&self, id: HookId, ended: Option<&HookRecord>) -> Option<Error> {
-        if self.args.ignore_missing {
-            return None;
-        }
-        let known = ended.map_or_else(String::new, |record| {
-            format!("; the registry has it as {} since {}", record.status, record.updated_at)
-        });
-        let message = format!("hook {id} is not there (HTTP 404){known}");
-        let error = Error::new(ErrorKind::NotFound, message).status(404);
-        Some(error.hint("if that is as it should be, give --ignore-missing"))
+async fn ask(api: &AuthenticatedApi, index: usize, target: Target) -> Answered {
+    let answer = match target.id() {
+        Some(id) => api.unsubscribe(id).await,
+        // Rows without an id never get here: there is nothing to ask for.
+        None => Ok(Unsubscribed::NotThere),
+    };
+    Answered { index, target, answer }
+}
+
+impl Answered {
+    /// What to record of it, if it has a row that is waiting for that.
+    fn end(&self) -> Option<(RowId, Removal)> {
+        let Target::Held(_, record) = &self.target else { return None };
+        let end = match &self.answer {
+            Ok(Unsubscribed::Removed) => Removal::Removed,
+            Ok(Unsubscribed::NotThere) => Removal::Gone,
+            Err(failure) => match outcome_of(failure) {
+                Outcome::Unknown => Removal::InDoubt(failure.error.to_string()),
+                _ => Removal::Refused,
+            },
+        };
+        Some((record.row, end))
     }
 }
 
-fn failed_outcome(failure: &Failure) -> Outcome {
+fn outcome_of(failure: &Failure) -> Outcome {
     match failure.carried_out {
         CarriedOut::No => Outcome::Failed,
         CarriedOut::Maybe => Outcome::Unknown,
     }
-}
-
-fn removal_of(outcome: Outcome, reason: &str) -> Removal<'_> {
-    if outcome == Outcome::Unknown { Removal::InDoubt(reason) } else { Removal::Refused }
 }

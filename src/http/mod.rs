@@ -7,6 +7,7 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, BodyProblem, MAX_BODY};
@@ -95,6 +96,8 @@ pub struct Failure {
 pub struct Client {
     inner: reqwest::Client,
     options: Options,
+    /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
+    pause: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Client {
@@ -120,7 +123,7 @@ impl Client {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
             Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
         })?;
-        Ok(Self { inner, options })
+        Ok(Self { inner, options, pause: Arc::default() })
     }
 
     /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
@@ -133,6 +136,7 @@ impl Client {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
         let mut attempt = 1;
         loop {
+            self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
             let outcome = self.attempt(request, bearer, timeout).await;
@@ -141,12 +145,27 @@ impl Client {
             let left = left.map(|left| left.saturating_sub(self.options.connect_timeout()));
             match retry::wait_before_next(request.repeat, attempt, &outcome, left) {
                 Some(wait) => {
+                    if outcome.as_ref().is_ok_and(|answer| answer.retry_after.is_some()) {
+                        *self.pause() = Some(Instant::now() + wait);
+                    }
                     tracing::info!(attempt, wait_ms = wait.as_millis(), "trying again");
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
                 None => return outcome.map(|answer| Answer { attempts: attempt, ..answer }),
             }
+        }
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as the server asked another request of this client to, if there is time for that.
+    async fn wait_if_asked(&self, deadline: Option<Instant>) {
+        let until = (*self.pause()).filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+        if let Some(until) = until {
+            tokio::time::sleep_until(until.into()).await;
         }
     }
 

@@ -7,7 +7,7 @@ use anstream::AutoStream;
 use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use super::records::{Records, Row, Shape, Tone};
+use super::records::{Row, Shape, Source, Tone};
 use super::style::{self, Styled};
 use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
 use crate::error::Result;
@@ -71,15 +71,11 @@ impl Output {
     /// Shows a result.
     ///
     /// # Errors
-    /// When the output cannot be written, or the `--jq` filter fails over it.
-    pub fn show<T: Row>(&self, records: &Records<T>) -> Result<()> {
+    /// When the output cannot be written, the source fails, or the `--jq` filter fails over it.
+    pub fn show<S: Source>(&self, records: &S) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
         match (self.options.quiet, &self.options.jq, self.options.format) {
-            (true, _, _) => {
-                for id in records.rows.iter().filter_map(Row::id) {
-                    writeln!(out, "{id}")?;
-                }
-            }
+            (true, _, _) => write_ids(&mut *out, records)?,
             (_, Some(jq), format) => self.write_filtered(&mut *out, jq, format, records)?,
             (_, None, OutputFormat::Table) => self.write_table(&mut *out, records)?,
             (_, None, OutputFormat::Json) => write_json(&mut *out, records)?,
@@ -119,36 +115,29 @@ impl Output {
         let _ = err.flush();
     }
 
-    fn write_filtered<T: Row>(
+    fn write_filtered<S: Source>(
         &self,
         out: &mut dyn Write,
         jq: &JqFilter,
         format: OutputFormat,
-        records: &Records<T>,
+        records: &S,
     ) -> Result<()> {
-        let mut documents: Vec<Vec<u8>> = Vec::new();
-        if format == OutputFormat::Ndjson {
-            for row in &records.rows {
-                documents.push(serde_json::to_vec(row).map_err(io::Error::from)?);
-            }
-        } else {
-            let mut whole = Vec::new();
-            write_json(&mut whole, records)?;
-            documents.push(whole);
-        }
-        for document in documents {
-            for result in jq.run(&document)? {
+        let mut filter = |document: &[u8]| -> Result<()> {
+            for result in jq.run(document)? {
                 let shown = if self.terminal_out { sanitize(&result) } else { result.as_str().into() };
                 writeln!(out, "{shown}")?;
             }
+            Ok(())
+        };
+        if format == OutputFormat::Ndjson {
+            return records.each(&mut |row| filter(&serde_json::to_vec(row).map_err(io::Error::from)?));
         }
-        Ok(())
+        let mut whole = Vec::new();
+        write_json(&mut whole, records)?;
+        filter(&whole)
     }
 
-    fn write_table<T: Row>(&self, out: &mut dyn Write, records: &Records<T>) -> Result<()> {
-        if records.rows.is_empty() {
-            return Ok(());
-        }
+    fn write_table<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         if self.terminal_out {
@@ -157,9 +146,13 @@ impl Output {
             table.force_no_tty();
         }
         let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
-        table.set_header(T::HEADERS.iter().map(bold));
-        for row in &records.rows {
+        table.set_header(S::Row::HEADERS.iter().map(bold));
+        records.each(&mut |row| {
             table.add_row(row.cells().iter().map(|cell| toned(&sanitize(&cell.text), cell.tone)));
+            Ok(())
+        })?;
+        if table.is_empty() {
+            return Ok(());
         }
         if self.color_out {
             table.enforce_styling();
@@ -175,14 +168,15 @@ impl Output {
         Ok(())
     }
 
-    fn write_csv<T: Row>(&self, out: &mut dyn Write, records: &Records<T>) -> Result<()> {
+    fn write_csv<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
+        let fields = S::Row::FIELDS;
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(T::FIELDS).map_err(io::Error::from)?;
-        for row in &records.rows {
+        writer.write_record(fields).map_err(io::Error::from)?;
+        records.each(&mut |row| {
             let value = serde_json::to_value(row).map_err(io::Error::from)?;
-            let fields = T::FIELDS.iter().map(|name| csv_field(value.get(name)));
-            writer.write_record(fields).map_err(io::Error::from)?;
-        }
+            let record = fields.iter().map(|name| csv_field(value.get(name)));
+            Ok(writer.write_record(record).map_err(io::Error::from)?)
+        })?;
         let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         if self.terminal_out {
             out.write_all(sanitize(&String::from_utf8_lossy(&bytes)).as_bytes())?;
@@ -202,20 +196,25 @@ fn csv_field(value: Option<&Value>) -> String {
     }
 }
 
-fn write_json<T: Row>(out: &mut dyn Write, records: &Records<T>) -> io::Result<()> {
-    match (records.shape, records.rows.first()) {
-        (Shape::Single, Some(row)) => json::write_pretty(out, row)?,
-        _ => json::write_pretty(out, &records.rows)?,
-    }
-    writeln!(out)
+fn write_ids<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+    records.each(&mut |row| {
+        if let Some(id) = row.id() {
+            writeln!(out, "{id}")?;
+        }
+        Ok(())
+    })
 }
 
-fn write_lines<T: Row>(out: &mut dyn Write, records: &Records<T>) -> io::Result<()> {
-    for row in &records.rows {
-        json::write_compact(out, row)?;
-        writeln!(out)?;
+fn write_json<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+    match records.shape() {
+        Shape::Single => records.each(&mut |row| Ok(json::write_pretty(out, row)?))?,
+        Shape::List => json::write_list(out, |each| records.each(each))?,
     }
-    Ok(())
+    Ok(writeln!(out)?)
+}
+
+fn write_lines<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+    json::write_lines(out, |each| records.each(each))
 }
 
 fn toned(text: &str, tone: Tone) -> comfy_table::Cell {

@@ -125,3 +125,30 @@ impl<T: Row> View for Records<T> {
         out.show(self)
     }
 }
+
+/// Where records come from: from memory, or one by one from wherever they are kept.
+pub trait Source {
+    /// The kind of record.
+    type Row: Row;
+
+    /// A list, or a single thing.
+    fn shape(&self) -> Shape;
+
+    /// Calls `each` with every record, in order.
+    ///
+    /// # Errors
+    /// The source's own, or that of `each`, at once or at the end.
+    fn each(&self, each: &mut dyn FnMut(&Self::Row) -> Result<()>) -> Result<()>;
+}
+
+impl<T: Row> Source for Records<T> {
+    type Row = T;
+
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&T) -> Result<()>) -> Result<()> {
+        self.rows.iter().try_for_each(each)
+    }
+}

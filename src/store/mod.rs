@@ -39,8 +39,8 @@ pub enum BeginRemoval {
 }
 
 /// How a removal ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
     /// The server removed it.
     Removed,
     /// The server says that it is not there.
@@ -48,7 +48,7 @@ pub enum Removal<'a> {
     /// It surely was not carried out: the hook is active as before.
     Refused,
     /// It may have been carried out, for this reason.
-    InDoubt(&'a str),
+    InDoubt(String),
 }
 
 /// The registry, in plain types; SQLite is behind it. Every change is durable when its call returns.
@@ -74,11 +74,11 @@ pub trait Registry {
     /// The request surely made no hook: the `pending` row goes.
     fn abandon(&self, row: RowId) -> Result<(), StoreError>;
 
-    /// Records the intent to remove: → `removing`.
-    fn begin_removal(&self, row: RowId) -> Result<BeginRemoval, StoreError>;
+    /// Records the intents to remove: → `removing`. All in one commit; an answer for each, in order.
+    fn begin_removals(&self, rows: &[RowId]) -> Result<Vec<BeginRemoval>, StoreError>;
 
-    /// Says how a removal ended.
-    fn end_removal(&self, row: RowId, end: Removal<'_>) -> Result<HookRecord, StoreError>;
+    /// Says how removals ended. All in one commit; the rows as they are now, in order.
+    fn end_removals(&self, ends: &[(RowId, Removal)]) -> Result<Vec<HookRecord>, StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
     /// The flag says whether anything changed.

@@ -1,7 +1,7 @@
 //! The registry's calls: each change is one transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::rows::{Found, Reader};
 use super::{Fault, SqliteRegistry};
@@ -40,8 +40,7 @@ impl SqliteRegistry {
 
     /// The row, which the caller has reason to believe in.
     fn must_find(&self, connection: &Connection, row: RowId) -> Result<Found, Fault> {
-        let missing = || Fault::Rule(Problem::Failed(format!("row {} is not there any more", row.0)));
-        self.reader(connection).row(row)?.ok_or_else(missing)
+        self.reader(connection).row(row)?.ok_or_else(|| lost(row))
     }
 
     /// Sets status and reason, and gives the row back.
@@ -52,9 +51,22 @@ impl SqliteRegistry {
         status: HookStatus,
         reason: Option<&str>,
     ) -> Result<HookRecord, Fault> {
-        let sql = "UPDATE hooks SET status = ?2, reason = ?3, owner = NULL, updated_at = ?4 WHERE id = ?1";
-        connection.prepare_cached(sql)?.execute(params![row.0, status.as_str(), reason, now()])?;
-        Ok(self.must_find(connection, row)?.record)
+        let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
+        let changed = self.reader(connection).change(change, params![row.0, status.as_str(), reason, now()])?;
+        changed.ok_or_else(|| lost(row))
+    }
+
+    fn begin_one_removal(&self, connection: &Connection, row: RowId) -> Result<BeginRemoval, Fault> {
+        let found = self.must_find(connection, row)?;
+        if found.record.status.is_ended() {
+            return Ok(BeginRemoval::Ended(Box::new(found.record)));
+        }
+        if found.in_progress {
+            return Ok(BeginRemoval::InProgress);
+        }
+        let sql = "UPDATE hooks SET status = 'removing', owner = ?2, reason = NULL, updated_at = ?3 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![row.0, self.owners.own()?, now()])?;
+        Ok(BeginRemoval::Go)
     }
 }
 
@@ -100,17 +112,16 @@ impl Registry for SqliteRegistry {
     }
 
     fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError> {
-        self.write(|connection| {
-            let pending = self.must_find(connection, row)?.record;
-            let holder = self.reader(connection).hook(&pending.subscription.origin, hook)?;
-            let row = if let Some(holder) = holder {
-                take_over(connection, &holder.record, &pending)?
-            } else {
-                connection.execute("UPDATE hooks SET hook_id = ?2 WHERE id = ?1", (row.0, hook.get()))?;
-                row
-            };
-            self.settle(connection, row, HookStatus::Active, None)
-        })
+        let change = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
+        let changed = self.reader(&self.connection).change(change, params![row.0, hook.get(), now()]);
+        match changed {
+            Ok(Some(record)) => Ok(record),
+            Err(Fault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                self.write(|connection| self.take_over(connection, row, hook))
+            }
+            Ok(None) => Err(self.store_error(lost(row))),
+            Err(fault) => Err(self.store_error(fault)),
+        }
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError> {
@@ -124,29 +135,23 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn begin_removal(&self, row: RowId) -> Result<BeginRemoval, StoreError> {
-        self.write(|connection| {
-            let found = self.must_find(connection, row)?;
-            if found.record.status.is_ended() {
-                return Ok(BeginRemoval::Ended(Box::new(found.record)));
-            }
-            if found.in_progress {
-                return Ok(BeginRemoval::InProgress);
-            }
-            let sql = "UPDATE hooks SET status = 'removing', owner = ?2, reason = NULL, updated_at = ?3 WHERE id = ?1";
-            connection.prepare_cached(sql)?.execute(params![row.0, self.owners.own()?, now()])?;
-            Ok(BeginRemoval::Go)
-        })
+    fn begin_removals(&self, rows: &[RowId]) -> Result<Vec<BeginRemoval>, StoreError> {
+        self.write(|connection| rows.iter().map(|row| self.begin_one_removal(connection, *row)).collect())
     }
 
-    fn end_removal(&self, row: RowId, end: Removal<'_>) -> Result<HookRecord, StoreError> {
-        let (status, reason) = match end {
-            Removal::Removed => (HookStatus::Removed, None),
-            Removal::Gone => (HookStatus::Gone, None),
-            Removal::Refused => (HookStatus::Active, None),
-            Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason)),
-        };
-        self.write(|connection| self.settle(connection, row, status, reason))
+    fn end_removals(&self, ends: &[(RowId, Removal)]) -> Result<Vec<HookRecord>, StoreError> {
+        self.write(|connection| {
+            let end = |(row, end): &(RowId, Removal)| {
+                let (status, reason) = match end {
+                    Removal::Removed => (HookStatus::Removed, None),
+                    Removal::Gone => (HookStatus::Gone, None),
+                    Removal::Refused => (HookStatus::Active, None),
+                    Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
+                };
+                self.settle(connection, *row, status, reason)
+            };
+            ends.iter().map(end).collect()
+        })
     }
 
     fn import(
@@ -213,6 +218,20 @@ impl SqliteRegistry {
         Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
     }
 
+    /// The server gave a new hook a number that is on record: that record is about the new hook from now on.
+    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<HookRecord, Fault> {
+        let pending = self.must_find(connection, pending)?.record;
+        let wanted = &pending.subscription;
+        let holder = self.reader(connection).hook(&wanted.origin, hook)?.ok_or_else(|| lost(pending.row))?.record.row;
+        connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.row.0])?;
+        let sql =
+            "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5, created_at = ?6 WHERE id = ?1";
+        let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
+        let label = pending.label.as_ref().map(Label::as_str);
+        connection.execute(sql, params![holder.0, app, event, target, label, pending.created_at.as_second()])?;
+        self.settle(connection, holder, HookStatus::Active, None)
+    }
+
     /// The unresolved row that an import settles, or a fresh one.
     fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, Fault> {
         let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
@@ -232,15 +251,9 @@ impl SqliteRegistry {
     }
 }
 
-/// The server gave a new hook a number that is on record: that record is about the new hook from now on.
-fn take_over(connection: &Connection, holder: &HookRecord, pending: &HookRecord) -> Result<RowId, Fault> {
-    connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.row.0])?;
-    let wanted = &pending.subscription;
-    let sql = "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5, created_at = ?6 WHERE id = ?1";
-    let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
-    let label = pending.label.as_ref().map(Label::as_str);
-    connection.execute(sql, params![holder.row.0, app, event, target, label, pending.created_at.as_second()])?;
-    Ok(holder.row)
+/// The row, which was there, is not there any more.
+fn lost(row: RowId) -> Fault {
+    Problem::Failed(format!("row {} is not there any more", row.0)).into()
 }
 
 /// Whole seconds since 1970, which is what rows hold.
