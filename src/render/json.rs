@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde::ser::{SerializeSeq, Serializer as _};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use crate::domain::is_unsafe_char;
@@ -22,16 +21,20 @@ pub(super) fn write_pretty(out: &mut dyn Write, value: &impl Serialize) -> io::R
 /// A function that hands every record to the one it is given.
 type Each<'a, T> = &'a mut dyn FnMut(&T) -> Result<()>;
 
-/// Writes the records of `source` as an indented array, without a line break at the end.
+/// Writes the records of `source` as an array, each on a line of its own, without a line break at the end.
 pub(super) fn write_list<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
     let mut chunks = Chunks::to(out);
-    let mut serializer = Serializer::with_formatter(&mut chunks, Safe(PrettyFormatter::new()));
-    let mut list = serializer.serialize_seq(None).map_err(io::Error::from)?;
-    source(&mut |row| Ok(list.serialize_element(row).map_err(io::Error::from)?))?;
-    list.end().map_err(io::Error::from)?;
+    let mut before: &[u8] = b"[\n  ";
+    source(&mut |row| {
+        chunks.write_all(before)?;
+        before = b",\n  ";
+        Ok(write_record(&mut chunks, row)?)
+    })?;
+    let empty = before.starts_with(b"[");
+    chunks.write_all(if empty { b"[]" } else { b"\n]" })?;
     Ok(chunks.flush()?)
 }
 
@@ -42,10 +45,14 @@ pub(super) fn write_lines<T: Serialize>(
 ) -> Result<()> {
     let mut chunks = Chunks::to(out);
     source(&mut |row| {
-        row.serialize(&mut Serializer::with_formatter(&mut chunks, Safe(CompactFormatter))).map_err(io::Error::from)?;
+        write_record(&mut chunks, row)?;
         Ok(chunks.write_all(b"\n")?)
     })?;
     Ok(chunks.flush()?)
+}
+
+fn write_record(chunks: &mut Chunks<'_>, row: &impl Serialize) -> io::Result<()> {
+    row.serialize(&mut Serializer::with_formatter(chunks, Safe(CompactFormatter))).map_err(io::Error::from)
 }
 
 /// Gathers the few bytes at a time that the serializer writes.

@@ -9,8 +9,11 @@ use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Sub
 use crate::store::error::Problem;
 use crate::store::{Begin, BeginRemoval, Registry, Removal, Standing, StoreError};
 
-/// The order of [`Registry::hooks`], which is that of the index.
+/// The order of [`Registry::hooks`], which is that of the table itself.
 const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
+
+/// How many pages to keep in memory while listing.
+const PAGES_FOR_LISTS: i64 = 32;
 
 /// Selects the rows of one subscription that are not known to be over, oldest first.
 const SAME: &str = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND target_url = ?4 \
@@ -72,6 +75,9 @@ impl SqliteRegistry {
 
 impl Registry for SqliteRegistry {
     fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError> {
+        // The table is read front to back: what was read once is not needed again.
+        let small = self.connection.pragma_update(None, "cache_size", PAGES_FOR_LISTS);
+        small.map_err(|error| self.store_error(error.into()))?;
         let mut reader = self.reader(&self.connection);
         let read = match origin {
             Some(origin) => {
@@ -93,21 +99,8 @@ impl Registry for SqliteRegistry {
             if let Some(standing) = obstacle {
                 return Ok(Begin::Blocked(standing));
             }
-            let sql = "INSERT INTO hooks (api_url, app_id, event, target_url, status, label, owner, created_at, \
-                       updated_at) VALUES (?1, ?2, ?3, ?4, 'pending', ?5, ?6, ?7, ?7)";
-            connection.execute(
-                sql,
-                params![
-                    wanted.origin.as_str(),
-                    wanted.app_id.get(),
-                    wanted.event.as_str(),
-                    wanted.target_url.expose(),
-                    label.map(Label::as_str),
-                    self.owners.own()?,
-                    now(),
-                ],
-            )?;
-            Ok(Begin::Go(RowId(connection.last_insert_rowid())))
+            let owner = self.owners.own()?;
+            insert(connection, wanted, HookStatus::Pending, label, Some(owner)).map(Begin::Go)
         })
     }
 
@@ -243,12 +236,31 @@ impl SqliteRegistry {
         if let Some(found) = unresolved.iter().find(same) {
             return Ok(found.record.row);
         }
-        let sql = "INSERT INTO hooks (api_url, app_id, event, target_url, status, created_at, updated_at) \
-                   VALUES (?1, ?2, ?3, ?4, 'unknown', ?5, ?5)";
-        let (origin, app, event) = key;
-        connection.execute(sql, params![origin, app, event, subscription.target_url.expose(), now()])?;
-        Ok(RowId(connection.last_insert_rowid()))
+        insert(connection, subscription, HookStatus::Unknown, None, None)
     }
+}
+
+/// Adds a row that holds no hook yet.
+fn insert(
+    connection: &Connection,
+    wanted: &Subscription,
+    status: HookStatus,
+    label: Option<&Label>,
+    owner: Option<&str>,
+) -> Result<RowId, Fault> {
+    let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
+               VALUES ((SELECT coalesce(max(id), 0) + 1 FROM hooks), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) RETURNING id";
+    let values = params![
+        wanted.origin.as_str(),
+        wanted.app_id.get(),
+        wanted.event.as_str(),
+        wanted.target_url.expose(),
+        status.as_str(),
+        label.map(Label::as_str),
+        owner,
+        now(),
+    ];
+    Ok(RowId(connection.query_row(sql, values, |row| row.get(0))?))
 }
 
 /// The row, which was there, is not there any more.
