@@ -83,6 +83,7 @@ pub struct Error {
     hints: Vec<String>,
     http_status: Option<u16>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    closed_pipe: bool,
 }
 
 /// The result of everything in this crate that can fail.
@@ -91,7 +92,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind; the message says what happened, to what.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), http_status: None, source: None }
+        Self { kind, message: message.into(), hints: Vec::new(), http_status: None, source: None, closed_pipe: false }
     }
 
     /// A mistake in a flag, variable or input.
@@ -136,9 +137,18 @@ impl Error {
     }
 
     /// Whether somebody closed the pipe that the output went to (`… | head`), which is no failure.
-    pub fn is_broken_pipe(&self) -> bool {
-        let cause = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>());
-        cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    pub fn is_closed_pipe(&self) -> bool {
+        self.closed_pipe
+    }
+
+    /// The same error, told as one of writing the output if it is one of I/O.
+    #[must_use]
+    pub fn of_output(self) -> Self {
+        let Some(error) = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>()) else {
+            return self;
+        };
+        let closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { message: format!("could not write the output: {error}"), closed_pipe, ..self }
     }
 }
 
@@ -154,10 +164,10 @@ impl StdError for Error {
     }
 }
 
-/// A failed write of the output.
+/// A failed operation of the system that needs no further words.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::new(ErrorKind::Other, format!("could not write the output: {error}")).source(error)
+        Self::new(ErrorKind::Other, error.to_string()).source(error)
     }
 }
 
@@ -176,7 +186,9 @@ mod tests {
 
     #[test]
     fn a_broken_pipe_is_told_from_other_write_errors() {
-        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_broken_pipe());
-        assert!(!Error::from(io::Error::from(io::ErrorKind::StorageFull)).is_broken_pipe());
+        let error = |kind: io::ErrorKind| Error::from(io::Error::from(kind));
+        assert!(error(io::ErrorKind::BrokenPipe).of_output().is_closed_pipe());
+        assert!(!error(io::ErrorKind::StorageFull).of_output().is_closed_pipe());
+        assert!(!error(io::ErrorKind::BrokenPipe).is_closed_pipe());
     }
 }

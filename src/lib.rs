@@ -27,6 +27,7 @@ pub mod render;
 pub mod sandbox;
 pub mod store;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 
@@ -59,7 +60,10 @@ fn complete(args: &[OsString]) -> Option<u8> {
     match completion.try_complete(args.iter().cloned(), directory.as_deref()) {
         Ok(true) => Some(0),
         Ok(false) => None,
-        Err(_) => Some(ErrorKind::Usage.exit_code().code),
+        Err(error) => {
+            let _ = error.print();
+            Some(ErrorKind::Usage.exit_code().code)
+        }
     }
 }
 
@@ -110,22 +114,28 @@ fn log_level(verbose: u8, quiet: bool) -> LevelFilter {
 
 /// Shows the errors and gives the exit code: that of the first error. A closed pipe is none.
 fn end(output: &Output, exit_code: Option<u8>, errors: &[Error]) -> u8 {
-    let errors: Vec<&Error> = errors.iter().filter(|error| !error.is_broken_pipe()).collect();
+    let errors: Vec<&Error> = errors.iter().filter(|error| !error.is_closed_pipe()).collect();
     output.fail(&errors);
     errors.first().map_or(exit_code.unwrap_or(0), |error| error.kind().exit_code().code)
 }
 
 /// Shows help, version, or what is wrong with the command line.
 fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
-    let text = error.render().to_string();
-    if text.chars().any(|c| c != '\n' && domain::is_unsafe_char(c)) {
-        // A word of the command line that would act on the terminal.
-        Output::of_process(OutputOptions::default()).note(text.trim_end());
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let secrets = likely_secrets(&words);
+    let acts_on_terminals = words.iter().any(|word| word.contains(domain::is_unsafe_char));
+    let printed = if secrets.is_empty() && !acts_on_terminals {
+        error.print()
     } else {
-        let _ = error.print();
-    }
+        let hide = |text: String, secret: &&str| text.replace(*secret, "****");
+        let text = secrets.iter().fold(error.render().to_string(), hide);
+        Output::of_process(OutputOptions::default()).note(text.trim_end());
+        Ok(())
+    };
     if !error.use_stderr() {
-        return 0;
+        // Help that nobody could be shown is an error, unless nobody wanted to see it.
+        let lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        return if lost { ErrorKind::Other.exit_code().code } else { 0 };
     }
     let asks_for_json = |format: OutputFormat| {
         let name = if format == OutputFormat::Json { "json" } else { "ndjson" };
@@ -137,4 +147,17 @@ fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
         output.fail_for_programs(&Error::usage(error.kind().to_string()));
     }
     ErrorKind::Usage.exit_code().code
+}
+
+/// The words of a command line that may be secrets and that an error must not repeat: URLs with a password, and what
+/// was given to `auth login` as if it took a token there.
+fn likely_secrets<'a>(words: &'a [Cow<'a, str>]) -> Vec<&'a str> {
+    let login = words.iter().position(|word| word == "login").unwrap_or(words.len());
+    let value =
+        |word: &'a str| if word.starts_with('-') { word.split_once('=').map(|(_, value)| value) } else { Some(word) };
+    let suspicious = |(index, word): (usize, &'a Cow<'a, str>)| {
+        let with_password = word.contains("://") && word.contains('@');
+        value(word).filter(|value| !value.is_empty() && (with_password || index > login))
+    };
+    words.iter().enumerate().filter_map(suspicious).collect()
 }

@@ -27,24 +27,29 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Takes every permission on `path` from group and others. Says whether there was one to take.
+/// The permissions of group and others, for [`tighten`].
+pub const OTHERS: u32 = 0o077;
+
+/// The permissions of everybody outside the group, for [`tighten`].
+pub const WORLD: u32 = 0o007;
+
+/// Takes these permissions on `path` away. Says whether there was one to take.
 ///
 /// Windows keeps these files in the user's profile, whose access list already does this.
 #[cfg(unix)]
-pub fn tighten(path: &Path) -> io::Result<bool> {
+pub fn tighten(path: &Path, permissions: u32) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(path)?.permissions().mode();
-    let others = mode & 0o077;
-    if others == 0 {
+    if mode & permissions == 0 {
         return Ok(false);
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777 & !permissions))?;
     Ok(true)
 }
 
-/// Takes every permission on `path` from group and others. Says whether there was one to take.
+/// Takes these permissions on `path` away. Says whether there was one to take.
 #[cfg(not(unix))]
-pub fn tighten(path: &Path) -> io::Result<bool> {
+pub fn tighten(path: &Path, _permissions: u32) -> io::Result<bool> {
     fs::metadata(path).map(|_| false)
 }
 
@@ -69,18 +74,38 @@ pub fn shell_exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
+/// How a process is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// By Ctrl-C, which a terminal sends to every process in the foreground.
+    Interrupt,
+    /// By SIGTERM, which is sent to one process.
+    Terminate,
+}
+
 /// Waits for a request to stop: Ctrl-C, or SIGTERM on Unix.
-pub async fn stop_requested() {
+pub async fn stop_requested() -> Stop {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
+            return tokio::select! {
+                _ = terminate.recv() => Stop::Terminate,
+                _ = tokio::signal::ctrl_c() => Stop::Interrupt,
+            };
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+    Stop::Interrupt
+}
+
+/// Asks a child to stop, as this process was asked.
+pub fn pass_on_terminate(child: &mut tokio::process::Child) {
+    #[cfg(unix)]
+    if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
+        // It may have ended by itself in the meantime.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+    }
+    #[cfg(not(unix))]
+    let _ = child.start_kill();
 }

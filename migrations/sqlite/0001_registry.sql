@@ -19,4 +19,5 @@ CREATE TABLE hooks (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX hooks_by_id ON hooks (id);
+CREATE INDEX hooks_by_owner ON hooks (owner) WHERE owner IS NOT NULL;
 CREATE UNIQUE INDEX hooks_by_hook_id ON hooks (api_url, hook_id) WHERE hook_id IS NOT NULL;

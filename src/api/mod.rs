@@ -45,7 +45,14 @@ impl AuthenticatedApi {
         let doing = format!("could not subscribe to {subscription}");
         let answer = self.send(&calls::subscribe(subscription), &doing).await?;
         if !answer.status.is_success() {
-            return Err(status::failure(&doing, &answer, Effect::Creates));
+            let target = &subscription.target_url;
+            let password = target.password();
+            let secrets = [
+                self.token.expose(),
+                password.as_deref().map_or("", |_| target.expose()),
+                password.as_deref().unwrap_or(""),
+            ];
+            return Err(status::failure(&doing, &answer, Effect::Creates, &secrets));
         }
         wire::created_hook(&answer).map_err(|problem| status::unreadable(&doing, &answer, &problem))
     }
@@ -63,7 +70,7 @@ impl AuthenticatedApi {
             // An earlier attempt did it; its answer was lost.
             404 if answer.attempts > 1 => Ok(Unsubscribed::Removed),
             404 => Ok(Unsubscribed::NotThere),
-            _ => Err(status::failure(&doing, &answer, Effect::Removes)),
+            _ => Err(status::failure(&doing, &answer, Effect::Removes, &[self.token.expose()])),
         }
     }
 
@@ -74,7 +81,10 @@ impl AuthenticatedApi {
     pub async fn me(&self) -> Result<(), Failure> {
         let doing = "could not ask who is signed in";
         let answer = self.send(&calls::me(&self.origin), doing).await?;
-        if answer.status.is_success() { Ok(()) } else { Err(status::failure(doing, &answer, Effect::Reads)) }
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(status::failure(doing, &answer, Effect::Reads, &[self.token.expose()]))
     }
 
     async fn send(&self, request: &Request, doing: &str) -> Result<Answer, Failure> {

@@ -17,9 +17,12 @@ pub(super) fn doing(doing: &str, error: Error) -> Error {
 }
 
 /// The failure that an answer other than 2xx stands for.
-pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect) -> Failure {
+///
+/// None of `secrets`, which the server may repeat, gets into it.
+pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&str]) -> Failure {
     let status = answer.status.as_u16();
-    let carried_out = carried_out(status, effect);
+    let carried_out =
+        if answer.in_doubt && effect != Effect::Reads { CarriedOut::Maybe } else { carried_out(status, effect) };
     let (kind, meaning, hint) = match (status, carried_out) {
         (400 | 422, _) => (ErrorKind::NotUnderstood, "the server did not understand the request", BAD_REQUEST),
         (401, _) => (ErrorKind::NotSignedIn, "the server does not accept the token", LOGIN),
@@ -33,7 +36,7 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect) -> Failure {
         _ => (ErrorKind::Other, "the server gave an unexpected answer", WRONG_PLACE),
     };
     let attempts = if answer.attempts > 1 { format!(" after {} attempts", answer.attempts) } else { String::new() };
-    let quote = answer.quote().map_or_else(String::new, |quote| format!(": “{quote}”"));
+    let quote = answer.quote(secrets).map_or_else(String::new, |quote| format!(": “{quote}”"));
     let mut error = Error::new(kind, format!("{doing}: {meaning} (HTTP {status}){attempts}{quote}")).status(status);
     if !hint.is_empty() {
         error = error.hint(hint);

@@ -72,7 +72,7 @@ impl CredentialFile {
     pub fn lock(&self) -> Result<CredentialLock, Error> {
         let take = || -> io::Result<File> {
             platform::create_private_dir(&self.dir)?;
-            platform::tighten(&self.dir)?;
+            platform::tighten(&self.dir, platform::OTHERS)?;
             let path = self.dir.join("credentials.lock");
             let file = match platform::create_private_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -127,7 +127,7 @@ impl CredentialFile {
 
     fn tighten(&self, path: &Path) -> Result<(), Error> {
         for place in [path, &self.dir] {
-            if platform::tighten(place).map_err(|error| self.unusable("made private", error))? {
+            if platform::tighten(place, platform::OTHERS).map_err(|error| self.unusable("made private", error))? {
                 tracing::warn!("{} was open to others; its permissions are tightened now", place.display());
             }
         }

@@ -59,6 +59,7 @@ impl Planned {
 fn planned(request: Request, show_secrets: bool) -> Planned {
     let mut headers = BTreeMap::from([
         ("accept", "application/json"),
+        ("accept-encoding", "gzip"),
         ("authorization", "Bearer [redacted]"),
         ("user-agent", USER_AGENT),
     ]);

@@ -77,12 +77,21 @@ fn read_file(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
+/// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.
+const MAX_SECRET: u64 = 64 * 1024;
+
 /// All of standard input, as text. Secrets come this way.
 pub fn read_stdin(what: &str) -> Result<String> {
     let mut text = String::new();
-    // Far more than any token or URL has, and little enough to refuse a file piped in by mistake.
-    let read = std::io::stdin().take(64 * 1024).read_to_string(&mut text);
-    read.map_err(|error| Error::usage(format!("{what} could not be read from standard input: {error}")).source(error))?;
+    let read = std::io::stdin().take(MAX_SECRET + 1).read_to_string(&mut text);
+    let read = read.map_err(|error| {
+        Error::usage(format!("{what} could not be read from standard input: {error}")).source(error)
+    })?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_SECRET) {
+        return Err(Error::usage(format!(
+            "{what} is longer than {MAX_SECRET} bytes: is standard input the right file?"
+        )));
+    }
     Ok(text)
 }
 

@@ -23,6 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, mut root: Command) -> Result<Report> {
+    root = root.disable_help_subcommand(true).mut_subcommands(|command| command.disable_help_subcommand(true));
     root.build();
     if let Some(dir) = &args.dir {
         let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(root, dir));

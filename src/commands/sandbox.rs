@@ -14,7 +14,7 @@ use super::Report;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::platform;
+use crate::platform::{self, Stop};
 use crate::sandbox::{self, Fault, Sandbox};
 
 /// Serve a local stand-in for Bugfender until Ctrl-C
@@ -127,7 +127,11 @@ async fn serve(ctx: &Context, sandbox: Sandbox) -> Result<Report> {
     let (url_name, token_name) = (environment::API_URL, environment::API_TOKEN);
     ctx.out().raw(&format!("export {url_name}={url}\nexport {token_name}={token}\n"))?;
     ctx.out().note("serving until Ctrl-C; set these two in another terminal");
-    sandbox.serve(platform::stop_requested()).await;
+    sandbox
+        .serve(async {
+            let _ = platform::stop_requested().await;
+        })
+        .await;
     Ok(Report::nothing())
 }
 
@@ -148,7 +152,9 @@ async fn run_beside(sandbox: Sandbox, command: &[OsString]) -> Result<Report> {
         loop {
             tokio::select! {
                 status = child.wait() => { let _ = send.send(status); return; }
-                () = platform::stop_requested() => {}
+                stop = platform::stop_requested() => if stop == Stop::Terminate {
+                    platform::pass_on_terminate(&mut child);
+                },
             }
         }
     };

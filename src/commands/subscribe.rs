@@ -103,19 +103,24 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report::list(rows, errors))
 }
 
-/// Shows what would be sent, which is nothing for hooks that exist.
-fn plan(ctx: &Context, args: &Args, mut wanted: Vec<Subscription>) -> Result<Report> {
-    if !args.force
-        && let Some(registry) = ctx.existing_registry()?
-    {
-        registry.hooks(Some(ctx.origin()), &mut |record| {
-            if record.status == HookStatus::Active && wanted.contains(&record.subscription) {
+/// Shows what would be sent, which is nothing for hooks that exist or are in doubt.
+fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report> {
+    let registry = if args.force { None } else { ctx.existing_registry()? };
+    let (mut requests, mut errors) = (Vec::new(), Vec::new());
+    for subscription in wanted {
+        let standing = registry.as_ref().map_or(Ok(None), |registry| registry.standing(&subscription))?;
+        match standing {
+            None => requests.push(calls::subscribe(&subscription)),
+            Some(Standing::Exists(record)) => {
                 ctx.out().note(&format!("{} does this already: nothing would be sent for it", record.name()));
-                wanted.retain(|subscription| *subscription != record.subscription);
             }
-        })?;
+            Some(Standing::InProgress) => {
+                ctx.out().note(&format!("another process subscribes to {subscription}: it would be waited for"));
+            }
+            Some(Standing::Unresolved(record)) => errors.push(unresolved(record).error),
+        }
     }
-    Ok(dry_run::report(wanted.iter().map(calls::subscribe).collect(), args.show_secrets))
+    Ok(Report { errors, ..dry_run::report(requests, args.show_secrets) })
 }
 
 /// Refuses a target that cannot be meant, and warns of one that Bugfender can't reach.
@@ -249,10 +254,11 @@ fn with_ways_out(error: Error, record: &HookRecord) -> Error {
         .hint("to subscribe all the same, and perhaps get every event twice: add --force")
 }
 
-/// The flags that name a subscription.
+/// The flags that name a subscription, good for pasting into a shell.
 pub(super) fn selector(subscription: &Subscription) -> String {
     let Subscription { app_id, event, target_url, .. } = subscription;
-    format!("--app-id {app_id} --event {event} --target-url '{target_url}'")
+    let quoted = target_url.redacted().replace('\'', r"'\''");
+    format!("--app-id {app_id} --event {event} --target-url '{quoted}'")
 }
 
 /// The hook exists, and the registry could not be told: its id must not be lost.

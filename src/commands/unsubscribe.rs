@@ -16,7 +16,7 @@ use super::hook_row::{HookRow, fields};
 use super::{Report, suggest};
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed, calls};
 use crate::context::{Context, interrupted, unless_interrupted};
-use crate::domain::{HookId, HookRecord, HookStatus, RowId};
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
 use crate::store::{BeginRemoval, Registry, Removal};
@@ -113,18 +113,22 @@ impl Row for UnsubscribedRow {
 enum Target {
     /// A row with a hook id.
     Held(HookId, Box<HookRecord>),
+    /// The same, when an earlier removal of it has no known end.
+    Resumed(HookId, Box<HookRecord>),
     /// An id that the registry does not hold.
     Elsewhere(HookId),
     /// A row whose hook had ended when it was asked for.
     Ended(HookId, Box<HookRecord>),
     /// A row that names no hook: nobody knows what to delete.
     Nameless(Box<HookRecord>),
+    /// An id that is on record for another installation: here it would be somebody else's hook.
+    Foreign(HookId, ApiOrigin),
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let registry = if args.dry_run.dry_run { ctx.existing_registry()? } else { Some(ctx.registry()?) };
     let targets = match &registry {
-        Some(registry) => pick(ctx, args, &**registry)?,
+        Some(registry) => pick_settled(ctx, args, &**registry)?,
         None => args.hook_ids.iter().copied().map(Target::Elsewhere).collect(),
     };
     if args.dry_run.dry_run {
@@ -146,6 +150,20 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 
 fn count(hooks: usize) -> String {
     if hooks == 1 { "1 hook".to_owned() } else { format!("{hooks} hooks") }
+}
+
+/// What to remove, once no other process is subscribing any of it: its hook would be missed.
+fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+    let subscribing =
+        |target: &Target| matches!(target, Target::Nameless(record) if record.status == HookStatus::Pending);
+    loop {
+        let targets = pick(ctx, args, registry)?;
+        if args.dry_run.dry_run || !targets.iter().any(subscribing) {
+            return Ok(targets);
+        }
+        let slept = ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(POLL)).await) })?;
+        slept.ok_or_else(|| interrupted("while another process subscribes"))?;
+    }
 }
 
 /// What to remove, in the order given, or that of the registry.
@@ -174,7 +192,7 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
             if record.subscription.origin == *ctx.origin() {
                 held.insert(id, record);
             } else if !record.status.is_ended() {
-                foreign.insert(id, record);
+                foreign.insert(id, record.subscription.origin);
             }
         }
     })?;
@@ -183,7 +201,7 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
     for id in args.hook_ids.iter().filter(|id| seen.insert(**id)) {
         targets.push(match (held.remove(id), foreign.remove(id)) {
             (Some(record), _) => Target::Held(*id, Box::new(record)),
-            (None, Some(record)) => return Err(belongs_elsewhere(ctx, *id, &record)),
+            (None, Some(origin)) => Target::Foreign(*id, origin),
             (None, None) => Target::Elsewhere(*id),
         });
     }
@@ -191,9 +209,8 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
 }
 
 /// Ids are numbers of one installation: the same number at another is somebody else's hook.
-fn belongs_elsewhere(ctx: &Context, id: HookId, record: &HookRecord) -> Error {
-    let theirs = &record.subscription.origin;
-    let message = format!("hook {id} is recorded for {theirs}, not for {}; nothing was removed", ctx.origin());
+fn belongs_elsewhere(ctx: &Context, id: HookId, theirs: &ApiOrigin) -> Error {
+    let message = format!("hook {id} is recorded for {theirs}, not for {}; it was not removed", ctx.origin());
     Error::new(ErrorKind::NotFound, message)
         .hint(format!("to remove it there: --api-url {theirs}"))
         .hint(format!("if {} has a hook {id} of its own, `import` it first", ctx.origin()))
@@ -202,15 +219,15 @@ fn belongs_elsewhere(ctx: &Context, id: HookId, record: &HookRecord) -> Error {
 impl Target {
     fn id(&self) -> Option<HookId> {
         match self {
-            Self::Held(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),
-            Self::Nameless(_) => None,
+            Self::Held(id, _) | Self::Resumed(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),
+            Self::Nameless(_) | Self::Foreign(..) => None,
         }
     }
 
     /// The row that is to record the removal.
     fn row(&self) -> Option<RowId> {
         match self {
-            Self::Held(_, record) => Some(record.row),
+            Self::Held(_, record) | Self::Resumed(_, record) => Some(record.row),
             _ => None,
         }
     }
@@ -309,9 +326,15 @@ impl Run<'_> {
                     Some(BeginRemoval::InProgress) => busy.push((index, Target::Held(id, record))),
                     // The server has the last word on it; the row stays as it is.
                     Some(BeginRemoval::Ended(ended)) => go.push((index, Target::Ended(id, ended))),
-                    Some(BeginRemoval::Go) | None => go.push((index, Target::Held(id, record))),
+                    Some(BeginRemoval::Go { resumed: true }) => go.push((index, Target::Resumed(id, record))),
+                    Some(BeginRemoval::Go { resumed: false }) | None => go.push((index, Target::Held(id, record))),
                 },
                 Target::Nameless(record) => self.nameless(index, *record),
+                Target::Foreign(id, origin) => {
+                    let error = belongs_elsewhere(self.ctx, id, &origin);
+                    let row = self.unchanged(Target::Foreign(id, origin), Outcome::Failed);
+                    self.finish(Ended { index, row, error: Some(error) });
+                }
                 other => go.push((index, other)),
             }
         }
@@ -350,7 +373,9 @@ impl Run<'_> {
                 self.ctx.out().note(&format!("hook {id} is not in the registry; the request was sent all the same"));
             }
             let target = match target {
-                Target::Held(id, record) => Target::Held(id, records.next().map_or(record, Box::new)),
+                Target::Held(id, record) | Target::Resumed(id, record) => {
+                    Target::Held(id, records.next().map_or(record, Box::new))
+                }
                 other => other,
             };
             let row = self.unchanged(target, outcome);
@@ -367,6 +392,8 @@ impl Run<'_> {
     fn judge(&self, target: &Target, answer: Result<Unsubscribed, Failure>) -> (Outcome, Option<Error>) {
         match answer {
             Ok(Unsubscribed::Removed) => (Outcome::Removed, None),
+            // The removal whose end was not known did it.
+            Ok(Unsubscribed::NotThere) if matches!(target, Target::Resumed(..)) => (Outcome::Removed, None),
             Ok(Unsubscribed::NotThere) => (Outcome::Missing, self.missing(target)),
             Err(failure) => match outcome_of(&failure) {
                 Outcome::Unknown => {
@@ -395,8 +422,11 @@ impl Run<'_> {
     /// The line for a target as the registry has it now.
     fn unchanged(&self, target: Target, outcome: Outcome) -> UnsubscribedRow {
         match target {
-            Target::Held(_, record) | Target::Ended(_, record) | Target::Nameless(record) => self.row(*record, outcome),
-            Target::Elsewhere(id) => {
+            Target::Held(_, record)
+            | Target::Resumed(_, record)
+            | Target::Ended(_, record)
+            | Target::Nameless(record) => self.row(*record, outcome),
+            Target::Elsewhere(id) | Target::Foreign(id, _) => {
                 let status = match outcome {
                     Outcome::Removed => HookStatus::Removed,
                     Outcome::Missing => HookStatus::Gone,
@@ -424,16 +454,19 @@ async fn ask(api: &AuthenticatedApi, index: usize, target: Target) -> Answered {
 impl Answered {
     /// What to record of it, if it has a row that is waiting for that.
     fn end(&self) -> Option<(RowId, Removal)> {
-        let Target::Held(_, record) = &self.target else { return None };
+        let row = self.target.row()?;
+        let resumed = matches!(self.target, Target::Resumed(..));
         let end = match &self.answer {
             Ok(Unsubscribed::Removed) => Removal::Removed,
+            Ok(Unsubscribed::NotThere) if resumed => Removal::Removed,
             Ok(Unsubscribed::NotThere) => Removal::Gone,
-            Err(failure) => match outcome_of(failure) {
-                Outcome::Unknown => Removal::InDoubt(failure.error.to_string()),
-                _ => Removal::Refused,
-            },
+            // What an earlier attempt may have done, a refusal of this one does not undo.
+            Err(failure) if resumed || outcome_of(failure) == Outcome::Unknown => {
+                Removal::InDoubt(failure.error.to_string())
+            }
+            Err(_) => Removal::Refused,
         };
-        Some((record.row, end))
+        Some((row, end))
     }
 }
 

@@ -76,7 +76,7 @@ impl FromStr for AppId {
 /// The last path segment that is a number; single-page dashboards keep their path in the fragment.
 fn last_number_of_url(text: &str) -> Option<i64> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    let fragment = url.fragment().unwrap_or_default();
+    let fragment = url.fragment().and_then(|fragment| fragment.split('?').next()).unwrap_or_default();
     url.path().split('/').chain(fragment.split('/')).filter_map(positive).next_back()
 }
 
@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(read("https://dashboard.bugfender.com/app/1234"), Some(1234));
         assert_eq!(read("https://dashboard.bugfender.com/team/5/app/1234/issues?page=9"), Some(1234));
         assert_eq!(read("https://dashboard.bugfender.com/#/app/88/"), Some(88));
+        assert_eq!(read("https://dashboard.bugfender.com/team/5/#/app/88?tab=logs"), Some(88));
         for wrong in [
             "",
             "0",

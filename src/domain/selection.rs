@@ -30,16 +30,6 @@ impl Selection {
             && self.target_url.as_ref().is_none_or(|target| target.selects(&subscription.target_url))
             && self.label.as_ref().is_none_or(|label| record.label.as_ref() == Some(label))
     }
-
-    /// Whether nothing narrows it: it takes every row.
-    pub fn is_everything(&self) -> bool {
-        self.hook_ids.is_empty()
-            && self.app_ids.is_empty()
-            && self.events.is_empty()
-            && self.statuses.is_empty()
-            && self.target_url.is_none()
-            && self.label.is_none()
-    }
 }
 
 /// An empty list allows every value.

@@ -37,6 +37,12 @@ impl TargetUrl {
         self.with_userinfo().is_some()
     }
 
+    /// The password, or the user name that stands alone.
+    pub fn password(&self) -> Option<String> {
+        let url = self.with_userinfo()?;
+        Some(url.password().unwrap_or(url.username()).to_owned())
+    }
+
     /// The URL with its password hidden; a user name that stands alone is hidden too, as it may be a token.
     pub fn redacted(&self) -> Cow<'_, str> {
         let Some(mut url) = self.with_userinfo() else {
@@ -53,7 +59,7 @@ impl TargetUrl {
 
     /// Whether its password was hidden already: it was copied from output, and is good for picking hooks only.
     pub fn is_redacted(&self) -> bool {
-        self.with_userinfo().is_some_and(|url| url.password().unwrap_or(url.username()) == HIDDEN)
+        self.password().is_some_and(|password| password == HIDDEN)
     }
 
     /// The text to show: whole or redacted.

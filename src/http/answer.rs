@@ -26,6 +26,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// How many times the request was sent.
     pub attempts: u32,
+    /// Whether one of those times it may have had its effect although nobody said so.
+    pub in_doubt: bool,
     pub(super) html: bool,
 }
 
@@ -46,7 +48,7 @@ impl Answer {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let html = content_type.is_some_and(|kind| kind.contains("html"));
         let body = read_body(&mut response).await;
-        Self { status, body, retry_after, attempts: 1, html }
+        Self { status, body, retry_after, attempts: 1, in_doubt: false, html }
     }
 
     /// Whether the body is a web page, which no API answers with.
@@ -54,8 +56,8 @@ impl Answer {
         self.html
     }
 
-    /// What the server says of a failure, quoted short; web pages are not quoted.
-    pub fn quote(&self) -> Option<String> {
+    /// What the server says of a failure, quoted short; web pages are not quoted, and none of `secrets` is.
+    pub fn quote(&self, secrets: &[&str]) -> Option<String> {
         let text = std::str::from_utf8(self.body.as_deref().ok()?).ok()?.trim();
         if text.is_empty() || self.html || text.starts_with('<') {
             return None;
@@ -64,6 +66,9 @@ impl Answer {
             Ok(value) => spoken_field(&value).map_or_else(|| value.to_string(), str::to_owned),
             Err(_) => text.to_owned(),
         };
+        let hide = |message: String, secret: &&str| message.replace(*secret, "****");
+        // Shorter ones are none, and stand in many a word.
+        let message = secrets.iter().filter(|secret| secret.len() >= 4).fold(message, hide);
         Some(excerpt(&message, QUOTE)).filter(|quote| !quote.is_empty())
     }
 }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, BodyProblem, MAX_BODY};
-pub use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+pub use reqwest::{Method, StatusCode};
 use url::Url;
 
 use crate::domain::AccessToken;
@@ -47,8 +47,8 @@ impl Options {
     }
 }
 
-/// A request, before a credential is put on it.
-#[derive(Debug, Clone)]
+/// A request, before a credential is put on it. Not `Debug`: the body may hold a password.
+#[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -134,15 +134,19 @@ impl Client {
     /// When no answer came, with what is known of the request's effect.
     pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
-        let mut attempt = 1;
+        let (mut attempt, mut in_doubt) = (1, false);
         loop {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
             let outcome = self.attempt(request, bearer, timeout).await;
-            // A further attempt must have time to fail at connecting before the whole time is up.
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = left.map(|left| left.saturating_sub(self.options.connect_timeout()));
+            in_doubt |= leaves_doubt(&outcome);
+            let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if outcome.as_ref().is_err_and(|failure| failure.carried_out == CarriedOut::No) {
+                // The next attempt must have time to fail at connecting again before the whole time is up:
+                // cut short any later, it would count as sent.
+                left = left.map(|left| left.saturating_sub(self.options.connect_timeout()));
+            }
             match retry::wait_before_next(request.repeat, attempt, &outcome, left) {
                 Some(wait) => {
                     if outcome.as_ref().is_ok_and(|answer| answer.retry_after.is_some()) {
@@ -152,7 +156,7 @@ impl Client {
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
-                None => return outcome.map(|answer| Answer { attempts: attempt, ..answer }),
+                None => return finish(outcome, attempt, in_doubt),
             }
         }
     }
@@ -176,9 +180,11 @@ impl Client {
         bearer: Option<&AccessToken>,
         timeout: Duration,
     ) -> Result<Answer, Failure> {
+        let end = Instant::now() + timeout;
         let mut url = request.url.clone();
         for _ in 0..=redirect::MAX_HOPS {
-            let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(timeout);
+            let left = end.saturating_duration_since(Instant::now());
+            let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(left);
             if let Some(body) = &request.body {
                 builder = builder.json(body);
             }
@@ -189,15 +195,32 @@ impl Client {
             let started = Instant::now();
             let response = builder.send().await.map_err(|error| transport_failure(&url, &error))?;
             let status = response.status();
-            tracing::debug!(method = %request.method, %url, status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
+            tracing::debug!(method = %request.method, url = printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
             if !redirect::is_redirect(status) {
                 return Ok(Answer::read(response).await);
             }
-            url = redirect::target(&url, &response)?;
-            tracing::info!(%url, "following a redirect to the same path");
+            url = redirect::target(&url, &response, request.repeat)?;
+            tracing::info!(url = printable(&url), "following a redirect to the same path");
         }
         let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));
         Err(Failure { error, carried_out: CarriedOut::No, transient: false })
+    }
+}
+
+/// Whether the request may have had its effect although nobody said so.
+fn leaves_doubt(outcome: &Result<Answer, Failure>) -> bool {
+    match outcome {
+        Ok(answer) => answer.status.is_server_error() && answer.status != StatusCode::SERVICE_UNAVAILABLE,
+        Err(failure) => failure.carried_out == CarriedOut::Maybe,
+    }
+}
+
+/// The outcome of the last attempt, with what the ones before it leave behind.
+fn finish(outcome: Result<Answer, Failure>, attempts: u32, in_doubt: bool) -> Result<Answer, Failure> {
+    match outcome {
+        Ok(answer) => Ok(Answer { attempts, in_doubt, ..answer }),
+        Err(failure) if in_doubt => Err(Failure { carried_out: CarriedOut::Maybe, ..failure }),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -210,7 +233,7 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
         (false, true) => format!("no connection: {}", root_cause(error)),
         (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
     };
-    tracing::debug!(%url, what, "no answer");
+    tracing::debug!(url = printable(url), what, "no answer");
     let untrusted = is_tls_error(error);
     let hint = if untrusted {
         "if a company certificate authority signs the server, name its PEM file in SSL_CERT_FILE"
@@ -242,6 +265,11 @@ fn root_cause(error: &dyn StdError) -> String {
         cause = next;
     }
     crate::domain::excerpt(&cause.to_string(), 200)
+}
+
+/// A URL for the log: without user name, password and query, which may be secret.
+fn printable(url: &Url) -> String {
+    format!("{}{}", shown(url), url.path())
 }
 
 /// The origin of a URL, which is enough to say which server is meant.

@@ -6,7 +6,7 @@ use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::{CarriedOut, Failure};
+use super::{CarriedOut, Failure, Repeat};
 use crate::domain::excerpt;
 use crate::error::{Error, ErrorKind};
 
@@ -19,12 +19,17 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// Where a redirect leads, if it may be followed.
-pub(super) fn target(from: &Url, response: &Response) -> Result<Url, Failure> {
+///
+/// "See other" (303) is what a server says once it has done what it was asked for: what may not be done twice is not
+/// sent again after it.
+pub(super) fn target(from: &Url, response: &Response, repeat: Repeat) -> Result<Url, Failure> {
     let status = response.status();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
     match to {
-        Some(to) if is_same_place(from, &to) => Ok(to),
+        Some(to) if is_same_place(from, &to) && (status != StatusCode::SEE_OTHER || repeat == Repeat::Idempotent) => {
+            Ok(to)
+        }
         to => Err(refused(status, to.as_ref())),
     }
 }
@@ -43,7 +48,6 @@ fn refused(status: StatusCode, to: Option<&Url>) -> Failure {
     let error = Error::new(ErrorKind::Other, format!("the server redirects to {place} (HTTP {code}); not followed"))
         .hint("check --api-url: it is the origin of the Bugfender installation itself")
         .status(code);
-    // "See other" is also what a server says once it has done what it was asked for.
     let carried_out = if code == 303 { CarriedOut::Maybe } else { CarriedOut::No };
     Failure { error, carried_out, transient: false }
 }

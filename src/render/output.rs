@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::records::{Row, Shape, Source, Tone};
 use super::style::{self, Styled};
 use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What people asked for.
 #[derive(Debug, Default)]
@@ -73,6 +73,10 @@ impl Output {
     /// # Errors
     /// When the output cannot be written, the source fails, or the `--jq` filter fails over it.
     pub fn show<S: Source>(&self, records: &S) -> Result<()> {
+        self.write(records).map_err(Error::of_output)
+    }
+
+    fn write<S: Source>(&self, records: &S) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
         match (self.options.quiet, &self.options.jq, self.options.format) {
             (true, _, _) => write_ids(&mut *out, records)?,
@@ -91,8 +95,8 @@ impl Output {
     /// When the output cannot be written.
     pub fn raw(&self, text: &str) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        written.map_err(|error| Error::from(error).of_output())
     }
 
     /// Says on standard error what was done, unless `--quiet`.
@@ -140,11 +144,8 @@ impl Output {
     fn write_table<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        if self.terminal_out {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.force_no_tty();
-        }
+        // No line is broken to fit: what is broken cannot be copied.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
         table.set_header(S::Row::HEADERS.iter().map(bold));
         records.each(&mut |row| {

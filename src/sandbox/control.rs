@@ -10,6 +10,7 @@ use serde_json::json;
 use super::deliver::{self, Emit};
 use super::state::Hook;
 use super::{Shared, problem};
+use crate::error::ErrorKind;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -41,6 +42,7 @@ async fn emit(State(shared): State<Shared>, body: axum::body::Bytes) -> Response
     };
     match deliver::emit(&shared, emit).await {
         Ok((events, deliveries)) => Json(json!({"events": events, "deliveries": deliveries})).into_response(),
+        Err(error) if error.kind() == ErrorKind::Usage => problem(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

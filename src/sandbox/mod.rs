@@ -90,11 +90,11 @@ impl Sandbox {
 }
 
 fn router(shared: Shared) -> Router {
-    let api = Router::new().merge(api::routes()).merge(oauth::routes());
-    api.layer(axum::middleware::from_fn_with_state(shared.clone(), guard::guard))
-        .merge(control::routes())
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here") })
-        .with_state(shared)
+    let nothing = || async { problem(StatusCode::NOT_FOUND, "there is nothing here") };
+    let guard = axum::middleware::from_fn_with_state(shared.clone(), guard::guard);
+    // Paths that are not there are logged too: that is where a wrong one shows.
+    let api = Router::new().merge(api::routes()).merge(oauth::routes()).fallback(nothing).layer(guard);
+    control::routes().with_state(shared.clone()).fallback_service(api.with_state(shared))
 }
 
 /// What all connections share.

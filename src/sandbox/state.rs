@@ -1,6 +1,6 @@
 //! What a sandbox remembers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::fault::{Operation, What};
 use super::{Fault, Options};
-use crate::domain::{EventKind, TargetUrl};
+use crate::domain::{AccessToken, EventKind, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most log entries of each kind that are kept.
@@ -30,8 +30,10 @@ pub(super) struct State {
     /// Where the sandbox answers.
     pub(super) url: String,
     pub(super) hooks: Hooks,
-    pub(super) requests: Vec<LoggedRequest>,
-    pub(super) deliveries: Vec<Delivery>,
+    pub(super) requests: VecDeque<LoggedRequest>,
+    /// How many requests were logged before those that are still there.
+    dropped: usize,
+    pub(super) deliveries: VecDeque<Delivery>,
     /// The events made so far, by app.
     pub(super) events: HashMap<i64, Vec<Value>>,
     pub(super) grants: Grants,
@@ -110,13 +112,15 @@ pub(super) struct Code {
 
 impl State {
     pub(super) fn load(options: &Options, url: String) -> Result<Self> {
+        options.token.as_deref().map(AccessToken::parse).transpose()?;
         let hooks = options.state.as_deref().map_or(Ok(Hooks::default()), Hooks::load)?;
         Ok(Self {
             token: options.token.clone().unwrap_or_else(|| format!("sandbox-{}", random(24))),
             url,
             hooks,
-            requests: Vec::new(),
-            deliveries: Vec::new(),
+            requests: VecDeque::new(),
+            dropped: 0,
+            deliveries: VecDeque::new(),
             events: HashMap::new(),
             grants: Grants::default(),
             faults: options.faults.clone(),
@@ -126,6 +130,7 @@ impl State {
     /// Back to the beginning, faults included.
     pub(super) fn reset(&mut self, options: &Options) {
         self.hooks = Hooks::default();
+        self.dropped += self.requests.len();
         self.requests.clear();
         self.deliveries.clear();
         self.events.clear();
@@ -133,17 +138,19 @@ impl State {
         self.faults.clone_from(&options.faults);
     }
 
-    /// Takes note of a request; the answer is filled in by [`State::answered`].
+    /// Takes note of a request and numbers it; the answer is filled in by [`State::answered`].
     pub(super) fn log(&mut self, request: LoggedRequest) -> usize {
         if self.requests.len() >= LOG_LENGTH {
-            self.requests.clear();
+            self.requests.pop_front();
+            self.dropped += 1;
         }
-        self.requests.push(request);
-        self.requests.len() - 1
+        self.requests.push_back(request);
+        self.dropped + self.requests.len() - 1
     }
 
-    pub(super) fn answered(&mut self, entry: usize, status: Option<u16>) {
-        if let Some(request) = self.requests.get_mut(entry) {
+    pub(super) fn answered(&mut self, number: usize, status: Option<u16>) {
+        let place = number.checked_sub(self.dropped);
+        if let Some(request) = place.and_then(|place| self.requests.get_mut(place)) {
             request.status = status;
         }
     }
@@ -163,9 +170,9 @@ impl State {
             hook.active &= hook.failures_in_a_row < FAILURES_TO_DEACTIVATE;
         }
         if self.deliveries.len() >= LOG_LENGTH {
-            self.deliveries.clear();
+            self.deliveries.pop_front();
         }
-        self.deliveries.push(delivery);
+        self.deliveries.push_back(delivery);
     }
 }
 

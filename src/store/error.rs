@@ -41,6 +41,10 @@ pub(super) enum Problem {
     InUse,
     #[error("hook {hook} is recorded already, as {recorded}")]
     Conflict { hook: HookId, recorded: String },
+    #[error("several records fit, with different passwords in their target URLs")]
+    Ambiguous,
+    #[error("no record fits, and the password in the target URL is hidden (****)")]
+    HiddenPassword,
 }
 
 impl StoreError {
@@ -81,6 +85,7 @@ impl StoreError {
             }
             Problem::Busy | Problem::InUse => "wait for the other bugfender-hooks to end, then try again",
             Problem::Failed(_) => "`bugfender-hooks doctor` checks the registry",
+            Problem::Ambiguous | Problem::HiddenPassword => "give the whole URL, by --target-url - or @FILE",
             Problem::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",
         }
     }
@@ -91,6 +96,7 @@ impl From<StoreError> for Error {
         let kind = match error.problem {
             // Nothing is wrong with the registry here.
             Problem::InUse | Problem::Conflict { .. } => ErrorKind::Other,
+            Problem::Ambiguous | Problem::HiddenPassword => ErrorKind::Usage,
             _ => ErrorKind::Store,
         };
         Self::new(kind, error.to_string()).hint(error.advice()).source(error)

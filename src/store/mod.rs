@@ -31,7 +31,10 @@ pub enum Begin {
 #[derive(Debug)]
 pub enum BeginRemoval {
     /// The intent is committed as `removing`: send the request, then say how it ended.
-    Go,
+    Go {
+        /// Whether an earlier removal has no known end: the hook may be gone already.
+        resumed: bool,
+    },
     /// It ended before.
     Ended(Box<HookRecord>),
     /// A living process is at work on it: ask again later.

@@ -120,3 +120,12 @@ fn on_a_terminal_the_token_is_asked_for_and_not_shown() {
     assert!(!shown.contains("typed-token"), "{shown}");
     assert_eq!(home.run(["auth", "token"]).stdout, "typed-token\n");
 }
+
+#[test]
+fn a_file_piped_in_by_mistake_is_refused() {
+    let home = Home::new();
+    let run = home.run_with_input(&["auth", "login", "--with-token"], &"a".repeat(65_537));
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stderr.contains("longer than 65536 bytes"), "{run}");
+    assert!(!home.credentials().exists());
+}

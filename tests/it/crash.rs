@@ -211,8 +211,8 @@ fn expect_removing(home: &Home, gate: &Gate) {
     gate.wait();
     gate.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
     gate.go.send("end").unwrap();
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(6));
-    assert_eq!(home.statuses(), ["gone"]);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(home.statuses(), ["removed"]);
 }
 
 /// Kills at times that nobody chose: 60 runs, each killed a little later than the one before.

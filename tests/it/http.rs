@@ -116,7 +116,7 @@ fn a_delete_is_repeated_on_any_transient_failure() {
 
 #[test]
 fn a_redirect_to_the_same_path_is_followed_with_method_and_body() {
-    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
+    for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let (bodies, arrived) = channel();
         let server = Scripted::start(move |before, exchange| {
             bodies.send((exchange.body.clone(), exchange.header("authorization").map(str::to_owned))).unwrap();
@@ -132,6 +132,40 @@ fn a_redirect_to_the_same_path_is_followed_with_method_and_body() {
         assert_eq!(first, second);
         assert_eq!(first.1.as_deref(), Some("Bearer t"));
     }
+}
+
+#[test]
+fn after_see_other_a_post_is_not_sent_again() {
+    let server = Scripted::always(answer("303 See Other", &["location: /api/hook/subscribe/"], ""));
+    let home = Home::at(&server.url, "t");
+    assert_eq!(home.run(SUBSCRIBE).code, 8);
+    assert_eq!(server.seen(), [POST]);
+    assert_eq!(home.statuses(), ["unknown"]);
+}
+
+#[test]
+fn redirects_do_not_stretch_the_timeout() {
+    let server = Scripted::start(|before, exchange| {
+        // The second answer would come long after the time is up.
+        if before == 0 {
+            exchange.send(answer("307 Temporary Redirect", &["location: /api/hook/subscribe/"], ""));
+        } else {
+            let _ = exchange.stream.set_read_timeout(Some(Duration::from_secs(20)));
+            let _ = std::io::Read::read(&mut exchange.stream, &mut [0]);
+        }
+    });
+    let start = Instant::now();
+    assert_eq!(Home::at(&server.url, "t").run(SUBSCRIBE.iter().chain(&["--timeout", "1"])).code, 8);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_retry_that_fits_the_timeout_is_made() {
+    let server = Scripted::start(|before, exchange| {
+        exchange.send(if before == 0 { answer("503 Busy", &["retry-after: 1"], "") } else { created() });
+    });
+    let run = Home::at(&server.url, "t").run(SUBSCRIBE.iter().chain(&["--timeout", "3"]));
+    assert_eq!(run.code, 0, "{run}");
 }
 
 #[test]

@@ -77,3 +77,16 @@ fn an_import_can_be_tried_first() {
     assert_shown!("import_dry_run", home.run(IMPORT.iter().chain(&["--dry-run"])));
     assert!(!home.registry().exists());
 }
+
+#[test]
+fn a_hidden_password_is_not_recorded() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=drop"]);
+    let home = Home::of(&sandbox);
+    let shown = ["import", "9", "--app-id", "1", "--event", "new_crash", "--target-url", "https://u:****@h.example/x"];
+    assert_shown!("import_hidden_password", home.run(shown));
+    for url in ["https://u:one@h.example/x", "https://u:two@h.example/x"] {
+        home.run_with_input(&["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "-"], url);
+    }
+    assert_shown!("import_ambiguous", home.run(shown));
+    assert_eq!(home.statuses(), ["unknown", "unknown"]);
+}

@@ -69,6 +69,15 @@ fn a_full_output_is_an_error() {
 }
 
 #[test]
+fn help_that_cannot_be_shown_is_an_error() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(Home::new().command(["--help"]).stdout(full()).output().unwrap().status.code(), Some(1));
+    let run = Home::new().set("BUGFENDER_HOOKS_COMPLETE", "tcsh").run(["list"]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("tcsh"), "{run}");
+}
+
+#[test]
 fn colour_is_for_terminals_unless_asked_for() {
     let (_sandbox, home) = filled();
     let escape = '\u{1b}';
@@ -105,6 +114,7 @@ fn nothing_from_data_acts_on_a_terminal() {
         &["list", "--jq", ".[].label"],
         &subscribe,
         &["subscribe", "--label", evil],
+        &[evil],
     ] {
         let args = [args, &["--color", "never"]].concat();
         let (_, shown) = Terminal::run(&home, &args).end();

@@ -145,3 +145,32 @@ fn an_interrupt_is_the_commands_to_handle() {
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 9, "{run}");
 }
+
+#[test]
+fn a_request_to_stop_is_passed_on() {
+    let home = Home::new().set("PATH", "/usr/bin:/bin");
+    let script = "trap 'exit 9' TERM; touch ready; while :; do sleep 0.05; done";
+    let child = home.spawn(&["sandbox", "run", "--", "sh", "-c", script]);
+    wait_until("the command runs", || home.path().join("ready").exists());
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(Run::of(child.wait_with_output().unwrap()).code, 9);
+}
+
+#[test]
+fn wrong_paths_are_logged_and_wrong_orders_refused() {
+    if !crate::support::have("curl") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let post = |path: &str, body: &str| {
+        let url = format!("{}{path}", sandbox.url);
+        let output =
+            Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-d", body, &url]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(post("/api/hooks/subscribe", "{}"), "404");
+    assert_eq!(sandbox.requests("POST /api/hooks/subscribe")[0]["status"], 404);
+    assert_eq!(post("/sandbox/emit", r#"{"count":0}"#), "400");
+    assert_eq!(post("/sandbox/emit", r#"{"events":1}"#), "400");
+    assert_eq!(Home::new().run(["sandbox", "--token", "two words"]).code, 2);
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Home, SandboxServer, wait_until};
+use crate::support::{Home, SandboxServer, Scripted, answer, wait_until};
 
 const TOKEN: &str = "s3cret-token-0123456789";
 const PASSWORD: &str = "s3cret-passw0rd";
@@ -77,4 +77,55 @@ fn the_process_list_shows_no_secret() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(line.contains("subscribe") && !line.contains(PASSWORD) && !line.contains(TOKEN), "{line}");
+}
+
+#[test]
+fn a_server_that_repeats_the_request_does_not_get_secrets_shown() {
+    let server = Scripted::start(|_, exchange| {
+        let said = format!("{} with {}", exchange.body.replace('"', "'"), exchange.header("authorization").unwrap());
+        exchange.send(answer("500 Oops", &["content-type: text/plain"], &said));
+    });
+    let home = Home::at(&server.url, TOKEN);
+    let url = format!("https://user:{PASSWORD}@hooks.example.com/bf");
+    let args = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "-", "--output", "json"];
+    let run = home.run_with_input(&args, &url);
+    assert!(run.stderr.contains("'target_url':'****'") && run.stderr.contains("Bearer ****"), "{run}");
+    for shown in [run.to_string(), home.run(["doctor", "-vvv"]).to_string()] {
+        assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "{shown}");
+    }
+}
+
+#[test]
+fn usage_errors_do_not_repeat_secrets() {
+    let home = Home::new();
+    let url = format!("https://user:{PASSWORD}@hooks.example.com/bf");
+    for args in [
+        &["auth", "login", "--with-token", TOKEN][..],
+        &["auth", "login", &format!("--with-token={TOKEN}")],
+        &["subscribe", &url],
+        &["subscribe", "--app-id", &url],
+        &["list", &format!("--label={url}"), "--nope"],
+    ] {
+        let run = home.run(args);
+        assert_eq!(run.code, 2, "{run}");
+        assert!(run.stderr.contains("error:"), "{run}");
+        assert!(!run.stderr.contains(PASSWORD) && !run.stderr.contains(TOKEN), "{run}");
+    }
+}
+
+#[test]
+fn the_sandbox_logs_no_password() {
+    if !crate::support::have("curl") {
+        return;
+    }
+    let home = Home::new().set("PATH", "/usr/bin:/bin");
+    let program = env!("CARGO_BIN_EXE_bugfender-hooks");
+    let script = format!(
+        "printf 'http://ci:{PASSWORD}@127.0.0.1:9/x' > url
+         {program} subscribe --app-id 1001 --event new_crash --target-url @url
+         curl -s -d '{{}}' $BUGFENDER_API_URL/sandbox/emit; curl -s $BUGFENDER_API_URL/sandbox/requests",
+    );
+    let run = home.run(["-vvv", "sandbox", "run", "--", "sh", "-c", &script]);
+    assert!(run.stdout.contains("deliveries") && run.stderr.contains("DEBUG"), "{run}");
+    assert!(!run.to_string().contains(PASSWORD), "{run}");
 }

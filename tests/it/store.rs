@@ -161,3 +161,12 @@ fn a_reset_server_that_numbers_anew_is_followed() {
     assert_eq!(rows.as_array().unwrap().len(), 1);
     assert_eq!(rows[0]["event"], "new_crash");
 }
+
+#[test]
+fn a_registry_open_to_everybody_is_tightened() {
+    let (_sandbox, home) = filled();
+    fs::set_permissions(home.registry(), fs::Permissions::from_mode(0o664)).unwrap();
+    let run = home.run(["list"]);
+    assert!(run.stderr.contains("was open to everybody"), "{run}");
+    assert_eq!(fs::metadata(home.registry()).unwrap().permissions().mode() & 0o777, 0o660);
+}

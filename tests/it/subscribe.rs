@@ -276,3 +276,39 @@ fn an_interrupt_leaves_the_outcome_unknown() {
     assert_shown!("interrupted", run);
     assert_eq!(home.statuses(), ["unknown"]);
 }
+
+#[test]
+fn a_dry_run_knows_what_is_in_doubt() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=drop"]);
+    let home = Home::of(&sandbox);
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL];
+    assert_eq!(home.run(args).code, 8);
+    let run = home.run(args.iter().chain(&["--dry-run", "--output", "json"]));
+    assert_eq!((run.code, run.stdout.as_str()), (8, "[]\n"), "{run}");
+}
+
+#[test]
+fn a_dry_run_leaves_an_empty_file_alone() {
+    let home = Home::at("https://bf.example", "t").set("BUGFENDER_HOOKS_STORE", "sqlite:empty.db");
+    std::fs::write(home.path().join("empty.db"), "").unwrap();
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--dry-run"];
+    assert_eq!(home.run(args).code, 0);
+    assert_eq!(home.run(["list"]).code, 0);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::metadata(home.path().join("empty.db")).unwrap().len(), 0);
+}
+
+#[test]
+fn a_hidden_password_is_no_password() {
+    let home = Home::at("https://bf.example", "t");
+    let args = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://u:****@h.example/x"];
+    assert_shown!("hidden_password", home.run(args));
+}
+
+#[test]
+fn hints_are_safe_to_paste() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=drop"]);
+    let args = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://h.example/'a'"];
+    let run = Home::of(&sandbox).run(args);
+    assert!(run.stderr.contains(r"--target-url 'https://h.example/'\''a'\'''"), "{run}");
+}

@@ -166,7 +166,7 @@ fn a_removal_in_doubt_is_finished_by_running_it_again() {
     // Meanwhile nobody subscribes the same again without knowing.
     let again = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL];
     assert_shown!("subscribe_while_removing", home.run(again));
-    assert_eq!(home.run(["unsubscribe", "1"]).code, 0);
+    assert_shown!("resumed", home.run(["unsubscribe", "1"]));
     assert_eq!(home.run(again).code, 0);
     assert_eq!(home.statuses(), ["removed", "active", "active", "active"]);
 }
@@ -186,4 +186,50 @@ fn three_with_unknown(sandbox: &SandboxServer) -> Home {
     let run = home.run(["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL]);
     assert_eq!(run.code, 8, "{run}");
     home
+}
+
+#[test]
+fn a_refusal_does_not_undo_what_an_earlier_attempt_may_have_done() {
+    // Within one run: the first DELETE is carried out and its answer lost, the second is refused.
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=dropx1", "unsubscribe=403x1"]);
+    let home = three(&sandbox);
+    assert_eq!(home.run(["unsubscribe", "1"]).code, 5);
+    assert_eq!(home.statuses()[0], "removing");
+    // Across runs, and with a token that is refused.
+    let bad = home.set("BUGFENDER_API_TOKEN", "bad");
+    let run = bad.run(["unsubscribe", "1", "--output", "json"]);
+    assert_eq!((run.code, &run.json()[0]["status"]), (5, &json!("removing")), "{run}");
+    // Finished at last: it is not there, because it was removed.
+    let run = bad.set("BUGFENDER_API_TOKEN", &sandbox.token).run(["unsubscribe", "1", "--output", "json"]);
+    assert_eq!((run.code, &run.json()[0]["result"]), (0, &json!("removed")), "{run}");
+    assert_eq!(run.json()[0]["status"], "removed");
+}
+
+#[test]
+fn an_id_of_another_installation_does_not_stop_the_rest() {
+    let (one, two) = (SandboxServer::start(), SandboxServer::start());
+    let home = three(&one).set("BUGFENDER_API_URL", &two.url).set("BUGFENDER_API_TOKEN", &two.token);
+    home.json(&["import", "8", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
+    let run = home.run(["unsubscribe", "1", "8", "--output", "json"]);
+    assert_eq!(
+        (run.code, &run.json()[0]["result"], &run.json()[1]["result"]),
+        (6, &json!("failed"), &json!("missing"))
+    );
+    assert_eq!(two.requests("DELETE").len(), 1);
+}
+
+#[test]
+fn what_another_process_is_subscribing_is_waited_for() {
+    let options = bugfender_hooks::sandbox::Options {
+        latency: std::time::Duration::from_millis(300),
+        ..bugfender_hooks::sandbox::Options::default()
+    };
+    let sandbox = SandboxServer::with(options);
+    let home = Home::of(&sandbox);
+    let child = home.spawn(&["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
+    crate::support::wait_until("the request is there", || !sandbox.requests("POST").is_empty());
+    let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "1\n"), "{run}");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(sandbox.hooks().is_empty());
 }

@@ -34,7 +34,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path, owners: &Owners)
     // One process at a time: a switch of the journal mode does not wait for others by itself.
     let _guard = owners.setup_lock().map_err(|error| StoreError::io(path, error))?;
     // A file that somebody else made empty may be open to others; it is to hold URLs with passwords.
-    platform::tighten(path).map_err(|error| StoreError::io(path, error))?;
+    platform::tighten(path, platform::OTHERS).map_err(|error| StoreError::io(path, error))?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let from = usize::try_from(version(&transaction, path)?).unwrap_or(0);

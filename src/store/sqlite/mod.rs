@@ -37,14 +37,15 @@ impl SqliteRegistry {
         Self::open_file(path)
     }
 
-    /// Opens the registry if its file exists.
+    /// Opens the registry if its file exists and is not empty, which is no registry yet.
     ///
     /// # Errors
     /// As [`SqliteRegistry::open`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
-        match path.try_exists() {
-            Ok(false) => Ok(None),
-            Ok(true) => Self::open_file(path).map(Some),
+        match path.metadata() {
+            Ok(file) if file.is_file() && file.len() == 0 => Ok(None),
+            Ok(_) => Self::open_file(path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(path, error)),
         }
     }
@@ -56,6 +57,10 @@ impl SqliteRegistry {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         let owners = Owners::beside(path);
         migrations::prepare(&mut connection, path, &owners)?;
+        // It holds URLs with passwords. Somebody else's file can't be changed; that is theirs to answer for.
+        if platform::tighten(path, platform::WORLD).unwrap_or(false) {
+            tracing::warn!("{} was open to everybody; its permissions are tightened now", path.display());
+        }
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         Ok(Self { path: path.to_path_buf(), connection, owners })
     }

@@ -28,11 +28,13 @@ pub(super) struct Reader<'a> {
     owners: &'a Owners,
     origin: Option<ApiOrigin>,
     alive: HashMap<String, bool>,
+    /// Whether all owners were asked for at the beginning: one that is not known came later, and so is alive.
+    asked: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(connection: &'a Connection, owners: &'a Owners) -> Self {
-        Self { connection, owners, origin: None, alive: HashMap::new() }
+        Self { connection, owners, origin: None, alive: HashMap::new(), asked: false }
     }
 
     /// Calls `each` with the rows that a condition and its order select.
@@ -123,9 +125,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Finds out which processes live, before any row is read.
+    pub(super) fn ask_owners(&mut self) -> Result<(), Fault> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT DISTINCT owner FROM hooks WHERE owner IS NOT NULL")?;
+        let owners: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for owner in owners {
+            self.is_alive(owner)?;
+        }
+        self.asked = true;
+        Ok(())
+    }
+
     fn is_alive(&mut self, owner: String) -> Result<bool, Fault> {
         if let Some(&alive) = self.alive.get(&owner) {
             return Ok(alive);
+        }
+        if self.asked {
+            return Ok(true);
         }
         let alive = self.owners.is_alive(&owner)?;
         self.alive.insert(owner, alive);

@@ -69,7 +69,7 @@ impl SqliteRegistry {
         }
         let sql = "UPDATE hooks SET status = 'removing', owner = ?2, reason = NULL, updated_at = ?3 WHERE id = ?1";
         connection.prepare_cached(sql)?.execute(params![row.0, self.owners.own()?, now()])?;
-        Ok(BeginRemoval::Go)
+        Ok(BeginRemoval::Go { resumed: found.record.status == HookStatus::Removing })
     }
 }
 
@@ -79,6 +79,9 @@ impl Registry for SqliteRegistry {
         let small = self.connection.pragma_update(None, "cache_size", PAGES_FOR_LISTS);
         small.map_err(|error| self.store_error(error.into()))?;
         let mut reader = self.reader(&self.connection);
+        // Asked before the rows are read: a row that is still at work then, of a process that was gone before, is in
+        // doubt; asked afterwards, the process might have finished it in between.
+        reader.ask_owners().map_err(|fault| self.store_error(fault))?;
         let read = match origin {
             Some(origin) => {
                 let condition = format!("WHERE api_url = ?1 {ORDER}");
@@ -90,7 +93,13 @@ impl Registry for SqliteRegistry {
     }
 
     fn standing(&self, wanted: &Subscription) -> Result<Option<Standing>, StoreError> {
-        self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))
+        let standing = self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
+        match standing {
+            // Between reading the row and finding its process gone, that process may have finished its work: only
+            // with everybody kept from writing is it certain.
+            Some(Standing::Unresolved(_)) => self.write(|connection| self.obstacle(connection, wanted)),
+            certain => Ok(certain),
+        }
     }
 
     fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError> {
@@ -229,14 +238,17 @@ impl SqliteRegistry {
     fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, Fault> {
         let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
         let key = (subscription.origin.as_str(), subscription.app_id.get(), subscription.event.as_str());
-        let unresolved = self.reader(connection).all(condition, key)?;
-        let same = |found: &&Found| {
-            !found.in_progress && subscription.target_url.selects(&found.record.subscription.target_url)
-        };
-        if let Some(found) = unresolved.iter().find(same) {
-            return Ok(found.record.row);
+        let mut unresolved = self.reader(connection).all(condition, key)?;
+        let target = &subscription.target_url;
+        unresolved.retain(|found| !found.in_progress && target.selects(&found.record.subscription.target_url));
+        let mut targets: Vec<_> = unresolved.iter().map(|found| &found.record.subscription.target_url).collect();
+        targets.dedup();
+        match (unresolved.first(), targets.len()) {
+            (Some(found), 1) => Ok(found.record.row),
+            (Some(_), _) => Err(Problem::Ambiguous.into()),
+            (None, _) if target.is_redacted() => Err(Problem::HiddenPassword.into()),
+            (None, _) => insert(connection, subscription, HookStatus::Unknown, None, None),
         }
-        insert(connection, subscription, HookStatus::Unknown, None, None)
     }
 }
 
