@@ -77,11 +77,14 @@ pub trait Registry {
     /// The request surely made no hook: the `pending` row goes.
     fn abandon(&self, row: RowId) -> Result<(), StoreError>;
 
-    /// Records the intents to remove: → `removing`. All in one commit; an answer for each, in order.
-    fn begin_removals(&self, rows: &[RowId]) -> Result<Vec<BeginRemoval>, StoreError>;
-
-    /// Says how removals ended. All in one commit; the rows as they are now, in order.
-    fn end_removals(&self, ends: &[(RowId, Removal)]) -> Result<Vec<HookRecord>, StoreError>;
+    /// Says how some removals ended and records the intents of others (→ `removing`), all in one commit.
+    ///
+    /// Returns the ended rows as they are now and an answer to each intent, in order.
+    fn turn_removals(
+        &self,
+        ends: &[(RowId, Removal)],
+        intents: &[RowId],
+    ) -> Result<(Vec<HookRecord>, Vec<BeginRemoval>), StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
     /// The flag says whether anything changed.

@@ -137,11 +137,11 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn begin_removals(&self, rows: &[RowId]) -> Result<Vec<BeginRemoval>, StoreError> {
-        self.write(|connection| rows.iter().map(|row| self.begin_one_removal(connection, *row)).collect())
-    }
-
-    fn end_removals(&self, ends: &[(RowId, Removal)]) -> Result<Vec<HookRecord>, StoreError> {
+    fn turn_removals(
+        &self,
+        ends: &[(RowId, Removal)],
+        intents: &[RowId],
+    ) -> Result<(Vec<HookRecord>, Vec<BeginRemoval>), StoreError> {
         self.write(|connection| {
             let end = |(row, end): &(RowId, Removal)| {
                 let (status, reason) = match end {
@@ -152,7 +152,9 @@ impl Registry for SqliteRegistry {
                 };
                 self.settle(connection, *row, status, reason)
             };
-            ends.iter().map(end).collect()
+            let ended = ends.iter().map(end).collect::<Result<_, _>>()?;
+            let begun = intents.iter().map(|row| self.begin_one_removal(connection, *row)).collect::<Result<_, _>>()?;
+            Ok((ended, begun))
         })
     }
 

@@ -1,0 +1,156 @@
+//! `unsubscribe`: record the intent, delete at the server, record what came of it.
+
+mod pick;
+mod removal;
+
+use clap_complete::ArgValueCompleter;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use serde::Serialize;
+
+use self::pick::{Target, pick_settled};
+use self::removal::Run;
+use super::confirm::confirm;
+use super::dry_run::{self, DryRunArg};
+use super::hook_args::FilterArgs;
+use super::hook_row::{HookRow, fields};
+use super::{Report, suggest};
+use crate::api::calls;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::HookId;
+use crate::error::Result;
+use crate::render::{Cell, Row, Tone};
+use crate::store::Registry;
+
+/// Remove hooks at Bugfender and mark them as removed in the registry
+///
+/// Hooks are named by id, or picked from the registry by filters. An id that the registry does not hold
+/// is deleted at the server all the same.
+// Each flag is one of the command line.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
+    .args(["hook_ids", "app_ids", "events", "target_url", "label", "all"])))]
+pub struct Args {
+    /// The hooks
+    #[arg(value_name = "HOOK_ID", conflicts_with_all = ["app_ids", "events", "target_url", "label", "all"],
+          add = ArgValueCompleter::new(suggest::hook_ids))]
+    hook_ids: Vec<HookId>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Every hook of the installation that the registry holds
+    #[arg(long, conflicts_with_all = ["app_ids", "events", "target_url", "label"])]
+    all: bool,
+
+    /// Do not ask before removing what filters or --all picked
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Count hooks that are not there as removed
+    #[arg(long)]
+    ignore_missing: bool,
+
+    #[command(flatten)]
+    dry_run: DryRunArg,
+
+    /// Show passwords in target URLs
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+/// What became of a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// The server removed it.
+    Removed,
+    /// It was not there.
+    Missing,
+    /// It is as it was.
+    Failed,
+    /// Whether it is still there is not known.
+    Unknown,
+}
+
+/// A hook, and what became of it.
+#[derive(Serialize)]
+struct UnsubscribedRow {
+    #[serde(flatten)]
+    hook: HookRow,
+    result: Outcome,
+}
+
+impl Row for UnsubscribedRow {
+    const FIELDS: &'static [&'static str] = fields!("result");
+    const HEADERS: &'static [&'static str] =
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "TARGET URL", "RESULT"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let mut cells = self.hook.cells();
+        cells.push(match self.result {
+            Outcome::Removed => Cell::toned("removed", Tone::Good),
+            Outcome::Missing => Cell::toned("missing", Tone::Caution),
+            Outcome::Failed => Cell::toned("failed", Tone::Bad),
+            Outcome::Unknown => Cell::toned("unknown", Tone::Bad),
+        });
+        cells
+    }
+
+    fn id(&self) -> Option<String> {
+        self.hook.id()
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let registry = if args.dry_run.dry_run { ctx.existing_registry()? } else { Some(ctx.registry()?) };
+    let targets = match &registry {
+        Some(registry) => pick_settled(ctx, args, &**registry)?,
+        None => args.hook_ids.iter().copied().map(Target::Elsewhere).collect(),
+    };
+    if args.dry_run.dry_run {
+        let ids = targets.iter().filter_map(Target::id);
+        return Ok(dry_run::report(ids.map(|id| calls::unsubscribe(ctx.origin(), id)).collect(), args.show_secrets));
+    }
+    if targets.is_empty() {
+        ctx.out().note("no hooks to remove");
+        return Ok(Report::list(Vec::<UnsubscribedRow>::new(), Vec::new()));
+    }
+    if args.hook_ids.is_empty() {
+        let question = format!("Remove {} of {}?", count(targets.len()), ctx.origin());
+        confirm(ctx, &question, args.yes)?;
+    }
+    // `registry` is there: only a dry run goes without.
+    let Some(registry) = registry else { return Ok(Report::nothing()) };
+    remove_all(ctx, args, &*registry, targets)
+}
+
+fn count(hooks: usize) -> String {
+    if hooks == 1 { "1 hook".to_owned() } else { format!("{hooks} hooks") }
+}
+
+/// Removes them, several at once, and shows every result.
+fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<Target>) -> Result<Report> {
+    let api = ctx.api()?;
+    let bar = progress_bar(ctx, targets.len());
+    let mut run = Run { ctx, args, registry, api: &api, bar: &bar, ended: Vec::with_capacity(targets.len()) };
+    let finished = ctx.block_on(async { Ok(unless_interrupted(run.remove_all(targets)).await.is_some()) })?;
+    bar.finish_and_clear();
+    run.ended.sort_by_key(|ended| ended.index);
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    if !finished {
+        errors.push(
+            interrupted("while removing hooks").hint("run the same command again: it goes on where this one stopped"),
+        );
+    }
+    for ended in run.ended {
+        rows.push(ended.row);
+        errors.extend(ended.error);
+    }
+    Ok(Report::list(rows, errors))
+}
+
+fn progress_bar(ctx: &Context, length: usize) -> ProgressBar {
+    let target = if ctx.is_interactive() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    ProgressBar::with_draw_target(u64::try_from(length).ok(), target)
+}

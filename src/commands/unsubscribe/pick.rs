@@ -1,0 +1,99 @@
+//! What to remove.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Args;
+use super::removal::POLL;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
+use crate::error::Result;
+use crate::store::Registry;
+
+/// A hook to remove.
+pub(super) enum Target {
+    /// A row with a hook id.
+    Held(HookId, Box<HookRecord>),
+    /// The same, when an earlier removal of it has no known end.
+    Resumed(HookId, Box<HookRecord>),
+    /// An id that the registry does not hold.
+    Elsewhere(HookId),
+    /// A row whose hook had ended when it was asked for.
+    Ended(HookId, Box<HookRecord>),
+    /// A row that names no hook: nobody knows what to delete.
+    Nameless(Box<HookRecord>),
+    /// An id that is on record for another installation: here it would be somebody else's hook.
+    Foreign(HookId, ApiOrigin),
+}
+
+/// What to remove, once no other process is subscribing any of it: its hook would be missed.
+pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+    let subscribing =
+        |target: &Target| matches!(target, Target::Nameless(record) if record.status == HookStatus::Pending);
+    loop {
+        let targets = pick(ctx, args, registry)?;
+        if args.dry_run.dry_run || !targets.iter().any(subscribing) {
+            return Ok(targets);
+        }
+        let slept = ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(POLL)).await) })?;
+        slept.ok_or_else(|| interrupted("while another process subscribes"))?;
+    }
+}
+
+/// What to remove, in the order given, or that of the registry.
+fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+    if !args.hook_ids.is_empty() {
+        return pick_by_id(ctx, args, registry);
+    }
+    let selection = args.filter.selection(ctx)?;
+    let mut targets = Vec::new();
+    registry.hooks(Some(ctx.origin()), &mut |record| {
+        if selection.takes(&record) && !record.status.is_ended() {
+            targets.push(match record.hook_id {
+                Some(id) => Target::Held(id, Box::new(record)),
+                None => Target::Nameless(Box::new(record)),
+            });
+        }
+    })?;
+    Ok(targets)
+}
+
+fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+    let mut held = HashMap::new();
+    let mut foreign = HashMap::new();
+    registry.hooks(None, &mut |record| {
+        if let Some(id) = record.hook_id.filter(|id| args.hook_ids.contains(id)) {
+            if record.subscription.origin == *ctx.origin() {
+                held.insert(id, record);
+            } else if !record.status.is_ended() {
+                foreign.insert(id, record.subscription.origin);
+            }
+        }
+    })?;
+    let mut targets = Vec::new();
+    let mut seen = HashSet::new();
+    for id in args.hook_ids.iter().filter(|id| seen.insert(**id)) {
+        targets.push(match (held.remove(id), foreign.remove(id)) {
+            (Some(record), _) => Target::Held(*id, Box::new(record)),
+            (None, Some(origin)) => Target::Foreign(*id, origin),
+            (None, None) => Target::Elsewhere(*id),
+        });
+    }
+    Ok(targets)
+}
+
+impl Target {
+    pub(super) fn id(&self) -> Option<HookId> {
+        match self {
+            Self::Held(id, _) | Self::Resumed(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),
+            Self::Nameless(_) | Self::Foreign(..) => None,
+        }
+    }
+
+    /// The row that is to record the removal.
+    pub(super) fn row(&self) -> Option<RowId> {
+        match self {
+            Self::Held(_, record) | Self::Resumed(_, record) => Some(record.row),
+            _ => None,
+        }
+    }
+}
