@@ -61,15 +61,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Changes the row whose number is the first parameter and gives it back, if it is there.
-    pub(super) fn change(&mut self, change: &str, params: impl Params) -> Result<Option<HookRecord>, Fault> {
-        let sql = format!("UPDATE hooks SET {change} WHERE id = ?1 RETURNING {COLUMNS}");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params)?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let record = self.found(row)?.record;
-        // To the end: the change is committed when the statement is done, not when it has its first row.
-        while rows.next()?.is_some() {}
-        Ok(Some(record))
+    ///
+    /// Two statements, as SQLite's `RETURNING` makes a temporary table, which costs more than looking the row up.
+    pub(super) fn change(
+        &mut self,
+        row: RowId,
+        change: &str,
+        params: impl Params,
+    ) -> Result<Option<HookRecord>, Fault> {
+        let sql = format!("UPDATE hooks SET {change} WHERE id = ?1");
+        self.connection.prepare_cached(&sql)?.execute(params)?;
+        Ok(self.row(row)?.map(|found| found.record))
     }
 
     /// The row of that number, if it is still there.

@@ -55,7 +55,7 @@ impl SqliteRegistry {
         reason: Option<&str>,
     ) -> Result<HookRecord, Fault> {
         let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
-        let changed = self.reader(connection).change(change, params![row.0, status.as_str(), reason, now()])?;
+        let changed = self.reader(connection).change(row, change, params![row.0, status.as_str(), reason, now()])?;
         changed.ok_or_else(|| lost(row))
     }
 
@@ -115,7 +115,7 @@ impl Registry for SqliteRegistry {
 
     fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError> {
         let change = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
-        let changed = self.reader(&self.connection).change(change, params![row.0, hook.get(), now()]);
+        let changed = self.reader(&self.connection).change(row, change, params![row.0, hook.get(), now()]);
         match changed {
             Ok(Some(record)) => Ok(record),
             Err(Fault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
@@ -262,9 +262,11 @@ fn insert(
     label: Option<&Label>,
     owner: Option<&str>,
 ) -> Result<RowId, Fault> {
+    let id: i64 = connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM hooks", [], |row| row.get(0))?;
     let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
-               VALUES ((SELECT coalesce(max(id), 0) + 1 FROM hooks), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) RETURNING id";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
     let values = params![
+        id,
         wanted.origin.as_str(),
         wanted.app_id.get(),
         wanted.event.as_str(),
@@ -274,7 +276,8 @@ fn insert(
         owner,
         now(),
     ];
-    Ok(RowId(connection.query_row(sql, values, |row| row.get(0))?))
+    connection.execute(sql, values)?;
+    Ok(RowId(id))
 }
 
 /// The row, which was there, is not there any more.
