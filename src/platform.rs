@@ -83,20 +83,47 @@ pub enum Stop {
     Terminate,
 }
 
-/// Waits for a request to stop: Ctrl-C, or SIGTERM on Unix.
-pub async fn stop_requested() -> Stop {
+/// Requests to stop: Ctrl-C, and SIGTERM on Unix. From the moment this exists they end nothing by themselves.
+#[derive(Debug)]
+pub struct StopSignals {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    /// Listens from now on, within a runtime. To be called before anybody is told that there is something to stop.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    #[cfg(unix)]
+    pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = terminate.recv() => Stop::Terminate,
-                _ = tokio::signal::ctrl_c() => Stop::Interrupt,
-            };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Listens from now on, within a runtime.
+    #[cfg(not(unix))]
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    pub async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.terminate.recv() => Stop::Terminate,
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
-    Stop::Interrupt
+
+    /// Waits for the next one.
+    #[cfg(not(unix))]
+    pub async fn next(&mut self) -> Stop {
+        let _ = tokio::signal::ctrl_c().await;
+        Stop::Interrupt
+    }
 }
 
 /// Asks a child to stop, as this process was asked.

@@ -14,7 +14,7 @@ use super::Report;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::platform::{self, Stop};
+use crate::platform::{self, Stop, StopSignals};
 use crate::sandbox::{self, Fault, Sandbox};
 
 /// Serve a local stand-in for Bugfender until Ctrl-C
@@ -91,14 +91,15 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         ctx.out().warn(&format!("{} can be reached by other machines", options.listen));
     }
     ctx.block_on(async {
+        let signals = StopSignals::listen()?;
         let ready_file = options.ready_file.clone();
         let sandbox = Sandbox::bind(options.listen, options.into()).await?;
         if let Some(path) = ready_file {
             announce(&path, &sandbox)?;
         }
         match command {
-            None => serve(ctx, sandbox).await,
-            Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command).await,
+            None => serve(ctx, sandbox, signals).await,
+            Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command, signals).await,
         }
     })
 }
@@ -122,21 +123,21 @@ fn announce(path: &Path, sandbox: &Sandbox) -> Result<()> {
     write().map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
-async fn serve(ctx: &Context, sandbox: Sandbox) -> Result<Report> {
+async fn serve(ctx: &Context, sandbox: Sandbox, mut signals: StopSignals) -> Result<Report> {
     let (url, token) = (sandbox.url(), sandbox.token());
     let (url_name, token_name) = (environment::API_URL, environment::API_TOKEN);
     ctx.out().raw(&format!("export {url_name}={url}\nexport {token_name}={token}\n"))?;
     ctx.out().note("serving until Ctrl-C; set these two in another terminal");
     sandbox
         .serve(async {
-            let _ = platform::stop_requested().await;
+            let _ = signals.next().await;
         })
         .await;
     Ok(Report::nothing())
 }
 
 /// Serves while a command runs. A Ctrl-C is the command's to handle: it gets it too.
-async fn run_beside(sandbox: Sandbox, command: &[OsString]) -> Result<Report> {
+async fn run_beside(sandbox: Sandbox, command: &[OsString], mut signals: StopSignals) -> Result<Report> {
     let Some((program, arguments)) = command.split_first() else { return Ok(Report::nothing()) };
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
@@ -152,7 +153,7 @@ async fn run_beside(sandbox: Sandbox, command: &[OsString]) -> Result<Report> {
         loop {
             tokio::select! {
                 status = child.wait() => { let _ = send.send(status); return; }
-                stop = platform::stop_requested() => if stop == Stop::Terminate {
+                stop = signals.next() => if stop == Stop::Terminate {
                     platform::pass_on_terminate(&mut child);
                 },
             }
