@@ -46,8 +46,8 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&
 
 const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dry-run` shows the request";
 const LOGIN: &str = "sign in again with `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN; tokens last about an hour";
-const REFUSED: &str = "check that the token may manage this app's hooks, and that the app id is right: it is the last \
-                       number in the app's dashboard URL";
+const REFUSED: &str = "check that the token is a valid one (they last about an hour) and may manage this app's hooks, and \
+                       that the app id is right: it is the last number in the app's dashboard URL";
 const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
 const LATER: &str = "try again later";
 
