@@ -12,6 +12,7 @@ use crate::config::{Environment, Settings};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http;
+use crate::platform::StopSignals;
 use crate::render::Output;
 use crate::store::Registry;
 use crate::store::sqlite::SqliteRegistry;
@@ -145,10 +146,11 @@ pub fn interrupted(what: &str) -> Error {
     Error::new(ErrorKind::Interrupted, format!("interrupted {what}"))
 }
 
-/// Waits for `future`, unless Ctrl-C comes first: then `None`, and the future is dropped where it stood.
+/// Waits for `future`, unless Ctrl-C or SIGTERM comes first: then `None`, and the future is dropped where it stood.
 pub async fn unless_interrupted<T>(future: impl Future<Output = T>) -> Option<T> {
+    let Ok(mut signals) = StopSignals::listen() else { return Some(future.await) };
     tokio::select! {
         value = future => Some(value),
-        _ = tokio::signal::ctrl_c() => None,
+        _ = signals.next() => None,
     }
 }

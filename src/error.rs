@@ -25,7 +25,7 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// The local registry or credential file cannot be used.
     Store,
-    /// Stopped by Ctrl-C.
+    /// Stopped by Ctrl-C or SIGTERM.
     Interrupted,
 }
 

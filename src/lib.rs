@@ -157,7 +157,8 @@ fn likely_secrets<'a>(words: &'a [Cow<'a, str>]) -> Vec<&'a str> {
         |word: &'a str| if word.starts_with('-') { word.split_once('=').map(|(_, value)| value) } else { Some(word) };
     let suspicious = |(index, word): (usize, &'a Cow<'a, str>)| {
         let with_password = word.contains("://") && word.contains('@');
-        value(word).filter(|value| !value.is_empty() && (with_password || index > login))
+        // Shorter words are no secrets, and stand in others.
+        value(word).filter(|value| value.len() >= 4 && (with_password || index > login))
     };
     words.iter().enumerate().filter_map(suspicious).collect()
 }

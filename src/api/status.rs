@@ -28,7 +28,7 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&
         (401, _) => (ErrorKind::NotSignedIn, "the server does not accept the token", LOGIN),
         (403, _) => (ErrorKind::Refused, "the server refused", REFUSED),
         (404, _) => (ErrorKind::NotFound, "there is no such place at the server", WRONG_PLACE),
-        (429, _) => (ErrorKind::Unavailable, "the server asks to slow down", LATER),
+        (408 | 429, _) => (ErrorKind::Unavailable, "the server asks to try later", LATER),
         (500.., CarriedOut::Maybe) if effect == Effect::Creates => {
             (ErrorKind::OutcomeUnknown, "the server failed, perhaps after doing it", "")
         }

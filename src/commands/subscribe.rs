@@ -68,7 +68,7 @@ impl Row for SubscribedRow {
     }
 
     fn id(&self) -> Option<String> {
-        self.hook.id()
+        self.hook.id().filter(|_| self.created || self.hook.status == HookStatus::Active)
     }
 }
 

@@ -24,6 +24,12 @@ pub const USER_AGENT: &str = concat!("bugfender-hooks/", env!("CARGO_PKG_VERSION
 /// The longest time for a connection to stand, well within the time for a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least time that an answer is given after one that came quickly.
+const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// The longest time by which requests that waited together are spread out.
+const SPREAD: Duration = Duration::from_millis(200);
+
 /// How a client is to be built.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -139,14 +145,19 @@ impl Client {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
+            let started = Instant::now();
             let outcome = self.attempt(request, bearer, timeout).await;
+            let took = started.elapsed();
             in_doubt |= leaves_doubt(&outcome);
             let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if outcome.as_ref().is_err_and(|failure| failure.carried_out == CarriedOut::No) {
-                // The next attempt must have time to fail at connecting again before the whole time is up:
-                // cut short any later, it would count as sent.
-                left = left.map(|left| left.saturating_sub(self.options.connect_timeout()));
-            }
+            // What surely was not carried out must not end in doubt because the time is up in the middle of the next
+            // attempt: that needs time to fail at connecting again, or else to be answered again.
+            let needed = match &outcome {
+                Err(failure) if failure.carried_out == CarriedOut::No => self.options.connect_timeout(),
+                Ok(_) if request.repeat == Repeat::OnlyIfNotCarriedOut => MIN_ANSWER_TIME.max(took * 2),
+                _ => Duration::ZERO,
+            };
+            left = left.map(|left| left.saturating_sub(needed));
             match retry::wait_before_next(request.repeat, attempt, &outcome, left) {
                 Some(wait) => {
                     if outcome.as_ref().is_ok_and(|answer| answer.retry_after.is_some()) {
@@ -169,7 +180,10 @@ impl Client {
     async fn wait_if_asked(&self, deadline: Option<Instant>) {
         let until = (*self.pause()).filter(|until| deadline.is_none_or(|deadline| *until < deadline));
         if let Some(until) = until {
-            tokio::time::sleep_until(until.into()).await;
+            // The one that was asked to wait has waited already.
+            if until > Instant::now() {
+                tokio::time::sleep_until((until + SPREAD.mul_f64(fastrand::f64())).into()).await;
+            }
         }
     }
 
@@ -199,7 +213,7 @@ impl Client {
             if !redirect::is_redirect(status) {
                 return Ok(Answer::read(response).await);
             }
-            url = redirect::target(&url, &response, request.repeat)?;
+            url = redirect::target(&url, &response, &request.method)?;
             tracing::info!(url = printable(&url), "following a redirect to the same path");
         }
         let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));

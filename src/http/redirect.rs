@@ -3,10 +3,10 @@
 //! Method and body are kept. Anything else might carry a credential or a change to a place nobody asked for.
 
 use reqwest::header::LOCATION;
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use super::{CarriedOut, Failure, Repeat};
+use super::{CarriedOut, Failure};
 use crate::domain::excerpt;
 use crate::error::{Error, ErrorKind};
 
@@ -20,16 +20,13 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 
 /// Where a redirect leads, if it may be followed.
 ///
-/// "See other" (303) is what a server says once it has done what it was asked for: what may not be done twice is not
-/// sent again after it.
-pub(super) fn target(from: &Url, response: &Response, repeat: Repeat) -> Result<Url, Failure> {
+/// "See other" (303) is what a server says once it has done what it was asked for: only a GET is sent again after it.
+pub(super) fn target(from: &Url, response: &Response, method: &Method) -> Result<Url, Failure> {
     let status = response.status();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
     match to {
-        Some(to) if is_same_place(from, &to) && (status != StatusCode::SEE_OTHER || repeat == Repeat::Idempotent) => {
-            Ok(to)
-        }
+        Some(to) if is_same_place(from, &to) && (status != StatusCode::SEE_OTHER || method == Method::GET) => Ok(to),
         to => Err(refused(status, to.as_ref())),
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Problem {
     Unopenable(String),
     #[error("{0}")]
     Failed(String),
+    #[error("row {0} is not there any more")]
+    Lost(i64),
     #[error("a process is at work on that row")]
     InUse,
     #[error("hook {hook} is recorded already, as {recorded}")]
@@ -84,7 +86,7 @@ impl StoreError {
                 "make the file and its directory writable for this user, or name another with --store sqlite:PATH"
             }
             Problem::Busy | Problem::InUse => "wait for the other bugfender-hooks to end, then try again",
-            Problem::Failed(_) => "`bugfender-hooks doctor` checks the registry",
+            Problem::Failed(_) | Problem::Lost(_) => "`bugfender-hooks doctor` checks the registry",
             Problem::Ambiguous | Problem::HiddenPassword => "give the whole URL, by --target-url - or @FILE",
             Problem::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",
         }

@@ -37,6 +37,8 @@ pub enum BeginRemoval {
     },
     /// It ended before.
     Ended(Box<HookRecord>),
+    /// Somebody has dropped the record in the meantime.
+    Forgotten,
     /// A living process is at work on it: ask again later.
     InProgress,
 }
@@ -79,12 +81,12 @@ pub trait Registry {
 
     /// Says how some removals ended and records the intents of others (→ `removing`), all in one commit.
     ///
-    /// Returns the ended rows as they are now and an answer to each intent, in order.
+    /// Returns the ended rows as they are now (`None` for one that is gone) and an answer to each intent, in order.
     fn turn_removals(
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
-    ) -> Result<(Vec<HookRecord>, Vec<BeginRemoval>), StoreError>;
+    ) -> Result<(Vec<Option<HookRecord>>, Vec<BeginRemoval>), StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
     /// The flag says whether anything changed.

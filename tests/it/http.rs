@@ -169,6 +169,37 @@ fn a_retry_that_fits_the_timeout_is_made() {
 }
 
 #[test]
+fn a_retry_that_could_end_in_doubt_is_not_made() {
+    // The answer takes longer than what would be left of the time.
+    let server = Scripted::start(|before, exchange| {
+        let _ = exchange.stream.set_read_timeout(Some(Duration::from_millis(600)));
+        let _ = std::io::Read::read(&mut exchange.stream, &mut [0]);
+        exchange.send(if before == 0 { answer("503 Busy", &["retry-after: 0"], "") } else { created() });
+    });
+    let home = Home::at(&server.url, "t");
+    assert_eq!(home.run(SUBSCRIBE.iter().chain(&["--timeout", "1"])).code, 7);
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn sigterm_ends_a_subscription_as_ctrl_c_does() {
+    let (arrive, arrived) = channel();
+    let server = Scripted::start(move |_, exchange| {
+        arrive.send(()).unwrap();
+        let _ = std::io::Read::read(&mut exchange.stream, &mut [0]);
+    });
+    let home = Home::at(&server.url, "t");
+    let child = home.spawn(&SUBSCRIBE);
+    arrived.recv().unwrap();
+    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert_eq!(home.statuses(), ["unknown"]);
+    // The record is in the database file itself: there is nothing beside it.
+    assert!(!home.data().join("registry.db-wal").exists());
+}
+
+#[test]
 fn no_other_redirect_is_followed() {
     let elsewhere = Scripted::always(created());
     let other = elsewhere.url.clone();

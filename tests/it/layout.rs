@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "commands",
         &["context", "config", "auth", "api", "store", "sandbox", "render", "http", "platform", "domain", "error"],
     ),
-    ("context", &["config", "auth", "api", "store", "render", "http", "domain", "error"]),
+    ("context", &["config", "auth", "api", "store", "render", "http", "platform", "domain", "error"]),
     ("config", &["domain", "error"]),
     ("auth", &["config", "platform", "domain", "error"]),
     ("api", &["http", "domain", "error"]),

@@ -46,7 +46,7 @@ fn the_ci_example_runs_in_good_times_and_bad() {
     let sandbox = SandboxServer::start();
     let (home, run) = run_block("ci", &sandbox);
     assert_eq!((run.code, run.stdout.as_str()), (0, "subscribed: 3 hooks\n"), "{run}");
-    assert!(home.path().join("hooks.db").exists());
+    assert!(home.path().join("hooks/registry.db").exists());
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=401"]));
     assert_eq!((run.code, run.stdout.as_str()), (1, "the token has expired\n"), "{run}");
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=drop"]));

@@ -233,3 +233,80 @@ fn what_another_process_is_subscribing_is_waited_for() {
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     assert!(sandbox.hooks().is_empty());
 }
+
+/// A home with this many hooks on record for a server that makes none.
+fn many(url: &str, hooks: i64) -> Home {
+    let home = Home::at(url, "t");
+    home.json(&["import", "1", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    let sql = "INSERT INTO hooks (id, api_url, hook_id, app_id, event, target_url, status, created_at, updated_at) \
+               VALUES (?1, ?2, ?1, 1, 'new_crash', 'https://h.example/' || ?1, 'active', 1, 1)";
+    for hook in 2..=hooks {
+        registry.execute(sql, (hook, url)).unwrap();
+    }
+    home
+}
+
+#[test]
+fn a_server_that_limits_the_rate_is_kept_to() {
+    // Twenty a second, and not a word of when to come back.
+    let (mut second, mut taken) = (std::time::Instant::now(), 0);
+    let server = Scripted::start(move |_, exchange| {
+        if second.elapsed().as_secs() >= 1 {
+            (second, taken) = (std::time::Instant::now(), 0);
+        }
+        taken += 1;
+        exchange.send(if taken <= 20 { answer("200 OK", &[], "") } else { answer("429 Too Many Requests", &[], "") });
+    });
+    let home = many(&server.url, 120);
+    let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 120), "{}", run.stderr);
+}
+
+#[test]
+fn a_server_that_takes_nothing_ends_it() {
+    let server = Scripted::always(answer("429 Too Many Requests", &["retry-after: 0"], ""));
+    let home = many(&server.url, 200);
+    let run = home.run(["unsubscribe", "--all", "--yes", "--output", "json"]);
+    assert_eq!(run.code, 7, "{run}");
+    let rows = run.json();
+    assert_eq!(rows.as_array().unwrap().len(), 200);
+    assert!(rows.as_array().unwrap().iter().all(|row| row["result"] == "failed" && row["status"] == "active"));
+}
+
+#[test]
+fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
+    let options = bugfender_hooks::sandbox::Options {
+        latency: std::time::Duration::from_millis(100),
+        ..bugfender_hooks::sandbox::Options::default()
+    };
+    let sandbox = SandboxServer::with(options);
+    let home = many(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
+    crate::support::wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    // The last ones in the order of the list, whose turn has not come.
+    assert_eq!(home.run(["forget", "98", "99"]).code, 0);
+    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.json().as_array().unwrap().len()), (0, 150), "{}", run.stderr);
+    assert_eq!(home.statuses().len(), 148);
+}
+
+#[test]
+fn two_that_remove_everything_are_both_content() {
+    let options = bugfender_hooks::sandbox::Options {
+        latency: std::time::Duration::from_millis(50),
+        ..bugfender_hooks::sandbox::Options::default()
+    };
+    let sandbox = SandboxServer::with(options);
+    let home = Home::of(&sandbox);
+    for app in 1..=30 {
+        home.json(&["subscribe", "--app-id", &app.to_string(), "--event", "all", "--target-url", URL]);
+    }
+    let children: Vec<_> = (0..3).map(|_| home.spawn(&["unsubscribe", "--all", "--yes"])).collect();
+    for child in children {
+        let run = crate::support::Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{run}");
+    }
+    assert_eq!(sandbox.requests("DELETE").len(), 90);
+    assert_eq!(home.statuses(), vec!["removed"; 90]);
+}

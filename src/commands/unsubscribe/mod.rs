@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
 use self::pick::{Target, pick_settled};
-use self::removal::Run;
+use self::removal::{Pace, Run};
 use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
@@ -98,7 +98,7 @@ impl Row for UnsubscribedRow {
     }
 
     fn id(&self) -> Option<String> {
-        self.hook.id()
+        self.hook.id().filter(|_| matches!(self.result, Outcome::Removed | Outcome::Missing))
     }
 }
 
@@ -133,14 +133,25 @@ fn count(hooks: usize) -> String {
 fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<Target>) -> Result<Report> {
     let api = ctx.api()?;
     let bar = progress_bar(ctx, targets.len());
-    let mut run = Run { ctx, args, registry, api: &api, bar: &bar, ended: Vec::with_capacity(targets.len()) };
+    let mut run = Run {
+        ctx,
+        args,
+        registry,
+        api: &api,
+        bar: &bar,
+        ended: Vec::with_capacity(targets.len()),
+        pace: Pace::default(),
+        open: 0,
+        broken: false,
+    };
     let finished = ctx.block_on(async { Ok(unless_interrupted(run.remove_all(targets)).await.is_some()) })?;
     bar.finish_and_clear();
     run.ended.sort_by_key(|ended| ended.index);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     if !finished {
         errors.push(
-            interrupted("while removing hooks").hint("run the same command again: it goes on where this one stopped"),
+            interrupted(&format!("while removing hooks; {} under way are left as `removing`", run.open))
+                .hint("run the same command again: it goes on where this one stopped"),
         );
     }
     for ended in run.ended {

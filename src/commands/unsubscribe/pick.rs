@@ -1,13 +1,16 @@
 //! What to remove.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::Args;
-use super::removal::POLL;
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::Result;
 use crate::store::Registry;
+
+/// How long to wait before looking again whether another process has subscribed.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A hook to remove.
 pub(super) enum Target {
@@ -29,12 +32,17 @@ pub(super) enum Target {
 pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
     let subscribing =
         |target: &Target| matches!(target, Target::Nameless(record) if record.status == HookStatus::Pending);
+    let mut told = false;
     loop {
         let targets = pick(ctx, args, registry)?;
         if args.dry_run.dry_run || !targets.iter().any(subscribing) {
             return Ok(targets);
         }
-        let slept = ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(POLL)).await) })?;
+        if !told {
+            ctx.out().note("waiting for another process, which is subscribing");
+            told = true;
+        }
+        let slept = ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(PATIENCE)).await) })?;
         slept.ok_or_else(|| interrupted("while another process subscribes"))?;
     }
 }
@@ -82,6 +90,14 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
 }
 
 impl Target {
+    /// The same target, to be begun again.
+    pub(super) fn afresh(self) -> Self {
+        match self {
+            Self::Resumed(id, record) => Self::Held(id, record),
+            other => other,
+        }
+    }
+
     pub(super) fn id(&self) -> Option<HookId> {
         match self {
             Self::Held(id, _) | Self::Resumed(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),

@@ -1,7 +1,7 @@
 //! Removing: many requests under way, few commits.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -31,6 +31,49 @@ pub(super) struct Run<'a> {
     pub(super) api: &'a AuthenticatedApi,
     pub(super) bar: &'a ProgressBar,
     pub(super) ended: Vec<Ended>,
+    pub(super) pace: Pace,
+    /// How many requests have been sent and not answered.
+    pub(super) open: usize,
+    /// Whether the registry failed: nothing more is begun.
+    pub(super) broken: bool,
+}
+
+/// How many requests may be under way. It halves when the server asks to slow down and grows again with success.
+pub(super) struct Pace {
+    limit: usize,
+    /// When it was halved last: many answers of one burst say the same.
+    slowed: Option<Instant>,
+    /// How many requests in a row were refused although they went alone.
+    refused_alone: u32,
+}
+
+/// For how long further refusals are taken for those of the same burst.
+const BURST: Duration = Duration::from_secs(1);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { limit: CONCURRENCY, slowed: None, refused_alone: 0 }
+    }
+}
+
+impl Pace {
+    fn slow_down(&mut self, alone: bool) {
+        self.refused_alone += u32::from(alone);
+        if self.slowed.is_none_or(|slowed| slowed.elapsed() >= BURST) {
+            self.limit = (self.limit / 2).max(1);
+            self.slowed = Some(Instant::now());
+        }
+    }
+
+    fn speed_up(&mut self) {
+        self.refused_alone = 0;
+        self.limit = (self.limit + 1).min(CONCURRENCY);
+    }
+
+    /// Whether the server does not even take one request at a time.
+    fn is_hopeless(&self) -> bool {
+        self.refused_alone >= 2
+    }
 }
 
 /// A target and its place among the others.
@@ -67,10 +110,15 @@ impl Run<'_> {
         let mut under_way = FuturesUnordered::new();
         let mut answered = Vec::new();
         loop {
-            let free = waiting.len().min(CONCURRENCY - under_way.len());
+            let again = self.adjust_pace(&mut answered);
+            let free = waiting.len().min(self.pace.limit.saturating_sub(under_way.len()));
             let Turned { go, busy } = self.turn(std::mem::take(&mut answered), waiting.drain(..free).collect());
             under_way.extend(go.into_iter().map(|(index, target)| ask(self.api, index, target)));
-            waiting.extend(busy);
+            self.open = under_way.len();
+            waiting.extend(busy.into_iter().chain(again));
+            if self.broken || self.pace.is_hopeless() {
+                self.fail(waiting.drain(..).collect(), None);
+            }
             match (under_way.is_empty(), waiting.is_empty()) {
                 (true, true) => return,
                 // Other processes are at work on all that is left.
@@ -81,6 +129,31 @@ impl Run<'_> {
                 answered.push(further);
             }
         }
+    }
+
+    /// Slows down or speeds up as the answers say. What was refused for being too fast is to be asked for again: those
+    /// targets, once their rows are active again.
+    fn adjust_pace(&mut self, answered: &mut Vec<Answered>) -> Vec<Placed> {
+        let too_fast = |answered: &Answered| {
+            answered.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
+        };
+        if answered.iter().any(too_fast) {
+            self.pace.slow_down(self.open == 1);
+        } else if !answered.is_empty() {
+            self.pace.speed_up();
+        }
+        if self.pace.is_hopeless() {
+            return Vec::new();
+        }
+        let (refused, rest): (Vec<_>, Vec<_>) = std::mem::take(answered).into_iter().partition(too_fast);
+        *answered = rest;
+        let ends: Vec<(RowId, Removal)> = refused.iter().filter_map(Answered::end).collect();
+        if !ends.is_empty() && self.registry.turn_removals(&ends, &[]).is_err() {
+            // Its rows stay `removing`, which is what the error is going to say.
+            answered.extend(refused);
+            return Vec::new();
+        }
+        refused.into_iter().map(|answered| (answered.index, answered.target.afresh())).collect()
     }
 
     /// Records what has ended and the intents of what is to begin.
@@ -99,6 +172,7 @@ impl Run<'_> {
             }
             Err(error) => {
                 // A registry that can't be told outweighs what the server said, and nothing more is sent.
+                self.broken = true;
                 let mut error = Some(Error::from(error));
                 self.end(answered, Vec::new(), error.take_if(|_| !ends.is_empty()));
                 self.fail(targets, error);
@@ -115,7 +189,15 @@ impl Run<'_> {
             match target {
                 Target::Held(id, record) | Target::Resumed(id, record) => match begun.next() {
                     Some(BeginRemoval::InProgress) => turned.busy.push((index, Target::Held(id, record))),
-                    // The server has the last word on it; the row stays as it is.
+                    Some(BeginRemoval::Forgotten) => turned.go.push((index, Target::Elsewhere(id))),
+                    // Picked by what it is, it was to be removed and is.
+                    Some(BeginRemoval::Ended(ended)) if self.args.hook_ids.is_empty() => {
+                        let outcome =
+                            if ended.status == HookStatus::Removed { Outcome::Removed } else { Outcome::Missing };
+                        let row = self.row(*ended, outcome);
+                        self.finish(Ended { index, row, error: None });
+                    }
+                    // Asked for by id, the server has the last word on it; the row stays as it is.
                     Some(BeginRemoval::Ended(ended)) => turned.go.push((index, Target::Ended(id, ended))),
                     Some(BeginRemoval::Go { resumed: true }) => turned.go.push((index, Target::Resumed(id, record))),
                     Some(BeginRemoval::Go { resumed: false }) | None => {
@@ -151,7 +233,7 @@ impl Run<'_> {
     }
 
     /// Takes note of how requests ended; `records` are their rows now, unless the registry failed.
-    fn end(&mut self, answered: Vec<Answered>, records: Vec<HookRecord>, mut store_error: Option<Error>) {
+    fn end(&mut self, answered: Vec<Answered>, records: Vec<Option<HookRecord>>, mut store_error: Option<Error>) {
         let mut records = records.into_iter();
         for Answered { index, target, answer } in answered {
             let (outcome, error) = self.judge(&target, answer);
@@ -160,7 +242,7 @@ impl Run<'_> {
             }
             let target = match target {
                 Target::Held(id, record) | Target::Resumed(id, record) => {
-                    Target::Held(id, records.next().map_or(record, Box::new))
+                    Target::Held(id, Box::new(records.next().flatten().unwrap_or_else(|| after(*record, outcome))))
                 }
                 other => other,
             };
@@ -254,6 +336,16 @@ impl Answered {
         };
         Some((row, end))
     }
+}
+
+/// A record that could not be read back, as it must be by now.
+fn after(record: HookRecord, outcome: Outcome) -> HookRecord {
+    let status = match outcome {
+        Outcome::Removed => HookStatus::Removed,
+        Outcome::Missing => HookStatus::Gone,
+        Outcome::Failed | Outcome::Unknown => HookStatus::Removing,
+    };
+    HookRecord { status, ..record }
 }
 
 /// Ids are numbers of one installation: the same number at another is somebody else's hook.

@@ -60,7 +60,7 @@ impl SqliteRegistry {
     }
 
     fn begin_one_removal(&self, connection: &Connection, row: RowId) -> Result<BeginRemoval, Fault> {
-        let found = self.must_find(connection, row)?;
+        let Some(found) = self.reader(connection).row(row)? else { return Ok(BeginRemoval::Forgotten) };
         if found.record.status.is_ended() {
             return Ok(BeginRemoval::Ended(Box::new(found.record)));
         }
@@ -141,7 +141,7 @@ impl Registry for SqliteRegistry {
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
-    ) -> Result<(Vec<HookRecord>, Vec<BeginRemoval>), StoreError> {
+    ) -> Result<(Vec<Option<HookRecord>>, Vec<BeginRemoval>), StoreError> {
         self.write(|connection| {
             let end = |(row, end): &(RowId, Removal)| {
                 let (status, reason) = match end {
@@ -150,7 +150,10 @@ impl Registry for SqliteRegistry {
                     Removal::Refused => (HookStatus::Active, None),
                     Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
                 };
-                self.settle(connection, *row, status, reason)
+                match self.settle(connection, *row, status, reason) {
+                    Err(Fault::Rule(Problem::Lost(_))) => Ok(None),
+                    settled => settled.map(Some),
+                }
             };
             let ended = ends.iter().map(end).collect::<Result<_, _>>()?;
             let begun = intents.iter().map(|row| self.begin_one_removal(connection, *row)).collect::<Result<_, _>>()?;
@@ -282,7 +285,7 @@ fn insert(
 
 /// The row, which was there, is not there any more.
 fn lost(row: RowId) -> Fault {
-    Problem::Failed(format!("row {} is not there any more", row.0)).into()
+    Problem::Lost(row.0).into()
 }
 
 /// Whole seconds since 1970, which is what rows hold.
