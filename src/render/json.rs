@@ -26,16 +26,17 @@ pub(super) fn write_list<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut chunks = Chunks::to(out);
+    let mut gathered = Vec::with_capacity(GATHERED);
     let mut before: &[u8] = b"[\n  ";
     source(&mut |row| {
-        chunks.write_all(before)?;
+        gathered.extend_from_slice(before);
         before = b",\n  ";
-        Ok(write_record(&mut chunks, row)?)
+        write_record(&mut gathered, row)?;
+        Ok(flush_if_full(out, &mut gathered)?)
     })?;
     let empty = before.starts_with(b"[");
-    chunks.write_all(if empty { b"[]" } else { b"\n]" })?;
-    Ok(chunks.flush()?)
+    gathered.extend_from_slice(if empty { b"[]" } else { b"\n]" });
+    Ok(out.write_all(&gathered)?)
 }
 
 /// Writes the records of `source`, each on a line.
@@ -43,49 +44,28 @@ pub(super) fn write_lines<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut chunks = Chunks::to(out);
+    let mut gathered = Vec::with_capacity(GATHERED);
     source(&mut |row| {
-        write_record(&mut chunks, row)?;
-        Ok(chunks.write_all(b"\n")?)
+        write_record(&mut gathered, row)?;
+        gathered.push(b'\n');
+        Ok(flush_if_full(out, &mut gathered)?)
     })?;
-    Ok(chunks.flush()?)
+    Ok(out.write_all(&gathered)?)
 }
 
-fn write_record(chunks: &mut Chunks<'_>, row: &impl Serialize) -> io::Result<()> {
-    row.serialize(&mut Serializer::with_formatter(chunks, Safe(CompactFormatter))).map_err(io::Error::from)
+/// How many bytes are gathered before they are written: the serializer writes a few at a time.
+const GATHERED: usize = 32 * 1024;
+
+fn write_record(gathered: &mut Vec<u8>, row: &impl Serialize) -> io::Result<()> {
+    row.serialize(&mut Serializer::with_formatter(gathered, Safe(CompactFormatter))).map_err(io::Error::from)
 }
 
-/// Gathers the few bytes at a time that the serializer writes.
-struct Chunks<'a> {
-    out: &'a mut dyn Write,
-    gathered: Vec<u8>,
-}
-
-impl<'a> Chunks<'a> {
-    const SIZE: usize = 32 * 1024;
-
-    fn to(out: &'a mut dyn Write) -> Self {
-        Self { out, gathered: Vec::with_capacity(Self::SIZE + 1024) }
+fn flush_if_full(out: &mut dyn Write, gathered: &mut Vec<u8>) -> io::Result<()> {
+    if gathered.len() >= GATHERED - 2048 {
+        out.write_all(gathered)?;
+        gathered.clear();
     }
-}
-
-impl Write for Chunks<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes).map(|()| bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() >= Self::SIZE { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.gathered)?;
-        self.gathered.clear();
-        Ok(())
-    }
+    Ok(())
 }
 
 /// A formatter that escapes more than JSON asks for.
@@ -101,12 +81,12 @@ macro_rules! forward {
 
 impl<F: Formatter> Formatter for Safe<F> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // Nearly all text is this, and checking it byte by byte is what machines are fastest at.
-        if fragment.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
+        // serde_json has escaped the controls below the space itself, so that only DEL and what is beyond ASCII is
+        // left to look for, all bytes at once: from DEL on, one more sets the highest bit (0xff is not in UTF-8).
+        if fragment.bytes().fold(0, |seen, byte| seen | byte.wrapping_add(1)) < 0x80 {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
-        // Only characters beyond ASCII and DEL can be unsafe here: serde_json escapes the other controls itself.
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| !matches!(c, ' '..='~') && is_unsafe_char(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             let mut units = [0; 2];

@@ -16,8 +16,8 @@ use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::{Error, ErrorKind};
 use crate::store::{BeginRemoval, Registry, Removal};
 
-/// How many requests are under way at once, as many as curl's parallel mode has. Where that is too many for the
-/// server and it says so (429 with `Retry-After`), they all wait.
+/// How many requests are under way at once, as many as curl has in its parallel mode. Where that is too many for the server and it says so (429), it is
+/// [`Pace`] that has the say.
 const CONCURRENCY: usize = 50;
 
 /// How often to look whether another process has finished with the same hook.

@@ -85,9 +85,16 @@ impl<'a> Reader<'a> {
     }
 
     fn found(&mut self, row: &Row<'_>) -> Result<Found, Fault> {
-        let owner: Option<String> = row.get(8)?;
-        let in_progress = owner.map_or(Ok(false), |owner| self.is_alive(owner))?;
         let mut record = self.record(row)?;
+        // Nearly all rows are at rest: what only the others have is not even looked at.
+        let owner: Option<String> = match record.status {
+            HookStatus::Pending | HookStatus::Removing => row.get(8)?,
+            _ => None,
+        };
+        let in_progress = owner.map_or(Ok(false), |owner| self.is_alive(owner))?;
+        if matches!(record.status, HookStatus::Unknown | HookStatus::Removing) {
+            record.reason = row.get(9)?;
+        }
         if record.status == HookStatus::Pending && !in_progress {
             record.status = HookStatus::Unknown;
             record.reason = Some("the process that was subscribing ended without an answer".to_owned());
@@ -108,7 +115,7 @@ impl<'a> Reader<'a> {
             },
             status: text(row, 6)?,
             label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
-            reason: row.get(9)?,
+            reason: None,
             created_at: time(row, 10)?,
             updated_at: time(row, 11)?,
         })
