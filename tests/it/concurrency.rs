@@ -12,11 +12,7 @@ fn finish(children: Vec<std::process::Child>) -> Vec<Run> {
 
 #[test]
 fn many_that_subscribe_the_same_send_one_request() {
-    let options = bugfender_hooks::sandbox::Options {
-        latency: std::time::Duration::from_millis(200),
-        ..bugfender_hooks::sandbox::Options::default()
-    };
-    let sandbox = SandboxServer::with(options);
+    let sandbox = SandboxServer::slow(200);
     let home = Home::of(&sandbox);
     let args = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL, "--output", "json"];
     let runs = finish((0..20).map(|_| home.spawn(&args)).collect());

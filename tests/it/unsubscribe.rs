@@ -220,11 +220,7 @@ fn an_id_of_another_installation_does_not_stop_the_rest() {
 
 #[test]
 fn what_another_process_is_subscribing_is_waited_for() {
-    let options = bugfender_hooks::sandbox::Options {
-        latency: std::time::Duration::from_millis(300),
-        ..bugfender_hooks::sandbox::Options::default()
-    };
-    let sandbox = SandboxServer::with(options);
+    let sandbox = SandboxServer::slow(300);
     let home = Home::of(&sandbox);
     let child = home.spawn(&["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
     crate::support::wait_until("the request is there", || !sandbox.requests("POST").is_empty());
@@ -276,11 +272,7 @@ fn a_server_that_takes_nothing_ends_it() {
 
 #[test]
 fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
-    let options = bugfender_hooks::sandbox::Options {
-        latency: std::time::Duration::from_millis(100),
-        ..bugfender_hooks::sandbox::Options::default()
-    };
-    let sandbox = SandboxServer::with(options);
+    let sandbox = SandboxServer::slow(100);
     let home = many(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
     let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
     crate::support::wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
@@ -293,11 +285,7 @@ fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
 
 #[test]
 fn two_that_remove_everything_are_both_content() {
-    let options = bugfender_hooks::sandbox::Options {
-        latency: std::time::Duration::from_millis(50),
-        ..bugfender_hooks::sandbox::Options::default()
-    };
-    let sandbox = SandboxServer::with(options);
+    let sandbox = SandboxServer::slow(50);
     let home = Home::of(&sandbox);
     for app in 1..=30 {
         home.json(&["subscribe", "--app-id", &app.to_string(), "--event", "all", "--target-url", URL]);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bugfender_hooks::sandbox::{Options, Sandbox};
 use serde_json::Value;
@@ -24,6 +25,11 @@ impl SandboxServer {
     pub fn with_faults(faults: &[&str]) -> Self {
         let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
         Self::with(Options { faults, ..Options::default() })
+    }
+
+    /// A sandbox whose answers take at least this many milliseconds.
+    pub fn slow(milliseconds: u64) -> Self {
+        Self::with(Options { latency: Duration::from_millis(milliseconds), ..Options::default() })
     }
 
     pub fn with(options: Options) -> Self {
