@@ -61,7 +61,7 @@ fn write_record(gathered: &mut Vec<u8>, row: &impl Serialize) -> io::Result<()> 
 }
 
 fn flush_if_full(out: &mut dyn Write, gathered: &mut Vec<u8>) -> io::Result<()> {
-    if gathered.len() >= GATHERED - 2048 {
+    if gathered.len() >= GATHERED {
         out.write_all(gathered)?;
         gathered.clear();
     }

@@ -47,7 +47,7 @@ impl Output {
             color_out: wants(AutoStream::choice(&io::stdout())),
             color_err: wants(AutoStream::choice(&io::stderr())),
             terminal_out: io::stdout().is_terminal(),
-            stdout: RefCell::new(BufWriter::with_capacity(64 * 1024, Box::new(io::stdout().lock()))),
+            stdout: RefCell::new(BufWriter::new(Box::new(io::stdout().lock()))),
             stderr: RefCell::new(Box::new(io::stderr())),
             options,
         }

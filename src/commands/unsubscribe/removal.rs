@@ -260,8 +260,6 @@ impl Run<'_> {
     fn judge(&self, target: &Target, answer: Result<Unsubscribed, Failure>) -> (Outcome, Option<Error>) {
         match answer {
             Ok(Unsubscribed::Removed) => (Outcome::Removed, None),
-            // The removal whose end was not known did it.
-            Ok(Unsubscribed::NotThere) if matches!(target, Target::Resumed(..)) => (Outcome::Removed, None),
             Ok(Unsubscribed::NotThere) => (Outcome::Missing, self.missing(target)),
             Err(failure) => match outcome_of(&failure) {
                 Outcome::Unknown => {
@@ -316,6 +314,11 @@ async fn ask(api: &AuthenticatedApi, index: usize, target: Target) -> Answered {
         // Rows without an id never get here: there is nothing to ask for.
         None => Ok(Unsubscribed::NotThere),
     };
+    let answer = match (&target, answer) {
+        // The removal whose end was not known did it.
+        (Target::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
+        (_, answer) => answer,
+    };
     Answered { index, target, answer }
 }
 
@@ -326,7 +329,6 @@ impl Answered {
         let resumed = matches!(self.target, Target::Resumed(..));
         let end = match &self.answer {
             Ok(Unsubscribed::Removed) => Removal::Removed,
-            Ok(Unsubscribed::NotThere) if resumed => Removal::Removed,
             Ok(Unsubscribed::NotThere) => Removal::Gone,
             // What an earlier attempt may have done, a refusal of this one does not undo.
             Err(failure) if resumed || outcome_of(failure) == Outcome::Unknown => {

@@ -41,11 +41,6 @@ impl SqliteRegistry {
         Ok(same.into_iter().next().map(|found| Standing::Unresolved(Box::new(found.record))))
     }
 
-    /// The row, which the caller has reason to believe in.
-    fn must_find(&self, connection: &Connection, row: RowId) -> Result<Found, Fault> {
-        self.reader(connection).row(row)?.ok_or_else(|| lost(row))
-    }
-
     /// Sets status and reason, and gives the row back.
     fn settle(
         &self,
@@ -227,7 +222,7 @@ impl SqliteRegistry {
 
     /// The server gave a new hook a number that is on record: that record is about the new hook from now on.
     fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<HookRecord, Fault> {
-        let pending = self.must_find(connection, pending)?.record;
+        let pending = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
         let wanted = &pending.subscription;
         let holder = self.reader(connection).hook(&wanted.origin, hook)?.ok_or_else(|| lost(pending.row))?.record.row;
         connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.row.0])?;
