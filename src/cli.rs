@@ -1,12 +1,15 @@
 //! The root parser, the global flags, the command enum's home.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueHint};
+use clap_complete::ArgValueCompleter;
 
 use crate::commands::Command;
-use crate::config::Overrides;
+use crate::config::{CredentialStore, Overrides};
+use crate::domain::ProfileName;
 use crate::error::Result;
 use crate::render::{ColorChoice, JqFilter, OutputFormat, OutputOptions};
 
@@ -34,6 +37,10 @@ const TOPICS: &str = "Help topics: help exit-codes, help environment";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
+    /// Use this profile of the configuration [env: BUGFENDER_HOOKS_PROFILE] [default: what auth switch chose]
+    #[arg(long, value_name = "NAME", global = true, add = ArgValueCompleter::new(crate::commands::profile_names))]
+    pub profile: Option<ProfileName>,
+
     /// Use this Bugfender installation [env: BUGFENDER_API_URL] [default: the hosted service]
     #[arg(long, value_name = "URL", global = true)]
     pub api_url: Option<String>,
@@ -41,6 +48,15 @@ pub struct GlobalArgs {
     /// Keep the registry here, as sqlite:PATH [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
+
+    /// Trust the certificate authorities of this PEM file, and no others [default: the system's]
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
+
+    /// Keep what auth login is given in the platform's keyring, a file, or whichever works [default: auto]
+    #[arg(long, value_name = "STORE", global = true,
+          value_parser = PossibleValuesParser::new(CredentialStore::NAMES).try_map(|name| name.parse::<CredentialStore>()))]
+    pub credential_store: Option<CredentialStore>,
 
     /// Write results as
     #[arg(long, value_name = "FORMAT", global = true, default_value = "table", hide_default_value = true,
@@ -65,7 +81,7 @@ pub struct GlobalArgs {
     pub color: ColorChoice,
 
     /// Give up on a request, retries included, after this long [default: 30 for each attempt]
-    #[arg(long, value_name = "SECONDS", global = true, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", global = true, value_parser = crate::commands::seconds)]
     pub timeout: Option<Duration>,
 
     /// Allow plain http to other machines, where the token can be read on its way
@@ -77,8 +93,11 @@ impl GlobalArgs {
     /// What the flags say about settings.
     pub fn overrides(&self) -> Overrides {
         Overrides {
+            profile: self.profile.clone(),
             api_url: self.api_url.clone(),
             store: self.store.clone(),
+            ca_file: self.ca_file.clone(),
+            credential_store: self.credential_store,
             timeout: self.timeout,
             allow_http: self.allow_http,
         }
@@ -94,17 +113,6 @@ impl GlobalArgs {
         }
         let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
         Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color })
-    }
-}
-
-/// Reads a positive number of seconds, fractions allowed.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let longest = 24.0 * 3600.0;
-    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if number > 0.0 && number <= longest {
-        Ok(Duration::from_secs_f64(number))
-    } else {
-        Err("the time must be more than 0 and at most 86400 seconds".to_owned())
     }
 }
 

@@ -4,14 +4,15 @@ use std::cell::OnceCell;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 
+use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::api::AuthenticatedApi;
-use crate::auth::{self, TokenSource};
+use crate::api::{AuthenticatedApi, TokenProvider};
+use crate::auth::{self, Found, Session, Vault};
 use crate::config::{Environment, Settings};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http;
+use crate::http::{self, Roots};
 use crate::platform::StopSignals;
 use crate::render::Output;
 use crate::store::Registry;
@@ -58,33 +59,61 @@ impl Context {
         &self.settings.api.value
     }
 
-    /// The token and its source, if there is one.
+    /// Where credentials are kept.
     ///
     /// # Errors
-    /// When a token is there but cannot be read.
-    pub fn token(&self) -> Result<Option<(AccessToken, TokenSource)>> {
-        auth::find_token(&self.environment, self.origin())
+    /// A store error when there is no home directory.
+    pub fn vault(&self) -> Result<Vault> {
+        Vault::open(self.interactive)
     }
 
-    /// The token, which must be there.
+    /// The credential for the installation, if there is one.
+    ///
+    /// # Errors
+    /// When one is there but cannot be read.
+    pub fn credential(&self) -> Result<Option<Found>> {
+        auth::find(&self.environment, &self.settings.profile.value, self.origin(), || self.vault())
+    }
+
+    /// The credential, which must be there.
     ///
     /// # Errors
     /// `NotSignedIn` when there is none.
-    pub fn require_token(&self) -> Result<(AccessToken, TokenSource)> {
-        self.token()?.ok_or_else(|| {
-            Error::new(ErrorKind::NotSignedIn, format!("not signed in to {}", self.origin()))
-                .hint("run `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN")
+    pub fn require_credential(&self) -> Result<Found> {
+        self.credential()?.ok_or_else(|| {
+            let profile = &self.settings.profile.value;
+            let of = if profile.is_default() { String::new() } else { format!(" with profile {profile}") };
+            Error::new(ErrorKind::NotSignedIn, format!("not signed in to {}{of}", self.origin())).hint(
+                "run `bugfender-hooks auth login`; in CI set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET, or \
+                 BUGFENDER_API_TOKEN",
+            )
         })
     }
 
-    /// The client for the API, with the token: the only road to it.
+    /// The sign-in in use, which renews its token.
+    ///
+    /// # Errors
+    /// `NotSignedIn` when there is none; a usage error for plain http to another machine.
+    pub fn session(&self) -> Result<Session> {
+        let options = self.http_options()?;
+        let Found { credential, place, origin, .. } = self.require_credential()?;
+        Ok(Session::new(credential, place, origin, self.origin().clone(), options))
+    }
+
+    /// The client for the API, with a token: the only road to it.
     ///
     /// # Errors
     /// `NotSignedIn` without a token; a usage error for plain http to another machine.
     pub fn api(&self) -> Result<AuthenticatedApi> {
-        let options = self.http_options()?;
-        let (token, _) = self.require_token()?;
-        AuthenticatedApi::new(self.origin().clone(), token, options)
+        let session = self.session()?;
+        let must_renew = session.current().is_none();
+        let api = AuthenticatedApi::new(self.origin().clone(), Box::new(session), self.http_options()?)?;
+        if must_renew {
+            // Before anything is recorded or sent that depends on it.
+            let signed_in = self.block_on(async { Ok(unless_interrupted(api.sign_in()).await) })?;
+            signed_in.ok_or_else(|| interrupted("while renewing the token"))??;
+        }
+        Ok(api)
     }
 
     /// How to reach the installation.
@@ -103,7 +132,13 @@ impl Context {
             // A proxy on the way may be reached by https even where the installation is not.
             tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
-            custom_roots: self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR"),
+            roots: match &self.settings.ca_file.value {
+                Some(path) => Roots::File(path.clone()),
+                None if self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR") => {
+                    Roots::Environment
+                }
+                None => Roots::System,
+            },
         })
     }
 
@@ -138,6 +173,20 @@ impl Context {
         }
         let runtime = self.runtime.get().ok_or_else(|| Error::new(ErrorKind::Other, "there is no runtime"))?;
         runtime.block_on(future)
+    }
+}
+
+impl TokenProvider for Session {
+    fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken>> {
+        Box::pin(self.token())
+    }
+
+    fn instead_of<'a>(
+        &'a self,
+        refused: &'a AccessToken,
+        status: http::StatusCode,
+    ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
+        Box::pin(self.instead_of(refused, status))
     }
 }
 

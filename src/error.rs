@@ -107,6 +107,12 @@ impl Error {
         self
     }
 
+    /// Says before the message what was being done, or what it is about.
+    #[must_use]
+    pub fn about(self, what: impl fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Notes the HTTP status that the server answered with.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {

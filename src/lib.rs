@@ -36,7 +36,7 @@ use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::Cli;
-use crate::config::{Environment, Overrides, Settings, environment};
+use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::render::{Output, OutputFormat, OutputOptions};
@@ -75,12 +75,7 @@ fn run_command(cli: Cli) -> u8 {
     };
     let output = Output::of_process(options);
     let environment = Environment::of_process();
-    let settings = if cli.command.needs_no_settings() {
-        Settings::resolve(&Overrides::default(), &Environment::default())
-    } else {
-        Settings::resolve(&cli.global.overrides(), &environment)
-    };
-    let settings = match settings {
+    let settings = match settings(&cli, &environment) {
         Ok(settings) => settings,
         Err(error) => return end(&output, None, &[error]),
     };
@@ -100,6 +95,19 @@ fn run_command(cli: Cli) -> u8 {
         }
         Err(error) => end(context.out(), None, &[error]),
     })
+}
+
+/// The settings of a command, from all that has a say in them.
+fn settings(cli: &Cli, environment: &Environment) -> Result<Settings, Error> {
+    if cli.command.needs_no_settings() {
+        return Settings::resolve(&Overrides::default(), &Environment::default(), &ConfigFile::default());
+    }
+    let config = ConfigFile::load()?;
+    let settings = Settings::resolve(&cli.global.overrides(), environment, &config)?;
+    if !cli.command.may_make_a_profile() && !config.knows(&settings.profile.value) {
+        return Err(config.unknown(&settings.profile.value));
+    }
+    Ok(settings)
 }
 
 fn log_level(verbose: u8, quiet: bool) -> LevelFilter {

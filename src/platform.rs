@@ -1,8 +1,8 @@
-//! The one place for what differs between operating systems: file modes, directory syncs, signals.
+//! The one place for what differs between operating systems: private files, directory syncs, signals.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::path::Path;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 /// Creates `path` for its owner alone (mode 0600 on Unix) and opens it for writing.
@@ -14,6 +14,53 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Opens the file `path` to be locked, and creates it for its owner alone if need be.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    match create_private_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+        other => other,
+    }
+}
+
+/// Writes a file for its owner alone: temp file, fsync, rename, fsync of the directory. A crash leaves the old
+/// contents or the new.
+pub fn replace_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = PrivateFile::prepare(path)?;
+    file.put(contents)
+}
+
+/// A file about to be replaced: what can fail beforehand has been done.
+#[derive(Debug)]
+pub struct PrivateFile {
+    path: PathBuf,
+    temporary: Option<tempfile::NamedTempFile>,
+}
+
+/// The space that is taken up beforehand, in bytes: more than any credential needs.
+const RESERVED: usize = 16 * 1024;
+
+impl PrivateFile {
+    /// Makes the temp file that is to become `path`, with space on the disk.
+    pub fn prepare(path: &Path) -> io::Result<Self> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        // Created with mode 0600.
+        let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+        temporary.write_all(&[b' '; RESERVED])?;
+        Ok(Self { path: path.to_owned(), temporary: Some(temporary) })
+    }
+
+    /// Puts `contents` in place. Until this returns without an error, the old contents may be there.
+    pub fn put(&mut self, contents: &[u8]) -> io::Result<()> {
+        let mut temporary = self.temporary.take().ok_or_else(|| io::Error::other("it was put in place already"))?;
+        temporary.rewind()?;
+        temporary.write_all(contents)?;
+        temporary.as_file().set_len(contents.len() as u64)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.path)?;
+        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
 }
 
 /// Creates `path` and its missing parents for their owner alone (mode 0700 on Unix).

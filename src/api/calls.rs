@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::domain::{ApiOrigin, HookId, Subscription};
-use crate::http::{Method, Repeat, Request};
+use crate::http::{Body, Method, Repeat, Request};
 
 /// `POST /api/hook/subscribe`. The help page's prose ends the path with a slash, its curl example does not:
 /// the example is followed. The API knows no idempotency key, so a repeated request makes a second hook.
@@ -16,7 +16,7 @@ pub fn subscribe(subscription: &Subscription) -> Request {
     Request {
         method: Method::POST,
         url: subscription.origin.url(["api", "hook", "subscribe"]),
-        body: Some(body),
+        body: Some(Body::Json(body)),
         repeat: Repeat::OnlyIfNotCarriedOut,
     }
 }
@@ -34,4 +34,9 @@ pub fn unsubscribe(origin: &ApiOrigin, hook: HookId) -> Request {
 /// `GET /api/me`, seen in published clients.
 pub fn me(origin: &ApiOrigin) -> Request {
     Request { method: Method::GET, url: origin.url(["api", "me"]), body: None, repeat: Repeat::Idempotent }
+}
+
+/// `GET /api/app/`, seen in published clients.
+pub fn apps(origin: &ApiOrigin) -> Request {
+    Request { method: Method::GET, url: origin.url(["api", "app", ""]), body: None, repeat: Repeat::Idempotent }
 }

@@ -4,17 +4,44 @@ pub mod calls;
 mod status;
 mod wire;
 
+use std::cell::Cell;
+use std::fmt;
+
+use futures_util::future::LocalBoxFuture;
+
+pub use self::wire::{Account, App, Team};
 pub use crate::http::{CarriedOut, Failure};
 
 use crate::domain::{AccessToken, ApiOrigin, HookId, Subscription};
 use crate::error::Error;
-use crate::http::{Answer, Client, Options, Request};
+use crate::http::{Answer, Client, Options, Request, StatusCode};
+
+/// Who has the tokens that requests carry.
+pub trait TokenProvider: fmt::Debug {
+    /// The token to use now.
+    fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken, Error>>;
+
+    /// A newer one than `refused`, which the server answered with `status`; `None` if there is none.
+    fn instead_of<'a>(
+        &'a self,
+        refused: &'a AccessToken,
+        status: StatusCode,
+    ) -> LocalBoxFuture<'a, Result<Option<AccessToken>, Error>>;
+}
 
 /// A client that carries a token. There is no other way to call the API.
 #[derive(Debug)]
 pub struct AuthenticatedApi {
     client: Client,
     origin: ApiOrigin,
+    tokens: Box<dyn TokenProvider>,
+    /// Whether a renewed token was not taken either, so that renewing again is no use.
+    renewing_is_futile: Cell<bool>,
+}
+
+/// An answer, and the token that the request carried.
+struct Answered {
+    answer: Answer,
     token: AccessToken,
 }
 
@@ -32,8 +59,16 @@ impl AuthenticatedApi {
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
-    pub fn new(origin: ApiOrigin, token: AccessToken, options: Options) -> Result<Self, Error> {
-        Ok(Self { client: Client::new(options)?, origin, token })
+    pub fn new(origin: ApiOrigin, tokens: Box<dyn TokenProvider>, options: Options) -> Result<Self, Error> {
+        Ok(Self { client: Client::new(options)?, origin, tokens, renewing_is_futile: Cell::new(false) })
+    }
+
+    /// Makes sure of a token before anything depends on it.
+    ///
+    /// # Errors
+    /// When it has to be renewed and cannot be.
+    pub async fn sign_in(&self) -> Result<(), Error> {
+        self.tokens.token().await.map(|_| ())
     }
 
     /// Subscribes, once: not repeated unless it surely was not carried out.
@@ -43,12 +78,12 @@ impl AuthenticatedApi {
     /// or a 5xx other than 503.
     pub async fn subscribe(&self, subscription: &Subscription) -> Result<HookId, Failure> {
         let doing = format!("could not subscribe to {subscription}");
-        let answer = self.send(&calls::subscribe(subscription), &doing).await?;
+        let Answered { answer, token } = self.send(&calls::subscribe(subscription), &doing).await?;
         if !answer.status.is_success() {
             let target = &subscription.target_url;
             let password = target.password();
             let secrets = [
-                self.token.expose(),
+                token.expose(),
                 password.as_deref().map_or("", |_| target.expose()),
                 password.as_deref().unwrap_or(""),
             ];
@@ -63,14 +98,14 @@ impl AuthenticatedApi {
     /// `carried_out: Maybe` when it is not known whether the hook is still there.
     pub async fn unsubscribe(&self, hook: HookId) -> Result<Unsubscribed, Failure> {
         let doing = format!("could not unsubscribe hook {hook}");
-        let answer = self.send(&calls::unsubscribe(&self.origin, hook), &doing).await?;
+        let Answered { answer, token } = self.send(&calls::unsubscribe(&self.origin, hook), &doing).await?;
         match answer.status.as_u16() {
             200..=299 if answer.is_html() => Err(status::web_page(&doing, &answer)),
             200..=299 => Ok(Unsubscribed::Removed),
             // An earlier attempt did it; its answer was lost.
             404 if answer.attempts > 1 => Ok(Unsubscribed::Removed),
             404 => Ok(Unsubscribed::NotThere),
-            _ => Err(status::failure(&doing, &answer, Effect::Removes, &[self.token.expose()])),
+            _ => Err(status::failure(&doing, &answer, Effect::Removes, &[token.expose()])),
         }
     }
 
@@ -78,18 +113,66 @@ impl AuthenticatedApi {
     ///
     /// # Errors
     /// As the status says.
-    pub async fn me(&self) -> Result<(), Failure> {
-        let doing = "could not ask who is signed in";
-        let answer = self.send(&calls::me(&self.origin), doing).await?;
-        if answer.status.is_success() {
-            return Ok(());
-        }
-        Err(status::failure(doing, &answer, Effect::Reads, &[self.token.expose()]))
+    pub async fn me(&self) -> Result<Account, Failure> {
+        self.read(&calls::me(&self.origin), "could not ask who is signed in").await
     }
 
-    async fn send(&self, request: &Request, doing: &str) -> Result<Answer, Failure> {
-        let outcome = self.client.send(request, Some(&self.token)).await;
-        outcome.map_err(|failure| Failure { error: status::doing(doing, failure.error), ..failure })
+    /// Asks which apps the account sees.
+    ///
+    /// # Errors
+    /// As the status says.
+    pub async fn apps(&self) -> Result<Vec<App>, Failure> {
+        self.read(&calls::apps(&self.origin), "could not ask for the apps").await
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(&self, request: &Request, doing: &str) -> Result<T, Failure> {
+        let Answered { answer, token } = self.send(request, doing).await?;
+        if !answer.status.is_success() {
+            return Err(status::failure(doing, &answer, Effect::Reads, &[token.expose()]));
+        }
+        if answer.is_html() {
+            return Err(status::web_page(doing, &answer));
+        }
+        wire::read(&answer).map_err(|problem| status::unexpected(doing, &answer, &problem))
+    }
+
+    /// Sends a request with the token; once more with a newer one if it was not taken, as nothing was carried out then.
+    async fn send(&self, request: &Request, doing: &str) -> Result<Answered, Failure> {
+        let deadline = self.client.deadline();
+        let send = async |token: &AccessToken| {
+            let outcome = self.client.send_by(deadline, request, Some(token)).await;
+            outcome.map_err(|failure| Failure { error: failure.error.about(doing), ..failure })
+        };
+        let no_token = |error: Error, carried_out| Failure { error: error.about(doing), carried_out, transient: false };
+        let token = self.tokens.token().await.map_err(|error| no_token(error, CarriedOut::No))?;
+        let answer = send(&token).await?;
+        let refused = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !refused || self.renewing_is_futile.get() {
+            return Ok(Answered { answer, token });
+        }
+        let newer = match self.tokens.instead_of(&token, answer.status).await {
+            Ok(newer) => newer,
+            // A 403 may have meant just what it said.
+            Err(error) if answer.status == StatusCode::FORBIDDEN => {
+                tracing::info!(%error, "the token could not be renewed");
+                None
+            }
+            Err(error) => {
+                let carried_out = if answer.in_doubt { CarriedOut::Maybe } else { CarriedOut::No };
+                return Err(no_token(error, carried_out));
+            }
+        };
+        let Some(newer) = newer else { return Ok(Answered { answer, token }) };
+        let (attempts, in_doubt) = (answer.attempts, answer.in_doubt);
+        let mut again = send(&newer).await.map(|answer| answer.after(attempts, in_doubt));
+        if let Err(failure) = &mut again
+            && in_doubt
+        {
+            failure.carried_out = CarriedOut::Maybe;
+        }
+        let answer = again?;
+        self.renewing_is_futile.set(answer.status == StatusCode::UNAUTHORIZED);
+        Ok(Answered { answer, token: newer })
     }
 }
 

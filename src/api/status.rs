@@ -4,18 +4,6 @@ use super::Effect;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Answer, CarriedOut, Failure};
 
-/// Puts what was being done before an error's message.
-pub(super) fn doing(doing: &str, error: Error) -> Error {
-    let mut outer = Error::new(error.kind(), format!("{doing}: {error}"));
-    if let Some(status) = error.http_status() {
-        outer = outer.status(status);
-    }
-    for hint in error.hints() {
-        outer = outer.hint(hint.clone());
-    }
-    outer.source(error)
-}
-
 /// The failure that an answer other than 2xx stands for.
 ///
 /// None of `secrets`, which the server may repeat, gets into it.
@@ -45,7 +33,7 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&
 }
 
 const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dry-run` shows the request";
-const LOGIN: &str = "sign in again with `bugfender-hooks auth login --with-token`, or set BUGFENDER_API_TOKEN; tokens last about an hour";
+const LOGIN: &str = "sign in again with `bugfender-hooks auth login`, or set BUGFENDER_API_TOKEN; a token lasts about an hour, a service account renews its own";
 const REFUSED: &str = "check that the token is a valid one (they last about an hour) and may manage this app's hooks, and \
                        that the app id is right: it is the last number in the app's dashboard URL";
 const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
@@ -57,6 +45,13 @@ pub(super) fn unreadable(doing: &str, answer: &Answer, problem: &str) -> Failure
     let message = format!("{doing}: {problem} (HTTP {status})");
     let error = Error::new(ErrorKind::OutcomeUnknown, message).status(status);
     Failure { error, carried_out: CarriedOut::Maybe, transient: false }
+}
+
+/// A 2xx answer to a question that cannot be understood.
+pub(super) fn unexpected(doing: &str, answer: &Answer, problem: &str) -> Failure {
+    let status = answer.status.as_u16();
+    let error = Error::new(ErrorKind::Other, format!("{doing}: {problem} (HTTP {status})")).status(status);
+    Failure { error: error.hint(WRONG_PLACE), carried_out: CarriedOut::No, transient: false }
 }
 
 /// 503 and everything below 500 is said before any work; other server errors may come after it.

@@ -1,8 +1,10 @@
 //! The bodies of answers.
 
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::domain::HookId;
+use crate::domain::{AppId, HookId};
 use crate::http::{Answer, BodyProblem, MAX_BODY};
 
 /// The answer to a subscription. The page calls `app_id` a string while its example shows an integer, so that
@@ -19,12 +21,81 @@ enum Number {
     Text(String),
 }
 
-/// The id of a hook just made, or what is wrong with the answer.
-pub(super) fn created_hook(answer: &Answer) -> Result<HookId, String> {
-    let body = answer.body.as_deref().map_err(|problem| match problem {
+/// Who is signed in (`GET /api/me`, seen in published clients, which use `teams`). Any part may be missing.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Account {
+    /// The number of the account, in whatever form the server has it.
+    #[serde(default)]
+    pub id: Value,
+    /// The person's or service's name.
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: Option<String>,
+    /// Their address.
+    #[serde(default, deserialize_with = "lenient")]
+    pub email: Option<String>,
+    /// The teams they are in.
+    #[serde(default, deserialize_with = "lenient_list")]
+    pub teams: Vec<Team>,
+}
+
+/// A team.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Team {
+    /// Its number, in whatever form the server has it.
+    #[serde(default)]
+    pub id: Value,
+    /// Its name.
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: Option<String>,
+}
+
+/// An application that the account sees (`GET /api/app/`, seen in published clients).
+#[derive(Debug, Clone, Deserialize)]
+pub struct App {
+    /// Its number: what `--app-id` takes.
+    #[serde(deserialize_with = "app_id")]
+    pub id: AppId,
+    /// The key that the SDK in the app is given.
+    #[serde(default, deserialize_with = "lenient")]
+    pub key: Option<String>,
+    /// Its name.
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: Option<String>,
+}
+
+/// Text, or nothing where something else stands: what is not known for sure must not stand in the way.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let Value::Array(items) = Value::deserialize(deserializer)? else { return Ok(Vec::new()) };
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+fn app_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AppId, D::Error> {
+    let id = match Number::deserialize(deserializer)? {
+        Number::Integer(number) => AppId::new(number),
+        Number::Text(text) => text.parse().ok(),
+    };
+    id.ok_or_else(|| serde::de::Error::custom("an app id is a positive number"))
+}
+
+/// The body of an answer to a question, or what is wrong with it.
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
+    serde_json::from_slice(body(answer)?).map_err(|_| "the answer is not what was asked for".to_owned())
+}
+
+fn body(answer: &Answer) -> Result<&[u8], String> {
+    answer.body.as_deref().map_err(|problem| match problem {
         BodyProblem::Cut => "the answer broke off".to_owned(),
         BodyProblem::TooLarge => format!("the answer is larger than {MAX_BODY} bytes"),
-    })?;
+    })
+}
+
+/// The id of a hook just made, or what is wrong with the answer.
+pub(super) fn created_hook(answer: &Answer) -> Result<HookId, String> {
+    let body = body(answer)?;
     let created: CreatedHook = serde_json::from_slice(body).map_err(|_| "the answer holds no hook id".to_owned())?;
     let id = match created.id {
         Number::Integer(number) => HookId::new(number),

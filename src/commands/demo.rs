@@ -19,7 +19,7 @@ use super::Report;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Client, Method, Options, Repeat, Request};
+use crate::http::{Body, Client, Method, Options, Repeat, Request, Roots};
 use crate::render::sanitize;
 use crate::sandbox::{self, Sandbox};
 
@@ -83,7 +83,8 @@ impl Stage<'_> {
     async fn play(&self, mut endpoint: Endpoint) -> Result<()> {
         self.say(&format!("A local Bugfender answers at {}; everything else is in a scratch directory.", self.url))?;
         self.say("\n# Sign in with an access token, given on standard input")?;
-        self.command(&["auth", "login", "--with-token"], Some(&self.token)).await?;
+        // Somebody's own keyring is no scratch directory.
+        self.command(&["auth", "login", "--with-token", "--credential-store", "file"], Some(&self.token)).await?;
         self.say("\n# Subscribe an endpoint to the crashes of an app")?;
         let subscribe =
             ["subscribe", "--app-id", APP, "--event", "new_crash", "--target-url", &endpoint.url, "--label", "demo"];
@@ -168,8 +169,8 @@ impl Stage<'_> {
     async fn ask(&self, method: Method, what: &str, body: Option<Value>) -> Result<Vec<u8>> {
         let url = Url::parse(&format!("{}/sandbox/{what}", self.url)).map_err(|error| failed(&error.to_string()))?;
         let options =
-            Options { attempt_timeout: PATIENCE, total_timeout: None, tls: false, proxy: false, custom_roots: false };
-        let request = Request { method, url, body, repeat: Repeat::Never };
+            Options { attempt_timeout: PATIENCE, total_timeout: None, tls: false, proxy: false, roots: Roots::System };
+        let request = Request { method, url, body: body.map(Body::Json), repeat: Repeat::Never };
         let answer = Client::new(options)?.send(&request, None).await.map_err(|failure| failure.error)?;
         if !answer.status.is_success() {
             return Err(failed(&format!("the sandbox answered {what} with {}", answer.status)));

@@ -85,18 +85,28 @@ pub fn run(ctx: &Context, _args: &Args) -> Report {
 
 fn settings(ctx: &Context, findings: &mut Findings) {
     let settings = ctx.settings();
+    findings.ok("profile", format!("{} ({})", settings.profile.value, settings.profile.source));
     findings.ok("api_url", format!("{} ({})", settings.api.value, settings.api.source));
     match settings.store_path() {
         Ok(store) => findings.ok("store", format!("{store} ({})", settings.store.source)),
         Err(error) => findings.failed("store", error),
     }
+    if let Some(path) = &settings.ca_file.value {
+        findings.ok("ca_file", format!("{} ({})", path.display(), settings.ca_file.source));
+    }
     findings.ok("timeout", format!("{} s ({})", settings.timeout.value.as_secs_f64(), settings.timeout.source));
 }
 
 fn token(ctx: &Context, findings: &mut Findings) {
-    match ctx.require_token() {
-        Ok((_, TokenSource::Environment(name))) => findings.ok("token", format!("from {name}")),
-        Ok((_, TokenSource::File(path))) => findings.ok("token", format!("from {}", path.display())),
+    match ctx.require_credential() {
+        Ok(found) => {
+            let source = match found.source {
+                TokenSource::Environment(name) => name.to_owned(),
+                TokenSource::File(path) => path.display().to_string(),
+                TokenSource::Keyring(name) => format!("the keyring, {name}"),
+            };
+            findings.ok("token", format!("{} from {source}", found.kind.as_str()));
+        }
         Err(error) => {
             findings.failed("token", error);
             findings.warning("api", "not asked: there is no token", "sign in, then run `bugfender-hooks doctor` again");
@@ -114,7 +124,7 @@ fn ask(ctx: &Context) -> Result<()> {
     let api = ctx.api()?;
     ctx.block_on(async {
         match unless_interrupted(api.me()).await {
-            Some(answer) => answer.map_err(|failure| failure.error),
+            Some(answer) => answer.map(|_| ()).map_err(|failure| failure.error),
             None => Err(interrupted("while asking the API")),
         }
     })

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Report;
 use crate::domain::TargetUrl;
 use crate::error::Result;
-use crate::http::{Request, USER_AGENT};
+use crate::http::{Body, FORM, Request, USER_AGENT};
 use crate::render::{Cell, Output, Records, Row, View, sanitize};
 
 /// The flag, on every command that changes something.
@@ -51,29 +52,46 @@ impl Planned {
     fn text(&self) -> String {
         let mut lines = vec![format!("{} {}", self.method, self.url)];
         lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
-        lines.extend(self.body.iter().flat_map(|body| [String::new(), body.to_string()]));
+        lines.extend(self.shown_body().into_iter().flat_map(|body| [String::new(), body]));
         lines.join("\n") + "\n"
+    }
+
+    fn shown_body(&self) -> Option<String> {
+        self.body.as_ref().map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned))
     }
 }
 
 fn planned(request: Request, show_secrets: bool) -> Planned {
-    let mut headers = BTreeMap::from([
-        ("accept", "application/json"),
-        ("accept-encoding", "gzip"),
-        ("authorization", "Bearer [redacted]"),
-        ("user-agent", USER_AGENT),
-    ]);
-    if request.body.is_some() {
-        headers.insert("content-type", "application/json");
+    let mut headers =
+        BTreeMap::from([("accept", "application/json"), ("accept-encoding", "gzip"), ("user-agent", USER_AGENT)]);
+    // Only the token endpoint takes forms, and it takes no bearer token.
+    let (content_type, body) = match request.body {
+        Some(Body::Form(form)) => (Some(FORM), Some(Value::String(shown_form(form.expose_secret())))),
+        Some(Body::Json(body)) => (Some("application/json"), Some(shown_json(body, show_secrets))),
+        None => (None, None),
+    };
+    if content_type != Some(FORM) {
+        headers.insert("authorization", "Bearer [redacted]");
     }
-    let body = request.body.map(|mut body| {
-        let target = body.get("target_url").and_then(Value::as_str).map(|url| TargetUrl::from_stored(url.to_owned()));
-        if let Some(target) = target {
-            body["target_url"] = target.into_shown(show_secrets).into();
-        }
-        body
-    });
+    headers.extend(content_type.map(|kind| ("content-type", kind)));
     Planned { method: request.method.to_string(), url: request.url.to_string(), headers, body }
+}
+
+fn shown_json(mut body: Value, show_secrets: bool) -> Value {
+    let target = body.get("target_url").and_then(Value::as_str).map(|url| TargetUrl::from_stored(url.to_owned()));
+    if let Some(target) = target {
+        body["target_url"] = target.into_shown(show_secrets).into();
+    }
+    body
+}
+
+/// A form with the values hidden of all fields but those that are known not to be secret.
+fn shown_form(form: &str) -> String {
+    let shown = |(name, value): (std::borrow::Cow<str>, std::borrow::Cow<str>)| {
+        let public = matches!(&*name, "grant_type" | "client_id" | "client_assertion_type");
+        if public { format!("{name}={value}") } else { format!("{name}=[redacted]") }
+    };
+    url::form_urlencoded::parse(form.as_bytes()).map(shown).collect::<Vec<_>>().join("&")
 }
 
 impl Row for Planned {
@@ -82,7 +100,7 @@ impl Row for Planned {
 
     fn cells(&self) -> Vec<Cell> {
         let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        let body = self.body.as_ref().map(ToString::to_string);
+        let body = self.shown_body();
         vec![self.method.clone().into(), self.url.clone().into(), headers.join("; ").into(), Cell::maybe(body)]
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCompleter;
@@ -39,6 +40,20 @@ pub fn event_parser() -> impl TypedValueParser<Value = EventChoice> {
     })
 }
 
+/// Reads a positive number of seconds, fractions allowed.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let longest = 24.0 * 3600.0;
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number > 0.0 && number <= longest {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err("the time must be more than 0 and at most 86400 seconds".to_owned())
+    }
+}
+
 /// Reads a status's name.
 pub fn status_parser() -> impl TypedValueParser<Value = HookStatus> {
     PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)).try_map(|name| name.parse::<HookStatus>())
@@ -73,7 +88,7 @@ impl TargetUrlArg {
     }
 }
 
-fn read_file(path: &Path) -> Result<String> {
+pub fn read_file(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
@@ -98,31 +113,36 @@ pub fn read_stdin(what: &str) -> Result<String> {
 /// What makes a subscription, for commands that name exactly one or a few.
 #[derive(clap::Args)]
 pub struct SubscriptionArgs {
-    /// The app: its id, or its URL in the dashboard
+    /// The app: its id, or its URL in the dashboard [default: that of the profile]
     #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
-    pub app_id: AppId,
+    pub app_id: Option<AppId>,
 
     /// The events: repeat, separate by commas, or say "all"
     #[arg(long = "event", value_name = "EVENT", required = true, value_delimiter = ',', value_parser = event_parser())]
     pub events: Vec<EventChoice>,
 
-    /// The endpoint that will receive the events: a URL, "-" for standard input, or @FILE
+    /// The endpoint that will receive the events: a URL, "-" for standard input, or @FILE [default: that of the profile]
     #[arg(long, value_name = "URL")]
-    pub target_url: TargetUrlArg,
+    pub target_url: Option<TargetUrlArg>,
 }
 
 impl SubscriptionArgs {
     /// A subscription for each event.
     pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
-        let target_url = self.target_url.resolve(ctx)?;
-        let one = |event| Subscription {
-            origin: ctx.origin().clone(),
-            app_id: self.app_id,
-            event,
-            target_url: target_url.clone(),
+        let settings = ctx.settings();
+        let app_id = self.app_id.or(settings.app_id).ok_or_else(|| missing("--app-id", "app_id", "ID"))?;
+        let target_url = match &self.target_url {
+            Some(given) => given.resolve(ctx)?,
+            None => settings.target_url.clone().ok_or_else(|| missing("--target-url", "target_url", "URL"))?,
         };
+        let one = |event| Subscription { origin: ctx.origin().clone(), app_id, event, target_url: target_url.clone() };
         Ok(events(&self.events).into_iter().map(one).collect())
     }
+}
+
+fn missing(flag: &str, key: &str, value: &str) -> Error {
+    Error::usage(format!("{flag} is missing, and the profile has no default for it"))
+        .hint(format!("give {flag} {value}, or set the default: bugfender-hooks config set {key} {value}"))
 }
 
 /// Filters over the registry.

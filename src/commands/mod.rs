@@ -1,7 +1,10 @@
 //! A file a command: its arguments beside what it does.
 
+mod app_cache;
+mod apps;
 mod auth;
 mod completions;
+mod config;
 mod confirm;
 mod demo;
 mod doctor;
@@ -17,6 +20,10 @@ mod subscribe;
 mod suggest;
 mod topics;
 mod unsubscribe;
+mod whoami;
+
+pub use hook_args::seconds;
+pub use suggest::profile_names;
 
 use clap::Subcommand;
 
@@ -60,11 +67,14 @@ impl Report {
 #[derive(Subcommand)]
 pub enum Command {
     Auth(auth::Args),
+    Whoami(whoami::Args),
+    Apps(apps::Args),
     Subscribe(subscribe::Args),
     Unsubscribe(unsubscribe::Args),
     List(list::Args),
     Import(import::Args),
     Forget(forget::Args),
+    Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
     Demo(demo::Args),
@@ -77,15 +87,25 @@ pub enum Command {
 impl Command {
     /// Whether it works whatever the settings are: a shell that starts up asks for completions.
     pub fn needs_no_settings(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Config(args) => args.needs_no_settings(),
             Self::Sandbox(_)
-                | Self::Demo(_)
-                | Self::Completions(_)
-                | Self::Man(_)
-                | Self::ExitCodes(_)
-                | Self::Environment(_)
-        )
+            | Self::Demo(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::ExitCodes(_)
+            | Self::Environment(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it may be given a profile that is not there yet.
+    pub fn may_make_a_profile(&self) -> bool {
+        match self {
+            Self::Auth(args) => args.may_make_a_profile(),
+            Self::Config(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -98,11 +118,14 @@ impl Command {
 pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Command) -> Result<Report> {
     match command {
         Command::Auth(args) => auth::run(ctx, args),
+        Command::Whoami(args) => whoami::run(ctx, &args),
+        Command::Apps(args) => apps::run(ctx, &args),
         Command::Subscribe(args) => subscribe::run(ctx, &args),
         Command::Unsubscribe(args) => unsubscribe::run(ctx, &args),
         Command::List(args) => list::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),
         Command::Demo(args) => demo::run(ctx, &args),

@@ -19,6 +19,18 @@ pub struct Variable {
 pub const API_URL: &str = "BUGFENDER_API_URL";
 /// The access token.
 pub const API_TOKEN: &str = "BUGFENDER_API_TOKEN";
+/// What a new access token is had for.
+pub const REFRESH_TOKEN: &str = "BUGFENDER_REFRESH_TOKEN";
+/// The client id of a service account.
+pub const CLIENT_ID: &str = "BUGFENDER_CLIENT_ID";
+/// The client secret of a service account.
+pub const CLIENT_SECRET: &str = "BUGFENDER_CLIENT_SECRET";
+/// A file that holds the client secret.
+pub const CLIENT_SECRET_FILE: &str = "BUGFENDER_CLIENT_SECRET_FILE";
+/// A file that holds the private key of a service account.
+pub const PRIVATE_KEY_FILE: &str = "BUGFENDER_PRIVATE_KEY_FILE";
+/// The profile to use.
+pub const PROFILE: &str = "BUGFENDER_HOOKS_PROFILE";
 /// Where the registry is.
 pub const STORE: &str = "BUGFENDER_HOOKS_STORE";
 /// Asks for completions; the scripts that `completions` prints set it.
@@ -27,7 +39,16 @@ pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 /// All of them. Those of other makers are read by the libraries named in the text.
 pub const ALL: &[Variable] = &[
     Variable { name: API_URL, meaning: "The Bugfender installation, with or without a trailing /api (--api-url)" },
-    Variable { name: API_TOKEN, meaning: "The OAuth 2 access token; wins over the one that `auth login` stored" },
+    Variable { name: API_TOKEN, meaning: "The OAuth 2 access token; wins over every other way to sign in" },
+    Variable { name: REFRESH_TOKEN, meaning: "Renews the access token; the newest one of its line is kept on disk" },
+    Variable {
+        name: CLIENT_ID,
+        meaning: "A service account's client id, with one of the next three; no login is needed",
+    },
+    Variable { name: CLIENT_SECRET, meaning: "The service account's client secret" },
+    Variable { name: CLIENT_SECRET_FILE, meaning: "A file that holds the client secret" },
+    Variable { name: PRIVATE_KEY_FILE, meaning: "A PEM file with the service account's RSA private key" },
+    Variable { name: PROFILE, meaning: "The profile of the configuration to use (--profile)" },
     Variable { name: STORE, meaning: "Where the registry of hooks is, as sqlite:PATH (--store)" },
     Variable { name: COMPLETE, meaning: "Set by the shell completions when they call the tool" },
     Variable { name: "NO_COLOR", meaning: "No colour when set and not empty" },
@@ -35,12 +56,22 @@ pub const ALL: &[Variable] = &[
     Variable { name: "HTTPS_PROXY", meaning: "The proxy for https URLs; also https_proxy, ALL_PROXY, all_proxy" },
     Variable { name: "HTTP_PROXY", meaning: "The proxy for http URLs; also http_proxy; never used for this machine" },
     Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
-    Variable { name: "SSL_CERT_FILE", meaning: "A PEM file of certificate authorities, instead of the system's" },
+    Variable {
+        name: "SSL_CERT_FILE",
+        meaning: "A PEM file of certificate authorities, instead of the system's (--ca-file)",
+    },
     Variable { name: "SSL_CERT_DIR", meaning: "A directory of certificate authorities, instead of the system's" },
     Variable {
         name: "XDG_DATA_HOME",
         meaning: "On Linux, where bugfender-hooks/ with registry and credentials is kept",
     },
+    Variable { name: "XDG_CONFIG_HOME", meaning: "On Linux, where bugfender-hooks/config.toml is" },
+    Variable {
+        name: "XDG_CACHE_HOME",
+        meaning: "On Linux, where bugfender-hooks/ with the apps for completion is kept",
+    },
+    Variable { name: "DBUS_SESSION_BUS_ADDRESS", meaning: "On Linux, where the keyring answers" },
+    Variable { name: "BROWSER", meaning: "On Linux, the browser that `auth login --web` opens" },
 ];
 
 /// The variables of [`ALL`] as they stood when the command began.

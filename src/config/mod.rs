@@ -1,8 +1,14 @@
 //! What the tool is told and by whom: environment variables, directories, settings with their sources.
 
 pub mod directories;
+mod edit;
 pub mod environment;
+mod file;
 mod settings;
+mod values;
 
+pub use edit::ConfigEditor;
 pub use environment::Environment;
-pub use settings::{Overrides, Settings, Source, Sourced, StorePath};
+pub use file::{ConfigFile, Key, Profile};
+pub use settings::{Overrides, Settings, Source, Sourced};
+pub use values::{CredentialStore, StorePath};

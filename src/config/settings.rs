@@ -1,12 +1,13 @@
-//! From flags, environment and defaults to settings, each with its source.
+//! From flags, environment, configuration file and defaults to settings, each with its source.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Environment, directories, environment};
-use crate::domain::ApiOrigin;
+use super::file::{ConfigFile, Profile};
+use super::{CredentialStore, Environment, StorePath, directories, environment};
+use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::Error;
 
 /// How long a request may take when nobody says otherwise.
@@ -19,6 +20,8 @@ pub enum Source {
     Flag(&'static str),
     /// This environment variable.
     Environment(&'static str),
+    /// The configuration file.
+    Config,
     /// Nobody said anything.
     Default,
 }
@@ -27,6 +30,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) | Self::Environment(name) => f.write_str(name),
+            Self::Config => f.write_str("config"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -41,44 +45,19 @@ pub struct Sourced<T> {
     pub source: Source,
 }
 
-/// Where a registry is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StorePath(PathBuf);
-
-impl StorePath {
-    /// The SQLite file.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl FromStr for StorePath {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
-        match path {
-            Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(PathBuf::from(path))),
-            // The text may be a URL with a password in it.
-            _ => Err(Error::usage("the store is not one that this tool knows")
-                .hint("write --store sqlite:PATH, such as sqlite:ci/hooks.db")),
-        }
-    }
-}
-
-impl fmt::Display for StorePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.0.display())
-    }
-}
-
 /// What the command line says; `None` where it is silent.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// `--profile`.
+    pub profile: Option<ProfileName>,
     /// `--api-url`.
     pub api_url: Option<String>,
     /// `--store`.
     pub store: Option<String>,
+    /// `--ca-file`.
+    pub ca_file: Option<PathBuf>,
+    /// `--credential-store`.
+    pub credential_store: Option<CredentialStore>,
     /// `--timeout`.
     pub timeout: Option<Duration>,
     /// `--allow-http`.
@@ -88,37 +67,54 @@ pub struct Overrides {
 /// The settings of one run.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Which profile.
+    pub profile: Sourced<ProfileName>,
     /// Which installation.
     pub api: Sourced<ApiOrigin>,
     /// Which registry; `None` is the file in the data directory, looked up when it is needed.
     pub store: Sourced<Option<StorePath>>,
+    /// A PEM file with the only certificate authorities to trust.
+    pub ca_file: Sourced<Option<PathBuf>>,
+    /// Where `auth login` keeps what it was given.
+    pub credential_store: Sourced<CredentialStore>,
     /// The longest time for one request; when given, for all its attempts together.
     pub timeout: Sourced<Duration>,
     /// Whether plain http may leave this machine.
     pub allow_http: bool,
+    /// The app of `subscribe` and `import` when they name none.
+    pub app_id: Option<AppId>,
+    /// Their endpoint when they name none.
+    pub target_url: Option<TargetUrl>,
 }
 
 impl Settings {
-    /// Resolves them: flag, then environment, then default.
+    /// Resolves them: flag, then environment, then profile, then default.
     ///
     /// # Errors
     /// A usage error that names the flag or variable with the bad value.
-    pub fn resolve(flags: &Overrides, environment: &Environment) -> Result<Self, Error> {
+    pub fn resolve(flags: &Overrides, environment: &Environment, config: &ConfigFile) -> Result<Self, Error> {
+        let profile = profile(flags, environment, config)?;
+        let said = config.profiles.get(&profile.value).cloned().unwrap_or_default();
+        let Profile { api_url, store, ca_file, credential_store, app_id, target_url } = said;
         let api = pick("--api-url", flags.api_url.as_deref(), environment::API_URL, environment)?;
-        let store = pick("--store", flags.store.as_deref(), environment::STORE, environment)?;
-        let timeout = flags.timeout.map(|value| Sourced { value, source: Source::Flag("--timeout") });
-        let api = match api {
+        let api = match api.or_else(|| of_config(api_url)) {
             Some(api) => api,
             None => Sourced { value: ApiOrigin::HOSTED.parse()?, source: Source::Default },
         };
+        let given = pick("--store", flags.store.as_deref(), environment::STORE, environment)?;
         Ok(Self {
+            profile,
             api,
-            store: store.map_or(Sourced { value: None, source: Source::Default }, |store| Sourced {
-                value: Some(store.value),
-                source: store.source,
-            }),
-            timeout: timeout.unwrap_or(Sourced { value: DEFAULT_TIMEOUT, source: Source::Default }),
+            store: Sourced::maybe(given.or_else(|| of_config(store))),
+            ca_file: Sourced::maybe(of_flag("--ca-file", flags.ca_file.clone()).or_else(|| of_config(ca_file))),
+            credential_store: of_flag("--credential-store", flags.credential_store)
+                .or_else(|| of_config(credential_store))
+                .unwrap_or(Sourced { value: CredentialStore::Auto, source: Source::Default }),
+            timeout: of_flag("--timeout", flags.timeout)
+                .unwrap_or(Sourced { value: DEFAULT_TIMEOUT, source: Source::Default }),
             allow_http: flags.allow_http,
+            app_id,
+            target_url,
         })
     }
 
@@ -127,16 +123,43 @@ impl Settings {
     /// # Errors
     /// A store error when there is no home directory and no setting.
     pub fn store_path(&self) -> Result<StorePath, Error> {
-        match &self.store.value {
-            Some(store) => Ok(store.clone()),
-            None => Ok(StorePath(directories::data_dir()?.join("registry.db"))),
+        if let Some(store) = &self.store.value {
+            return Ok(store.clone());
         }
+        let profile = &self.profile.value;
+        let name = if profile.is_default() { "registry.db".to_owned() } else { format!("registry-{profile}.db") };
+        Ok(StorePath::new(directories::data_dir()?.join(name)))
     }
 
     /// The time for all attempts of a request together, if somebody set one.
     pub fn total_timeout(&self) -> Option<Duration> {
         (self.timeout.source != Source::Default).then_some(self.timeout.value)
     }
+}
+
+impl<T> Sourced<Option<T>> {
+    fn maybe(given: Option<Sourced<T>>) -> Self {
+        given.map_or(Self { value: None, source: Source::Default }, |given| Self {
+            value: Some(given.value),
+            source: given.source,
+        })
+    }
+}
+
+/// Which profile is meant. Whether there is one by that name is not looked at: some commands make it.
+fn profile(flags: &Overrides, environment: &Environment, config: &ConfigFile) -> Result<Sourced<ProfileName>, Error> {
+    let given = flags.profile.as_ref().map(ProfileName::as_str);
+    let given = pick("--profile", given, environment::PROFILE, environment)?;
+    let default = || Sourced { value: ProfileName::default(), source: Source::Default };
+    Ok(given.or_else(|| of_config(config.active.clone())).unwrap_or_else(default))
+}
+
+fn of_flag<T>(flag: &'static str, value: Option<T>) -> Option<Sourced<T>> {
+    value.map(|value| Sourced { value, source: Source::Flag(flag) })
+}
+
+fn of_config<T>(value: Option<T>) -> Option<Sourced<T>> {
+    value.map(|value| Sourced { value, source: Source::Config })
 }
 
 /// The value of a flag or else of a variable, read; an error says which of them it was.
@@ -151,10 +174,7 @@ fn pick<T: FromStr<Err = Error>>(
         (None, Some(text)) => (text, Source::Environment(variable)),
         (None, None) => return Ok(None),
     };
-    let value = text.parse().map_err(|error: Error| {
-        let named = Error::usage(format!("{source}: {error}"));
-        error.hints().iter().fold(named, |named, hint| named.hint(hint.clone()))
-    })?;
+    let value = text.parse().map_err(|error: Error| error.about(source))?;
     Ok(Some(Sourced { value, source }))
 }
 
@@ -169,24 +189,43 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_environment_over_the_default() {
         let set = environment(&[("BUGFENDER_API_URL", "https://env.example/api"), ("BUGFENDER_HOOKS_STORE", "")]);
-        let settings = Settings::resolve(&Overrides::default(), &set).unwrap();
+        let settings = Settings::resolve(&Overrides::default(), &set, &ConfigFile::default()).unwrap();
         assert_eq!(settings.api.value.as_str(), "https://env.example");
         assert_eq!(settings.api.source, Source::Environment("BUGFENDER_API_URL"));
         assert_eq!(settings.store.source, Source::Default);
 
         let flags = Overrides { api_url: Some("https://flag.example".into()), ..Overrides::default() };
-        let settings = Settings::resolve(&flags, &set).unwrap();
+        let settings = Settings::resolve(&flags, &set, &ConfigFile::default()).unwrap();
         assert_eq!(settings.api.value.as_str(), "https://flag.example");
 
-        let settings = Settings::resolve(&Overrides::default(), &Environment::default()).unwrap();
+        let settings =
+            Settings::resolve(&Overrides::default(), &Environment::default(), &ConfigFile::default()).unwrap();
         assert_eq!(settings.api.value.as_str(), ApiOrigin::HOSTED);
         assert_eq!(settings.total_timeout(), None);
     }
 
     #[test]
+    fn a_profile_comes_between_environment_and_default() {
+        let text = "profile = 'work'\n[profiles.work]\napi_url = 'https://work.example'\n[profiles.'0']\n";
+        let config = ConfigFile::parse(text, "c.toml".as_ref()).unwrap();
+        let settings = Settings::resolve(&Overrides::default(), &Environment::default(), &config).unwrap();
+        assert_eq!((settings.api.value.as_str(), settings.api.source), ("https://work.example", Source::Config));
+        assert!(settings.store_path().unwrap().to_string().ends_with("/registry-work.db"));
+
+        let set = environment(&[("BUGFENDER_API_URL", "https://env.example"), ("BUGFENDER_HOOKS_PROFILE", "0")]);
+        let settings = Settings::resolve(&Overrides::default(), &set, &config).unwrap();
+        assert_eq!(settings.profile.source, Source::Environment("BUGFENDER_HOOKS_PROFILE"));
+        assert_eq!((settings.api.value.as_str(), settings.profile.value.as_str()), ("https://env.example", "0"));
+
+        let flags = Overrides { profile: Some(ProfileName::default()), ..Overrides::default() };
+        let settings = Settings::resolve(&flags, &Environment::default(), &config).unwrap();
+        assert_eq!((settings.api.value.as_str(), settings.api.source), (ApiOrigin::HOSTED, Source::Default));
+    }
+
+    #[test]
     fn errors_name_the_culprit_and_not_the_value() {
         let set = environment(&[("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db/x")]);
-        let error = Settings::resolve(&Overrides::default(), &set).unwrap_err();
+        let error = Settings::resolve(&Overrides::default(), &set, &ConfigFile::default()).unwrap_err();
         assert!(error.to_string().starts_with("BUGFENDER_HOOKS_STORE: "), "{error}");
         assert!(!error.to_string().contains("s3cret"));
     }

@@ -51,6 +51,12 @@ impl Answer {
         Self { status, body, retry_after, attempts: 1, in_doubt: false, html }
     }
 
+    /// The same answer to a request that was answered so before and sent once more.
+    #[must_use]
+    pub fn after(self, attempts: u32, in_doubt: bool) -> Self {
+        Self { attempts: self.attempts + attempts, in_doubt: self.in_doubt || in_doubt, ..self }
+    }
+
     /// Whether the body is a web page, which no API answers with.
     pub fn is_html(&self) -> bool {
         self.html

@@ -7,12 +7,14 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, BodyProblem, MAX_BODY};
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 pub use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::domain::AccessToken;
@@ -20,6 +22,9 @@ use crate::error::{Error, ErrorKind};
 
 /// How the tool names itself.
 pub const USER_AGENT: &str = concat!("bugfender-hooks/", env!("CARGO_PKG_VERSION"));
+
+/// The media type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The longest time for a connection to stand, well within the time for a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +36,7 @@ const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
 const SPREAD: Duration = Duration::from_millis(200);
 
 /// How a client is to be built.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The longest time for one attempt.
     pub attempt_timeout: Duration,
@@ -41,8 +46,19 @@ pub struct Options {
     pub tls: bool,
     /// Whether to obey the proxy variables. Never for a server on this machine.
     pub proxy: bool,
-    /// Whether the environment names the certificate authorities, so that none of ours may stand in for them.
-    pub custom_roots: bool,
+    /// Which certificate authorities are trusted.
+    pub roots: Roots,
+}
+
+/// Which certificate authorities are trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's, or Mozilla's where it has none.
+    System,
+    /// Those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name, and no others.
+    Environment,
+    /// Those of this PEM file, and no others.
+    File(PathBuf),
 }
 
 impl Options {
@@ -60,10 +76,19 @@ pub struct Request {
     pub method: Method,
     /// The whole URL.
     pub url: Url,
-    /// The JSON body.
-    pub body: Option<serde_json::Value>,
+    /// The body.
+    pub body: Option<Body>,
     /// When it may be sent again.
     pub repeat: Repeat,
+}
+
+/// The body of a request.
+#[derive(Clone)]
+pub enum Body {
+    /// JSON.
+    Json(serde_json::Value),
+    /// A form, encoded already (`application/x-www-form-urlencoded`). It is full of secrets.
+    Form(SecretString),
 }
 
 /// When a request may be sent again after a failure.
@@ -121,7 +146,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(options.connect_timeout())
-            .tls_backend_preconfigured(tls::config(options.tls, options.custom_roots)?);
+            .tls_backend_preconfigured(tls::config(options.tls, &options.roots)?);
         if !options.proxy {
             builder = builder.no_proxy();
         }
@@ -132,6 +157,11 @@ impl Client {
         Ok(Self { inner, options, pause: Arc::default() })
     }
 
+    /// When the time for a request that begins now is up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.options.total_timeout.map(|total| Instant::now() + total)
+    }
+
     /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
     ///
     /// An answer of any status is `Ok`; reading it is the caller's part.
@@ -139,7 +169,19 @@ impl Client {
     /// # Errors
     /// When no answer came, with what is known of the request's effect.
     pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
-        let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
+        self.send_by(self.deadline(), request, bearer).await
+    }
+
+    /// The same, with the end of its time given.
+    ///
+    /// # Errors
+    /// When no answer came, with what is known of the request's effect.
+    pub async fn send_by(
+        &self,
+        deadline: Option<Instant>,
+        request: &Request,
+        bearer: Option<&AccessToken>,
+    ) -> Result<Answer, Failure> {
         let (mut attempt, mut in_doubt) = (1, false);
         loop {
             self.wait_if_asked(deadline).await;
@@ -199,9 +241,11 @@ impl Client {
         for _ in 0..=redirect::MAX_HOPS {
             let left = end.saturating_duration_since(Instant::now());
             let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(left);
-            if let Some(body) = &request.body {
-                builder = builder.json(body);
-            }
+            builder = match &request.body {
+                None => builder,
+                Some(Body::Json(value)) => builder.json(value),
+                Some(Body::Form(form)) => builder.header(CONTENT_TYPE, FORM).body(form.expose_secret().to_owned()),
+            };
             if let Some(token) = bearer {
                 // reqwest marks this header as sensitive, which keeps it out of debug output.
                 builder = builder.bearer_auth(token.expose());
@@ -250,7 +294,7 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
     tracing::debug!(url = printable(url), what, "no answer");
     let untrusted = is_tls_error(error);
     let hint = if untrusted {
-        "if a company certificate authority signs the server, name its PEM file in SSL_CERT_FILE"
+        "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
     } else {
         "check the network and --api-url; `bugfender-hooks doctor` tries the connection"
     };

@@ -12,7 +12,7 @@ use super::sample::{self, EventShape};
 use super::state::{Delivery, Hook};
 use crate::domain::EventKind;
 use crate::error::{Error, Result};
-use crate::http::{Client, Method, Options, Repeat, Request};
+use crate::http::{Body, Client, Method, Options, Repeat, Request, Roots};
 
 /// How long an endpoint may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,9 +114,9 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
         total_timeout: None,
         tls: url.scheme() == "https",
         proxy: false,
-        custom_roots: false,
+        roots: Roots::System,
     };
-    let request = Request { method: Method::POST, url, body: Some(events.into()), repeat: Repeat::Never };
+    let request = Request { method: Method::POST, url, body: Some(Body::Json(events.into())), repeat: Repeat::Never };
     let answer = Client::new(options)?.send(&request, None).await;
     answer.map(|answer| answer.status.as_u16()).map_err(|failure| failure.error)
 }

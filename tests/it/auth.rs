@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::assert_shown;
 use crate::support::{Home, SandboxServer, Terminal};
 
-fn mode(path: &std::path::Path) -> u32 {
+pub fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -61,11 +61,12 @@ fn loose_permissions_are_tightened() {
     let home = Home::new();
     home.run_with_input(&["auth", "login", "--with-token"], "tight");
     fs::set_permissions(home.credentials(), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(home.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = home.data().join("credentials");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
     let run = home.run(["auth", "token"]);
     assert_eq!(run.stdout, "tight\n");
     assert!(run.stderr.contains("was open to others"), "{run}");
-    assert_eq!((mode(&home.credentials()), mode(&home.data())), (0o600, 0o700));
+    assert_eq!((mode(&home.credentials()), mode(&dir)), (0o600, 0o700));
     assert_eq!(home.run(["auth", "token"]).stderr, "");
 }
 
@@ -87,8 +88,7 @@ fn tokens_that_cannot_be_ones_are_refused() {
 fn a_damaged_or_newer_credential_file_is_left_alone() {
     let home = Home::new();
     home.run_with_input(&["auth", "login", "--with-token"], "good");
-    for (contents, said) in [("{ nope", "is damaged"), (r#"{"version":99,"credentials":{}}"#, "newer bugfender-hooks")]
-    {
+    for (contents, said) in [("{ nope", "is damaged"), (r#"{"version":99}"#, "newer bugfender-hooks")] {
         fs::write(home.credentials(), contents).unwrap();
         for run in [home.run(["auth", "token"]), home.run_with_input(&["auth", "login", "--with-token"], "other")] {
             assert_eq!(run.code, 9, "{run}");

@@ -24,5 +24,9 @@ fn a_step_that_fails_fails_the_demo() {
     command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let run = crate::support::Run::of(command.output().unwrap());
     assert_eq!(run.code, 1, "{run}");
-    assert!(run.stderr.contains("the demo failed: `auth login --with-token` ended with exit status: 9"), "{run}");
+    assert!(
+        run.stderr
+            .contains("the demo failed: `auth login --with-token --credential-store file` ended with exit status: 9"),
+        "{run}"
+    );
 }

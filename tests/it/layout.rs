@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 /// What each part may import from. What is not named may import nothing of the crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lib", &["cli", "commands", "config", "context", "domain", "error", "render"]),
-    ("cli", &["commands", "config", "error", "render"]),
+    ("cli", &["commands", "config", "render", "domain", "error"]),
     (
         "commands",
         &["context", "config", "auth", "api", "store", "sandbox", "render", "http", "platform", "domain", "error"],
     ),
     ("context", &["config", "auth", "api", "store", "render", "http", "platform", "domain", "error"]),
-    ("config", &["domain", "error"]),
-    ("auth", &["config", "platform", "domain", "error"]),
+    ("config", &["platform", "domain", "error"]),
+    ("auth", &["config", "http", "platform", "domain", "error"]),
     ("api", &["http", "domain", "error"]),
     ("store", &["platform", "domain", "error"]),
     ("sandbox", &["http", "domain", "error"]),

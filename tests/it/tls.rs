@@ -99,6 +99,38 @@ fn a_named_authority_is_trusted_and_no_other() {
 }
 
 #[test]
+fn an_authority_may_be_named_by_a_flag_or_a_profile() {
+    let Some(server) = start("new") else { return };
+    let authority = server.authority.to_str().unwrap();
+    let home = Home::at(&server.url, "t");
+    assert_eq!(home.run(SUBSCRIBE).code, 7);
+    let run = home.run(SUBSCRIBE.iter().chain(&["--ca-file", authority]));
+    assert_eq!(run.code, 0, "{run}");
+    let home = Home::at(&server.url, "t");
+    assert_eq!(home.run(["config", "set", "ca_file", authority]).code, 0);
+    assert_eq!(home.run(SUBSCRIBE).code, 0);
+    // It is that authority and no other: a flag for another one wins, and the server is not trusted.
+    let Some(other) = start("new") else { return };
+    let other = other.authority.to_str().unwrap();
+    let refused = ["--ca-file", other, "--force"];
+    assert_eq!(home.run(SUBSCRIBE.iter().chain(&refused)).code, 7);
+}
+
+#[test]
+fn a_file_that_holds_no_authority_is_an_error() {
+    let Some(server) = start("new") else { return };
+    let home = Home::at("https://bf.invalid", "t");
+    std::fs::copy(server.authority.with_file_name("ca.key"), home.path().join("key.pem")).unwrap();
+    std::fs::write(home.path().join("text.pem"), "no certificate").unwrap();
+    for file in ["key.pem", "text.pem", "none.pem", "/dev/null", ""] {
+        let run = home.run(SUBSCRIBE.iter().copied().chain(["--ca-file", file]));
+        assert_eq!(run.code, 2, "{run}");
+        assert!(run.stderr.contains("--ca-file"), "{run}");
+    }
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
 fn tls_before_1_2_is_refused() {
     let Some(server) = start("old") else { return };
     let home = Home::at(&server.url, "t").set("SSL_CERT_FILE", server.authority.to_str().unwrap());

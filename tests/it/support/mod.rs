@@ -1,10 +1,12 @@
 //! The harness: a scratch home, a cleared environment, servers on free ports, runs that are compared whole.
 
+mod oauth;
 mod run;
 mod sandbox;
 mod server;
 mod terminal;
 
+pub use oauth::OauthServer;
 pub use run::{Home, Run};
 pub use sandbox::SandboxServer;
 pub use server::{Exchange, Scripted, answer, http_get, http_post};
@@ -44,6 +46,7 @@ macro_rules! assert_shown {
         settings.set_omit_expression(true);
         settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]");
         settings.add_filter(r"(127\.0\.0\.1|localhost):\d+", "$1:[PORT]");
+        settings.add_filter(r"127\.0\.0\.1%\d+", "127.0.0.1%[PORT]");
         settings.add_filter(r"/[^\s:'\x22]*/\.tmp[A-Za-z0-9]+", "[SCRATCH]");
         settings.add_filter(r"\(\d+ ms\)", "([N] ms)");
         settings.add_filter(r"bugfender-hooks(/| )\d+\.\d+\.\d+", "bugfender-hooks$1[VERSION]");

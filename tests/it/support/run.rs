@@ -19,7 +19,9 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), variables: Vec::new() }
+        // No test gets at the keyring of the person who runs it.
+        let no_keyring = ("DBUS_SESSION_BUS_ADDRESS".to_owned(), "unix:path=/nonexistent".to_owned());
+        Self { dir: tempfile::tempdir().unwrap(), variables: vec![no_keyring] }
     }
 
     /// A home whose runs talk to a sandbox and are signed in.
@@ -56,8 +58,17 @@ impl Home {
         self.data().join("registry.db")
     }
 
+    /// The file of the only credential; a file that is not there when there is none.
     pub fn credentials(&self) -> PathBuf {
-        self.data().join("credentials.json")
+        let files = std::fs::read_dir(self.data().join("credentials")).into_iter().flatten().flatten();
+        let mut files =
+            files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+        files.next().unwrap_or_else(|| self.data().join("credentials/none.json"))
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path().join(".config/bugfender-hooks/config.toml")
     }
 
     /// The command, in a cleared environment.

@@ -1,0 +1,394 @@
+//! Where credentials are kept: a private file each, or the platform's keyring with a file that says so.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use super::credential::{Credential, Kind, Owner, Written};
+use super::keyring;
+use crate::config::{CredentialStore, directories};
+use crate::domain::{ApiOrigin, ClientId, ProfileName};
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform::{self, PrivateFile};
+
+/// The layout written today; a file with a higher number is left alone.
+const VERSION: u32 = 1;
+
+/// How often to look whether another process has let go of a lock.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The credentials of this user, in the data directory.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    dir: PathBuf,
+    keyring_patience: Duration,
+}
+
+/// The place of one credential.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// What it is called, in file names and in the keyring.
+    name: String,
+    dir: PathBuf,
+    owner: Owner,
+}
+
+/// Where a credential is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In a file that only its owner can read.
+    File,
+    /// In the platform's keyring.
+    Keyring,
+}
+
+/// A credential that was found.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The credential.
+    pub credential: Credential,
+    /// Where it is kept.
+    pub place: Place,
+}
+
+/// What is known of a credential without asking a keyring for it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The profile it belongs to.
+    pub profile: ProfileName,
+    /// The installation it is for.
+    pub origin: ApiOrigin,
+    /// How it was had.
+    pub kind: Kind,
+    /// The client.
+    pub client_id: Option<ClientId>,
+    /// Where it is kept.
+    pub place: Place,
+}
+
+/// The right to change a credential. No other process has it until this is dropped.
+#[derive(Debug)]
+pub struct SlotLock {
+    _file: File,
+}
+
+/// Why a credential cannot be locked.
+#[derive(Debug)]
+pub enum NoLock {
+    /// Another process does not let go of it.
+    Held(Error),
+    /// The system does not let it be locked.
+    Unusable(Error),
+}
+
+impl From<NoLock> for Error {
+    fn from(reason: NoLock) -> Self {
+        match reason {
+            NoLock::Held(error) | NoLock::Unusable(error) => error,
+        }
+    }
+}
+
+/// What a file of the vault holds.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    version: u32,
+    #[serde(flatten)]
+    owner: Owner,
+    kept_in: Place,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+/// What every layout has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Rest {
+    Whole { credential: Written },
+    Elsewhere { kind: Kind, client_id: Option<ClientId> },
+}
+
+impl Slot {
+    /// The file of the credential, or of the note that the keyring has it.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.name))
+    }
+}
+
+impl Place {
+    /// Its name, as in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Keyring => "keyring",
+        }
+    }
+}
+
+impl Vault {
+    /// How long somebody who signs in or out waits for a renewal that is under way.
+    pub const PATIENCE: Duration = Duration::from_secs(75);
+
+    /// What the entry of a credential is called in the keyring.
+    pub fn keyring_name(&self, slot: &Slot) -> String {
+        format!("{}/{}", keyring::SERVICE, slot.name)
+    }
+
+    /// The vault in the data directory. It need not exist. With `somebody_is_there`, a keyring may ask them to unlock it.
+    ///
+    /// # Errors
+    /// A store error when there is no home directory.
+    pub fn open(somebody_is_there: bool) -> Result<Self> {
+        let keyring_patience = if somebody_is_there { keyring::PATIENCE_WITH_A_PERSON } else { keyring::PATIENCE };
+        Ok(Self { dir: directories::data_dir()?, keyring_patience })
+    }
+
+    /// The place of what `auth login` was given for an installation.
+    pub fn slot(&self, profile: &ProfileName, origin: &ApiOrigin) -> Slot {
+        // Neither a profile's name nor a host has an @ or a %, so that no two installations share a name.
+        let host = origin.as_str().trim_start_matches("https://").replace("://", "%").replace(':', "%");
+        let name = format!("{profile}@{host}");
+        Slot { name, dir: self.dir.join("credentials"), owner: Owner::new(profile, origin) }
+    }
+
+    /// The place of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
+    pub fn slot_of_environment(&self, origin: &ApiOrigin, of: &[&str]) -> Slot {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in std::iter::once(&origin.as_str()).chain(of) {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let name = BASE64_URL_SAFE_NO_PAD.encode(hash.finish());
+        Slot { name, dir: self.dir.join("tokens"), owner: Owner::new(&ProfileName::default(), origin) }
+    }
+
+    /// The credential at a place. Loose permissions are tightened on the way.
+    ///
+    /// # Errors
+    /// A store error when it cannot be read or understood.
+    pub fn read(&self, slot: &Slot) -> Result<Option<Kept>> {
+        let Some(contents) = contents(&slot.path())? else { return Ok(None) };
+        if contents.owner != slot.owner {
+            return Ok(None);
+        }
+        let written = match contents.rest {
+            Rest::Whole { credential } => credential,
+            Rest::Elsewhere { .. } => self.read_keyring(slot)?,
+        };
+        let credential = Credential::try_from(written).map_err(|_| damaged(&slot.path()))?;
+        Ok(Some(Kept { credential, place: contents.kept_in }))
+    }
+
+    fn read_keyring(&self, slot: &Slot) -> Result<Written> {
+        let text = keyring::read(&slot.name, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+        let gone = || {
+            Error::new(ErrorKind::Store, format!("the keyring no longer has the sign-in of {}", slot.owner.origin))
+                .hint("sign in again with `bugfender-hooks auth login`")
+        };
+        let text = text.ok_or_else(gone)?;
+        serde_json::from_str(&text).map_err(|_| gone())
+    }
+
+    /// Every credential that `auth login` was given, by profile and installation.
+    ///
+    /// # Errors
+    /// A store error when one cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let dir = self.dir.join("credentials");
+        let mut paths: Vec<PathBuf> = match fs::read_dir(&dir) {
+            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(unusable(&dir, "read", error)),
+        };
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let mut listed = Vec::new();
+        for path in paths {
+            let Some(Contents { owner, kept_in: place, rest, .. }) = contents(&path)? else { continue };
+            let (kind, client_id) = match rest {
+                Rest::Elsewhere { kind, client_id } => (kind, client_id),
+                Rest::Whole { credential } => {
+                    let credential = Credential::try_from(credential).map_err(|_| damaged(&path))?;
+                    (credential.grant.kind(), credential.grant.client_id().cloned())
+                }
+            };
+            let origin = owner.origin.parse().map_err(|_| damaged(&path))?;
+            listed.push(Listed { profile: owner.profile, origin, kind, client_id, place });
+        }
+        Ok(listed)
+    }
+
+    /// Waits for the right to change a credential, creating the directory (mode 0700) if need be.
+    ///
+    /// # Errors
+    /// A store error when the directory cannot be written, or when another process does not let go in time.
+    pub fn lock(&self, slot: &Slot, patience: Duration) -> Result<SlotLock, NoLock> {
+        let path = slot.dir.join(format!("{}.lock", slot.name));
+        let open = || -> io::Result<File> {
+            platform::create_private_dir(&slot.dir)?;
+            platform::tighten(&slot.dir, platform::OTHERS)?;
+            platform::open_lock(&path)
+        };
+        let file = open().map_err(|error| NoLock::Unusable(unusable(&path, "locked", error)))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(SlotLock { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => {
+                    let seconds = patience.as_secs();
+                    let message = format!("another process has held {} for more than {seconds} s", path.display());
+                    let error = Error::new(ErrorKind::Store, message);
+                    return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));
+                }
+                Err(TryLockError::Error(error)) => return Err(NoLock::Unusable(unusable(&path, "locked", error))),
+            }
+        }
+    }
+
+    /// Where a credential is going to be kept, and why not in the keyring if it might have been.
+    ///
+    /// # Errors
+    /// A store error when it must be the keyring and there is none.
+    pub fn choose(&self, slot: &Slot, wanted: CredentialStore) -> Result<(Place, Option<String>)> {
+        if wanted == CredentialStore::File {
+            return Ok((Place::File, None));
+        }
+        match keyring::read(&slot.name, keyring::PATIENCE) {
+            Ok(_) => Ok((Place::Keyring, None)),
+            Err(reason) if wanted == CredentialStore::Keyring => Err(no_keyring(&reason)),
+            Err(reason) => Ok((Place::File, Some(reason))),
+        }
+    }
+
+    /// Prepares to keep a credential: what can fail beforehand has been done when this returns.
+    ///
+    /// # Errors
+    /// A store error; nothing has changed then.
+    pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: Place) -> Result<Pending> {
+        let file = PrivateFile::prepare(&slot.path()).map_err(|error| unusable(&slot.path(), "written", error))?;
+        Ok(Pending { slot: slot.clone(), place, file, keyring_patience: self.keyring_patience })
+    }
+
+    /// Keeps a credential in place of the one before it.
+    ///
+    /// # Errors
+    /// A store error; the one before it is then still there.
+    pub fn keep(&self, lock: &SlotLock, slot: &Slot, place: Place, credential: &Credential) -> Result<()> {
+        let before = contents(&slot.path())?.map(|contents| contents.kept_in);
+        self.prepare(lock, slot, place)?.put(credential)?;
+        if before == Some(Place::Keyring) && place == Place::File {
+            // What it had is not in use any more; a keyring that does not answer may keep it.
+            let _ = keyring::remove(&slot.name, keyring::PATIENCE);
+        }
+        Ok(())
+    }
+
+    /// Forgets a credential. Says whether there was one.
+    ///
+    /// # Errors
+    /// A store error; it is then still there.
+    pub fn remove(&self, _lock: &SlotLock, slot: &Slot) -> Result<bool> {
+        let path = slot.path();
+        // Even one that cannot be understood.
+        let kept_in = contents(&path).ok().flatten().map(|contents| contents.kept_in);
+        if kept_in == Some(Place::Keyring) {
+            keyring::remove(&slot.name, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+        }
+        match fs::remove_file(&path).and_then(|()| platform::sync_dir(&slot.dir)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(unusable(&path, "removed", error)),
+        }
+    }
+}
+
+/// A credential about to be kept.
+#[derive(Debug)]
+pub struct Pending {
+    slot: Slot,
+    place: Place,
+    file: PrivateFile,
+    keyring_patience: Duration,
+}
+
+impl Pending {
+    /// Keeps it. When this returns without an error, it is durable.
+    ///
+    /// # Errors
+    /// A store error.
+    pub fn put(mut self, credential: &Credential) -> Result<()> {
+        let written = Written::from(credential);
+        let rest = match self.place {
+            Place::File => Rest::Whole { credential: written },
+            Place::Keyring => {
+                let text = to_text(&written, &self.slot)?;
+                keyring::write(&self.slot.name, text, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+                let grant = &credential.grant;
+                Rest::Elsewhere { kind: grant.kind(), client_id: grant.client_id().cloned() }
+            }
+        };
+        let contents = Contents { version: VERSION, owner: self.slot.owner.clone(), kept_in: self.place, rest };
+        let text = to_text(&contents, &self.slot)? + "\n";
+        self.file.put(text.as_bytes()).map_err(|error| unusable(&self.slot.path(), "written", error))
+    }
+}
+
+fn to_text(value: &impl Serialize, slot: &Slot) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|error| unusable(&slot.path(), "written", error.into()))
+}
+
+fn contents(path: &Path) -> Result<Option<Contents>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(unusable(path, "read", error)),
+    };
+    tighten(path)?;
+    let Version { version } = serde_json::from_slice(&text).map_err(|_| damaged(path))?;
+    if version > VERSION {
+        let message = format!("{} was written by a newer bugfender-hooks", path.display());
+        return Err(Error::new(ErrorKind::Store, message).hint("update bugfender-hooks"));
+    }
+    serde_json::from_slice(&text).map(Some).map_err(|_| damaged(path))
+}
+
+fn tighten(path: &Path) -> Result<()> {
+    for place in [Some(path), path.parent()].into_iter().flatten() {
+        if platform::tighten(place, platform::OTHERS).map_err(|error| unusable(place, "made private", error))? {
+            tracing::warn!("{} was open to others; its permissions are tightened now", place.display());
+        }
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, verb: &str, error: io::Error) -> Error {
+    let message = format!("the credential file {} could not be {verb}: {error}", path.display());
+    Error::new(ErrorKind::Store, message)
+        .hint("give a token in BUGFENDER_API_TOKEN to do without the file")
+        .source(error)
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::new(ErrorKind::Store, format!("the credential file {} is damaged", path.display()))
+        .hint(format!("remove {} and run `bugfender-hooks auth login` again", path.display()))
+}
+
+fn no_keyring(reason: &str) -> Error {
+    Error::new(ErrorKind::Store, format!("the keyring can't be used: {reason}"))
+        .hint("unlock or start it; or sign in again with --credential-store file")
+}

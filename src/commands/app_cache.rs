@@ -1,0 +1,100 @@
+//! The apps of an account, remembered for completion: a shell does not wait for a server at every key.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::api::App;
+use crate::config::{Environment, Settings, directories};
+use crate::context::Context;
+use crate::domain::AppId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform;
+use crate::render::{Output, OutputOptions};
+
+/// How long what is remembered is as good as new, and how long a server that failed is left in peace.
+const MAX_AGE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a shell waits for a server.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// An app, as far as completion shows it.
+#[derive(Serialize, Deserialize)]
+pub struct KnownApp {
+    /// What `--app-id` takes.
+    #[serde(deserialize_with = "id")]
+    pub id: AppId,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<AppId, D::Error> {
+    AppId::new(i64::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("not an app id"))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cache {
+    asked_at: Timestamp,
+    apps: Vec<KnownApp>,
+}
+
+/// Remembers what the server said. Trouble is none of the user's: they have the answer.
+pub fn remember(settings: &Settings, apps: &[App]) {
+    let apps = apps.iter().map(|app| KnownApp { id: app.id, name: app.name.clone() }).collect();
+    write(settings, &Cache { asked_at: Timestamp::now(), apps });
+}
+
+/// The apps to offer: what is remembered if that is young enough, else what the server says.
+///
+/// It is asked only with a token that is good: a shell is no place to renew one, or to unlock a keyring.
+pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
+    let cached = read(settings);
+    let age = cached.as_ref().map(|cache| Timestamp::now().duration_since(cache.asked_at).abs());
+    if age.is_some_and(|age| age < MAX_AGE) {
+        return cached.map(|cache| cache.apps).unwrap_or_default();
+    }
+    let before = cached.map(|cache| cache.apps).unwrap_or_default();
+    // Noted before asking, so that a server that does not answer is not asked at the next key again.
+    write(settings, &Cache { asked_at: Timestamp::now(), apps: before });
+    if let Ok(apps) = ask(settings.clone()) {
+        remember(settings, &apps);
+    }
+    read(settings).map(|cache| cache.apps).unwrap_or_default()
+}
+
+fn ask(mut settings: Settings) -> Result<Vec<App>> {
+    settings.timeout.value = PATIENCE;
+    let ctx = Context::new(settings, Environment::of_process(), Output::of_process(OutputOptions::default()));
+    if ctx.session()?.current().is_none() {
+        return Err(Error::new(ErrorKind::NotSignedIn, "the token has to be renewed first"));
+    }
+    let api = ctx.api()?;
+    ctx.block_on(async {
+        let answer = tokio::time::timeout(PATIENCE, api.apps()).await;
+        let too_late = |_| Error::new(ErrorKind::Unavailable, "no answer in time");
+        answer.map_err(too_late)?.map_err(|failure| failure.error)
+    })
+}
+
+fn path(settings: &Settings) -> Option<PathBuf> {
+    let host = settings.api.value.as_str().replace("://", "%").replace(':', "%");
+    directories::cache_dir().map(|dir| dir.join("apps").join(format!("{}@{host}.json", settings.profile.value)))
+}
+
+fn read(settings: &Settings) -> Option<Cache> {
+    serde_json::from_slice(&fs::read(path(settings)?).ok()?).ok()
+}
+
+fn write(settings: &Settings, cache: &Cache) {
+    let write = || -> Option<()> {
+        let path = path(settings)?;
+        platform::create_private_dir(path.parent()?).ok()?;
+        platform::replace_private_file(&path, &serde_json::to_vec(cache).ok()?).ok()
+    };
+    if write().is_none() {
+        tracing::debug!("the apps could not be remembered");
+    }
+}

@@ -1,0 +1,49 @@
+//! `apps`: the applications that the account sees.
+
+use serde::Serialize;
+
+use super::{Report, app_cache};
+use crate::api::App;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::AppId;
+use crate::error::Result;
+use crate::render::{Cell, Row};
+
+/// List the apps that the account sees: what --app-id takes, sorted by name
+#[derive(clap::Args)]
+pub struct Args {}
+
+#[derive(Serialize)]
+struct AppRow {
+    id: AppId,
+    key: Option<String>,
+    name: Option<String>,
+}
+
+impl Row for AppRow {
+    const FIELDS: &'static [&'static str] = &["id", "key", "name"];
+    const HEADERS: &'static [&'static str] = &["ID", "KEY", "NAME"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.id.to_string().into(), Cell::maybe(self.key.as_ref()), Cell::maybe(self.name.as_ref())]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.to_string())
+    }
+}
+
+pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
+    let api = ctx.api()?;
+    let mut apps = ctx.block_on(async {
+        let answer = unless_interrupted(api.apps()).await;
+        answer.ok_or_else(|| interrupted("while asking for the apps"))?.map_err(|failure| failure.error)
+    })?;
+    app_cache::remember(ctx.settings(), &apps);
+    apps.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
+    if apps.is_empty() && ctx.out().is_for_people() {
+        ctx.out().note(&format!("the account sees no apps at {}", ctx.origin()));
+    }
+    let row = |App { id, key, name }: App| AppRow { id, key, name };
+    Ok(Report::list(apps.into_iter().map(row).collect(), Vec::new()))
+}

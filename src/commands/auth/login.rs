@@ -1,0 +1,165 @@
+//! `auth login`: the ways in, and keeping what they give.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueHint;
+
+use super::methods;
+use super::{of_profile, wins_over_what_is_kept};
+use crate::auth::{Credential, Place, Slot, Vault};
+use crate::commands::Report;
+use crate::commands::dry_run::{self, DryRunArg};
+use crate::commands::hook_args::seconds;
+use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Source};
+use crate::context::Context;
+use crate::domain::ClientId;
+use crate::error::{Error, Result};
+
+/// Sign in to the installation, with a service account, in a browser, or with a token
+///
+/// What it is given is kept in the platform's keyring if one answers, else in a file that only you can read; see
+/// --credential-store. Tokens are renewed by themselves from then on, but for an access token given alone.
+/// With --profile NAME the sign-in belongs to that profile, which is made if need be.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Sign in as this client: a service account, or with --web an integration
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<ClientId>,
+
+    /// Read the client secret from this file, or from standard input ("-"); asked for on a terminal when not given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub client_secret_file: Option<PathBuf>,
+
+    /// Sign in as a service account with the RSA private key in this PEM file, which stays where it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["client_secret_file", "web", "with_token"])]
+    pub private_key: Option<PathBuf>,
+
+    /// Sign in in a browser
+    #[arg(long, conflicts_with = "with_token")]
+    pub web: bool,
+
+    /// With --web, print the address for a browser instead of opening one
+    #[arg(long, requires = "web")]
+    pub no_browser: bool,
+
+    /// With --web, give up when the browser has not come back after this long
+    #[arg(long, value_name = "SECONDS", requires = "web", default_value = "300", value_parser = seconds)]
+    pub login_timeout: Duration,
+
+    /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both
+    #[arg(long)]
+    pub with_token: bool,
+
+    #[command(flatten)]
+    pub dry_run: DryRunArg,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks auth login --client-id ID                    # asks for the client secret
+  bugfender-hooks auth login --client-id ID --client-secret-file secret.txt
+  bugfender-hooks auth login --client-id ID --private-key key.pem
+  bugfender-hooks auth login --web --client-id ID
+  bugfender-hooks auth login --with-token < token.txt
+
+CI needs no login: set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET.";
+
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    // Whatever makes the installation unusable shows before anybody types a secret.
+    ctx.http_options()?;
+    let method = methods::choose(ctx, args)?;
+    let vault = ctx.vault()?;
+    let slot = vault.slot(&ctx.settings().profile.value, ctx.origin());
+    if args.dry_run.dry_run {
+        ctx.out().note(&format!(
+            "the sign-in to {}{} would be kept",
+            ctx.origin(),
+            of_profile(&ctx.settings().profile.value)
+        ));
+        return Ok(dry_run::report(methods::requests(ctx, args, &method)?, false));
+    }
+    let place = choose_place(ctx, &vault, &slot)?;
+    let credential = methods::sign_in(ctx, args, method)?;
+    let place = keep(ctx, &vault, &slot, place, &credential)?;
+    record_profile(ctx)?;
+    tell(ctx, &vault, &slot, place, &credential);
+    Ok(Report::nothing())
+}
+
+/// Where the sign-in is going to be kept; said before anything is written when it is not the keyring although it might
+/// have been.
+fn choose_place(ctx: &Context, vault: &Vault, slot: &Slot) -> Result<Place> {
+    let (place, reason) = vault.choose(slot, ctx.settings().credential_store.value)?;
+    if let Some(reason) = reason {
+        tracing::info!("no keyring: {reason}");
+        ctx.out().note("no keyring answers; using a file that only you can read");
+    }
+    Ok(place)
+}
+
+fn keep(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<Place> {
+    // A renewal of the sign-in before this one may be under way: it must not write over what is written now.
+    let lock = vault.lock(slot, Vault::PATIENCE)?;
+    match vault.keep(&lock, slot, place, credential) {
+        Ok(()) => Ok(place),
+        Err(error) if place == Place::Keyring && ctx.settings().credential_store.value == CredentialStore::Auto => {
+            ctx.out().note(&format!("{error}; using the file {}", slot.path().display()));
+            vault.keep(&lock, slot, Place::File, credential)?;
+            Ok(Place::File)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the profile that was named, with the installation that was named for it.
+fn record_profile(ctx: &Context) -> Result<()> {
+    let settings = ctx.settings();
+    let profile = &settings.profile.value;
+    if profile.is_default() {
+        return Ok(());
+    }
+    let config = ConfigFile::load()?;
+    let known = config.profiles.get(profile);
+    let given = matches!(settings.api.source, Source::Flag(_) | Source::Environment(_));
+    let lacks_api = given && known.is_none_or(|known| known.api_url.is_none());
+    if known.is_some() && !lacks_api {
+        return Ok(());
+    }
+    let mut editor = ConfigEditor::open()?;
+    editor.add(profile)?;
+    if lacks_api {
+        editor.set(profile, Key::ApiUrl, ctx.origin().as_str(), &std::env::current_dir()?)?;
+    }
+    editor.save()
+}
+
+fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) {
+    let settings = ctx.settings();
+    let profile = &settings.profile.value;
+    let place = match place {
+        Place::File => slot.path().display().to_string(),
+        Place::Keyring => format!("the keyring, as {}", vault.keyring_name(slot)),
+    };
+    let what = match &credential.grant {
+        crate::auth::Grant::None => "the token",
+        _ => "the sign-in",
+    };
+    ctx.out().note(&format!("signed in to {}{}; {what} is kept in {place}", ctx.origin(), of_profile(profile)));
+    if !profile.is_default() && settings.profile.source != Source::Config {
+        ctx.out().note(&format!("`bugfender-hooks auth switch {profile}` makes this profile the one that is used"));
+    }
+    if let Some(name) = wins_over_what_is_kept(ctx) {
+        ctx.out().warn(&format!("{name} is set and wins over what is kept"));
+    }
+}
+
+/// What a login needs and does not have.
+pub(super) fn no_way_in() -> Error {
+    Error::usage(
+        "say how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
+    )
+    .hint("`bugfender-hooks auth login --help` has examples")
+}

@@ -1,0 +1,272 @@
+//! The ways in, each ending in a credential.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::login::{Args, no_way_in};
+use crate::auth::{
+    self, Callback, Credential, Grant, Granted, Loopback, Proof, Refusal, Token, TokenEndpoint, service_proof,
+};
+use crate::commands::hook_args::{read_file, read_stdin};
+use crate::config::environment;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::{AccessToken, ClientId, Secret, excerpt};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Body, Method as HttpMethod, Repeat, Request};
+
+/// A way in.
+pub(super) enum Method {
+    /// With what somebody has already.
+    Token(Option<ClientId>),
+    /// As a service account.
+    Service(ClientId, Option<PathBuf>),
+    /// In a browser.
+    Web(ClientId),
+}
+
+/// Which way in the command line means, with what the environment adds.
+pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
+    let environment = ctx.environment();
+    let client_id = match &args.client_id {
+        Some(id) => Some(id.clone()),
+        None => environment
+            .text(environment::CLIENT_ID)?
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: Error| error.about(environment::CLIENT_ID))?,
+    };
+    if args.with_token {
+        return Ok(Method::Token(client_id));
+    }
+    let needs_id = |flag: &str| Error::usage(format!("{flag} needs --client-id ID, or {}", environment::CLIENT_ID));
+    if args.web {
+        return client_id.map(Method::Web).ok_or_else(|| needs_id("--web"));
+    }
+    let key = match (&args.private_key, &args.client_secret_file) {
+        (Some(path), _) => Some(path.clone()),
+        (None, Some(_)) => None,
+        (None, None) => match service_proof(environment)? {
+            Some(Proof::Key(path)) => Some(path),
+            _ => None,
+        },
+    };
+    match (client_id, args.private_key.is_some(), args.client_secret_file.is_some()) {
+        (Some(id), ..) => Ok(Method::Service(id, key)),
+        (None, true, _) => Err(needs_id("--private-key")),
+        (None, _, true) => Err(needs_id("--client-secret-file")),
+        (None, ..) => Err(no_way_in()),
+    }
+}
+
+/// What signing in so would send, for `--dry-run`.
+pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Vec<Request>> {
+    let hidden = "hidden";
+    let fields = match method {
+        // Read, so that what is wrong with it shows.
+        Method::Token(client_id) => {
+            pasted(ctx, args, client_id.clone())?;
+            return Ok(Vec::new());
+        }
+        Method::Web(_) => return Ok(Vec::new()),
+        Method::Service(id, Some(key)) => {
+            auth::read_key(key)?;
+            let kind = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+            vec![("grant_type", "client_credentials"), ("client_id", id.as_str()), kind, ("client_assertion", hidden)]
+        }
+        Method::Service(id, None) => {
+            vec![("grant_type", "client_credentials"), ("client_id", id.as_str()), ("client_secret", hidden)]
+        }
+    };
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let body = Some(Body::Form(SecretString::from(form)));
+    let url = auth::token_url(ctx.origin());
+    Ok(vec![Request { method: HttpMethod::POST, url, body, repeat: Repeat::Never }])
+}
+
+/// Signs in. What is given is tried at once, but for a pasted token, which only the API could try.
+pub(super) fn sign_in(ctx: &Context, args: &Args, method: Method) -> Result<Credential> {
+    match method {
+        Method::Token(client_id) => pasted(ctx, args, client_id),
+        Method::Service(client_id, key) => service(ctx, args, client_id, key),
+        Method::Web(client_id) => web(ctx, args, client_id),
+    }
+}
+
+/// The JSON of a token endpoint, as far as it is of use.
+#[derive(Deserialize)]
+struct Pasted {
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    client_id: Option<String>,
+}
+
+fn pasted(ctx: &Context, args: &Args, client_id: Option<ClientId>) -> Result<Credential> {
+    let text = read_secret(ctx, "the token", &format!("Paste an access token for {}", ctx.origin()))?;
+    let pasted = if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map_err(|_| {
+            Error::usage("the JSON on standard input is not that of a token endpoint")
+                .hint("it needs the keys access_token and refresh_token, or one of them")
+        })?
+    } else {
+        let mut lines = text.trim().lines().map(str::trim).filter(|line| !line.is_empty());
+        let (access_token, refresh_token) = (lines.next(), lines.next());
+        if lines.next().is_some() {
+            return Err(Error::usage("standard input has more than two lines")
+                .hint("give the access token on the first line, and the refresh token on the second if there is one"));
+        }
+        Pasted {
+            access_token: Some(access_token.unwrap_or_default().to_owned()),
+            refresh_token: refresh_token.map(str::to_owned),
+            client_id: None,
+        }
+    };
+    let of_environment = ctx.environment().text(environment::REFRESH_TOKEN)?.map(str::to_owned);
+    let refresh_token = pasted.refresh_token.or(of_environment);
+    let refresh_token = refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
+    let token = pasted.access_token.map(|text| AccessToken::parse(&text)).transpose()?.map(Token::pasted);
+    let client_id = match client_id {
+        Some(id) => Some(id),
+        None => pasted.client_id.map(|id| id.parse()).transpose()?,
+    };
+    let grant = match refresh_token {
+        Some(refresh_token) => {
+            let client_secret = args.client_secret_file.as_deref().map(secret_of_file).transpose()?;
+            Grant::Refresh { client_id, client_secret, refresh_token, browser: false }
+        }
+        None if token.is_none() => {
+            return Err(Error::usage("there is neither an access token nor a refresh token on standard input"));
+        }
+        None => Grant::None,
+    };
+    Ok(Credential { grant, token })
+}
+
+fn service(ctx: &Context, args: &Args, client_id: ClientId, key: Option<PathBuf>) -> Result<Credential> {
+    let proof = match key {
+        Some(path) => {
+            auth::read_key(&path)?;
+            // The command that needs it next may run elsewhere.
+            let wrong = |error: io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
+            Proof::Key(std::fs::canonicalize(&path).map_err(wrong)?)
+        }
+        None => Proof::Secret(client_secret(ctx, args, &client_id)?),
+    };
+    let endpoint = TokenEndpoint::new(ctx.origin().clone(), ctx.http_options()?)?;
+    let granted = wait(ctx, "while signing in", endpoint.client_credentials(&client_id, &proof))?;
+    Ok(Credential { grant: Grant::Service { client_id, proof }, token: Some(granted.token) })
+}
+
+fn client_secret(ctx: &Context, args: &Args, client_id: &ClientId) -> Result<Secret> {
+    if let Some(path) = &args.client_secret_file {
+        return secret_of_file(path);
+    }
+    if let Some(Proof::Secret(secret)) = service_proof(ctx.environment())? {
+        return Ok(secret);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage("there is no client secret, and no terminal to ask for it on")
+            .hint("give --client-secret-file FILE, or - to read it from standard input; or --private-key FILE"));
+    }
+    let text = read_secret(ctx, "the client secret", &format!("Paste the client secret of {client_id}"))?;
+    Secret::parse("the client secret", &text)
+}
+
+fn secret_of_file(path: &Path) -> Result<Secret> {
+    let text = if path == Path::new("-") { read_stdin("the client secret")? } else { read_file(path)? };
+    Secret::parse("the client secret", &text)
+}
+
+/// Reads a secret from standard input, or from a terminal without showing it.
+fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
+    if !io::stdin().is_terminal() {
+        return read_stdin(what);
+    }
+    ctx.out().note(&format!("{question} (it is not shown):"));
+    rpassword::read_password()
+        .map_err(|error| Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error))
+}
+
+fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<Credential> {
+    let client_secret = args.client_secret_file.as_deref().map(secret_of_file).transpose()?;
+    let endpoint = TokenEndpoint::new(ctx.origin().clone(), ctx.http_options()?)?;
+    let granted = ctx.block_on(async {
+        let loopback = Loopback::open().await?;
+        let authorization = endpoint.authorize(&client_id, loopback.redirect())?;
+        send_to_browser(ctx, args, authorization.url.as_str())?;
+        let exchange = async |callback: Callback| {
+            let code = code_of(callback, |state| authorization.is_state(state))?;
+            endpoint
+                .exchange(authorization, &client_id, client_secret.as_ref(), code)
+                .await
+                .map_err(Refusal::into_error)
+        };
+        let answer = tokio::time::timeout(args.login_timeout, loopback.answer(exchange));
+        match unless_interrupted(answer).await {
+            Some(Ok(granted)) => granted,
+            Some(Err(_)) => Err(nobody_came(args.login_timeout)),
+            None => Err(interrupted("while waiting for the browser; nothing was changed")),
+        }
+    })?;
+    let Granted { token, refresh_token } = granted;
+    let grant = if let Some(refresh_token) = refresh_token {
+        Grant::Refresh { client_id: Some(client_id), client_secret, refresh_token, browser: true }
+    } else {
+        ctx.out().warn("the server gave no refresh token: this sign-in ends with its access token");
+        Grant::None
+    };
+    Ok(Credential { grant, token: Some(token) })
+}
+
+/// Opens a browser, or prints where one is to go: off a terminal there is nobody to see one open.
+fn send_to_browser(ctx: &Context, args: &Args, url: &str) -> Result<()> {
+    let seconds = args.login_timeout.as_secs_f64();
+    if args.no_browser || !ctx.is_interactive() {
+        ctx.out().note(&format!("Open this address in a browser on this machine; waiting for {seconds} s:"));
+        return ctx.out().raw(&format!("{url}\n"));
+    }
+    match open::that_detached(url) {
+        Ok(()) => ctx.out().note(&format!("A browser opens; if it does not, go to {url}")),
+        Err(error) => ctx.out().note(&format!("No browser could be opened ({error}); go to {url}")),
+    }
+    ctx.out().note(&format!("Waiting for {seconds} s; Ctrl-C gives up"));
+    Ok(())
+}
+
+/// The code in what the browser brought, if it is the answer to what was asked.
+fn code_of(callback: Callback, is_state: impl FnOnce(&str) -> bool) -> Result<String> {
+    // First of all: an answer that somebody else sent the browser to says nothing.
+    if !callback.state.as_deref().is_some_and(is_state) {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            "the browser's answer is not one to this sign-in: its state is wrong",
+        )
+        .hint("nothing was changed; begin again, and use the address that is shown"));
+    }
+    if let Some(error) = callback.error {
+        let mut text = error.clone();
+        if let Some(description) = callback.error_description {
+            text = format!("{text}: {description}");
+        }
+        let kind = if error == "access_denied" { ErrorKind::Refused } else { ErrorKind::Other };
+        return Err(Error::new(kind, format!("the sign-in was denied: “{}”", excerpt(&text, 200))));
+    }
+    callback.code.ok_or_else(|| Error::new(ErrorKind::Other, "the browser brought no code"))
+}
+
+fn nobody_came(patience: Duration) -> Error {
+    let seconds = patience.as_secs_f64();
+    Error::new(ErrorKind::Unavailable, format!("no answer from the browser within {seconds} s; nothing was changed"))
+        .hint("begin again; --login-timeout SECONDS gives more time")
+}
+
+/// Waits for the token endpoint, unless Ctrl-C comes first.
+fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<Granted, Refusal>>) -> Result<Granted> {
+    ctx.block_on(async {
+        let answer = unless_interrupted(asked).await;
+        answer.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
+    })
+}

@@ -1,0 +1,134 @@
+//! `auth`: sign in, see who is signed in where, sign out.
+
+mod list;
+mod login;
+mod methods;
+mod status;
+
+use clap::Subcommand;
+use clap_complete::ArgValueCompleter;
+
+use super::Report;
+use super::dry_run::{self, DryRunArg};
+use super::suggest;
+use crate::auth::Vault;
+use crate::config::{ConfigEditor, ConfigFile, environment};
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::ProfileName;
+use crate::error::Result;
+
+/// Sign in, see who is signed in, sign out
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: AuthCommand,
+}
+
+#[derive(Subcommand)]
+enum AuthCommand {
+    Login(login::Args),
+    /// Say how you are signed in, to which API, and where that is kept; never the token
+    ///
+    /// Asks neither the server nor for a new token: `whoami` does.
+    Status,
+    /// Print an access token that is good now, renewed if need be
+    Token,
+    /// Forget what `auth login` was given for the installation
+    Logout(LogoutArgs),
+    /// List profiles and where each is signed in
+    List,
+    /// Use another profile from now on
+    Switch(SwitchArgs),
+}
+
+#[derive(clap::Args)]
+struct LogoutArgs {
+    #[command(flatten)]
+    dry_run: DryRunArg,
+}
+
+#[derive(clap::Args)]
+struct SwitchArgs {
+    /// The profile
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(suggest::profile_names))]
+    name: ProfileName,
+}
+
+impl Args {
+    /// Whether it may be given a profile that is not there yet.
+    pub fn may_make_a_profile(&self) -> bool {
+        matches!(self.command, AuthCommand::Login(_) | AuthCommand::List | AuthCommand::Switch(_))
+    }
+}
+
+pub fn run(ctx: &Context, args: Args) -> Result<Report> {
+    match args.command {
+        AuthCommand::Login(args) => login::run(ctx, &args),
+        AuthCommand::Status => status::run(ctx),
+        AuthCommand::Token => token(ctx),
+        AuthCommand::Logout(args) => logout(ctx, &args),
+        AuthCommand::List => list::run(ctx),
+        AuthCommand::Switch(args) => switch(ctx, &args.name),
+    }
+}
+
+fn token(ctx: &Context) -> Result<Report> {
+    let session = ctx.session()?;
+    let token = match session.current() {
+        Some(token) => token,
+        None => ctx.block_on(async {
+            unless_interrupted(session.token()).await.ok_or_else(|| interrupted("while renewing the token"))?
+        })?,
+    };
+    Ok(Report::text(format!("{}\n", token.expose())))
+}
+
+fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
+    let vault = ctx.vault()?;
+    let (profile, origin) = (&ctx.settings().profile.value, ctx.origin());
+    let slot = vault.slot(profile, origin);
+    if args.dry_run.dry_run {
+        let verb = if slot.path().exists() { "would be forgotten" } else { "is not kept" };
+        ctx.out().note(&format!("the sign-in to {origin}{} {verb}", of_profile(profile)));
+        return Ok(dry_run::report(Vec::new(), false));
+    }
+    let had = slot.path().exists() && vault.remove(&vault.lock(&slot, Vault::PATIENCE)?, &slot)?;
+    ctx.out().note(&if had {
+        format!("signed out of {origin}{}", of_profile(profile))
+    } else {
+        format!("there was no sign-in to {origin}{}", of_profile(profile))
+    });
+    if let Some(name) = wins_over_what_is_kept(ctx) {
+        ctx.out().warn(&format!("{name} is still set"));
+    }
+    Ok(Report::nothing())
+}
+
+fn switch(ctx: &Context, name: &ProfileName) -> Result<Report> {
+    if !ConfigFile::load()?.knows(name) {
+        return Err(ConfigFile::load()?.unknown(name));
+    }
+    let mut editor = ConfigEditor::open()?;
+    editor.switch(name);
+    editor.save()?;
+    ctx.out().note(&format!("profile {name} is used from now on"));
+    if ctx.environment().has(environment::PROFILE) {
+        ctx.out().warn(&format!("{} is set and wins", environment::PROFILE));
+    }
+    Ok(Report::nothing())
+}
+
+/// The variable that signs in whatever is kept.
+fn wins_over_what_is_kept(ctx: &Context) -> Option<&'static str> {
+    let env = ctx.environment();
+    let service = [environment::CLIENT_SECRET, environment::CLIENT_SECRET_FILE, environment::PRIVATE_KEY_FILE];
+    [environment::REFRESH_TOKEN, environment::API_TOKEN]
+        .into_iter()
+        .find(|name| env.has(name))
+        .or_else(|| service.into_iter().find(|name| env.has(name) && env.has(environment::CLIENT_ID)))
+}
+
+/// The profile in a sentence, where it needs mention.
+fn of_profile(profile: &ProfileName) -> String {
+    if profile.is_default() { String::new() } else { format!(" with profile {profile}") }
+}

@@ -1,0 +1,134 @@
+//! `config`: the configuration file.
+
+use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+
+use super::Report;
+use super::hook_args::TargetUrlArg;
+use crate::config::{ConfigEditor, ConfigFile, Key, directories};
+use crate::context::Context;
+use crate::domain::ProfileName;
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Row};
+
+/// See and change the configuration file with its profiles
+///
+/// A profile has these keys, each of which a flag or environment variable overrides:
+///   api_url           the Bugfender installation
+///   store             the registry, as sqlite:PATH
+///   ca_file           a PEM file with the certificate authorities of the installation
+///   credential_store  where auth login keeps what it is given: auto, keyring or file
+///   app_id            the app of subscribe and import when they name none
+///   target_url        the endpoint of subscribe and import when they name none
+// Laid out as it stands; help texts are not Markdown.
+#[allow(clippy::doc_markdown)]
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print where the configuration file is
+    Path,
+    /// Show what the configuration file says; passwords are hidden
+    Show,
+    /// Set a key of the profile in use, or of the one that --profile names
+    Set {
+        /// The key
+        #[arg(value_parser = key_parser())]
+        key: Key,
+
+        /// The value; for the target URL also "-" for standard input, or @FILE
+        value: String,
+    },
+    /// Take a key out of the profile in use, or of the one that --profile names
+    Unset {
+        /// The key
+        #[arg(value_parser = key_parser())]
+        key: Key,
+    },
+}
+
+fn key_parser() -> impl TypedValueParser<Value = Key> {
+    PossibleValuesParser::new(Key::ALL.map(Key::as_str)).try_map(|name| name.parse::<Key>())
+}
+
+impl Args {
+    /// Whether it works whatever the file says: somebody who has to mend it looks for it.
+    pub fn needs_no_settings(&self) -> bool {
+        matches!(self.command, ConfigCommand::Path)
+    }
+}
+
+/// A line of the configuration.
+#[derive(Serialize)]
+struct KeyRow {
+    profile: ProfileName,
+    active: bool,
+    key: Option<&'static str>,
+    value: Option<String>,
+}
+
+impl Row for KeyRow {
+    const FIELDS: &'static [&'static str] = &["profile", "active", "key", "value"];
+    const HEADERS: &'static [&'static str] = &["PROFILE", "ACTIVE", "KEY", "VALUE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let active = if self.active { "yes" } else { "no" };
+        vec![self.profile.to_string().into(), active.into(), Cell::maybe(self.key), Cell::maybe(self.value.as_ref())]
+    }
+}
+
+pub fn run(ctx: &Context, args: Args) -> Result<Report> {
+    let profile = &ctx.settings().profile.value;
+    match args.command {
+        ConfigCommand::Path => {
+            let path = directories::config_file().ok_or_else(|| {
+                Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
+            })?;
+            Ok(Report::text(format!("{}\n", path.display())))
+        }
+        ConfigCommand::Show => show(ctx),
+        ConfigCommand::Set { key, value } => {
+            let value =
+                if key == Key::TargetUrl { TargetUrlArg::from(value).resolve(ctx)?.expose().to_owned() } else { value };
+            let mut editor = ConfigEditor::open()?;
+            editor.set(profile, key, &value, &std::env::current_dir()?)?;
+            editor.save()?;
+            ctx.out().note(&format!("set {} of profile {profile} in {}", key.as_str(), editor.path().display()));
+            Ok(Report::nothing())
+        }
+        ConfigCommand::Unset { key } => {
+            let mut editor = ConfigEditor::open()?;
+            if editor.unset(profile, key) {
+                editor.save()?;
+                ctx.out().note(&format!("took {} out of profile {profile}", key.as_str()));
+            } else {
+                ctx.out().note(&format!("profile {profile} does not set {}", key.as_str()));
+            }
+            Ok(Report::nothing())
+        }
+    }
+}
+
+fn show(ctx: &Context) -> Result<Report> {
+    let config = ConfigFile::load()?;
+    let active = &ctx.settings().profile.value;
+    let mut rows = Vec::new();
+    for (name, profile) in &config.profiles {
+        let row = |key, value| KeyRow { profile: name.clone(), active: name == active, key, value };
+        let before = rows.len();
+        rows.extend(Key::ALL.into_iter().filter_map(|key| Some(row(Some(key.as_str()), Some(profile.shown(key)?)))));
+        if rows.len() == before {
+            rows.push(row(None, None));
+        }
+    }
+    if rows.is_empty() && ctx.out().is_for_people() {
+        ctx.out().note("nothing is configured: `bugfender-hooks config set KEY VALUE` begins");
+    }
+    Ok(Report::list(rows, Vec::new()))
+}

@@ -1,0 +1,180 @@
+//! Profiles and the configuration file.
+
+use std::fs;
+
+use crate::assert_shown;
+use crate::support::{Home, SandboxServer};
+
+const URL: &str = "https://hooks.example.com/bf";
+
+fn write(home: &Home, text: &str) {
+    fs::create_dir_all(home.config().parent().unwrap()).unwrap();
+    fs::write(home.config(), text).unwrap();
+}
+
+fn read(home: &Home) -> String {
+    fs::read_to_string(home.config()).unwrap_or_default()
+}
+
+#[test]
+fn a_profile_has_an_installation_a_sign_in_a_registry_and_defaults() {
+    let (one, two) = (SandboxServer::start(), SandboxServer::start());
+    let home = Home::new();
+    for (name, sandbox) in [("one", &one), ("two", &two)] {
+        let login = ["auth", "login", "--with-token", "--profile", name, "--api-url", &sandbox.url];
+        assert_eq!(home.run_with_input(&login, &sandbox.token).code, 0);
+        assert_eq!(home.run(["config", "set", "app_id", "1002", "--profile", name]).code, 0);
+        assert_eq!(home.run(["config", "set", "target_url", URL, "--profile", name]).code, 0);
+    }
+    let subscribe = ["subscribe", "--event", "new_crash"];
+    assert_shown!("switch", home.run(["auth", "switch", "one"]));
+    let hook = &home.json(&subscribe)[0];
+    assert_eq!((hook["app_id"].as_i64(), hook["target_url"].as_str()), (Some(1002), Some(URL)));
+    // A flag wins over the profile's default, a variable over the profile that was switched to.
+    home.json(&[&subscribe[..], &["--app-id", "7"]].concat());
+    assert_eq!((one.hooks().len(), two.hooks().len()), (2, 0));
+    let home = home.set("BUGFENDER_HOOKS_PROFILE", "two");
+    assert!(home.json(&["list"]).as_array().unwrap().is_empty());
+    home.json(&subscribe);
+    assert_eq!((one.hooks().len(), two.hooks().len()), (2, 1));
+    assert_eq!(home.json(&["list", "--profile", "one"]).as_array().unwrap().len(), 2);
+    assert!(home.data().join("registry-one.db").exists() && !home.registry().exists());
+    assert_shown!("list", home.run(["auth", "list"]).to_string());
+    assert_shown!("list_json", home.run(["auth", "list", "--output", "json", "--jq", "map(.profile)"]));
+    assert_shown!("show", home.run(["config", "show"]));
+
+    // Signed out of one, the other is still there.
+    assert_eq!(home.run(["auth", "logout"]).code, 0);
+    assert_eq!(home.run(["whoami"]).code, 4);
+    assert_eq!(home.run(["whoami", "--profile", "one"]).code, 0);
+}
+
+#[test]
+fn a_credential_is_never_sent_to_another_installation() {
+    let (mine, other) = (SandboxServer::start(), SandboxServer::start());
+    let home = Home::new();
+    let login = ["auth", "login", "--with-token", "--profile", "work", "--api-url", &mine.url];
+    assert_eq!(home.run_with_input(&login, &mine.token).code, 0);
+    assert_eq!(home.run(["whoami", "--profile", "work", "--api-url", &other.url]).code, 4);
+    home.run(["config", "set", "api_url", &other.url, "--profile", "work"]);
+    assert_eq!(home.run(["whoami", "--profile", "work"]).code, 4);
+    assert!(other.requests("GET").is_empty());
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_an_error() {
+    let home = Home::new();
+    assert_shown!("unknown", home.run(["list", "--profile", "nope"]));
+    assert_eq!(home.run(["auth", "switch", "nope"]).code, 2);
+    assert_eq!(home.run(["list", "--profile", "No/pe"]).code, 2);
+    assert_eq!(home.run(["list", "--profile", "default"]).code, 0);
+    let home = home.set("BUGFENDER_HOOKS_PROFILE", "nope");
+    assert_eq!(home.run(["list"]).code, 2);
+    assert!(!home.config().exists());
+}
+
+#[test]
+fn comments_and_order_survive_a_change() {
+    let home = Home::new();
+    let text = "# mine\nprofile = \"work\"   # at work\n\n[profiles.work]\n# the company's own\napi_url = \"https://a.example\" # old\n\
+                app_id = 1\n\n[profiles.home]\nstore = 'sqlite:h.db'\n";
+    write(&home, text);
+    home.run(["config", "set", "api_url", "https://b.example/api"]);
+    home.run(["config", "set", "ca_file", "ca.pem"]);
+    home.run(["config", "unset", "app_id"]);
+    home.run(["auth", "switch", "home"]);
+    home.run(["config", "set", "credential_store", "file", "--profile", "new"]);
+    assert_shown!("edited", read(&home));
+    assert_eq!(crate::auth::mode(&home.config()), 0o600);
+}
+
+#[test]
+fn a_wrong_file_is_named_with_the_line() {
+    let home = Home::new();
+    write(&home, "[profiles.work]\napi_url = 'https://a.example'\napi_key = 's3cret'\n");
+    let run = home.run(["list"]);
+    assert_shown!("unknown_key", run);
+    assert!(!run.to_string().contains("s3cret"));
+    assert_eq!(home.run(["config", "set", "app_id", "1"]).code, 2);
+    assert_eq!(home.run(["auth", "login", "--with-token"]).code, 2);
+    // Whoever has to mend it must find it; what needs no configuration works.
+    assert_eq!(home.run(["config", "path"]).stdout.trim(), home.config().to_str().unwrap());
+    assert_eq!(home.run(["completions", "bash"]).code, 0);
+    write(&home, "[profiles.work\n");
+    assert!(home.run(["list"]).stderr.contains("config.toml, line 1: "));
+}
+
+#[test]
+fn values_are_checked_when_they_are_set() {
+    let home = Home::new();
+    for (key, value) in [
+        ("api_url", "nope"),
+        ("store", "postgres://u:s3cret@db/x"),
+        ("credential_store", "vault"),
+        ("app_id", "0"),
+        ("target_url", "ftp://u:s3cret@x"),
+        ("target_url", "https://u:****@x/"),
+        ("nope", "1"),
+    ] {
+        let run = home.run(["config", "set", key, value]);
+        assert_eq!(run.code, 2, "{key}: {run}");
+        assert!(!run.to_string().contains("s3cret"), "{run}");
+    }
+    assert_eq!(read(&home), "");
+    assert_shown!("show_nothing", home.run(["config", "show"]));
+    assert_shown!("unset_nothing", home.run(["config", "unset", "app_id"]));
+}
+
+#[test]
+fn a_password_in_the_default_target_url_is_hidden_and_used() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let url = "https://user:s3cret@hooks.example.com/bf";
+    let run = home.run_with_input(&["config", "set", "target_url", "-", "-vvv"], url);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(!format!("{run}{}", home.run(["config", "show", "--output", "json"])).contains("s3cret"));
+    home.json(&["subscribe", "--app-id", "1", "--event", "new_crash"]);
+    let shown = home.json(&["list", "--show-secrets"]);
+    assert_eq!(shown[0]["target_url"], url);
+}
+
+#[test]
+fn paths_in_the_file_are_seen_from_the_file_and_paths_that_are_set_from_here() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    write(&home, "[profiles.default]\nstore = 'sqlite:mine.db'\n");
+    home.subscribe("1", "new_crash", URL);
+    assert!(home.config().with_file_name("mine.db").exists());
+    home.run(["config", "set", "store", "sqlite:here.db"]);
+    home.subscribe("1", "new_crash", URL);
+    assert!(home.path().join("here.db").exists());
+}
+
+#[test]
+fn many_changes_at_once_lose_none() {
+    let home = Home::new();
+    let set = |name: usize| home.spawn(&["config", "set", "app_id", "7", "--profile", &format!("p{name}")]);
+    for child in (0..20).map(set).collect::<Vec<_>>() {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(home.json(&["config", "show"]).as_array().unwrap().len(), 20);
+}
+
+#[test]
+fn a_link_to_the_file_stays_a_link() {
+    let home = Home::new();
+    write(&home, "");
+    let kept = home.path().join("dotfiles.toml");
+    fs::rename(home.config(), &kept).unwrap();
+    std::os::unix::fs::symlink(&kept, home.config()).unwrap();
+    assert_eq!(home.run(["config", "set", "app_id", "7"]).code, 0);
+    assert!(home.config().is_symlink());
+    assert!(fs::read_to_string(kept).unwrap().contains("app_id = 7"));
+}
+
+#[test]
+fn what_is_missing_and_has_no_default_is_named() {
+    let home = Home::new();
+    assert_shown!("no_app", home.run(["subscribe", "--event", "new_crash", "--target-url", URL]));
+    assert_shown!("no_target", home.run(["subscribe", "--event", "new_crash", "--app-id", "1"]));
+}

@@ -1,0 +1,412 @@
+//! Staying signed in: renewal in time and on refusal, one request however many ask, and nothing lost on the way.
+
+use std::fs::{self, File};
+use std::process::Child;
+
+use serde_json::{Value, json};
+
+use crate::support::{Home, OauthServer, Run, SandboxServer, Scripted, answer, wait_until};
+use crate::web;
+
+const SUBSCRIBE: [&str; 7] =
+    ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
+
+/// The stored credential, changed by `change`.
+fn edit(home: &Home, change: impl FnOnce(&mut Value)) {
+    let path = home.credentials();
+    let mut contents: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut contents["credential"]);
+    fs::write(path, contents.to_string()).unwrap();
+}
+
+fn credential(home: &Home) -> Value {
+    let contents: Value = serde_json::from_str(&fs::read_to_string(home.credentials()).unwrap()).unwrap();
+    contents["credential"].clone()
+}
+
+/// Makes the stored token one that ended at this time.
+fn expire(home: &Home, at: &str) {
+    edit(home, |credential| {
+        credential["obtained_at"] = "2020-01-01T00:00:00Z".into();
+        credential["expires_at"] = at.into();
+    });
+}
+
+/// A home that is signed in with a refresh token of the server.
+fn signed_in(server: &OauthServer) -> Home {
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+    web::sign_in(&home);
+    home
+}
+
+/// A home that is signed in with made-up tokens.
+fn pasted(url: &str) -> Home {
+    let home = Home::new().set("BUGFENDER_API_URL", url);
+    let tokens = json!({"access_token": "access-0", "refresh_token": "refresh-0", "client_id": "app"});
+    assert_eq!(home.run_with_input(&["auth", "login", "--with-token"], &tokens.to_string()).code, 0);
+    home
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_token_is_renewed_before_its_end_and_rotated() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    let before = credential(&home);
+    // With 61 seconds left it is used; with less than a minute it is not.
+    let in_seconds = |seconds: i64| {
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        jiff::Timestamp::from_second(soon.as_second()).unwrap().to_string()
+    };
+    expire(&home, &in_seconds(70));
+    home.json(&["whoami"]);
+    assert!(server.grants("refresh_token").is_empty());
+    expire(&home, &in_seconds(50));
+    home.json(&["whoami"]);
+    assert_eq!(server.grants("refresh_token"), [200]);
+    let after = credential(&home);
+    assert_ne!(before["refresh_token"], after["refresh_token"]);
+    assert_ne!(before["access_token"], after["access_token"]);
+    // The new one is good for another.
+    expire(&home, "2020-01-01T00:00:00Z");
+    home.json(&["whoami"]);
+    assert_eq!(server.grants("refresh_token"), [200, 200]);
+}
+
+#[test]
+fn a_token_that_is_refused_early_is_renewed_and_the_request_sent_once_more() {
+    for (expired_is_403, status) in [(false, 401), (true, 403)] {
+        let Some(server) = OauthServer::with(&json!({ "expired_is_403": expired_is_403 })) else { return };
+        let home = signed_in(&server);
+        // A token that is new and gets 403 lacks permission; this one is old.
+        edit(&home, |credential| credential["obtained_at"] = "2020-01-01T00:00:00Z".into());
+        server.revoke_access();
+        let hook = &home.json(&SUBSCRIBE)[0];
+        assert_eq!(hook["created"], true);
+        let posts = server.requests("/api/hook/subscribe");
+        let statuses: Vec<&Value> = posts.iter().map(|request| &request["status"]).collect();
+        assert_eq!(statuses, [&json!(status), &json!(201)]);
+        assert_eq!(server.grants("refresh_token"), [200]);
+        assert_eq!(home.statuses(), ["active"]);
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_token_is_not_asked_for_ever() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=401"]);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let home = home.set("BUGFENDER_CLIENT_ID", "sandbox-client").set("BUGFENDER_CLIENT_SECRET", "sandbox-secret");
+    let ids: Vec<String> = (1..=200).map(|id| id.to_string()).collect();
+    let run = home.run(["unsubscribe"].into_iter().chain(ids.iter().map(String::as_str)));
+    assert_eq!(run.code, 4, "{run}");
+    // One at the start, and one more because of the first refusal.
+    assert_eq!(sandbox.requests("POST /auth/token").len(), 2);
+}
+
+#[test]
+fn a_permission_that_is_missing_is_not_asked_for_again() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=403"]);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let home = home.set("BUGFENDER_CLIENT_ID", "sandbox-client").set("BUGFENDER_CLIENT_SECRET", "sandbox-secret");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, 5, "{run}");
+    assert_eq!(sandbox.requests("POST /api/hook").len(), 1);
+    assert_eq!(sandbox.requests("POST /auth/token").len(), 1);
+}
+
+#[test]
+fn fifty_commands_with_an_expired_token_ask_once() {
+    let Some(server) = OauthServer::with(&json!({ "token_delay_ms": 200 })) else { return };
+    let home = signed_in(&server);
+    expire(&home, "2020-01-01T00:00:00Z");
+    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
+    for child in children {
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{run}");
+    }
+    assert_eq!(server.grants("refresh_token"), [200]);
+    // The sign-in has not been revoked, as it would be if a refresh token had been used twice.
+    expire(&home, "2020-01-01T00:00:00Z");
+    home.json(&["whoami"]);
+}
+
+#[test]
+fn fifty_commands_whose_token_is_refused_ask_once() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    server.revoke_access();
+    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
+    for child in children {
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{run}");
+    }
+    assert_eq!(server.grants("refresh_token"), [200]);
+}
+
+#[test]
+fn fifty_commands_of_a_service_account_ask_once() {
+    let Some(server) = OauthServer::with(&json!({ "token_delay_ms": 200 })) else { return };
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+    let home = home.set("BUGFENDER_CLIENT_ID", "service").set("BUGFENDER_CLIENT_SECRET", "service-secret");
+    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
+    for child in children {
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 0, "{run}");
+    }
+    assert_eq!(server.grants("client_credentials"), [200]);
+}
+
+#[test]
+fn many_requests_of_one_command_renew_once() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    for target in 0..20 {
+        home.subscribe("1001", "new_crash", &format!("https://hooks.example.com/{target}"));
+    }
+    server.revoke_access();
+    assert_eq!(home.run(["unsubscribe", "--all", "--yes"]).code, 0);
+    assert_eq!(server.grants("refresh_token"), [200]);
+    assert_eq!(home.statuses(), vec!["removed"; 20]);
+}
+
+#[test]
+fn trouble_on_the_way_does_not_cost_the_sign_in() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    for (fault, code) in [("503", 7), ("drop-before", 7), ("hang", 7)] {
+        expire(&home, "2020-01-01T00:00:00Z");
+        let before = credential(&home);
+        // All the attempts there may be.
+        for _ in 0..4 {
+            server.fault(fault);
+        }
+        let run = home.run(["whoami", "--timeout", "1"]);
+        assert_eq!(run.code, code, "{fault}: {run}");
+        assert_eq!(credential(&home), before, "{fault}");
+        server.release();
+        drain_faults(&server, &home);
+        assert_eq!(home.run(["whoami"]).code, 0, "{fault}");
+    }
+    // Nobody listens there at all.
+    let (before, nowhere) = (credential(&home), home.set("BUGFENDER_API_URL", "http://127.0.0.1:9"));
+    assert_eq!(nowhere.run(["whoami", "--timeout", "1"]).code, 4);
+    assert_eq!(credential(&nowhere), before);
+}
+
+/// Uses up the faults that a run left behind.
+fn drain_faults(server: &OauthServer, home: &Home) {
+    let args = ["auth", "login", "--client-id", "service", "--client-secret-file", "-", "--profile", "drain"];
+    wait_until("the faults are used up", || {
+        let run = home.run_with_input(&[&args[..], &["--timeout", "1"]].concat(), "service-secret");
+        server.release();
+        run.code == 0
+    });
+    fs::remove_file(
+        home.credentials().with_file_name(format!("drain@{}.json", server.url.replace("://", "%").replace(':', "%"))),
+    )
+    .unwrap();
+}
+
+#[test]
+fn killed_while_renewing_the_sign_in_is_still_there() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    expire(&home, "2020-01-01T00:00:00Z");
+    let before = credential(&home);
+    server.fault("hang");
+    let child = home.spawn(&["whoami"]);
+    wait_until("the refresh is under way", || server.grants("refresh_token").len() == 1);
+    end(child);
+    assert_eq!(credential(&home), before);
+    server.release();
+    // Its lock went with it, and the refresh token is still good.
+    home.json(&["whoami"]);
+    assert_ne!(credential(&home), before);
+    let left: Vec<_> = fs::read_dir(home.data().join("credentials")).unwrap().flatten().collect();
+    assert!(left.len() <= 3, "{left:?}");
+}
+
+#[test]
+fn a_renewal_under_way_outlives_an_interruption() {
+    let (arrive, arrived) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let server = Scripted::start(move |_, exchange| {
+        arrive.send(()).unwrap();
+        may_go.recv_timeout(crate::support::PATIENCE).unwrap();
+        let body = r#"{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600,"token_type":"bearer"}"#;
+        exchange.send(answer("200 OK", &["content-type: application/json"], body));
+    });
+    let home = pasted(&server.url);
+    expire(&home, "2020-01-01T00:00:00Z");
+    let child = home.spawn(&["whoami"]);
+    arrived.recv_timeout(crate::support::PATIENCE).unwrap();
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    // What the server gives now is the only refresh token that is good.
+    go.send(()).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 130, "{run}");
+    assert_eq!(credential(&home)["refresh_token"], "refresh-1");
+}
+
+#[test]
+fn a_sign_in_that_is_over_is_cleared_and_said_so() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = signed_in(&server);
+    expire(&home, "2020-01-01T00:00:00Z");
+    // The answer with the next refresh token is lost: nobody can do anything about that.
+    server.fault("drop-after");
+    assert_eq!(home.run(["whoami"]).code, 7);
+    let run = home.run(["whoami", "--output", "json"]);
+    assert_eq!(run.code, 4, "{run}");
+    assert!(run.stderr.contains("the sign-in is not good any more"), "{run}");
+    assert!(!home.credentials().exists());
+    // The next command does not ask the server.
+    let before = server.grants("refresh_token").len();
+    assert_eq!(home.run(["whoami"]).code, 4);
+    assert_eq!(server.grants("refresh_token").len(), before);
+}
+
+#[test]
+fn what_somebody_else_stored_meanwhile_is_not_cleared() {
+    let file = std::sync::Arc::new(std::sync::Mutex::new(None::<std::path::PathBuf>));
+    let stored = std::sync::Arc::clone(&file);
+    let server = Scripted::start(move |_, exchange| {
+        let kind = ["content-type: application/json"];
+        if exchange.line.starts_with("GET") {
+            let good = exchange.header("authorization") == Some("Bearer access-2");
+            let status = if good { "200 OK" } else { "401 Unauthorized" };
+            return exchange.send(answer(status, &kind, "{}"));
+        }
+        if exchange.body.contains("refresh-0") {
+            // Another machine, or a tool that takes no lock, has renewed it.
+            let path = stored.lock().unwrap().clone().unwrap();
+            let text = fs::read_to_string(&path).unwrap().replace("refresh-0", "refresh-1");
+            fs::write(path, text).unwrap();
+            return exchange.send(answer("400 Bad Request", &kind, r#"{"error":"invalid_grant"}"#));
+        }
+        assert!(exchange.body.contains("refresh-1"), "{}", exchange.body);
+        exchange.send(answer("200 OK", &kind, r#"{"access_token":"access-2","refresh_token":"refresh-2"}"#));
+    });
+    let home = pasted(&server.url);
+    *file.lock().unwrap() = Some(home.credentials());
+    expire(&home, "2020-01-01T00:00:00Z");
+    assert_eq!(home.run(["whoami"]).code, 0);
+    assert_eq!(credential(&home)["refresh_token"], "refresh-2");
+}
+
+#[test]
+fn without_the_lock_nothing_is_done() {
+    let server = Scripted::always(answer("500 Oops", &[], ""));
+    let home = pasted(&server.url);
+    expire(&home, "2020-01-01T00:00:00Z");
+    let lock = home.credentials().with_extension("lock");
+    let held = File::options().write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let run = home.run(["whoami", "--timeout", "1"]);
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("nothing is done without the lock"), "{run}");
+    drop(held);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert_eq!(home.run(["whoami"]).code, 9);
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_refresh_token_of_the_environment_is_the_first_of_its_line() {
+    let Some(server) = OauthServer::start() else { return };
+    let first = credential(&signed_in(&server));
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "app");
+    let home = home.set("BUGFENDER_REFRESH_TOKEN", first["refresh_token"].as_str().unwrap());
+    home.json(&["whoami"]);
+    assert_eq!(server.grants("refresh_token"), [200]);
+    // The variable says the same as before; the server would revoke everything if it were used again.
+    server.revoke_access();
+    home.json(&["whoami"]);
+    assert_eq!(server.grants("refresh_token"), [200, 200]);
+    let status = home.json(&["auth", "status"]);
+    assert_eq!(status["token_location"], "BUGFENDER_REFRESH_TOKEN");
+}
+
+#[test]
+fn an_access_token_of_the_environment_is_used_until_it_is_refused() {
+    let Some(server) = OauthServer::start() else { return };
+    let first = credential(&signed_in(&server));
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "app");
+    let home = home.set("BUGFENDER_REFRESH_TOKEN", first["refresh_token"].as_str().unwrap());
+    let home = home.set("BUGFENDER_API_TOKEN", first["access_token"].as_str().unwrap());
+    home.json(&["whoami"]);
+    assert!(server.grants("refresh_token").is_empty());
+    server.revoke_access();
+    home.json(&["whoami"]);
+    home.json(&["whoami"]);
+    assert_eq!(server.grants("refresh_token"), [200]);
+}
+
+#[test]
+fn a_pasted_refresh_token_is_used() {
+    let Some(server) = OauthServer::start() else { return };
+    for lines in [true, false] {
+        let first = credential(&signed_in(&server));
+        let (access, refresh) = (first["access_token"].as_str().unwrap(), first["refresh_token"].as_str().unwrap());
+        let input =
+            if lines { format!("{access}\n{refresh}\n") } else { json!({"refresh_token": refresh}).to_string() };
+        let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+        let run = home.run_with_input(&["auth", "login", "--with-token", "--client-id", "app"], &input);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(home.json(&["auth", "status"])["kind"], "refresh_token");
+        server.revoke_access();
+        home.json(&["whoami"]);
+    }
+    assert_eq!(server.grants("refresh_token"), [200, 200]);
+}
+
+#[test]
+fn an_answer_with_the_least_there_can_be_is_understood() {
+    let server = Scripted::start(|_, exchange| {
+        let body = if exchange.line.starts_with("POST") {
+            // Neither an expiry nor a new refresh token, no client id, and a number as text.
+            assert!(!exchange.body.contains("client_id"), "{}", exchange.body);
+            r#"{"access_token":"access-1","expires_in":"3600","extra":{}}"#
+        } else {
+            "{}"
+        };
+        exchange.send(answer("200 OK", &["content-type: application/json"], body));
+    });
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+    let args = ["auth", "login", "--with-token"];
+    assert_eq!(home.run_with_input(&args, r#"{"refresh_token":"refresh-0"}"#).code, 0);
+    assert_eq!(home.run(["auth", "token"]).stdout, "access-1\n");
+    let credential = credential(&home);
+    assert_eq!(credential["refresh_token"], "refresh-0");
+    assert!(credential["expires_at"].is_string());
+}
+
+#[test]
+fn answers_that_are_none_are_said_to_be_none() {
+    for (status, headers, body, code) in [
+        ("200 OK", "content-type: text/html", "<html>", 1),
+        ("200 OK", "content-type: application/json", r#"{"token":"x"}"#, 1),
+        ("200 OK", "content-type: application/json", r#"{"access_token":"x y"}"#, 1),
+        ("200 OK", "content-type: application/json", r#"{"access_token":"x","token_type":"mac"}"#, 1),
+        ("403 Forbidden", "content-type: text/plain", "no", 5),
+        ("404 Not Found", "content-type: text/plain", "no", 6),
+        ("400 Bad Request", "content-type: application/json", r#"{"error":"unsupported_grant_type"}"#, 3),
+        ("400 Bad Request", "content-type: application/json", r#"{"error":"unauthorized_client"}"#, 5),
+        ("302 Found", "location: https://elsewhere.example/", "", 1),
+    ] {
+        let server = Scripted::always(answer(status, &[headers], body));
+        let home = pasted(&server.url);
+        expire(&home, "2020-01-01T00:00:00Z");
+        let before = credential(&home);
+        let run = home.run(["whoami"]);
+        assert_eq!(run.code, code, "{body}: {run}");
+        assert!(run.stderr.contains("could not get a token from"), "{run}");
+        assert_eq!(credential(&home), before);
+    }
+}
