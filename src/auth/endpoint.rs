@@ -18,6 +18,7 @@ use oauth2::{
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
+use url::form_urlencoded::{self, byte_serialize};
 
 use super::assertion;
 use super::credential::{Proof, Token};
@@ -113,18 +114,21 @@ impl TokenEndpoint {
     /// # Errors
     /// As the server says, or the network.
     pub async fn client_credentials(&self, client_id: &ClientId, proof: &Proof) -> Result<Granted, Refusal> {
-        let call = match proof {
-            Proof::Secret(secret) => self.call(Repeat::Idempotent, &[secret.expose()]),
-            // An assertion works once: an attempt that may have been seen is not made again with it.
-            Proof::Key(_) => self.call(Repeat::OnlyIfNotCarriedOut, &[]),
+        let (secret, assertion) = match proof {
+            Proof::Secret(secret) => (Some(secret), None),
+            Proof::Key(path) => (None, Some(assertion::sign(client_id, token_url(&self.origin).as_str(), path)?)),
         };
-        let oauth = self.oauth(Some(client_id), proof.secret())?;
+        let call = match (secret, &assertion) {
+            // An assertion works once: an attempt that may have been seen is not made again with it.
+            (_, Some(assertion)) => self.call(Repeat::OnlyIfNotCarriedOut, &[assertion]),
+            (secret, None) => self.call(Repeat::Idempotent, &[secret.map_or("", Secret::expose)]),
+        };
+        let oauth = self.oauth(Some(client_id), secret)?;
         let mut request = oauth.exchange_client_credentials();
-        if let Proof::Key(path) = proof {
-            let audience = token_url(&self.origin);
+        if let Some(assertion) = assertion {
             request = request
                 .add_extra_param("client_assertion_type", assertion::TYPE)
-                .add_extra_param("client_assertion", assertion::sign(client_id, audience.as_str(), path)?);
+                .add_extra_param("client_assertion", assertion);
         }
         let outcome = request.request_async(&|request| call.send(request)).await;
         call.finish(outcome)
@@ -195,21 +199,14 @@ impl TokenEndpoint {
     }
 
     fn call(&self, repeat: Repeat, secrets: &[&str]) -> Call<'_> {
+        // A server may repeat them as they were meant or as they were sent.
+        let forms = |secret: &&str| [(*secret).to_owned(), byte_serialize(secret.as_bytes()).collect()];
         Call {
             endpoint: self,
             repeat,
             began: Timestamp::now(),
-            secrets: secrets.iter().map(|secret| (*secret).to_owned()).collect(),
+            secrets: secrets.iter().flat_map(forms).collect(),
             status: RefCell::new(None),
-        }
-    }
-}
-
-impl Proof {
-    fn secret(&self) -> Option<&Secret> {
-        match self {
-            Self::Secret(secret) => Some(secret),
-            Self::Key(_) => None,
         }
     }
 }
@@ -245,9 +242,9 @@ type Outcome = Result<Answer, RequestTokenError<Passed, BasicErrorResponse>>;
 
 impl Call<'_> {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Passed> {
-        let form: String = url::form_urlencoded::Serializer::new(String::new())
+        let form: String = form_urlencoded::Serializer::new(String::new())
             // A client that is not known is not named, where the library would send an empty name.
-            .extend_pairs(url::form_urlencoded::parse(request.body()).filter(|(_, value)| !value.is_empty()))
+            .extend_pairs(form_urlencoded::parse(request.body()).filter(|(_, value)| !value.is_empty()))
             .finish();
         let request = Request {
             method: Method::POST,

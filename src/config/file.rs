@@ -183,7 +183,7 @@ impl ConfigFile {
         let known = self.profiles.keys().filter(|known| !known.is_default()).map(ProfileName::as_str);
         let known: Vec<&str> = std::iter::once(ProfileName::DEFAULT).chain(known).collect();
         Error::usage(format!("there is no profile `{name}`")).hint(format!(
-            "there are {}; `bugfender-hooks auth login --profile {name} --api-url URL …` makes this one",
+            "the profiles are: {}; `bugfender-hooks auth login --profile {name}` makes this one",
             known.join(", ")
         ))
     }

@@ -109,6 +109,48 @@ fn fish_completes() {
     }
 }
 
+/// What bash is offered for the last word.
+fn offered(home: &Home, words: &str) -> Vec<String> {
+    let last = words.rsplit(' ').next().unwrap();
+    let script = format!(
+        "source <(bugfender-hooks completions bash); COMP_WORDS=(bugfender-hooks {words}); COMP_CWORD={}; COMP_TYPE=9; \
+         _clap_complete_bugfender_hooks bugfender-hooks '{last}' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.split(' ').count(),
+    );
+    let shown = shell(home, "/bin/bash", &["--norc", "-c"], &format!("{{ {script}; }} 2>&1"));
+    shown.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_apps_of_the_account_are_offered_and_remembered() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    for _ in 0..3 {
+        assert_eq!(offered(&home, "subscribe --app-id 10"), ["1001", "1002"]);
+    }
+    assert_eq!(sandbox.requests("GET /api/app").len(), 1);
+    // A server that fails is left in peace too.
+    let sandbox = SandboxServer::with_faults(&["apps=500"]);
+    let home = Home::of(&sandbox);
+    for _ in 0..3 {
+        assert_eq!(offered(&home, "subscribe --app-id 10"), [""]);
+    }
+    assert!(sandbox.requests("GET /api/app").len() <= 4);
+    // So is one that has to be asked for a token first.
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let home = home.set("BUGFENDER_CLIENT_ID", "sandbox-client").set("BUGFENDER_CLIENT_SECRET", "sandbox-secret");
+    assert_eq!(offered(&home, "subscribe --app-id 10"), [""]);
+    assert!(sandbox.requests("POST").is_empty());
+}
+
+#[test]
+fn profiles_are_offered() {
+    let home = Home::new();
+    home.run(["config", "set", "app_id", "1", "--profile", "work"]);
+    assert_eq!(offered(&home, "auth switch d"), ["default"]);
+    assert_eq!(offered(&home, "list --profile w"), ["work"]);
+}
+
 #[test]
 fn trouble_is_silent() {
     let home = Home::new().set("BUGFENDER_HOOKS_STORE", "sqlite:/proc/nope").set("BUGFENDER_API_URL", "nope");

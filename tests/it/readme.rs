@@ -21,7 +21,11 @@ fn block(marker: &str) -> String {
 
 /// Runs a block as a shell would, with the binary on the path and a sandbox for Bugfender.
 fn run_block(marker: &str, sandbox: &SandboxServer) -> (Home, Run) {
-    let home = Home::of(sandbox);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url).set("BUGFENDER_CLIENT_ID", "sandbox-client");
+    run_block_in(home.set("BUGFENDER_CLIENT_SECRET", "sandbox-secret"), marker)
+}
+
+fn run_block_in(home: Home, marker: &str) -> (Home, Run) {
     let binary = Path::new(env!("CARGO_BIN_EXE_bugfender-hooks"));
     let inner = home.command::<&str>([]);
     let mut command = std::process::Command::new("/bin/sh");
@@ -37,18 +41,41 @@ fn the_quick_start_runs() {
     let sandbox = SandboxServer::start();
     let (_home, run) = run_block("quick start", &sandbox);
     assert_eq!(run.code, 0, "{run}");
-    assert_eq!(sandbox.requests("POST").len(), 2);
+    assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
     assert!(sandbox.hooks().is_empty());
+}
+
+#[test]
+fn the_profiles_example_runs() {
+    let sandbox = SandboxServer::start();
+    let home = Home::new().set("COMPANY_URL", &sandbox.url).set("COMPANY_CLIENT", "sandbox-client");
+    std::fs::write(home.path().join("secret.txt"), "sandbox-secret\n").unwrap();
+    let (_home, run) = run_block_in(home, "profiles");
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stdout.contains("service_account"), "{run}");
+    assert_eq!(sandbox.hooks().len(), 1);
+}
+
+#[test]
+fn the_configuration_example_is_a_configuration() {
+    let text = readme();
+    let block = text.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let home = Home::new();
+    std::fs::create_dir_all(home.config().parent().unwrap()).unwrap();
+    std::fs::write(home.config(), block).unwrap();
+    assert_eq!(home.json(&["config", "show"]).as_array().unwrap().len(), 6);
 }
 
 #[test]
 fn the_ci_example_runs_in_good_times_and_bad() {
     let sandbox = SandboxServer::start();
     let (home, run) = run_block("ci", &sandbox);
+    // A service account, as the text says.
+    assert_eq!(sandbox.requests("POST /auth/token").len(), 1);
     assert_eq!((run.code, run.stdout.as_str()), (0, "subscribed: 3 hooks\n"), "{run}");
     assert!(home.path().join("hooks/registry.db").exists());
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=401"]));
-    assert_eq!((run.code, run.stdout.as_str()), (1, "the token has expired\n"), "{run}");
+    assert_eq!((run.code, run.stdout.as_str()), (1, "the client id or secret is wrong\n"), "{run}");
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=drop"]));
     assert_eq!(run.code, 1, "{run}");
     assert!(run.stdout.contains("import HOOK_ID"), "{run}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Home, SandboxServer, Scripted, answer, wait_until};
+use crate::support::{Home, OauthServer, SandboxServer, Scripted, answer, wait_until};
 
 const TOKEN: &str = "s3cret-token-0123456789";
 const PASSWORD: &str = "s3cret-passw0rd";
@@ -61,6 +61,67 @@ fn secrets_stay_where_they_belong() {
     assert!(shown.contains("hooks.example.com") && shown.contains("TRACE") || shown.contains("DEBUG"), "{shown}");
 }
 
+/// Signs in every way there is, uses it, and looks everywhere for what must not be there.
+#[test]
+fn sign_ins_leave_their_secrets_nowhere() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+    let mut shown = String::new();
+    let mut secrets = vec!["service-secret".to_owned(), "wrong-s3cret".to_owned()];
+    let look = ["whoami", "apps", "doctor", "auth status", "auth list", "auth logout --dry-run", "config show"];
+    let mut look_around = |home: &Home, shown: &mut String| {
+        for command in look {
+            server.revoke_access();
+            shown.push_str(&home.run(command.split(' ').chain(["-vvv", "--output", "json"])).to_string());
+        }
+        for token in files(&home.data()) {
+            secrets.extend(tokens_in(&token));
+        }
+    };
+    let service = ["auth", "login", "--client-id", "service", "--client-secret-file", "-", "-vvv"];
+    shown.push_str(&home.run_with_input(&service, "wrong-s3cret").to_string());
+    shown.push_str(&home.run_with_input(&service, "service-secret").to_string());
+    look_around(&home, &mut shown);
+    let in_ci = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "service");
+    let in_ci = in_ci.set("BUGFENDER_CLIENT_SECRET", "service-secret");
+    look_around(&in_ci, &mut shown);
+    let in_browser = Home::new().set("BUGFENDER_API_URL", &server.url);
+    shown.push_str(&crate::web::sign_in(&in_browser).to_string());
+    look_around(&in_browser, &mut shown);
+    assert!(secrets.len() > 6, "{}", secrets.len());
+    assert!(shown.contains("DEBUG") && shown.contains("asking for a token"), "{shown}");
+    for secret in &secrets {
+        assert!(!shown.contains(secret.as_str()), "{secret} is in:\n{shown}");
+        for home in [&home, &in_ci, &in_browser] {
+            check_files(home.path(), secret);
+        }
+    }
+}
+
+/// The files of a directory and those below it.
+fn files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned());
+        }
+    }
+    found
+}
+
+/// The values of everything that is called a token or secret.
+fn tokens_in(text: &str) -> Vec<String> {
+    let secret = |line: &str| {
+        let (name, value) = line.trim().split_once(": ")?;
+        let is_secret = ["\"access_token\"", "\"refresh_token\"", "\"client_secret\""].contains(&name);
+        is_secret.then(|| value.trim_matches([',', '"']).to_owned())
+    };
+    text.lines().filter_map(secret).collect()
+}
+
 #[test]
 fn the_process_list_shows_no_secret() {
     let options = bugfender_hooks::sandbox::Options {
@@ -77,6 +138,38 @@ fn the_process_list_shows_no_secret() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(line.contains("subscribe") && !line.contains(PASSWORD) && !line.contains(TOKEN), "{line}");
+}
+
+#[test]
+fn the_process_list_shows_no_secret_of_a_sign_in() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "service");
+    let home = home.set("BUGFENDER_CLIENT_SECRET", "service-secret");
+    server.fault("hang");
+    let mut child = home.spawn(&["auth", "login"]);
+    wait_until("the request is there", || server.grants("client_credentials").len() == 1);
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("login") && !line.contains("service-secret"), "{line}");
+}
+
+#[test]
+fn a_token_endpoint_that_repeats_the_request_does_not_get_secrets_shown() {
+    let server = Scripted::start(|before, exchange| {
+        let kind = ["content-type: application/json"];
+        let body = exchange.body.replace('"', "'");
+        let error = format!(r#"{{"error":"invalid_request","error_description":"you said {body}"}}"#);
+        let status = if before % 2 == 0 { "400 Bad Request" } else { "500 Oops" };
+        exchange.send(answer(status, &kind, &error));
+    });
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "service");
+    let home = home.set("BUGFENDER_CLIENT_SECRET", "s3cret+with/signs");
+    for _ in 0..2 {
+        let run = home.run(["whoami", "-vvv"]);
+        assert!(run.stderr.contains("you said"), "{run}");
+        assert!(!run.stderr.contains("s3cret"), "{run}");
+    }
 }
 
 #[test]

@@ -27,12 +27,13 @@ fn finish(child: Child) -> Run {
 }
 
 /// Signs in as a person would.
-pub fn sign_in(home: &Home) {
+pub fn sign_in(home: &Home) -> Run {
     let (child, url) = begin(home, &LOGIN);
     let page = browse(&url);
     let run = finish(child);
     assert_eq!(run.code, 0, "{run}");
     assert!(page.contains("go back to the terminal"), "{page}");
+    run
 }
 
 fn parameter(url: &str, name: &str) -> String {

@@ -74,30 +74,22 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let vault = ctx.vault()?;
     let slot = vault.slot(&ctx.settings().profile.value, ctx.origin());
     if args.dry_run.dry_run {
-        ctx.out().note(&format!(
-            "the sign-in to {}{} would be kept",
-            ctx.origin(),
-            of_profile(&ctx.settings().profile.value)
-        ));
-        return Ok(dry_run::report(methods::requests(ctx, args, &method)?, false));
+        let requests = methods::requests(ctx, args, &method)?;
+        let profile = &ctx.settings().profile.value;
+        ctx.out().note(&format!("the sign-in to {}{} would be kept", ctx.origin(), of_profile(profile)));
+        return Ok(dry_run::report(requests, false));
     }
-    let place = choose_place(ctx, &vault, &slot)?;
+    // A keyring that must be there and is not shows before anybody signs in for nothing.
+    let (place, why_no_keyring) = vault.choose(&slot, ctx.settings().credential_store.value)?;
     let credential = methods::sign_in(ctx, args, method)?;
+    if let Some(reason) = why_no_keyring {
+        tracing::info!("no keyring: {reason}");
+        ctx.out().note("no keyring answers; using a file that only you can read");
+    }
     let place = keep(ctx, &vault, &slot, place, &credential)?;
     record_profile(ctx)?;
     tell(ctx, &vault, &slot, place, &credential);
     Ok(Report::nothing())
-}
-
-/// Where the sign-in is going to be kept; said before anything is written when it is not the keyring although it might
-/// have been.
-fn choose_place(ctx: &Context, vault: &Vault, slot: &Slot) -> Result<Place> {
-    let (place, reason) = vault.choose(slot, ctx.settings().credential_store.value)?;
-    if let Some(reason) = reason {
-        tracing::info!("no keyring: {reason}");
-        ctx.out().note("no keyring answers; using a file that only you can read");
-    }
-    Ok(place)
 }
 
 fn keep(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<Place> {

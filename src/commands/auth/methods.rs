@@ -196,7 +196,7 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<Credential> {
     let granted = ctx.block_on(async {
         let loopback = Loopback::open().await?;
         let authorization = endpoint.authorize(&client_id, loopback.redirect())?;
-        send_to_browser(ctx, args, authorization.url.as_str())?;
+        let url = authorization.url.clone();
         let exchange = async |callback: Callback| {
             let code = code_of(callback, |state| authorization.is_state(state))?;
             endpoint
@@ -204,12 +204,14 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<Credential> {
                 .await
                 .map_err(Refusal::into_error)
         };
-        let answer = tokio::time::timeout(args.login_timeout, loopback.answer(exchange));
-        match unless_interrupted(answer).await {
-            Some(Ok(granted)) => granted,
-            Some(Err(_)) => Err(nobody_came(args.login_timeout)),
-            None => Err(interrupted("while waiting for the browser; nothing was changed")),
-        }
+        let answer = async {
+            // Nobody is told of it before Ctrl-C is listened for.
+            send_to_browser(ctx, args, url.as_str())?;
+            let answer = tokio::time::timeout(args.login_timeout, loopback.answer(exchange)).await;
+            answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))
+        };
+        let stopped = || interrupted("while waiting for the browser; nothing was changed");
+        unless_interrupted(answer).await.ok_or_else(stopped)?
     })?;
     let Granted { token, refresh_token } = granted;
     let grant = if let Some(refresh_token) = refresh_token {
