@@ -64,6 +64,10 @@ struct SandboxArgs {
     #[arg(long, value_name = "MS", default_value_t = 0, global = true)]
     latency: u64,
 
+    /// Make access tokens that /auth/token gives out last this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, global = true, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    token_life: u64,
+
     /// Make an operation go wrong, such as subscribe=503x2; may repeat
     #[arg(long = "fault", value_name = Fault::SYNTAX, global = true)]
     faults: Vec<Fault>,
@@ -106,7 +110,13 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
 
 impl From<SandboxArgs> for sandbox::Options {
     fn from(args: SandboxArgs) -> Self {
-        Self { token: args.token, state: args.state, latency: Duration::from_millis(args.latency), faults: args.faults }
+        Self {
+            token: args.token,
+            state: args.state,
+            latency: Duration::from_millis(args.latency),
+            faults: args.faults,
+            token_life: Duration::from_secs(args.token_life),
+        }
     }
 }
 
@@ -143,6 +153,8 @@ async fn run_beside(sandbox: Sandbox, command: &[OsString], mut signals: StopSig
         .args(arguments)
         .env(environment::API_URL, sandbox.url())
         .env(environment::API_TOKEN, sandbox.token())
+        // It would win over the token, and be sent here if that were refused.
+        .env_remove(environment::REFRESH_TOKEN)
         .spawn()
         .map_err(|error| {
             let message = format!("{} can't be run: {error}", program.to_string_lossy());

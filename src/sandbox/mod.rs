@@ -33,7 +33,7 @@ pub const CLIENT_ID: &str = "sandbox-client";
 pub const CLIENT_SECRET: &str = "sandbox-secret";
 
 /// How a sandbox is to behave.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The token that never expires; made up when absent.
     pub token: Option<String>,
@@ -43,6 +43,17 @@ pub struct Options {
     pub latency: Duration,
     /// What goes wrong, in order.
     pub faults: Vec<Fault>,
+    /// How long an access token lives that OAuth gave out.
+    pub token_life: Duration,
+}
+
+/// The life of an access token of Bugfender's, about.
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { token: None, state: None, latency: Duration::ZERO, faults: Vec::new(), token_life: TOKEN_LIFE }
+    }
 }
 
 /// A sandbox that is bound to its address and not yet serving.

@@ -1,6 +1,6 @@
 //! OAuth 2: client credentials, authorization code with PKCE, rotating refresh tokens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::state::{Code, Grants, TOKEN_LIFE, random};
+use super::state::{Code, Grants, random};
 use super::{CLIENT_ID, CLIENT_SECRET, Shared, problem};
 use crate::domain::{HostScope, host_scope};
 
@@ -84,7 +84,7 @@ async fn token(State(shared): State<Shared>, Form(form): Form<TokenForm>) -> Res
         None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
     };
     match granted {
-        Ok(Granted { client_id, with_refresh }) => give(grants, client_id, with_refresh),
+        Ok(Granted { client_id, with_refresh }) => give(grants, client_id, with_refresh, shared.options.token_life),
         Err((status, error)) => (status, Json(json!({ "error": error }))).into_response(),
     }
 }
@@ -133,11 +133,11 @@ fn rotate(grants: &mut Grants, form: &TokenForm) -> Grant {
     client_id.map(|client_id| Granted { client_id, with_refresh: true }).ok_or(INVALID_GRANT)
 }
 
-fn give(grants: &mut Grants, client_id: String, with_refresh: bool) -> Response {
+fn give(grants: &mut Grants, client_id: String, with_refresh: bool, life: Duration) -> Response {
     let access = random(40);
-    grants.access.insert(access.clone(), Instant::now() + TOKEN_LIFE);
+    grants.access.insert(access.clone(), Instant::now() + life);
     let mut answer =
-        json!({"access_token": access, "token_type": "Bearer", "expires_in": TOKEN_LIFE.as_secs(), "scope": "all"});
+        json!({"access_token": access, "token_type": "Bearer", "expires_in": life.as_secs(), "scope": "all"});
     if with_refresh {
         let refresh = random(40);
         answer["refresh_token"] = refresh.clone().into();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ const LOG_LENGTH: usize = 10_000;
 
 /// After how many failed deliveries in a row a hook is deactivated. Bugfender says "for an extended period".
 const FAILURES_TO_DEACTIVATE: u32 = 5;
-
-/// The life of an access token, as Bugfender's.
-pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
 pub(super) struct State {
     /// The token that never expires.
