@@ -58,7 +58,7 @@ pub struct GlobalArgs {
           value_parser = PossibleValuesParser::new(CredentialStore::NAMES).try_map(|name| name.parse::<CredentialStore>()))]
     pub credential_store: Option<CredentialStore>,
 
-    /// Write results as
+    /// Write results in this format
     #[arg(long, value_name = "FORMAT", global = true, default_value = "table", hide_default_value = true,
           value_parser = PossibleValuesParser::new(OutputFormat::NAMES).try_map(|name| name.parse::<OutputFormat>()))]
     pub output: OutputFormat,

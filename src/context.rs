@@ -1,6 +1,7 @@
 //! What flags, environment and files come to: settings at once; client, registry and runtime when they are asked for.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::fmt::Write;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 
@@ -8,8 +9,8 @@ use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::api::{AuthenticatedApi, TokenProvider};
-use crate::auth::{self, Found, Session, Vault};
-use crate::config::{Environment, Settings};
+use crate::auth::{self, Found, Patience, Session, Vault};
+use crate::config::{Environment, Settings, Source, Sourced};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, Roots};
@@ -25,13 +26,36 @@ pub struct Context {
     output: Output,
     runtime: OnceCell<Runtime>,
     interactive: bool,
+    patience: Patience,
+    trouble: Cell<Option<Error>>,
 }
 
 impl Context {
-    /// A context for one run.
-    pub fn new(settings: Settings, environment: Environment, output: Output) -> Self {
+    /// A context for one run; `trouble` is what is wrong with the configuration, which is left out of the settings then.
+    pub fn new(settings: Settings, environment: Environment, output: Output, trouble: Option<Error>) -> Self {
         let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
-        Self { settings, environment, output, runtime: OnceCell::new(), interactive }
+        let patience = if interactive { Patience::OfAPerson } else { Patience::OfAMachine };
+        Self {
+            settings,
+            environment,
+            output,
+            runtime: OnceCell::new(),
+            interactive,
+            patience,
+            trouble: Cell::new(trouble),
+        }
+    }
+
+    /// A context for answering a shell, which asks nobody and no keyring.
+    pub fn of_completion(settings: Settings, environment: Environment, output: Output) -> Self {
+        let mut context = Self::new(settings, environment, output, None);
+        (context.interactive, context.patience) = (false, Patience::None);
+        context
+    }
+
+    /// What is wrong with the configuration, for who looks for trouble.
+    pub fn take_trouble(&self) -> Option<Error> {
+        self.trouble.take()
     }
 
     /// The settings with their sources.
@@ -64,7 +88,7 @@ impl Context {
     /// # Errors
     /// A store error when there is no home directory.
     pub fn vault(&self) -> Result<Vault> {
-        Vault::open(self.interactive)
+        Vault::open(self.patience)
     }
 
     /// The credential for the installation, if there is one.
@@ -83,11 +107,26 @@ impl Context {
         self.credential()?.ok_or_else(|| {
             let profile = &self.settings.profile.value;
             let of = if profile.is_default() { String::new() } else { format!(" with profile {profile}") };
-            Error::new(ErrorKind::NotSignedIn, format!("not signed in to {}{of}", self.origin())).hint(
-                "run `bugfender-hooks auth login`; in CI set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET, or \
+            Error::new(ErrorKind::NotSignedIn, format!("not signed in to {}{of}", self.origin())).hint(format!(
+                "run `bugfender-hooks auth login{}`; in CI set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET, or \
                  BUGFENDER_API_TOKEN",
-            )
+                self.flags_to_get_here()
+            ))
         })
+    }
+
+    /// The flags that make another command mean the same profile and installation.
+    pub fn flags_to_get_here(&self) -> String {
+        let Settings { profile, api, .. } = &self.settings;
+        let mut flags = String::new();
+        // Writing to a string cannot fail.
+        if matches!(profile.source, Source::Flag(_)) {
+            let _ = write!(flags, " --profile {}", profile.value);
+        }
+        if matches!(api.source, Source::Flag(_)) {
+            let _ = write!(flags, " --api-url {}", api.value);
+        }
+        flags
     }
 
     /// The sign-in in use, which renews its token.
@@ -116,6 +155,19 @@ impl Context {
         Ok(api)
     }
 
+    /// The client for the API with the token as it is, if there is one that is good: nothing is renewed, whatever the
+    /// server says.
+    ///
+    /// # Errors
+    /// `NotSignedIn` without a good token.
+    pub fn api_as_it_is(&self) -> Result<AuthenticatedApi> {
+        let token = self
+            .session()?
+            .current()
+            .ok_or_else(|| Error::new(ErrorKind::NotSignedIn, "the token has to be renewed first"))?;
+        AuthenticatedApi::new(self.origin().clone(), Box::new(FixedToken(token)), self.http_options()?)
+    }
+
     /// How to reach the installation.
     ///
     /// # Errors
@@ -132,14 +184,19 @@ impl Context {
             // A proxy on the way may be reached by https even where the installation is not.
             tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
-            roots: match &self.settings.ca_file.value {
-                Some(path) => Roots::File(path.clone()),
-                None if self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR") => {
-                    Roots::Environment
-                }
-                None => Roots::System,
-            },
+            roots: self.roots(),
         })
+    }
+
+    /// Which certificate authorities are trusted: those of a flag, else of the environment, else of the profile.
+    pub fn roots(&self) -> Roots {
+        let of_environment = self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR");
+        match &self.settings.ca_file {
+            Sourced { value: Some(path), source: Source::Flag(_) } => Roots::File(path.clone()),
+            _ if of_environment => Roots::Environment,
+            Sourced { value: Some(path), .. } => Roots::File(path.clone()),
+            _ => Roots::System,
+        }
     }
 
     /// The registry, made if need be.
@@ -173,6 +230,33 @@ impl Context {
         }
         let runtime = self.runtime.get().ok_or_else(|| Error::new(ErrorKind::Other, "there is no runtime"))?;
         runtime.block_on(future)
+    }
+}
+
+/// A token that is used as it is.
+#[derive(Debug)]
+struct FixedToken(AccessToken);
+
+impl TokenProvider for FixedToken {
+    fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken>> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+
+    fn instead_of<'a>(
+        &'a self,
+        _refused: &'a AccessToken,
+        _status: http::StatusCode,
+    ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A name that is being looked up is not waited for any more.
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -74,19 +74,35 @@ fn run_command(cli: Cli) -> u8 {
         Err(error) => return end(&Output::of_process(plain), None, &[error]),
     };
     let output = Output::of_process(options);
-    let environment = Environment::of_process();
-    let settings = match settings(&cli, &environment) {
-        Ok(settings) => settings,
-        Err(error) => return end(&output, None, &[error]),
-    };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(log_level(cli.global.verbose, cli.global.quiet))
         .with_writer(io::stderr)
         .with_ansi(output.color_err())
         .without_time()
         .finish();
-    let context = Context::new(settings, environment, output);
-    tracing::subscriber::with_default(subscriber, || match commands::dispatch(&context, cli.command, Cli::command) {
+    tracing::subscriber::with_default(subscriber, || {
+        let environment = Environment::of_process();
+        match settings_or_trouble(&cli, &environment) {
+            Ok((settings, trouble)) => dispatch(&Context::new(settings, environment, output, trouble), cli.command),
+            Err(error) => end(&output, None, &[error]),
+        }
+    })
+}
+
+/// The settings of a command. One that looks for trouble goes without the configuration and is told what is wrong.
+fn settings_or_trouble(cli: &Cli, environment: &Environment) -> Result<(Settings, Option<Error>), Error> {
+    match settings(cli, environment) {
+        Ok(settings) => Ok((settings, None)),
+        Err(error) if cli.command.looks_for_trouble() => {
+            let settings = Settings::resolve(&cli.global.overrides(), environment, &ConfigFile::default())?;
+            Ok((settings, Some(error)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn dispatch(context: &Context, command: commands::Command) -> u8 {
+    match commands::dispatch(context, command, Cli::command) {
         Ok(report) => {
             let mut errors = report.errors;
             // Results first; a filter or pipe that fails over them must not hide what failed before.
@@ -94,7 +110,7 @@ fn run_command(cli: Cli) -> u8 {
             end(context.out(), report.exit_code, &errors)
         }
         Err(error) => end(context.out(), None, &[error]),
-    })
+    }
 }
 
 /// The settings of a command, from all that has a say in them.
@@ -105,7 +121,7 @@ fn settings(cli: &Cli, environment: &Environment) -> Result<Settings, Error> {
     let config = ConfigFile::load()?;
     let settings = Settings::resolve(&cli.global.overrides(), environment, &config)?;
     if !cli.command.may_make_a_profile() && !config.knows(&settings.profile.value) {
-        return Err(config.unknown(&settings.profile.value));
+        return Err(config.unknown(&settings.profile.value, settings.profile.source));
     }
     Ok(settings)
 }

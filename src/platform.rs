@@ -19,7 +19,9 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
 /// Opens the file `path` to be locked, and creates it for its owner alone if need be.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     match create_private_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().read(true).write(true).open(path)
+        }
         other => other,
     }
 }
@@ -46,7 +48,7 @@ impl PrivateFile {
     pub fn prepare(path: &Path) -> io::Result<Self> {
         let dir = path.parent().unwrap_or(Path::new("."));
         // Created with mode 0600.
-        let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+        let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
         temporary.write_all(&[b' '; RESERVED])?;
         Ok(Self { path: path.to_owned(), temporary: Some(temporary) })
     }
@@ -60,6 +62,20 @@ impl PrivateFile {
         temporary.as_file().sync_all()?;
         temporary.persist(&self.path)?;
         sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}
+
+fn leftover_prefix(path: &Path) -> String {
+    format!(".new-{}-", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes what processes that were killed while they wrote `path` left behind. Only for who has its lock.
+pub fn remove_leftovers(path: &Path) {
+    let prefix = leftover_prefix(path);
+    let entries = path.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
+        // What cannot be removed does no harm but to be there.
+        let _ = fs::remove_file(entry.path());
     }
 }
 
@@ -170,6 +186,39 @@ impl StopSignals {
     pub async fn next(&mut self) -> Stop {
         let _ = tokio::signal::ctrl_c().await;
         Stop::Interrupt
+    }
+}
+
+/// From now on, within a runtime, this process does not end because its terminal is closed.
+pub fn outlive_hangup() {
+    #[cfg(unix)]
+    // Without it the process ends, as it did before there was anything to lose.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+}
+
+/// How the terminal on standard input is set, to be set so again.
+#[derive(Debug)]
+pub struct TerminalModes {
+    #[cfg(unix)]
+    modes: Option<rustix::termios::Termios>,
+}
+
+impl TerminalModes {
+    /// Takes note of them.
+    pub fn save() -> Self {
+        Self {
+            #[cfg(unix)]
+            modes: rustix::termios::tcgetattr(io::stdin()).ok(),
+        }
+    }
+
+    /// Sets them as they were: echo again after a secret that nobody typed to its end.
+    pub fn restore(&self) {
+        #[cfg(unix)]
+        if let Some(modes) = &self.modes {
+            // There is nothing to be done about a terminal that has gone.
+            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, modes);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&
     let (kind, meaning, hint) = match (status, carried_out) {
         (400 | 422, _) => (ErrorKind::NotUnderstood, "the server did not understand the request", BAD_REQUEST),
         (401, _) => (ErrorKind::NotSignedIn, "the server does not accept the token", LOGIN),
+        (403, _) if effect == Effect::Reads => (ErrorKind::Refused, "the server refused", REFUSED_TO_READ),
         (403, _) => (ErrorKind::Refused, "the server refused", REFUSED),
         (404, _) => (ErrorKind::NotFound, "there is no such place at the server", WRONG_PLACE),
         (408 | 429, _) => (ErrorKind::Unavailable, "the server asks to try later", LATER),
@@ -36,6 +37,7 @@ const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dr
 const LOGIN: &str = "sign in again with `bugfender-hooks auth login`, or set BUGFENDER_API_TOKEN; a token lasts about an hour, a service account renews its own";
 const REFUSED: &str = "check that the token is a valid one (they last about an hour) and may manage this app's hooks, and \
                        that the app id is right: it is the last number in the app's dashboard URL";
+const REFUSED_TO_READ: &str = "check that the token is a valid one (they last about an hour) and may do this";
 const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
 const LATER: &str = "try again later";
 

@@ -23,33 +23,67 @@ enum Number {
 
 /// Who is signed in (`GET /api/me`, seen in published clients, which use `teams`). Any part may be missing.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Value")]
 pub struct Account {
     /// The number of the account, in whatever form the server has it.
-    #[serde(default)]
     pub id: Value,
     /// The person's or service's name.
-    #[serde(default, deserialize_with = "lenient")]
     pub name: Option<String>,
     /// Their address.
-    #[serde(default, deserialize_with = "lenient")]
     pub email: Option<String>,
     /// The teams they are in.
-    #[serde(default, deserialize_with = "lenient_list")]
     pub teams: Vec<Team>,
 }
 
+impl TryFrom<Value> for Account {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, &'static str> {
+        let known = ["id", "name", "email", "teams"].iter().any(|key| value.get(key).is_some());
+        if !known {
+            return Err("it says nothing of an account");
+        }
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        let team = |team: &Value| {
+            team.is_object().then(|| Team { id: team["id"].clone(), name: team["name"].as_str().map(str::to_owned) })
+        };
+        let teams = value["teams"].as_array().map(|teams| teams.iter().filter_map(team).collect());
+        let (name, email) = (text("name"), text("email"));
+        Ok(Self { id: value["id"].clone(), name, email, teams: teams.unwrap_or_default() })
+    }
+}
+
 /// A team.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Team {
     /// Its number, in whatever form the server has it.
-    #[serde(default)]
     pub id: Value,
     /// Its name.
-    #[serde(default, deserialize_with = "lenient")]
     pub name: Option<String>,
 }
 
-/// An application that the account sees (`GET /api/app/`, seen in published clients).
+/// The applications that the account sees (`GET /api/app/`, seen in published clients).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Apps {
+    /// Those that have a number.
+    pub apps: Vec<App>,
+    /// How many others there were: nothing can be done with them.
+    pub skipped: usize,
+}
+
+impl TryFrom<Value> for Apps {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, &'static str> {
+        let Value::Array(items) = value else { return Err("it is not a list") };
+        let all = items.len();
+        let apps: Vec<App> = items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+        Ok(Self { skipped: all - apps.len(), apps })
+    }
+}
+
+/// An application.
 #[derive(Debug, Clone, Deserialize)]
 pub struct App {
     /// Its number: what `--app-id` takes.
@@ -66,11 +100,6 @@ pub struct App {
 /// Text, or nothing where something else stands: what is not known for sure must not stand in the way.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
-}
-
-fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let Value::Array(items) = Value::deserialize(deserializer)? else { return Ok(Vec::new()) };
-    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
 
 fn app_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AppId, D::Error> {

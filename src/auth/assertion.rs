@@ -2,6 +2,8 @@
 //!
 //! Bugfender has the account's RSA public key on file; the wire form is not public, so that this is assumed.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use base64::Engine;
@@ -23,8 +25,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// The type of the assertion, as `client_assertion_type`.
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long an assertion is good for, in seconds. It is used at once.
-const LIFE: i64 = 60;
+/// How long an assertion is good for, in seconds: twice as long as one is asked for a token with.
+const LIFE: i64 = 120;
+
+/// The longest file that is read, in bytes: many times the length of a key.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// The claims (RFC 7523, section 3).
 #[derive(Serialize)]
@@ -77,9 +82,13 @@ pub fn read_key(path: &Path) -> Result<EncodingKey> {
             "name a PEM file with an unencrypted RSA private key, PKCS#1 (BEGIN RSA PRIVATE KEY) or PKCS#8 (BEGIN PRIVATE KEY)",
         )
     };
-    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
-        pem::Error::Io(error) => wrong(&error.to_string()),
-        pem::Error::NoItemsFound => wrong(&what_it_is(path)),
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut text));
+    if read.map_err(|error| wrong(&error.to_string()))? as u64 > MAX_FILE {
+        return Err(wrong("it is too long for a key"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound => wrong(&what_it_is(&String::from_utf8_lossy(&text))),
         _ => wrong("it is not a PEM file"),
     })?;
     let der = match &key {
@@ -95,8 +104,7 @@ pub fn read_key(path: &Path) -> Result<EncodingKey> {
 }
 
 /// What a PEM file without a usable private key holds.
-fn what_it_is(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+fn what_it_is(text: &str) -> String {
     if text.contains("ENCRYPTED PRIVATE KEY") {
         return "its key is encrypted with a passphrase".to_owned();
     }

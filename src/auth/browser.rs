@@ -1,6 +1,5 @@
 //! The loopback redirect of a sign-in in a browser (RFC 8252, section 7.3): one answer is taken, on this machine alone.
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use axum::routing::any;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -73,25 +73,41 @@ impl Loopback {
         &self.redirect
     }
 
-    /// Waits for the browser, has `judge` make something of what it brings, and shows it how that ended.
+    /// Waits for the browser to come back.
     ///
     /// # Errors
-    /// Those of `judge`.
-    pub async fn answer<T, F: Future<Output = Result<T>>>(self, judge: impl FnOnce(Callback) -> F) -> Result<T> {
+    /// When its answer cannot be taken.
+    pub async fn callback(self) -> Result<(Callback, Page)> {
         let (send, answered) = oneshot::channel::<Answered>();
         let (stop, stopped) = oneshot::channel::<()>();
         let waiting: Waiting = Arc::new(Mutex::new(Some(send)));
         let router = Router::new().route(PATH, any(take)).with_state(waiting);
         let server = axum::serve(self.listener, router).with_graceful_shutdown(async { drop(stopped.await) });
-        let server = tokio::spawn(async move { server.await });
-        let (callback, page) =
+        let server = tokio::spawn(async move {
+            // The listener's errors are told by whoever waits in vain.
+            let _ = server.await;
+        });
+        let (callback, verdict) =
             answered.await.map_err(|_| Error::new(ErrorKind::Other, "the browser's answer could not be taken"))?;
-        let judged = judge(callback).await;
-        // A browser that has gone away gets no page.
-        let _ = page.send(if judged.is_ok() { Verdict::SignedIn } else { Verdict::Failed });
-        drop(stop);
-        let _ = tokio::time::timeout(GOODBYE, server).await;
-        judged
+        Ok((callback, Page { verdict, stop, server }))
+    }
+}
+
+/// The page that the browser waits for, to be shown once it is known what its answer came to.
+#[derive(Debug)]
+pub struct Page {
+    verdict: oneshot::Sender<Verdict>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl Page {
+    /// Shows it. A browser that has gone away is not waited for.
+    pub async fn show(self, signed_in: bool) {
+        // Nobody is there to take it from then on.
+        let _ = self.verdict.send(if signed_in { Verdict::SignedIn } else { Verdict::Failed });
+        drop(self.stop);
+        let _ = tokio::time::timeout(GOODBYE, self.server).await;
     }
 }
 

@@ -50,6 +50,11 @@ impl Token {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
+    /// When it ends, for people.
+    pub fn until(&self) -> String {
+        self.expires_at.map_or_else(|| "it is refused".to_owned(), |expires_at| expires_at.to_string())
+    }
+
     /// Whether it was asked for within the last while, so that a server that refuses it means something else.
     pub fn is_new(&self, now: Timestamp) -> bool {
         self.obtained_at.is_some_and(|obtained_at| now.duration_since(obtained_at).abs() < MARGIN)

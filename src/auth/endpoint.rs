@@ -199,8 +199,12 @@ impl TokenEndpoint {
     }
 
     fn call(&self, repeat: Repeat, secrets: &[&str]) -> Call<'_> {
-        // A server may repeat them as they were meant or as they were sent.
-        let forms = |secret: &&str| [(*secret).to_owned(), byte_serialize(secret.as_bytes()).collect()];
+        // A server may repeat them as they were meant, as they were sent, or in JSON.
+        let forms = |secret: &&str| {
+            let sent: String = byte_serialize(secret.as_bytes()).collect();
+            let json = serde_json::Value::from(*secret).to_string();
+            [(*secret).to_owned(), sent.replace('+', "%20"), sent, json.trim_matches('"').to_owned()]
+        };
         Call {
             endpoint: self,
             repeat,
@@ -304,7 +308,7 @@ impl Call<'_> {
         }
         let unreadable = |_| Refusal::Other(failed(ErrorKind::Other, "the token it gave can't be used"));
         let access = AccessToken::parse(answer.access_token.secret()).map_err(unreadable)?;
-        let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", token.secret()));
+        let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", &token));
         Ok(Granted {
             token: Token::granted(access, self.began, answer.expires_in),
             refresh_token: refresh_token.transpose().map_err(unreadable)?,
@@ -362,10 +366,12 @@ const CLIENT: &str = "check the client id and its secret or key in the Bugfender
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     access_token: oauth2::AccessToken,
+    #[serde(default, deserialize_with = "text")]
     token_type: Option<String>,
     #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<Duration>,
-    refresh_token: Option<RefreshToken>,
+    #[serde(default, deserialize_with = "text")]
+    refresh_token: Option<String>,
     #[serde(skip, default = "bearer")]
     bearer: BasicTokenType,
 }
@@ -374,11 +380,17 @@ fn bearer() -> BasicTokenType {
     BasicTokenType::Bearer
 }
 
-/// A number of seconds; some servers write it as text.
+/// Text; nothing where there is none, or something else.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(str::to_owned).filter(|text| !text.is_empty()))
+}
+
+/// A number of seconds; some servers write it as text. What is not more than nothing says nothing.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     let number = value.and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()));
-    Ok(number.and_then(|number: f64| Duration::try_from_secs_f64(number).ok()))
+    Ok(number.and_then(|number: f64| Duration::try_from_secs_f64(number).ok()).filter(|life| !life.is_zero()))
 }
 
 impl TokenResponse for Answer {
@@ -396,8 +408,9 @@ impl TokenResponse for Answer {
         self.expires_in
     }
 
+    /// Taken from the field instead.
     fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
+        None
     }
 
     fn scopes(&self) -> Option<&Vec<Scope>> {

@@ -49,7 +49,12 @@ pub fn find(
     vault: impl Fn() -> Result<Vault>,
 ) -> Result<Option<Found>> {
     if let Some((source, credential)) = of_environment(environment)? {
-        let place = vault().ok().and_then(|vault| place_for(vault, origin, &credential.grant));
+        let place = match (&credential.grant, vault()) {
+            (Grant::None, _) => None,
+            // A refresh token works once: the one after it must be kept.
+            (Grant::Refresh { .. }, vault) => place_for(vault?, origin, &credential.grant),
+            (Grant::Service { .. }, vault) => vault.ok().and_then(|vault| place_for(vault, origin, &credential.grant)),
+        };
         let kind = credential.grant.kind();
         let credential = with_kept(credential, place.as_ref())?;
         let source = TokenSource::Environment(source);

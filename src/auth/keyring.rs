@@ -67,6 +67,9 @@ mod platform {
         patience: Duration,
         question: impl FnOnce(Entry) -> KeyringResult<T> + Send + 'static,
     ) -> Result<T, String> {
+        if patience.is_zero() {
+            return Err("it is not asked".to_owned());
+        }
         let (send, answer) = channel();
         let ask = move || {
             let answer = Entry::new(super::SERVICE, &name).and_then(question);

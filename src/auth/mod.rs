@@ -10,9 +10,9 @@ mod session;
 mod vault;
 
 pub use assertion::read_key;
-pub use browser::{Callback, Loopback};
+pub use browser::{Callback, Loopback, Page};
 pub use credential::{Credential, Grant, Kind, Proof, Token};
 pub use endpoint::{Authorization, Granted, Refusal, TokenEndpoint, token_url};
 pub use find::{Found, TokenSource, find, service_proof};
 pub use session::{Origin, Session};
-pub use vault::{Kept, Listed, NoLock, Pending, Place, Slot, SlotLock, Vault};
+pub use vault::{Kept, Listed, NoLock, Patience, Pending, Place, Slot, SlotLock, Vault};

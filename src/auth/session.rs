@@ -3,7 +3,6 @@
 //! Refresh tokens work once, so that renewing is done by one process at a time, under a lock; the new credential is
 //! durable before anybody uses it.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +17,14 @@ use super::vault::{Kept, NoLock, Place, Slot, SlotLock, Vault};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http;
+use crate::platform::{self, StopSignals};
 
 /// The least time for an attempt to use a refresh token, whatever `--timeout` says: an answer that is not waited for
 /// may hold the only token that is still good.
-const MIN_ATTEMPT: Duration = Duration::from_secs(5);
+const MIN_ATTEMPT: Duration = Duration::from_secs(30);
+
+/// The least time that another process waits for a renewal, whatever `--timeout` says.
+const MIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest time for all attempts to renew.
 const MAX_RENEWAL: Duration = Duration::from_secs(60);
@@ -29,8 +32,8 @@ const MAX_RENEWAL: Duration = Duration::from_secs(60);
 /// How much longer than a renewal may take another process waits for it, when nobody set a time.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// For how long a command that is interrupted waits for a renewal that is under way.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// After how long a command that was interrupted says what it is waiting for.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A sign-in in use.
 #[derive(Debug)]
@@ -39,7 +42,19 @@ pub struct Session {
     token: Mutex<Option<Token>>,
     /// Held while the token is being renewed, so that one request for it does for all.
     renewing: tokio::sync::Mutex<()>,
-    under_way: Mutex<Option<Receiver<()>>>,
+    under_way: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// How far a renewal is, which decides what an interruption does to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// It waits for its turn: nothing is lost with it.
+    #[default]
+    Waiting,
+    /// A refresh token is under way, and its successor may be.
+    UnderWay,
+    /// The command has ended: nothing more is to be begun.
+    Cancelled,
 }
 
 /// Where the credential of a session comes from and goes to.
@@ -70,7 +85,7 @@ impl Session {
         options: http::Options,
     ) -> Self {
         let Credential { grant, token } = credential;
-        let renewer = Renewer { grant, place, origin, installation, options };
+        let renewer = Renewer { grant, place, origin, installation, options, phase: Mutex::default() };
         Self {
             renewer: Arc::new(renewer),
             token: Mutex::new(token),
@@ -100,7 +115,14 @@ impl Session {
             return Ok(token);
         }
         let stale = self.lock_token().clone();
-        self.renew(stale).await
+        match (self.renew(stale.clone()).await, stale) {
+            // It is time to renew it, but not yet too late.
+            (Err(error), Some(token)) if error.kind().retryable() && !token.is_over(Timestamp::now()) => {
+                tracing::warn!("{error}; the token is good until {}", token.until());
+                Ok(token.access)
+            }
+            (renewed, _) => renewed,
+        }
     }
 
     /// A newer token than `refused`, which the server did not take; `None` if there is no reason to hope for one.
@@ -132,12 +154,11 @@ impl Session {
     /// Renews in a thread of its own: it goes on when the command is interrupted, and nothing waits for its locks.
     async fn renew(&self, stale: Option<Token>) -> Result<AccessToken> {
         let (send, outcome) = oneshot::channel();
-        let (working, finished) = channel();
+        let (working, finished) = oneshot::channel::<()>();
         *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
         let renewer = Arc::clone(&self.renewer);
         let log = dispatcher::get_default(Clone::clone);
         std::thread::Builder::new().name("renewal".to_owned()).spawn(move || {
-            let working: Sender<()> = working;
             let token = dispatcher::with_default(&log, || renewer.renew(stale.as_ref()));
             // Nobody waits for it any more after an interruption.
             let _ = send.send(token);
@@ -154,14 +175,31 @@ impl Session {
     }
 }
 
-/// An answer that is under way may hold the only refresh token that is good.
+/// An answer that is under way may hold the only refresh token that is good: it is waited for, unless somebody insists.
 impl Drop for Session {
     fn drop(&mut self) {
-        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(finished) = under_way.take() {
-            // Either it ends, and its end of the channel with it, or there is no more time.
-            let _ = finished.recv_timeout(LAST_WORDS);
+        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(finished) = under_way else { return };
+        if self.renewer.cancel() {
+            return;
         }
+        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let wait = async {
+                tokio::pin!(finished);
+                if tokio::time::timeout(SILENCE, &mut finished).await.is_err() {
+                    tracing::warn!(
+                        "waiting for the end of a renewal, which the sign-in depends on; Ctrl-C gives it up"
+                    );
+                    // An error is what its end looks like from here.
+                    let _ = finished.await;
+                }
+            };
+            match StopSignals::listen() {
+                Ok(mut signals) => tokio::select! { () = wait => {}, _ = signals.next() => {} },
+                Err(_) => wait.await,
+            }
+        });
     }
 }
 
@@ -173,20 +211,51 @@ struct Renewer {
     origin: Origin,
     installation: ApiOrigin,
     options: http::Options,
+    phase: Mutex<Phase>,
 }
 
 impl Renewer {
+    /// Ends what has not begun. Says whether there is nothing to wait for.
+    fn cancel(&self) -> bool {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if *phase == Phase::Waiting {
+            *phase = Phase::Cancelled;
+        }
+        *phase == Phase::Cancelled
+    }
+
+    /// Marks that a refresh token goes out now, unless the command has ended.
+    fn begin(&self) -> Result<()> {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if *phase == Phase::Cancelled {
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted before renewing the token"));
+        }
+        *phase = Phase::UnderWay;
+        Ok(())
+    }
+
     fn renew(&self, stale: Option<&Token>) -> Result<Token> {
         let Some((vault, slot)) = self.origin.place() else {
             return self.ask_once();
         };
+        let since = Timestamp::now();
         match vault.lock(slot, self.patience()) {
-            Ok(lock) => self.renew_kept(vault, slot, &lock, stale),
-            // There is nothing to protect where nothing can be kept: a service account asks again.
-            Err(NoLock::Unusable(error)) if self.can_do_without_keeping() => {
-                tracing::warn!("the token is not kept for the next command: {error}");
-                self.ask_once()
+            Ok(lock) => {
+                if let Some(message) = lock.failure_since(since) {
+                    return Err(
+                        Error::new(ErrorKind::Unavailable, message).hint("try again later; the sign-in is kept")
+                    );
+                }
+                let renewed = self.renew_kept(vault, slot, &lock, stale);
+                if let Err(error) = &renewed
+                    && error.kind() == ErrorKind::Unavailable
+                {
+                    lock.note_failure(error);
+                }
+                renewed
             }
+            // There is nothing to protect where nothing can be kept: a service account asks again.
+            Err(NoLock::Unusable(error)) if self.can_do_without_keeping() => self.not_kept(&error),
             Err(no_lock) => Err(no_lock.into()),
         }
     }
@@ -207,11 +276,22 @@ impl Renewer {
                 return Ok(token);
             }
             let grant = self.grant_of(kept.as_ref())?;
-            let pending = vault.prepare(lock, slot, self.place)?;
+            // Where it is now: somebody may have signed in anew, and chosen another place.
+            let place = kept.as_ref().map_or(self.place, |kept| kept.place);
+            let pending = match vault.prepare(lock, slot, place) {
+                Err(error) if self.can_do_without_keeping() => return self.not_kept(&error),
+                pending => pending?,
+            };
+            if grant.refresh_token().is_some() {
+                self.begin()?;
+            }
             match self.ask(&grant) {
                 Ok(granted) => {
                     let token = granted.token.clone();
-                    pending.put(&self.to_keep(grant, granted))?;
+                    match pending.put_somewhere(&self.to_keep(grant, granted)) {
+                        Err(error) if self.can_do_without_keeping() => say_not_kept(&error),
+                        kept => kept?,
+                    }
                     return Ok(token);
                 }
                 Err(Refusal::InvalidGrant(error)) if grant.refresh_token().is_some() => {
@@ -258,6 +338,11 @@ impl Renewer {
         Credential { grant, token: Some(granted.token) }
     }
 
+    fn not_kept(&self, error: &Error) -> Result<Token> {
+        say_not_kept(error);
+        self.ask_once()
+    }
+
     fn ask_once(&self) -> Result<Token> {
         self.ask(&self.grant).map(|granted| granted.token).map_err(Refusal::into_error)
     }
@@ -265,11 +350,12 @@ impl Renewer {
     /// Asks the token endpoint.
     fn ask(&self, grant: &Grant) -> Result<Granted, Refusal> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
-        runtime.block_on(async {
+        let granted = runtime.block_on(async {
             let endpoint = TokenEndpoint::new(self.installation.clone(), self.options_for(grant))?;
             match grant {
                 Grant::Refresh { client_id, client_secret, refresh_token, .. } => {
                     tracing::info!("renewing the token");
+                    platform::outlive_hangup();
                     // The secret of a client of the environment is not kept.
                     let client_secret = client_secret.as_ref().or_else(|| self.client_secret());
                     endpoint.refresh(client_id.as_ref(), client_secret, refresh_token).await
@@ -280,7 +366,10 @@ impl Renewer {
                 }
                 Grant::None => Err(Error::new(ErrorKind::NotSignedIn, "the token can't be renewed").into()),
             }
-        })
+        });
+        // A name that is being looked up is not waited for any more.
+        runtime.shutdown_background();
+        granted
     }
 
     fn client_secret(&self) -> Option<&crate::domain::Secret> {
@@ -295,15 +384,19 @@ impl Renewer {
         let least = if grant.refresh_token().is_some() { MIN_ATTEMPT } else { Duration::ZERO };
         http::Options {
             attempt_timeout: options.attempt_timeout.max(least),
-            total_timeout: Some(options.total_timeout.unwrap_or(MAX_RENEWAL).max(least)),
+            total_timeout: Some(options.total_timeout.map_or(MAX_RENEWAL, |total| total.max(least))),
             ..options.clone()
         }
     }
 
     /// How long to wait for another process that is renewing.
     fn patience(&self) -> Duration {
-        self.options.total_timeout.map_or(MAX_RENEWAL + SLACK, |total| total.max(MIN_ATTEMPT))
+        self.options.total_timeout.map_or(MAX_RENEWAL + SLACK, |total| total.max(MIN_PATIENCE))
     }
+}
+
+fn say_not_kept(error: &Error) {
+    tracing::warn!("the token is not kept for the next command: {error}");
 }
 
 /// The token that is kept, if it is another than the one that is stale, and good.

@@ -1,12 +1,13 @@
 //! Where credentials are kept: a private file each, or the platform's keyring with a file that says so.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,28 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Vault {
     dir: PathBuf,
-    keyring_patience: Duration,
+    patience: Patience,
+}
+
+/// How long a keyring may take to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It is not asked.
+    None,
+    /// A few seconds.
+    OfAMachine,
+    /// As long as somebody at a terminal may take to unlock it.
+    OfAPerson,
+}
+
+impl Patience {
+    fn time(self) -> Duration {
+        match self {
+            Self::None => Duration::ZERO,
+            Self::OfAMachine => keyring::PATIENCE,
+            Self::OfAPerson => keyring::PATIENCE_WITH_A_PERSON,
+        }
+    }
 }
 
 /// The place of one credential.
@@ -76,7 +98,40 @@ pub struct Listed {
 /// The right to change a credential. No other process has it until this is dropped.
 #[derive(Debug)]
 pub struct SlotLock {
-    _file: File,
+    file: File,
+}
+
+impl SlotLock {
+    /// Tells those who wait for the lock why it was of no use: they need not find out one after the other.
+    pub fn note_failure(&self, error: &Error) {
+        let note = Failed { at: Timestamp::now(), message: error.to_string() };
+        // They find out by themselves if this fails.
+        let _ = self.write(&serde_json::to_vec(&note).unwrap_or_default());
+    }
+
+    /// Why it was of no use to somebody who had it after `since`.
+    pub fn failure_since(&self, since: Timestamp) -> Option<String> {
+        let mut text = Vec::new();
+        let mut file = &self.file;
+        file.rewind().ok()?;
+        file.read_to_end(&mut text).ok()?;
+        let failed: Failed = serde_json::from_slice(&text).ok()?;
+        (failed.at >= since && failed.at <= Timestamp::now()).then_some(failed.message)
+    }
+
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(text)
+    }
+}
+
+/// What is noted in a lock file.
+#[derive(Serialize, Deserialize)]
+struct Failed {
+    at: Timestamp,
+    message: String,
 }
 
 /// Why a credential cannot be locked.
@@ -146,13 +201,12 @@ impl Vault {
         format!("{}/{}", keyring::SERVICE, slot.name)
     }
 
-    /// The vault in the data directory. It need not exist. With `somebody_is_there`, a keyring may ask them to unlock it.
+    /// The vault in the data directory. It need not exist.
     ///
     /// # Errors
     /// A store error when there is no home directory.
-    pub fn open(somebody_is_there: bool) -> Result<Self> {
-        let keyring_patience = if somebody_is_there { keyring::PATIENCE_WITH_A_PERSON } else { keyring::PATIENCE };
-        Ok(Self { dir: directories::data_dir()?, keyring_patience })
+    pub fn open(patience: Patience) -> Result<Self> {
+        Ok(Self { dir: directories::data_dir()?, patience })
     }
 
     /// The place of what `auth login` was given for an installation.
@@ -192,7 +246,7 @@ impl Vault {
     }
 
     fn read_keyring(&self, slot: &Slot) -> Result<Written> {
-        let text = keyring::read(&slot.name, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+        let text = keyring::read(&slot.name, self.patience.time()).map_err(|reason| no_keyring(&reason))?;
         let gone = || {
             Error::new(ErrorKind::Store, format!("the keyring no longer has the sign-in of {}", slot.owner.origin))
                 .hint("sign in again with `bugfender-hooks auth login`")
@@ -201,11 +255,12 @@ impl Vault {
         serde_json::from_str(&text).map_err(|_| gone())
     }
 
-    /// Every credential that `auth login` was given, by profile and installation.
+    /// Every credential that `auth login` was given, by profile and installation, and what is wrong with those that
+    /// cannot be read.
     ///
     /// # Errors
-    /// A store error when one cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    /// A store error when the directory cannot be read.
+    pub fn list(&self) -> Result<(Vec<Listed>, Vec<Error>)> {
         let dir = self.dir.join("credentials");
         let mut paths: Vec<PathBuf> = match fs::read_dir(&dir) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
@@ -214,20 +269,14 @@ impl Vault {
         };
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
-        let mut listed = Vec::new();
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
-            let Some(Contents { owner, kept_in: place, rest, .. }) = contents(&path)? else { continue };
-            let (kind, client_id) = match rest {
-                Rest::Elsewhere { kind, client_id } => (kind, client_id),
-                Rest::Whole { credential } => {
-                    let credential = Credential::try_from(credential).map_err(|_| damaged(&path))?;
-                    (credential.grant.kind(), credential.grant.client_id().cloned())
-                }
-            };
-            let origin = owner.origin.parse().map_err(|_| damaged(&path))?;
-            listed.push(Listed { profile: owner.profile, origin, kind, client_id, place });
+            match listed(&path) {
+                Ok(one) => found.extend(one),
+                Err(error) => errors.push(error),
+            }
         }
-        Ok(listed)
+        Ok((found, errors))
     }
 
     /// Waits for the right to change a credential, creating the directory (mode 0700) if need be.
@@ -245,12 +294,12 @@ impl Vault {
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(SlotLock { _file: file }),
+                Ok(()) => return Ok(SlotLock { file }),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Err(TryLockError::WouldBlock) => {
                     let seconds = patience.as_secs();
                     let message = format!("another process has held {} for more than {seconds} s", path.display());
-                    let error = Error::new(ErrorKind::Store, message);
+                    let error = Error::new(ErrorKind::Unavailable, message);
                     return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));
                 }
                 Err(TryLockError::Error(error)) => return Err(NoLock::Unusable(unusable(&path, "locked", error))),
@@ -278,8 +327,9 @@ impl Vault {
     /// # Errors
     /// A store error; nothing has changed then.
     pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: Place) -> Result<Pending> {
+        platform::remove_leftovers(&slot.path());
         let file = PrivateFile::prepare(&slot.path()).map_err(|error| unusable(&slot.path(), "written", error))?;
-        Ok(Pending { slot: slot.clone(), place, file, keyring_patience: self.keyring_patience })
+        Ok(Pending { slot: slot.clone(), place, file, keyring_patience: self.patience.time() })
     }
 
     /// Keeps a credential in place of the one before it.
@@ -291,7 +341,9 @@ impl Vault {
         self.prepare(lock, slot, place)?.put(credential)?;
         if before == Some(Place::Keyring) && place == Place::File {
             // What it had is not in use any more; a keyring that does not answer may keep it.
-            let _ = keyring::remove(&slot.name, keyring::PATIENCE);
+            if let Err(reason) = keyring::remove(&slot.name, keyring::PATIENCE) {
+                tracing::warn!("the keyring still has the sign-in before this one: {reason}");
+            }
         }
         Ok(())
     }
@@ -302,10 +354,11 @@ impl Vault {
     /// A store error; it is then still there.
     pub fn remove(&self, _lock: &SlotLock, slot: &Slot) -> Result<bool> {
         let path = slot.path();
+        platform::remove_leftovers(&path);
         // Even one that cannot be understood.
         let kept_in = contents(&path).ok().flatten().map(|contents| contents.kept_in);
         if kept_in == Some(Place::Keyring) {
-            keyring::remove(&slot.name, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+            keyring::remove(&slot.name, self.patience.time()).map_err(|reason| no_keyring(&reason))?;
         }
         match fs::remove_file(&path).and_then(|()| platform::sync_dir(&slot.dir)) {
             Ok(()) => Ok(true),
@@ -329,17 +382,39 @@ impl Pending {
     ///
     /// # Errors
     /// A store error.
-    pub fn put(mut self, credential: &Credential) -> Result<()> {
-        let written = Written::from(credential);
+    pub fn put(self, credential: &Credential) -> Result<()> {
         let rest = match self.place {
-            Place::File => Rest::Whole { credential: written },
-            Place::Keyring => {
-                let text = to_text(&written, &self.slot)?;
-                keyring::write(&self.slot.name, text, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
-                let grant = &credential.grant;
-                Rest::Elsewhere { kind: grant.kind(), client_id: grant.client_id().cloned() }
-            }
+            Place::File => Rest::Whole { credential: Written::from(credential) },
+            Place::Keyring => self.to_keyring(credential)?,
         };
+        self.finish(rest)
+    }
+
+    /// Keeps it whatever happens to the keyring: it holds the only refresh token that is good.
+    ///
+    /// # Errors
+    /// A store error.
+    pub fn put_somewhere(mut self, credential: &Credential) -> Result<()> {
+        if self.place == Place::Keyring {
+            match self.to_keyring(credential) {
+                Ok(rest) => return self.finish(rest),
+                Err(error) => {
+                    tracing::warn!("{error}; the sign-in is kept in {} now", self.slot.path().display());
+                    self.place = Place::File;
+                }
+            }
+        }
+        self.put(credential)
+    }
+
+    fn to_keyring(&self, credential: &Credential) -> Result<Rest> {
+        let text = to_text(&Written::from(credential), &self.slot)?;
+        keyring::write(&self.slot.name, text, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+        let grant = &credential.grant;
+        Ok(Rest::Elsewhere { kind: grant.kind(), client_id: grant.client_id().cloned() })
+    }
+
+    fn finish(mut self, rest: Rest) -> Result<()> {
         let contents = Contents { version: VERSION, owner: self.slot.owner.clone(), kept_in: self.place, rest };
         let text = to_text(&contents, &self.slot)? + "\n";
         self.file.put(text.as_bytes()).map_err(|error| unusable(&self.slot.path(), "written", error))
@@ -365,6 +440,19 @@ fn contents(path: &Path) -> Result<Option<Contents>> {
         return Err(Error::new(ErrorKind::Store, message).hint("update bugfender-hooks"));
     }
     serde_json::from_slice(&text).map(Some).map_err(|_| damaged(path))
+}
+
+fn listed(path: &Path) -> Result<Option<Listed>> {
+    let Some(Contents { owner, kept_in: place, rest, .. }) = contents(path)? else { return Ok(None) };
+    let (kind, client_id) = match rest {
+        Rest::Elsewhere { kind, client_id } => (kind, client_id),
+        Rest::Whole { credential } => {
+            let credential = Credential::try_from(credential).map_err(|_| damaged(path))?;
+            (credential.grant.kind(), credential.grant.client_id().cloned())
+        }
+    };
+    let origin = owner.origin.parse().map_err(|_| damaged(path))?;
+    Ok(Some(Listed { profile: owner.profile, origin, kind, client_id, place }))
 }
 
 fn tighten(path: &Path) -> Result<()> {

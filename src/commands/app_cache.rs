@@ -57,26 +57,30 @@ pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
         return cached.map(|cache| cache.apps).unwrap_or_default();
     }
     let before = cached.map(|cache| cache.apps).unwrap_or_default();
+    let mut waiting = settings.clone();
+    waiting.timeout.value = PATIENCE;
+    let out = Output::of_process(OutputOptions::default());
+    let ctx = Context::of_completion(waiting, Environment::of_process(), out);
+    let Ok(api) = ctx.api_as_it_is() else { return before };
     // Noted before asking, so that a server that does not answer is not asked at the next key again.
     write(settings, &Cache { asked_at: Timestamp::now(), apps: before });
-    if let Ok(apps) = ask(settings.clone()) {
+    let asked: Result<Vec<App>> = ctx.block_on(async {
+        let answer = tokio::time::timeout(PATIENCE, api.apps()).await;
+        let too_late = |_| Error::new(ErrorKind::Unavailable, "no answer in time");
+        Ok(answer.map_err(too_late)?.map_err(|failure| failure.error)?.apps)
+    });
+    if let Ok(apps) = asked {
         remember(settings, &apps);
     }
     read(settings).map(|cache| cache.apps).unwrap_or_default()
 }
 
-fn ask(mut settings: Settings) -> Result<Vec<App>> {
-    settings.timeout.value = PATIENCE;
-    let ctx = Context::new(settings, Environment::of_process(), Output::of_process(OutputOptions::default()));
-    if ctx.session()?.current().is_none() {
-        return Err(Error::new(ErrorKind::NotSignedIn, "the token has to be renewed first"));
+/// Forgets them: somebody else may be signed in from now on.
+pub fn forget(settings: &Settings) {
+    if let Some(path) = path(settings) {
+        // There may be none.
+        let _ = fs::remove_file(path);
     }
-    let api = ctx.api()?;
-    ctx.block_on(async {
-        let answer = tokio::time::timeout(PATIENCE, api.apps()).await;
-        let too_late = |_| Error::new(ErrorKind::Unavailable, "no answer in time");
-        answer.map_err(too_late)?.map_err(|failure| failure.error)
-    })
 }
 
 fn path(settings: &Settings) -> Option<PathBuf> {

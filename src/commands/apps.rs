@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Report, app_cache};
-use crate::api::App;
+use crate::api::{App, Apps};
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::AppId;
 use crate::error::Result;
@@ -35,12 +35,15 @@ impl Row for AppRow {
 
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
-    let mut apps = ctx.block_on(async {
+    let Apps { mut apps, skipped } = ctx.block_on(async {
         let answer = unless_interrupted(api.apps()).await;
         answer.ok_or_else(|| interrupted("while asking for the apps"))?.map_err(|failure| failure.error)
     })?;
     app_cache::remember(ctx.settings(), &apps);
     apps.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
+    if skipped > 0 {
+        ctx.out().warn(&format!("{skipped} apps of the server have no id that could be used; they are left out"));
+    }
     if apps.is_empty() && ctx.out().is_for_people() {
         ctx.out().note(&format!("the account sees no apps at {}", ctx.origin()));
     }

@@ -10,7 +10,8 @@ use crate::config::{ConfigEditor, ConfigFile, Key, directories};
 use crate::context::Context;
 use crate::domain::ProfileName;
 use crate::error::{Error, ErrorKind, Result};
-use crate::render::{Cell, Row};
+use crate::http::Roots;
+use crate::render::{Cell, One, Row};
 
 /// See and change the configuration file with its profiles
 ///
@@ -36,6 +37,12 @@ enum ConfigCommand {
     Path,
     /// Show what the configuration file says; passwords are hidden
     Show,
+    /// Print the value of a key of the profile in use; a password in it is hidden
+    Get {
+        /// The key
+        #[arg(value_parser = key_parser())]
+        key: Key,
+    },
     /// Set a key of the profile in use, or of the one that --profile names
     Set {
         /// The key
@@ -43,6 +50,7 @@ enum ConfigCommand {
         key: Key,
 
         /// The value; for the target URL also "-" for standard input, or @FILE
+        #[arg(allow_hyphen_values = true)]
         value: String,
     },
     /// Take a key out of the profile in use, or of the one that --profile names
@@ -64,6 +72,25 @@ impl Args {
     }
 }
 
+/// Where the file is.
+#[derive(Serialize)]
+struct PathRow {
+    path: String,
+}
+
+impl Row for PathRow {
+    const FIELDS: &'static [&'static str] = &["path"];
+    const HEADERS: &'static [&'static str] = &["PATH"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.path.clone().into()]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.path.clone())
+    }
+}
+
 /// A line of the configuration.
 #[derive(Serialize)]
 struct KeyRow {
@@ -81,6 +108,10 @@ impl Row for KeyRow {
         let active = if self.active { "yes" } else { "no" };
         vec![self.profile.to_string().into(), active.into(), Cell::maybe(self.key), Cell::maybe(self.value.as_ref())]
     }
+
+    fn id(&self) -> Option<String> {
+        self.value.clone()
+    }
 }
 
 pub fn run(ctx: &Context, args: Args) -> Result<Report> {
@@ -90,15 +121,25 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
             let path = directories::config_file().ok_or_else(|| {
                 Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
             })?;
-            Ok(Report::text(format!("{}\n", path.display())))
+            Ok(Report::of(One(PathRow { path: path.display().to_string() })))
         }
         ConfigCommand::Show => show(ctx),
+        ConfigCommand::Get { key } => get(ctx, key),
         ConfigCommand::Set { key, value } => {
             let value =
                 if key == Key::TargetUrl { TargetUrlArg::from(value).resolve(ctx)?.expose().to_owned() } else { value };
+            let is_new = !ConfigFile::load()?.knows(profile);
             let mut editor = ConfigEditor::open()?;
             editor.set(profile, key, &value, &std::env::current_dir()?)?;
             editor.save()?;
+            if key == Key::CaFile
+                && let Err(error) = Roots::File(std::path::absolute(&value)?).check()
+            {
+                ctx.out().warn(&error.to_string());
+            }
+            if is_new {
+                ctx.out().note(&format!("made profile {profile}"));
+            }
             ctx.out().note(&format!("set {} of profile {profile} in {}", key.as_str(), editor.path().display()));
             Ok(Report::nothing())
         }
@@ -113,6 +154,22 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
             Ok(Report::nothing())
         }
     }
+}
+
+fn get(ctx: &Context, key: Key) -> Result<Report> {
+    let config = ConfigFile::load()?;
+    let profile = &ctx.settings().profile;
+    if !config.knows(&profile.value) {
+        return Err(config.unknown(&profile.value, profile.source));
+    }
+    let said = config.profiles.get(&profile.value).and_then(|said| said.shown(key));
+    let value = said.ok_or_else(|| {
+        let (key, name) = (key.as_str(), &profile.value);
+        Error::new(ErrorKind::NotFound, format!("profile {name} does not set {key}"))
+            .hint(format!("set it with: bugfender-hooks config set --profile {name} {key} VALUE"))
+    })?;
+    let (profile, key) = (profile.value.clone(), Some(key.as_str()));
+    Ok(Report::of(One(KeyRow { profile, active: true, key, value: Some(value) })))
 }
 
 fn show(ctx: &Context) -> Result<Report> {

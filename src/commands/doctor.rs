@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::Report;
 use super::subscribe::selector;
 use crate::auth::TokenSource;
+use crate::config::directories;
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, Result};
+use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 
 /// Check configuration, token, API and registry, and say what to do about what is wrong
@@ -85,16 +87,34 @@ pub fn run(ctx: &Context, _args: &Args) -> Report {
 
 fn settings(ctx: &Context, findings: &mut Findings) {
     let settings = ctx.settings();
+    match (ctx.take_trouble(), directories::config_file()) {
+        (Some(error), _) => findings.failed("config", error),
+        (None, Some(path)) if path.exists() => findings.ok("config", path.display().to_string()),
+        (None, Some(path)) => findings.ok("config", format!("{} (not there, and need not be)", path.display())),
+        (None, None) => {}
+    }
     findings.ok("profile", format!("{} ({})", settings.profile.value, settings.profile.source));
     findings.ok("api_url", format!("{} ({})", settings.api.value, settings.api.source));
     match settings.store_path() {
         Ok(store) => findings.ok("store", format!("{store} ({})", settings.store.source)),
         Err(error) => findings.failed("store", error),
     }
-    if let Some(path) = &settings.ca_file.value {
-        findings.ok("ca_file", format!("{} ({})", path.display(), settings.ca_file.source));
-    }
+    authorities(ctx, findings);
     findings.ok("timeout", format!("{} s ({})", settings.timeout.value.as_secs_f64(), settings.timeout.source));
+}
+
+/// Which certificate authorities are trusted, where somebody has named some.
+fn authorities(ctx: &Context, findings: &mut Findings) {
+    let roots = ctx.roots();
+    let named = match &roots {
+        Roots::System => return,
+        Roots::Environment => "SSL_CERT_FILE or SSL_CERT_DIR".to_owned(),
+        Roots::File(path) => format!("{} ({})", path.display(), ctx.settings().ca_file.source),
+    };
+    match roots.check() {
+        Ok(()) => findings.ok("ca_file", named),
+        Err(error) => findings.failed("ca_file", error),
+    }
 }
 
 fn token(ctx: &Context, findings: &mut Findings) {

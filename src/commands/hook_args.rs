@@ -79,7 +79,7 @@ impl TargetUrlArg {
             None => {
                 let url: TargetUrl = self.0.parse()?;
                 if url.has_secret() && !url.is_redacted() {
-                    ctx.out().warn("a password on the command line can be read by others on this machine; use --target-url - or @FILE");
+                    ctx.out().warn("a password on the command line can be read by others on this machine; give \"-\" for standard input, or @FILE");
                 }
                 return Ok(url);
             }
@@ -88,8 +88,19 @@ impl TargetUrlArg {
     }
 }
 
+/// A file, as text. Secrets come this way.
 pub fn read_file(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
+    let wrong = |error: std::io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    let read = file.take(MAX_SECRET + 1).read_to_string(&mut text).map_err(wrong)?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_SECRET) {
+        return Err(Error::usage(format!(
+            "{} is longer than {MAX_SECRET} bytes: is it the right file?",
+            path.display()
+        )));
+    }
+    Ok(text)
 }
 
 /// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.

@@ -99,6 +99,11 @@ impl Command {
         }
     }
 
+    /// Whether it works whatever is wrong with the configuration, and says what.
+    pub fn looks_for_trouble(&self) -> bool {
+        matches!(self, Self::Doctor(_))
+    }
+
     /// Whether it may be given a profile that is not there yet.
     pub fn may_make_a_profile(&self) -> bool {
         match self {

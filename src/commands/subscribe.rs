@@ -218,6 +218,10 @@ impl Run<'_> {
                 }
                 Err(Trouble { record: Some(record), error: shown.source(error) })
             }
+            None if !api.may_have_sent() => {
+                self.registry.abandon(row)?;
+                Err(interrupted(&format!("before the request for {wanted} was sent; nothing was changed")).into())
+            }
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
                 let error =

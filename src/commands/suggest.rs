@@ -70,7 +70,26 @@ fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     Ok(())
 }
 
-/// The flags of a half-typed line are not known here; environment and configuration are.
+/// What the line means as far as it has been typed, environment and configuration.
 fn settings() -> crate::error::Result<Settings> {
-    Settings::resolve(&Overrides::default(), &Environment::of_process(), &ConfigFile::load()?)
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let flags = Overrides {
+        profile: typed(&words, "--profile").map(|name| name.parse()).transpose()?,
+        api_url: typed(&words, "--api-url"),
+        store: typed(&words, "--store"),
+        ..Overrides::default()
+    };
+    Settings::resolve(&flags, &Environment::of_process(), &ConfigFile::load()?)
+}
+
+/// The value of a flag among the words of the line. bash makes three words of `--flag=value`.
+fn typed(words: &[String], flag: &str) -> Option<String> {
+    let at = words
+        .iter()
+        .position(|word| word == flag || word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))?;
+    if let Some((_, value)) = words[at].split_once('=') {
+        return Some(value.to_owned());
+    }
+    let behind = words.get(at + 1)?;
+    if behind == "=" { words.get(at + 2).cloned() } else { Some(behind.clone()) }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{Decor, DocumentMut, Item, Table, value};
 
 use super::directories;
 use super::file::{ConfigFile, Key, Profile};
@@ -16,6 +16,8 @@ use crate::platform;
 pub struct ConfigEditor {
     path: PathBuf,
     document: DocumentMut,
+    /// What its lines ended with.
+    line_end: &'static str,
     _lock: File,
 }
 
@@ -28,8 +30,6 @@ impl ConfigEditor {
         let path = directories::config_file().ok_or_else(|| {
             Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
         })?;
-        // A link to a file that is kept elsewhere stays one.
-        let path = fs::canonicalize(&path).unwrap_or(path);
         let dir = path.parent().unwrap_or(Path::new("."));
         let lock = || -> io::Result<File> {
             platform::create_private_dir(dir)?;
@@ -38,6 +38,7 @@ impl ConfigEditor {
             Ok(lock)
         };
         let lock = lock().map_err(|error| unwritable(&path, error))?;
+        let path = behind_links(path);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -46,7 +47,7 @@ impl ConfigEditor {
         ConfigFile::parse(&text, &path)?;
         // It was understood a line ago.
         let document = text.parse().map_err(|error: toml_edit::TomlError| Error::usage(error.message()))?;
-        Ok(Self { path, document, _lock: lock })
+        Ok(Self { path, document, line_end: if text.contains("\r\n") { "\r\n" } else { "\n" }, _lock: lock })
     }
 
     /// Where the file is.
@@ -95,24 +96,48 @@ impl ConfigEditor {
     pub fn unset(&mut self, profile: &ProfileName, key: Key) -> bool {
         let profiles = self.document.get_mut("profiles").and_then(Item::as_table_like_mut);
         let table = profiles.and_then(|profiles| profiles.get_mut(profile.as_str())?.as_table_like_mut());
-        table.is_some_and(|table| table.remove(key.as_str()).is_some())
+        let Some(table) = table.filter(|table| table.contains_key(key.as_str())) else { return false };
+        let above = table.key(key.as_str()).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned));
+        let after = table.iter().map(|(name, _)| name.to_owned()).skip_while(|name| name != key.as_str()).nth(1);
+        table.remove(key.as_str());
+        // A comment above it may be about more than it: it stays.
+        if let Some(above) = above.filter(|above| above.contains('#')) {
+            if let Some(mut next) = after.and_then(|after| table.key_mut(&after)) {
+                prepend(next.leaf_decor_mut(), &above);
+            } else {
+                let trailing = self.take_trailing();
+                self.document.set_trailing(format!("{above}{trailing}"));
+            }
+        }
+        true
     }
 
     /// Makes a profile the one that is used when nobody says otherwise.
     pub fn switch(&mut self, profile: &ProfileName) {
         let new = value(profile.as_str());
-        match self.document.get_mut("profile") {
-            Some(old) => {
-                let decor = old.as_value().map(|old| old.decor().clone());
-                *old = new;
-                if let (Some(decor), Some(value)) = (decor, old.as_value_mut()) {
-                    *value.decor_mut() = decor;
-                }
+        if let Some(old) = self.document.get_mut("profile") {
+            let decor = old.as_value().map(|old| old.decor().clone());
+            *old = new;
+            if let (Some(decor), Some(value)) = (decor, old.as_value_mut()) {
+                *value.decor_mut() = decor;
             }
-            None => {
-                self.document.insert("profile", new);
+            return;
+        }
+        let is_first = self.document.is_empty();
+        self.document.insert("profile", new);
+        if is_first {
+            // What stood in a file of comments stays at its top.
+            let comments = self.take_trailing();
+            if let Some(mut key) = self.document.key_mut("profile") {
+                prepend(key.leaf_decor_mut(), &comments);
             }
         }
+    }
+
+    fn take_trailing(&mut self) -> String {
+        let trailing = self.document.trailing().as_str().unwrap_or_default().to_owned();
+        self.document.set_trailing("");
+        trailing
     }
 
     /// Writes the file: whole or not at all, for its owner alone, as a target URL may hold a password.
@@ -120,7 +145,10 @@ impl ConfigEditor {
     /// # Errors
     /// A store error; the file is then as it was.
     pub fn save(&self) -> Result<()> {
-        let written = platform::replace_private_file(&self.path, self.document.to_string().as_bytes());
+        platform::remove_leftovers(&self.path);
+        let text = self.document.to_string();
+        let text = if self.line_end == "\n" { text } else { text.replace('\n', self.line_end) };
+        let written = platform::replace_private_file(&self.path, text.as_bytes());
         written.map_err(|error| unwritable(&self.path, error))
     }
 
@@ -129,11 +157,42 @@ impl ConfigEditor {
         parent.set_implicit(true);
         let profiles = self.document.entry("profiles").or_insert(Item::Table(parent));
         let inline = profiles.is_inline_table();
-        let fresh = if inline { value(toml_edit::InlineTable::new()) } else { Item::Table(Table::new()) };
+        let is_there = profiles.as_table_like().is_some_and(|profiles| profiles.contains_key(name.as_str()));
+        let fresh = if inline {
+            value(toml_edit::InlineTable::new())
+        } else {
+            let mut table = Table::new();
+            if !is_there {
+                // What stands at the end of the file belongs to what is before it.
+                let is_empty = self.document.iter().all(|(_, item)| item.as_table().is_some_and(Table::is_implicit));
+                let before = self.take_trailing();
+                let gap = if is_empty && before.is_empty() { "" } else { "\n" };
+                table.decor_mut().set_prefix(format!("{before}{gap}"));
+            }
+            Item::Table(table)
+        };
+        let profiles = &mut self.document["profiles"];
         let profiles = profiles.as_table_like_mut();
         let table = profiles.map(|profiles| profiles.entry(name.as_str()).or_insert(fresh));
         table.and_then(Item::as_table_like_mut).ok_or_else(|| Error::usage("`profiles` is not a table of profiles"))
     }
+}
+
+/// The file that a link leads to, even if it is not there yet: the link stays one.
+fn behind_links(mut path: PathBuf) -> PathBuf {
+    // As many as Linux follows.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new(".")).join(target),
+            Err(_) => break,
+        }
+    }
+    path
+}
+
+fn prepend(decor: &mut Decor, text: &str) {
+    let old = decor.prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+    decor.set_prefix(format!("{text}{old}"));
 }
 
 fn unwritable(path: &Path, error: io::Error) -> Error {

@@ -39,7 +39,7 @@ pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 /// All of them. Those of other makers are read by the libraries named in the text.
 pub const ALL: &[Variable] = &[
     Variable { name: API_URL, meaning: "The Bugfender installation, with or without a trailing /api (--api-url)" },
-    Variable { name: API_TOKEN, meaning: "The OAuth 2 access token; wins over every other way to sign in" },
+    Variable { name: API_TOKEN, meaning: "The OAuth 2 access token; wins over what `auth login` was given" },
     Variable { name: REFRESH_TOKEN, meaning: "Renews the access token; the newest one of its line is kept on disk" },
     Variable {
         name: CLIENT_ID,

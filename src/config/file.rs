@@ -1,6 +1,7 @@
 //! The configuration file: which profiles there are and what they say.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 use super::{CredentialStore, StorePath, directories};
 use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
+use crate::platform;
 
 /// What a profile can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,8 @@ fn whole(url: TargetUrl) -> Result<TargetUrl> {
     Ok(url)
 }
 
+const WHERE: &str = "`bugfender-hooks config path` says where the file is; edit it, or move it away";
+
 /// The file `config.toml`, read.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigFile {
@@ -137,13 +141,32 @@ impl ConfigFile {
     /// # Errors
     /// A usage error that names the line, for what cannot be understood.
     pub fn read(path: &Path) -> Result<Self> {
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(Self::default())
+        let wrong = |what: &str| Error::usage(format!("{}: {what}", path.display())).hint(WHERE);
+        let read = || -> io::Result<Option<String>> {
+            match fs::metadata(path) {
+                // One that is a pipe would be waited for.
+                Ok(place) if place.is_file() => fs::read_to_string(path).map(Some),
+                Ok(_) => Err(io::Error::other("it is not a file")),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(Error::usage(format!("{} can't be read: {error}", path.display())).source(error)),
+        };
+        let Some(text) = read().map_err(|error| wrong(&error.to_string()).source(error))? else {
+            return Ok(Self::default());
+        };
+        let config = Self::parse(&text, path)?;
+        let has_secret = |profile: &Profile| profile.target_url.as_ref().is_some_and(TargetUrl::has_secret);
+        if config.profiles.values().any(has_secret)
+            && platform::tighten(path, platform::OTHERS).map_err(|error| wrong(&error.to_string()))?
+        {
+            tracing::warn!(
+                "{} holds a password and was open to others; its permissions are tightened now",
+                path.display()
+            );
         }
+        Ok(config)
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
@@ -165,7 +188,10 @@ impl ConfigFile {
                     config.profiles = profiles(table, &place)?;
                 }
                 _ => {
-                    let message = format!("unknown key `{}`; expected `profile` or `profiles`", shown_name(name));
+                    let message = format!(
+                        "unknown key `{}`; settings stand under [profiles.default] or another profile",
+                        shown_name(name)
+                    );
                     return Err(place.error(span(), &message));
                 }
             }
@@ -179,11 +205,11 @@ impl ConfigFile {
     }
 
     /// Why a profile cannot be used.
-    pub fn unknown(&self, name: &ProfileName) -> Error {
+    pub fn unknown(&self, name: &ProfileName, source: impl fmt::Display) -> Error {
         let known = self.profiles.keys().filter(|known| !known.is_default()).map(ProfileName::as_str);
         let known: Vec<&str> = std::iter::once(ProfileName::DEFAULT).chain(known).collect();
-        Error::usage(format!("there is no profile `{name}`")).hint(format!(
-            "the profiles are: {}; `bugfender-hooks auth login --profile {name}` makes this one",
+        Error::usage(format!("there is no profile `{name}` ({source})")).hint(format!(
+            "the profiles are: {}; `auth switch` chooses one, and `auth login --profile {name}` makes this one",
             known.join(", ")
         ))
     }
@@ -204,7 +230,9 @@ fn profiles(table: &dyn TableLike, place: &Place) -> Result<BTreeMap<ProfileName
             let key: Key = shown_name(key_name)
                 .parse()
                 .map_err(|error: Error| place.error(span(), &format!("{error}; {}", error.hints().join("; "))))?;
-            let text = text_of(value).ok_or_else(|| place.error(span(), &format!("`{key_name}` is not a text")))?;
+            let text = text_of(value).ok_or_else(|| {
+                place.error(span(), &format!("`{}` is neither a text nor a whole number", shown_name(key_name)))
+            })?;
             profile.set(key, &text, dir).map_err(|error| place.error(span(), &format!("`{key_name}`: {error}")))?;
         }
         profiles.insert(profile_name, profile);
@@ -243,8 +271,7 @@ impl Place<'_> {
         let line = span.map(|span| self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
         let line = line.map_or_else(String::new, |line| format!(", line {line}"));
         let message = message.lines().next().unwrap_or_default();
-        Error::new(ErrorKind::Usage, format!("{}{line}: {message}", self.path.display()))
-            .hint("`bugfender-hooks config path` says where the file is; edit it, or move it away")
+        Error::new(ErrorKind::Usage, format!("{}{line}: {message}", self.path.display())).hint(WHERE)
     }
 }
 
@@ -278,7 +305,7 @@ mod tests {
             ("\nprofil = 'x'", 2, "unknown key `profil`"),
             ("[profiles.a]\n\napi = 'x'", 3, "unknown key `api`"),
             ("[profiles.a]\napp_id = 'x'", 2, "`app_id`: an app id is"),
-            ("[profiles.a]\napp_id = true", 2, "`app_id` is not a text"),
+            ("[profiles.a]\napp_id = true", 2, "neither a text nor a whole number"),
             ("[profiles.a]\ntarget_url = 'ftp://u:s3cret@x/'", 2, "must begin with"),
             ("[profiles.a]\ntarget_url = 's3cret", 2, ""),
             ("[profiles.A]\n", 1, "lower-case"),

@@ -97,6 +97,9 @@ impl Settings {
         let said = config.profiles.get(&profile.value).cloned().unwrap_or_default();
         let Profile { api_url, store, ca_file, credential_store, app_id, target_url } = said;
         let api = pick("--api-url", flags.api_url.as_deref(), environment::API_URL, environment)?;
+        // The defaults of a profile that is for one installation are for no other.
+        let elsewhere = matches!((&api, &api_url), (Some(api), Some(own)) if api.value != *own);
+        let (app_id, target_url) = if elsewhere { (None, None) } else { (app_id, target_url) };
         let api = match api.or_else(|| of_config(api_url)) {
             Some(api) => api,
             None => Sourced { value: ApiOrigin::HOSTED.parse()?, source: Source::Default },

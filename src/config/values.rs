@@ -34,6 +34,10 @@ impl FromStr for StorePath {
     fn from_str(text: &str) -> Result<Self, Error> {
         let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
         match path {
+            Some(path) if path.starts_with("~/") => {
+                Err(Error::usage("the store's path begins with ~, which shells understand")
+                    .hint("write the whole path, such as sqlite:/home/me/hooks.db"))
+            }
             Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(PathBuf::from(path))),
             // The text may be a URL with a password in it.
             _ => Err(Error::usage("the store is not one that this tool knows")

@@ -30,7 +30,7 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The least time that an answer is given after one that came quickly.
-const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
+pub const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// The longest time by which requests that waited together are spread out.
 const SPREAD: Duration = Duration::from_millis(200);
@@ -66,6 +66,16 @@ impl Options {
     /// while connecting is known as one, and the request as not sent.
     fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.min(self.attempt_timeout.mul_f32(0.75))
+    }
+}
+
+impl Roots {
+    /// Whether they can be read, and hold one at the least.
+    ///
+    /// # Errors
+    /// A usage error that names the file.
+    pub fn check(&self) -> Result<(), Error> {
+        tls::config(true, self).map(|_| ())
     }
 }
 

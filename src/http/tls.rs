@@ -31,8 +31,10 @@ pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Er
 /// The certificate authorities of a PEM file, which must hold one.
 fn of_file(path: &Path) -> Result<RootCertStore, Error> {
     let wrong = |what: String| {
-        Error::usage(format!("--ca-file {}: {what}", path.display()))
-            .hint("name a PEM file that holds the certificate (BEGIN CERTIFICATE) of the authority")
+        Error::usage(format!("the certificate authorities in {}: {what}", path.display())).hint(
+            "with --ca-file or ca_file in the configuration, name a PEM file that holds the certificate \
+             (BEGIN CERTIFICATE) of the authority",
+        )
     };
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(reason(&error)))?;
     let mut roots = RootCertStore::empty();

@@ -12,5 +12,5 @@ mod style;
 pub use format::{ColorChoice, OutputFormat};
 pub use jq::JqFilter;
 pub use output::{Output, OutputOptions};
-pub use records::{Cell, Records, Row, Shape, Source, Text, Tone, View};
+pub use records::{Cell, One, Records, Row, Shape, Source, Text, Tone, View};
 pub use sanitize::sanitize;

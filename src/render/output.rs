@@ -79,7 +79,7 @@ impl Output {
     fn write<S: Source>(&self, records: &S) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
         match (self.options.quiet, &self.options.jq, self.options.format) {
-            (true, _, _) => write_ids(&mut *out, records)?,
+            (true, _, _) => write_ids(&mut *out, records, self.terminal_out)?,
             (_, Some(jq), format) => self.write_filtered(&mut *out, jq, format, records)?,
             (_, None, OutputFormat::Table) => self.write_table(&mut *out, records)?,
             (_, None, OutputFormat::Json) => write_json(&mut *out, records)?,
@@ -197,10 +197,11 @@ fn csv_field(value: Option<&Value>) -> String {
     }
 }
 
-fn write_ids<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+fn write_ids<S: Source>(out: &mut dyn Write, records: &S, terminal: bool) -> Result<()> {
     records.each(&mut |row| {
         if let Some(id) = row.id() {
-            writeln!(out, "{id}")?;
+            let shown = if terminal { sanitize(&id) } else { id.as_str().into() };
+            writeln!(out, "{shown}")?;
         }
         Ok(())
     })

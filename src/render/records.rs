@@ -126,6 +126,28 @@ impl<T: Row> View for Records<T> {
     }
 }
 
+/// A single value: bare for people, a record with its name for programs.
+#[derive(Debug, Clone)]
+pub struct One<T>(pub T);
+
+impl<T: Row> View for One<T> {
+    fn show(&self, out: &Output) -> Result<()> {
+        if out.is_for_people() { out.raw(&format!("{}\n", self.0.id().unwrap_or_default())) } else { out.show(self) }
+    }
+}
+
+impl<T: Row> Source for One<T> {
+    type Row = T;
+
+    fn shape(&self) -> Shape {
+        Shape::Single
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&T) -> Result<()>) -> Result<()> {
+        each(&self.0)
+    }
+}
+
 /// Where records come from: from memory, or one by one from wherever they are kept.
 pub trait Source {
     /// The kind of record.

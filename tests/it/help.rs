@@ -23,6 +23,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config"],
     &["config", "path"],
     &["config", "show"],
+    &["config", "get"],
     &["config", "set"],
     &["config", "unset"],
     &["doctor"],

@@ -177,38 +177,25 @@ fn many_requests_of_one_command_renew_once() {
 fn trouble_on_the_way_does_not_cost_the_sign_in() {
     let Some(server) = OauthServer::start() else { return };
     let home = signed_in(&server);
-    for (fault, code) in [("503", 7), ("drop-before", 7), ("hang", 7)] {
+    for (fault, attempts) in [("503", 4), ("drop-before", 1), ("hang", 1)] {
         expire(&home, "2020-01-01T00:00:00Z");
         let before = credential(&home);
-        // All the attempts there may be.
-        for _ in 0..4 {
+        let asked = server.grants("refresh_token").len();
+        for _ in 0..attempts {
             server.fault(fault);
         }
-        let run = home.run(["whoami", "--timeout", "1"]);
-        assert_eq!(run.code, code, "{fault}: {run}");
-        assert_eq!(credential(&home), before, "{fault}");
+        let child = home.spawn(&["whoami", "--timeout", "1"]);
+        wait_until("the refresh was tried", || server.grants("refresh_token").len() == asked + attempts);
         server.release();
-        drain_faults(&server, &home);
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 7, "{fault}: {run}");
+        assert_eq!(credential(&home), before, "{fault}");
         assert_eq!(home.run(["whoami"]).code, 0, "{fault}");
     }
     // Nobody listens there at all.
     let (before, nowhere) = (credential(&home), home.set("BUGFENDER_API_URL", "http://127.0.0.1:9"));
     assert_eq!(nowhere.run(["whoami", "--timeout", "1"]).code, 4);
     assert_eq!(credential(&nowhere), before);
-}
-
-/// Uses up the faults that a run left behind.
-fn drain_faults(server: &OauthServer, home: &Home) {
-    let args = ["auth", "login", "--client-id", "service", "--client-secret-file", "-", "--profile", "drain"];
-    wait_until("the faults are used up", || {
-        let run = home.run_with_input(&[&args[..], &["--timeout", "1"]].concat(), "service-secret");
-        server.release();
-        run.code == 0
-    });
-    fs::remove_file(
-        home.credentials().with_file_name(format!("drain@{}.json", server.url.replace("://", "%").replace(':', "%"))),
-    )
-    .unwrap();
 }
 
 #[test]
@@ -280,7 +267,7 @@ fn what_somebody_else_stored_meanwhile_is_not_cleared() {
         if exchange.line.starts_with("GET") {
             let good = exchange.header("authorization") == Some("Bearer access-2");
             let status = if good { "200 OK" } else { "401 Unauthorized" };
-            return exchange.send(answer(status, &kind, "{}"));
+            return exchange.send(answer(status, &kind, r#"{"id":1}"#));
         }
         if exchange.body.contains("refresh-0") {
             // Another machine, or a tool that takes no lock, has renewed it.
@@ -308,7 +295,7 @@ fn without_the_lock_nothing_is_done() {
     let held = File::options().write(true).open(&lock).unwrap();
     held.lock().unwrap();
     let run = home.run(["whoami", "--timeout", "1"]);
-    assert_eq!(run.code, 9, "{run}");
+    assert_eq!(run.code, 7, "{run}");
     assert!(run.stderr.contains("nothing is done without the lock"), "{run}");
     drop(held);
     fs::remove_file(&lock).unwrap();
@@ -374,7 +361,7 @@ fn an_answer_with_the_least_there_can_be_is_understood() {
             assert!(!exchange.body.contains("client_id"), "{}", exchange.body);
             r#"{"access_token":"access-1","expires_in":"3600","extra":{}}"#
         } else {
-            "{}"
+            r#"{"id":1}"#
         };
         exchange.send(answer("200 OK", &["content-type: application/json"], body));
     });

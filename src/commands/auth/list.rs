@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::wins_over_what_is_kept;
 use crate::auth::{Kind, Listed, Place};
 use crate::commands::Report;
 use crate::config::ConfigFile;
@@ -50,7 +51,7 @@ impl Row for ProfileRow {
 
 pub(super) fn run(ctx: &Context) -> Result<Report> {
     let config = ConfigFile::load()?;
-    let listed = ctx.vault()?.list()?;
+    let (listed, errors) = ctx.vault()?.list()?;
     let mut places: BTreeSet<(ProfileName, ApiOrigin)> = BTreeSet::new();
     for (name, profile) in &config.profiles {
         let origin = profile.api_url.clone().map_or_else(|| ApiOrigin::HOSTED.parse(), Ok)?;
@@ -73,5 +74,8 @@ pub(super) fn run(ctx: &Context) -> Result<Report> {
             origin,
         }
     };
-    Ok(Report::list(places.into_iter().map(row).collect(), Vec::new()))
+    if let Some(name) = wins_over_what_is_kept(ctx) {
+        ctx.out().note(&format!("{name} is set and wins over what is kept"));
+    }
+    Ok(Report::list(places.into_iter().map(row).collect(), errors))
 }

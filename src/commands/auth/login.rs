@@ -1,20 +1,22 @@
 //! `auth login`: the ways in, and keeping what they give.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueHint;
+use tokio::task::spawn_blocking;
 
-use super::methods;
+use super::methods::{self, SignedIn};
 use super::{of_profile, wins_over_what_is_kept};
 use crate::auth::{Credential, Place, Slot, Vault};
-use crate::commands::Report;
 use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::seconds;
-use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Source};
-use crate::context::Context;
+use crate::commands::{Report, app_cache};
+use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Overrides, Settings, Source};
+use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::ClientId;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Sign in to the installation, with a service account, in a browser, or with a token
 ///
@@ -81,29 +83,48 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     // A keyring that must be there and is not shows before anybody signs in for nothing.
     let (place, why_no_keyring) = vault.choose(&slot, ctx.settings().credential_store.value)?;
-    let credential = methods::sign_in(ctx, args, method)?;
+    let SignedIn { credential, page } = methods::sign_in(ctx, args, method)?;
     if let Some(reason) = why_no_keyring {
         tracing::info!("no keyring: {reason}");
         ctx.out().note("no keyring answers; using a file that only you can read");
     }
-    let place = keep(ctx, &vault, &slot, place, &credential)?;
+    let kept = keep(ctx, &vault, &slot, place, &credential);
+    if let Some(page) = page {
+        methods::show(ctx, page, kept.is_ok());
+    }
+    let place = kept?;
+    app_cache::forget(ctx.settings());
     record_profile(ctx)?;
     tell(ctx, &vault, &slot, place, &credential);
     Ok(Report::nothing())
 }
 
+/// Keeps the sign-in, and gives the place that it came to.
 fn keep(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<Place> {
-    // A renewal of the sign-in before this one may be under way: it must not write over what is written now.
-    let lock = vault.lock(slot, Vault::PATIENCE)?;
-    match vault.keep(&lock, slot, place, credential) {
+    match keep_in(ctx, vault, slot, place, credential) {
         Ok(()) => Ok(place),
-        Err(error) if place == Place::Keyring && ctx.settings().credential_store.value == CredentialStore::Auto => {
-            ctx.out().note(&format!("{error}; using the file {}", slot.path().display()));
-            vault.keep(&lock, slot, Place::File, credential)?;
-            Ok(Place::File)
+        Err(error)
+            if place == Place::Keyring
+                && error.kind() == ErrorKind::Store
+                && ctx.settings().credential_store.value == CredentialStore::Auto =>
+        {
+            ctx.out().note(&format!("{error}; using a file that only you can read"));
+            keep_in(ctx, vault, slot, Place::File, credential).map(|()| Place::File)
         }
         Err(error) => Err(error),
     }
+}
+
+/// In a thread of its own, so that Ctrl-C ends the waiting for a lock or a keyring.
+fn keep_in(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<()> {
+    let (vault, slot, credential) = (vault.clone(), slot.clone(), credential.clone());
+    let keep = move || -> Result<()> {
+        // A renewal of the sign-in before this one may be under way: it must not write over what is written now.
+        let lock = vault.lock(&slot, Vault::PATIENCE)?;
+        vault.keep(&lock, &slot, place, &credential)
+    };
+    let kept = ctx.block_on(async { Ok(unless_interrupted(spawn_blocking(keep)).await) })?;
+    kept.ok_or_else(|| interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
 }
 
 /// Makes the profile that was named, with the installation that was named for it.
@@ -125,7 +146,19 @@ fn record_profile(ctx: &Context) -> Result<()> {
     if lacks_api {
         editor.set(profile, Key::ApiUrl, ctx.origin().as_str(), &std::env::current_dir()?)?;
     }
-    editor.save()
+    editor.save()?;
+    if known.is_none() {
+        ctx.out().note(&format!("made profile {profile} in {}", editor.path().display()));
+    }
+    if lacks_api {
+        ctx.out().note(&format!("profile {profile} is for {} from now on", ctx.origin()));
+    }
+    Ok(())
+}
+
+/// What commands would use without the flags of this one.
+fn without_flags(ctx: &Context) -> Result<Settings> {
+    Settings::resolve(&Overrides::default(), ctx.environment(), &ConfigFile::load()?)
 }
 
 fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) {
@@ -140,8 +173,17 @@ fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Cr
         _ => "the sign-in",
     };
     ctx.out().note(&format!("signed in to {}{}; {what} is kept in {place}", ctx.origin(), of_profile(profile)));
-    if !profile.is_default() && settings.profile.source != Source::Config {
-        ctx.out().note(&format!("`bugfender-hooks auth switch {profile}` makes this profile the one that is used"));
+    match without_flags(ctx) {
+        Ok(usual) if usual.profile.value != *profile => ctx.out().note(&format!(
+            "commands use profile {} unless --profile {profile} is given; `bugfender-hooks auth switch {profile}` changes that",
+            usual.profile.value
+        )),
+        Ok(usual) if usual.api.value != *ctx.origin() => ctx.out().note(&format!(
+            "commands use {} unless --api-url is given; `bugfender-hooks config set api_url {}` changes that",
+            usual.api.value,
+            ctx.origin()
+        )),
+        _ => {}
     }
     if let Some(name) = wins_over_what_is_kept(ctx) {
         ctx.out().warn(&format!("{name} is set and wins over what is kept"));

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::login::{Args, no_way_in};
 use crate::auth::{
-    self, Callback, Credential, Grant, Granted, Loopback, Proof, Refusal, Token, TokenEndpoint, service_proof,
+    self, Callback, Credential, Grant, Granted, Loopback, Page, Proof, Refusal, Token, TokenEndpoint, service_proof,
 };
 use crate::commands::hook_args::{read_file, read_stdin};
 use crate::config::environment;
@@ -17,6 +18,7 @@ use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Body, Method as HttpMethod, Repeat, Request};
+use crate::platform::TerminalModes;
 
 /// A way in.
 pub(super) enum Method {
@@ -49,7 +51,7 @@ pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
     let key = match (&args.private_key, &args.client_secret_file) {
         (Some(path), _) => Some(path.clone()),
         (None, Some(_)) => None,
-        (None, None) => match service_proof(environment)? {
+        (None, None) => match proof_of_environment(ctx, args)? {
             Some(Proof::Key(path)) => Some(path),
             _ => None,
         },
@@ -60,6 +62,16 @@ pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
         (None, _, true) => Err(needs_id("--client-secret-file")),
         (None, ..) => Err(no_way_in()),
     }
+}
+
+/// What the environment says the client proves itself with; nothing when it says so of another client.
+fn proof_of_environment(ctx: &Context, args: &Args) -> Result<Option<Proof>> {
+    let of_whom = ctx.environment().text(environment::CLIENT_ID)?.map(str::trim);
+    let given = args.client_id.as_ref().map(ClientId::as_str);
+    if given.is_some() && of_whom.is_some() && given != of_whom {
+        return Ok(None);
+    }
+    service_proof(ctx.environment())
 }
 
 /// What signing in so would send, for `--dry-run`.
@@ -88,12 +100,21 @@ pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Ve
 }
 
 /// Signs in. What is given is tried at once, but for a pasted token, which only the API could try.
-pub(super) fn sign_in(ctx: &Context, args: &Args, method: Method) -> Result<Credential> {
-    match method {
-        Method::Token(client_id) => pasted(ctx, args, client_id),
-        Method::Service(client_id, key) => service(ctx, args, client_id, key),
-        Method::Web(client_id) => web(ctx, args, client_id),
-    }
+pub(super) fn sign_in(ctx: &Context, args: &Args, method: Method) -> Result<SignedIn> {
+    let credential = match method {
+        Method::Token(client_id) => pasted(ctx, args, client_id)?,
+        Method::Service(client_id, key) => service(ctx, args, client_id, key)?,
+        Method::Web(client_id) => return web(ctx, args, client_id),
+    };
+    Ok(SignedIn { credential, page: None })
+}
+
+/// What signing in gave.
+pub(super) struct SignedIn {
+    /// What is to be kept.
+    pub(super) credential: Credential,
+    /// The page that a browser waits for until it is.
+    pub(super) page: Option<Page>,
 }
 
 /// The JSON of a token endpoint, as far as it is of use.
@@ -124,9 +145,7 @@ fn pasted(ctx: &Context, args: &Args, client_id: Option<ClientId>) -> Result<Cre
             client_id: None,
         }
     };
-    let of_environment = ctx.environment().text(environment::REFRESH_TOKEN)?.map(str::to_owned);
-    let refresh_token = pasted.refresh_token.or(of_environment);
-    let refresh_token = refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
+    let refresh_token = pasted.refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
     let token = pasted.access_token.map(|text| AccessToken::parse(&text)).transpose()?.map(Token::pasted);
     let client_id = match client_id {
         Some(id) => Some(id),
@@ -134,7 +153,7 @@ fn pasted(ctx: &Context, args: &Args, client_id: Option<ClientId>) -> Result<Cre
     };
     let grant = match refresh_token {
         Some(refresh_token) => {
-            let client_secret = args.client_secret_file.as_deref().map(secret_of_file).transpose()?;
+            let client_secret = args.client_secret_file.as_deref().map(|path| secret_of_file(ctx, path)).transpose()?;
             Grant::Refresh { client_id, client_secret, refresh_token, browser: false }
         }
         None if token.is_none() => {
@@ -162,9 +181,9 @@ fn service(ctx: &Context, args: &Args, client_id: ClientId, key: Option<PathBuf>
 
 fn client_secret(ctx: &Context, args: &Args, client_id: &ClientId) -> Result<Secret> {
     if let Some(path) = &args.client_secret_file {
-        return secret_of_file(path);
+        return secret_of_file(ctx, path);
     }
-    if let Some(Proof::Secret(secret)) = service_proof(ctx.environment())? {
+    if let Some(Proof::Secret(secret)) = proof_of_environment(ctx, args)? {
         return Ok(secret);
     }
     if !io::stdin().is_terminal() {
@@ -175,8 +194,12 @@ fn client_secret(ctx: &Context, args: &Args, client_id: &ClientId) -> Result<Sec
     Secret::parse("the client secret", &text)
 }
 
-fn secret_of_file(path: &Path) -> Result<Secret> {
-    let text = if path == Path::new("-") { read_stdin("the client secret")? } else { read_file(path)? };
+fn secret_of_file(ctx: &Context, path: &Path) -> Result<Secret> {
+    let text = if path == Path::new("-") {
+        read_secret(ctx, "the client secret", "Paste the client secret")?
+    } else {
+        read_file(path)?
+    };
     Secret::parse("the client secret", &text)
 }
 
@@ -186,41 +209,66 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
         return read_stdin(what);
     }
     ctx.out().note(&format!("{question} (it is not shown):"));
-    rpassword::read_password()
-        .map_err(|error| Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error))
+    let modes = TerminalModes::save();
+    let typed = ctx.block_on(async { Ok(unless_interrupted(spawn_blocking(rpassword::read_password)).await) })?;
+    let Some(typed) = typed else {
+        modes.restore();
+        ctx.out().note("");
+        return Err(interrupted("while asking; nothing was changed"));
+    };
+    let failed =
+        |error: io::Error| Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error);
+    typed.map_err(io::Error::other).flatten().map_err(failed)
 }
 
-fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<Credential> {
-    let client_secret = args.client_secret_file.as_deref().map(secret_of_file).transpose()?;
+fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
+    let client_secret = match (&args.client_secret_file, proof_of_environment(ctx, args)?) {
+        (Some(path), _) => Some(secret_of_file(ctx, path)?),
+        (None, Some(Proof::Secret(secret))) => Some(secret),
+        (None, _) => None,
+    };
     let endpoint = TokenEndpoint::new(ctx.origin().clone(), ctx.http_options()?)?;
-    let granted = ctx.block_on(async {
+    let (callback, page, authorization) = ctx.block_on(async {
         let loopback = Loopback::open().await?;
         let authorization = endpoint.authorize(&client_id, loopback.redirect())?;
-        let url = authorization.url.clone();
-        let exchange = async |callback: Callback| {
-            let code = code_of(callback, |state| authorization.is_state(state))?;
-            endpoint
-                .exchange(authorization, &client_id, client_secret.as_ref(), code)
-                .await
-                .map_err(Refusal::into_error)
-        };
         let answer = async {
             // Nobody is told of it before Ctrl-C is listened for.
-            send_to_browser(ctx, args, url.as_str())?;
-            let answer = tokio::time::timeout(args.login_timeout, loopback.answer(exchange)).await;
+            send_to_browser(ctx, args, authorization.url.as_str())?;
+            let answer = tokio::time::timeout(args.login_timeout, loopback.callback()).await;
             answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))
         };
         let stopped = || interrupted("while waiting for the browser; nothing was changed");
-        unless_interrupted(answer).await.ok_or_else(stopped)?
+        let (callback, page) = unless_interrupted(answer).await.ok_or_else(stopped)??;
+        Ok((callback, page, authorization))
     })?;
-    let Granted { token, refresh_token } = granted;
+    let code = code_of(callback, |state| authorization.is_state(state));
+    let granted = code.and_then(|code| {
+        let asked = endpoint.exchange(authorization, &client_id, client_secret.as_ref(), code);
+        wait(ctx, "while exchanging the code; nothing was changed", asked)
+    });
+    let Granted { token, refresh_token } = match granted {
+        Ok(granted) => granted,
+        Err(error) => {
+            show(ctx, page, false);
+            return Err(error);
+        }
+    };
     let grant = if let Some(refresh_token) = refresh_token {
         Grant::Refresh { client_id: Some(client_id), client_secret, refresh_token, browser: true }
     } else {
         ctx.out().warn("the server gave no refresh token: this sign-in ends with its access token");
         Grant::None
     };
-    Ok(Credential { grant, token: Some(token) })
+    Ok(SignedIn { credential: Credential { grant, token: Some(token) }, page: Some(page) })
+}
+
+/// Shows the browser how it ended.
+pub(super) fn show(ctx: &Context, page: Page, signed_in: bool) {
+    // The page is a courtesy: the terminal has said the same.
+    let _ = ctx.block_on(async {
+        page.show(signed_in).await;
+        Ok(())
+    });
 }
 
 /// Opens a browser, or prints where one is to go: off a terminal there is nobody to see one open.

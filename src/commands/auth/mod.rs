@@ -7,15 +7,17 @@ mod status;
 
 use clap::Subcommand;
 use clap_complete::ArgValueCompleter;
+use serde::Serialize;
 
 use super::Report;
 use super::dry_run::{self, DryRunArg};
-use super::suggest;
+use super::{app_cache, suggest};
 use crate::auth::Vault;
 use crate::config::{ConfigEditor, ConfigFile, environment};
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::ProfileName;
 use crate::error::Result;
+use crate::render::{Cell, One, Row};
 
 /// Sign in, see who is signed in, sign out
 #[derive(clap::Args)]
@@ -33,7 +35,7 @@ enum AuthCommand {
     Status,
     /// Print an access token that is good now, renewed if need be
     Token,
-    /// Forget what `auth login` was given for the installation
+    /// Forget what `auth login` was given for the profile and installation in use
     Logout(LogoutArgs),
     /// List profiles and where each is signed in
     List,
@@ -57,7 +59,8 @@ struct SwitchArgs {
 impl Args {
     /// Whether it may be given a profile that is not there yet.
     pub fn may_make_a_profile(&self) -> bool {
-        matches!(self.command, AuthCommand::Login(_) | AuthCommand::List | AuthCommand::Switch(_))
+        // What is kept for a profile can be forgotten after the profile.
+        !matches!(self.command, AuthCommand::Status | AuthCommand::Token)
     }
 }
 
@@ -80,7 +83,26 @@ fn token(ctx: &Context) -> Result<Report> {
             unless_interrupted(session.token()).await.ok_or_else(|| interrupted("while renewing the token"))?
         })?,
     };
-    Ok(Report::text(format!("{}\n", token.expose())))
+    Ok(Report::of(One(TokenRow { access_token: token.expose().to_owned() })))
+}
+
+/// The token: as it is for people, named for programs. Not `Debug`.
+#[derive(Serialize)]
+struct TokenRow {
+    access_token: String,
+}
+
+impl Row for TokenRow {
+    const FIELDS: &'static [&'static str] = &["access_token"];
+    const HEADERS: &'static [&'static str] = &["ACCESS TOKEN"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.access_token.clone().into()]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.access_token.clone())
+    }
 }
 
 fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
@@ -92,6 +114,7 @@ fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
         ctx.out().note(&format!("the sign-in to {origin}{} {verb}", of_profile(profile)));
         return Ok(dry_run::report(Vec::new(), false));
     }
+    app_cache::forget(ctx.settings());
     let had = slot.path().exists() && vault.remove(&vault.lock(&slot, Vault::PATIENCE)?, &slot)?;
     ctx.out().note(&if had {
         format!("signed out of {origin}{}", of_profile(profile))
@@ -105,15 +128,18 @@ fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
 }
 
 fn switch(ctx: &Context, name: &ProfileName) -> Result<Report> {
-    if !ConfigFile::load()?.knows(name) {
-        return Err(ConfigFile::load()?.unknown(name));
+    let config = ConfigFile::load()?;
+    if !config.knows(name) {
+        return Err(config.unknown(name, "auth switch"));
     }
     let mut editor = ConfigEditor::open()?;
     editor.switch(name);
     editor.save()?;
     ctx.out().note(&format!("profile {name} is used from now on"));
-    if ctx.environment().has(environment::PROFILE) {
-        ctx.out().warn(&format!("{} is set and wins", environment::PROFILE));
+    for name in [environment::PROFILE, environment::API_URL] {
+        if ctx.environment().has(name) {
+            ctx.out().warn(&format!("{name} is set and wins over the profile"));
+        }
     }
     Ok(Report::nothing())
 }

@@ -53,6 +53,10 @@ impl Row for StatusRow {
             if self.renewable { "by itself".into() } else { "no".into() },
         ]
     }
+
+    fn id(&self) -> Option<String> {
+        Some(self.profile.to_string()).filter(|_| self.signed_in)
+    }
 }
 
 pub(super) fn run(ctx: &Context) -> Result<Report> {
