@@ -3,6 +3,7 @@
 //! Refresh tokens work once, so that renewing is done by one process at a time, under a lock; the new credential is
 //! durable before anybody uses it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Session {
     /// Held while the token is being renewed, so that one request for it does for all.
     renewing: tokio::sync::Mutex<()>,
     under_way: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Whether renewing in time has failed, so that the token is used to its end.
+    put_off: AtomicBool,
 }
 
 /// How far a renewal is, which decides what an interruption does to it.
@@ -91,13 +94,15 @@ impl Session {
             token: Mutex::new(token),
             renewing: tokio::sync::Mutex::default(),
             under_way: Mutex::default(),
+            put_off: AtomicBool::default(),
         }
     }
 
     /// The token, if it can be used without asking for another.
     pub fn current(&self) -> Option<AccessToken> {
         let now = Timestamp::now();
-        let usable = |token: &&Token| !self.is_renewable() || token.is_fresh(now);
+        let put_off = self.put_off.load(Ordering::Relaxed);
+        let usable = |token: &&Token| !self.is_renewable() || token.is_fresh(now) || put_off && !token.is_over(now);
         self.lock_token().as_ref().filter(usable).map(|token| token.access.clone())
     }
 
@@ -119,6 +124,7 @@ impl Session {
             // It is time to renew it, but not yet too late.
             (Err(error), Some(token)) if error.kind().retryable() && !token.is_over(Timestamp::now()) => {
                 tracing::warn!("{error}; the token is good until {}", token.until());
+                self.put_off.store(true, Ordering::Relaxed);
                 Ok(token.access)
             }
             (renewed, _) => renewed,

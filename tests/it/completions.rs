@@ -110,7 +110,7 @@ fn fish_completes() {
 }
 
 /// What bash is offered for the last word.
-fn offered(home: &Home, words: &str) -> Vec<String> {
+pub fn offered(home: &Home, words: &str) -> Vec<String> {
     let last = words.rsplit(' ').next().unwrap();
     let script = format!(
         "source <(bugfender-hooks completions bash); COMP_WORDS=(bugfender-hooks {words}); COMP_CWORD={}; COMP_TYPE=9; \
@@ -140,6 +140,42 @@ fn the_apps_of_the_account_are_offered_and_remembered() {
     let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
     let home = home.set("BUGFENDER_CLIENT_ID", "sandbox-client").set("BUGFENDER_CLIENT_SECRET", "sandbox-secret");
     assert_eq!(offered(&home, "subscribe --app-id 10"), [""]);
+    assert!(sandbox.requests("POST").is_empty());
+}
+
+#[test]
+fn what_the_line_says_of_the_installation_is_heeded() {
+    let (mine, other) = (SandboxServer::start(), SandboxServer::start());
+    let home = Home::new();
+    for (name, sandbox) in [("mine", &mine), ("other", &other)] {
+        let login = ["auth", "login", "--with-token", "--profile", name, "--api-url", &sandbox.url];
+        assert_eq!(home.run_with_input(&login, &sandbox.token).code, 0);
+    }
+    home.run(["auth", "switch", "mine"]);
+    home.json(&[
+        "subscribe",
+        "--app-id",
+        "1077",
+        "--event",
+        "new_crash",
+        "--target-url",
+        "https://hooks.example.com/x",
+    ]);
+    assert_eq!(offered(&home, "subscribe --app-id 10"), ["1001", "1002", "1077"]);
+    assert_eq!(offered(&home, "--profile other subscribe --app-id 10"), ["1001", "1002"]);
+    // Whoever signs in next is somebody else.
+    home.run(["auth", "logout"]);
+    assert_eq!(offered(&home, "list --app-id 100"), [""]);
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_renewed_for_a_shell() {
+    let sandbox = SandboxServer::with_faults(&["apps=401"]);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let tokens = serde_json::json!({"access_token": sandbox.token, "refresh_token": "refresh-0"});
+    home.run_with_input(&["auth", "login", "--with-token"], &tokens.to_string());
+    assert_eq!(offered(&home, "subscribe --app-id 10"), [""]);
+    assert_eq!(sandbox.requests("GET /api/app").len(), 1);
     assert!(sandbox.requests("POST").is_empty());
 }
 

@@ -153,3 +153,46 @@ fn a_keyring_that_does_not_answer_is_not_waited_for() {
     assert_eq!(home.run(["auth", "logout"]).code, 0);
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+#[test]
+fn a_keyring_that_dies_during_a_renewal_does_not_take_the_sign_in_with_it() {
+    let (Some(mut keyring), Some(server)) = (Keyring::start(), OauthServer::start()) else { return };
+    let home = Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.address).set("BUGFENDER_API_URL", &server.url);
+    crate::web::sign_in(&home);
+    assert_eq!(home.json(&["auth", "status"])["token_source"], "keyring");
+    server.revoke_access();
+    // The renewal is held up where the keyring has been read and not yet written.
+    server.fault("hang");
+    let child = home.spawn(&["whoami"]);
+    crate::support::wait_until("the refresh is under way", || server.grants("refresh_token").len() == 1);
+    server.release();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(7));
+    let slow = OauthServer::with(&serde_json::json!({ "token_delay_ms": 700 })).unwrap();
+    let home = home.set("BUGFENDER_API_URL", &slow.url);
+    crate::web::sign_in(&home);
+    slow.revoke_access();
+    let child = home.spawn(&["whoami"]);
+    crate::support::wait_until("the refresh is under way", || slow.grants("refresh_token").len() == 1);
+    keyring.stop();
+    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("the sign-in is kept in"), "{run}");
+    assert_eq!(home.json(&["auth", "status"])["token_source"], "file");
+    slow.revoke_access();
+    assert_eq!(home.run(["whoami"]).code, 0);
+}
+
+#[test]
+fn a_shell_does_not_wait_for_a_keyring() {
+    let Some(keyring) = Keyring::start() else { return };
+    let sandbox = SandboxServer::start();
+    let home = Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.address).set("BUGFENDER_API_URL", &sandbox.url);
+    assert_eq!(home.run_with_input(&["auth", "login", "--with-token"], &sandbox.token).code, 0);
+    // It is not asked: the bus that it is now to be found on never answers, and nobody calls.
+    let socket = home.path().join("bus");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let home = home.set("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", socket.display()));
+    assert_eq!(crate::completions::offered(&home, "subscribe --app-id 1"), [""]);
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}

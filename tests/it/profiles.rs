@@ -178,3 +178,91 @@ fn what_is_missing_and_has_no_default_is_named() {
     assert_shown!("no_app", home.run(["subscribe", "--event", "new_crash", "--target-url", URL]));
     assert_shown!("no_target", home.run(["subscribe", "--event", "new_crash", "--app-id", "1"]));
 }
+
+#[test]
+fn comments_stay_where_they_are_said() {
+    let home = Home::new();
+    let text = "# at the top\r\n\r\n[profiles.work]\r\n# ask before changing\r\napp_id = 1\r\nstore = 'sqlite:/w.db'\r\n# api_url = 'x'\r\n";
+    write(&home, text);
+    home.run(["config", "unset", "app_id", "--profile", "work"]);
+    home.run(["config", "set", "app_id", "2", "--profile", "new"]);
+    let expected = "# at the top\r\n\r\n[profiles.work]\r\n# ask before changing\r\nstore = 'sqlite:/w.db'\r\n# api_url = 'x'\r\n\r\n\
+                    [profiles.new]\r\napp_id = 2\r\n";
+    assert_eq!(read(&home), expected);
+    home.run(["config", "unset", "store", "--profile", "work"]);
+    assert!(read(&home).contains("# ask before changing"), "{}", read(&home));
+    write(&home, "# nothing yet\n");
+    home.run(["config", "set", "app_id", "2"]);
+    home.run(["auth", "switch", "default"]);
+    assert!(read(&home).contains("# nothing yet"), "{}", read(&home));
+    assert_eq!(home.json(&["config", "show"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_sign_in_outlives_its_profile_and_can_still_be_forgotten() {
+    let home = Home::new();
+    home.run_with_input(&["auth", "login", "--with-token", "--profile", "work", "--api-url", "https://a.example"], "t");
+    write(&home, "");
+    assert_eq!(home.json(&["auth", "list"]).as_array().unwrap().len(), 2);
+    let run = home.run(["auth", "logout", "--profile", "work", "--api-url", "https://a.example"]);
+    assert!(run.code == 0 && run.stderr.contains("signed out"), "{run}");
+    // One that cannot be read does not hide the others.
+    home.run_with_input(&["auth", "login", "--with-token", "--api-url", "https://b.example"], "t");
+    fs::write(home.data().join("credentials/broken@x.json"), "{").unwrap();
+    let run = home.run(["auth", "list"]);
+    assert!(run.code == 9 && run.stdout.contains("https://b.example"), "{run}");
+}
+
+#[test]
+fn a_login_says_when_commands_use_something_else() {
+    let home = Home::new();
+    let run = home.run_with_input(&["auth", "login", "--with-token", "--api-url", "https://a.example"], "t");
+    assert!(run.stderr.contains("commands use https://dashboard.bugfender.com unless --api-url is given"), "{run}");
+    let run = home
+        .run_with_input(&["auth", "login", "--with-token", "--profile", "p", "--api-url", "https://a.example"], "t");
+    assert!(run.stderr.contains("commands use profile default unless --profile p is given"), "{run}");
+    let run = home.run(["whoami", "--profile", "p", "--api-url", "https://c.example"]);
+    assert!(run.stderr.contains("auth login --profile p --api-url https://c.example"), "{run}");
+}
+
+#[test]
+fn the_environment_wins_over_the_authority_of_a_profile() {
+    let home = Home::at("https://bf.invalid", "t").set("SSL_CERT_FILE", "/dev/null");
+    home.run(["config", "set", "ca_file", "/nonexistent.pem"]);
+    let run = home.run(["whoami"]);
+    assert!(run.stderr.contains("SSL_CERT_FILE"), "{run}");
+    assert!(home.run(["whoami", "--ca-file", "other.pem"]).stderr.contains("other.pem"));
+}
+
+#[test]
+fn doctor_says_what_is_wrong_with_the_configuration() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    write(&home, "[profiles.default]\napp = 1\n");
+    let run = home.run(["doctor"]);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stdout.contains("config.toml, line 2") && run.stdout.contains("takes the token"), "{run}");
+    write(&home, "[profiles.default]\nca_file = 'none.pem'\n");
+    let run = home.run(["doctor"]);
+    assert!(run.code == 2 && run.stdout.contains("none.pem"), "{run}");
+}
+
+#[test]
+fn a_file_with_a_password_is_made_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    write(&home, "[profiles.default]\ntarget_url = 'https://u:p4ss@hooks.example.com/x'\n");
+    fs::set_permissions(home.config(), fs::Permissions::from_mode(0o644)).unwrap();
+    let run = home.run(["list"]);
+    assert!(run.stderr.contains("was open to others"), "{run}");
+    assert_eq!(crate::auth::mode(&home.config()), 0o600);
+}
+
+#[test]
+fn defaults_of_a_profile_for_one_installation_are_for_no_other() {
+    let (mine, other) = (SandboxServer::start(), SandboxServer::start());
+    let home = Home::at(&other.url, &other.token);
+    write(&home, &format!("[profiles.default]\napi_url = '{}'\napp_id = 7\n", mine.url));
+    let run = home.run(["subscribe", "--event", "new_crash", "--target-url", URL]);
+    assert_eq!(run.code, 2, "{run}");
+}

@@ -397,3 +397,215 @@ fn answers_that_are_none_are_said_to_be_none() {
         assert_eq!(credential(&home), before);
     }
 }
+
+/// A server of one refresh token after the other, each good once; `script` says how the API and the endpoint answer.
+struct Rotating {
+    server: Scripted,
+    arrived: std::sync::mpsc::Receiver<String>,
+    go: std::sync::mpsc::Sender<()>,
+}
+
+impl Rotating {
+    /// The API takes no token but those that the endpoint gave; every request for one waits for `go`.
+    fn start() -> Self {
+        let ((arrive, arrived), (go, may_go)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+        let mut given = 0;
+        let server = Scripted::start(move |_, exchange| {
+            let kind = ["content-type: application/json"];
+            if exchange.line.contains("/auth/token") {
+                arrive.send(exchange.body.clone()).unwrap();
+                may_go.recv_timeout(crate::support::PATIENCE).unwrap();
+                if !exchange.body.contains(&format!("refresh-{given}")) {
+                    return exchange.send(answer("400 Bad Request", &kind, r#"{"error":"invalid_grant"}"#));
+                }
+                given += 1;
+                let body =
+                    json!({"access_token": format!("access-{given}"), "refresh_token": format!("refresh-{given}")});
+                return exchange.send(answer("200 OK", &kind, &body.to_string()));
+            }
+            let good = given > 0 && exchange.header("authorization") == Some(&format!("Bearer access-{given}"));
+            let status = if !good {
+                "401 Unauthorized"
+            } else if exchange.line.starts_with("POST") {
+                "201 Created"
+            } else {
+                "200 OK"
+            };
+            exchange.send(answer(status, &kind, r#"{"id":7}"#));
+        });
+        Self { server, arrived, go }
+    }
+
+    fn wait(&self) {
+        self.arrived.recv_timeout(crate::support::PATIENCE).unwrap();
+    }
+
+    fn requests(&self, start: &str) -> usize {
+        self.server.seen().iter().filter(|line| line.starts_with(start)).count()
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits for a line of a child's standard error that holds this.
+fn wait_for_line(child: &mut Child, text: &str) {
+    use std::io::{BufRead, BufReader};
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(text)), "{text} never came");
+}
+
+#[test]
+fn a_renewal_longer_than_the_time_of_a_request_leaves_time_for_the_request() {
+    let rotating = Rotating::start();
+    let home = pasted(&rotating.server.url);
+    let child = home.spawn(&[&SUBSCRIBE[..], &["--timeout", "1"]].concat());
+    rotating.wait();
+    // Longer than the request may take in all.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    rotating.go.send(()).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!((rotating.requests("POST /api"), home.statuses()), (2, vec!["active".to_owned()]));
+}
+
+#[test]
+fn an_interruption_waits_for_a_refresh_token_that_is_under_way() {
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let rotating = Rotating::start();
+        let home = pasted(&rotating.server.url);
+        let mut child = home.spawn(&["whoami"]);
+        rotating.wait();
+        signal(&child, name);
+        if name != "-HUP" {
+            wait_for_line(&mut child, "waiting for the end of a renewal");
+        }
+        rotating.go.send(()).unwrap();
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, if name == "-HUP" { 0 } else { 130 }, "{run}");
+        assert_eq!(credential(&home)["refresh_token"], "refresh-1");
+    }
+}
+
+#[test]
+fn a_second_interruption_is_obeyed() {
+    let rotating = Rotating::start();
+    let home = pasted(&rotating.server.url);
+    let mut child = home.spawn(&["whoami"]);
+    rotating.wait();
+    signal(&child, "-INT");
+    wait_for_line(&mut child, "Ctrl-C gives it up");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_was_stopped_before_it_was_sent_leaves_no_doubt() {
+    // While the token is renewed after a refusal, which carried nothing out.
+    let rotating = Rotating::start();
+    let home = pasted(&rotating.server.url);
+    let child = home.spawn(&SUBSCRIBE);
+    rotating.wait();
+    signal(&child, "-INT");
+    rotating.go.send(()).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 130, "{run}");
+    assert!(run.stderr.contains("nothing was changed"), "{run}");
+    assert!(home.statuses().is_empty());
+    // The next one just works.
+    home.json(&SUBSCRIBE);
+}
+
+#[test]
+fn those_who_wait_learn_of_a_failure_together() {
+    let Some(server) = OauthServer::with(&json!({ "token_delay_ms": 300 })) else { return };
+    let home = signed_in(&server);
+    expire(&home, "2020-01-01T00:00:00Z");
+    for _ in 0..40 {
+        server.fault("503");
+    }
+    let children: Vec<Child> = (0..20).map(|_| home.spawn(&["whoami"])).collect();
+    for child in children {
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 7, "{run}");
+    }
+    // The first tries as often as it may; those who began later may try once more.
+    assert!(server.grants("refresh_token").len() <= 12, "{:?}", server.grants("refresh_token"));
+}
+
+#[test]
+fn a_token_that_is_still_good_is_used_when_it_cannot_be_renewed() {
+    let sandbox = SandboxServer::with_faults(&["token=503x4"]);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let tokens = json!({"access_token": sandbox.token, "refresh_token": "refresh-0"});
+    home.run_with_input(&["auth", "login", "--with-token"], &tokens.to_string());
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(40);
+    expire(&home, &soon.to_string());
+    let run = home.run(["whoami"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("the token is good until"), "{run}");
+}
+
+#[test]
+fn a_refusal_before_a_404_is_no_removal() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=503x1"]);
+    let home = Home::of(&sandbox);
+    let run = home.run(["unsubscribe", "77"]);
+    assert_eq!(run.code, 6, "{run}");
+}
+
+#[test]
+fn a_refresh_token_that_cannot_be_followed_is_not_spent() {
+    let Some(server) = OauthServer::start() else { return };
+    let first = credential(&signed_in(&server));
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "app");
+    let home = home.set("BUGFENDER_REFRESH_TOKEN", first["refresh_token"].as_str().unwrap());
+    fs::create_dir_all(home.data()).unwrap();
+    fs::write(home.data().join("tokens"), "").unwrap();
+    let run = home.run(["whoami"]);
+    assert_eq!(run.code, 9, "{run}");
+    // The same where there is no home at all, but by the entry of a user that nobody knows.
+    let mut command = home.command(["whoami"]);
+    let run = Run::of(command.env("HOME", "").env("XDG_DATA_HOME", "relative").output().unwrap());
+    assert_ne!(run.code, 4, "{run}");
+    assert!(server.grants("refresh_token").len() <= 1);
+}
+
+#[test]
+fn odd_fields_of_an_answer_do_not_cost_the_sign_in() {
+    for refresh in [r#""""#, "null", "5", "{}"] {
+        let body = format!(r#"{{"access_token":"a","refresh_token":{refresh},"token_type":7,"expires_in":0}}"#);
+        let server = Scripted::start(move |_, exchange| {
+            let body = if exchange.line.starts_with("POST") { &body } else { r#"{"id":1}"# };
+            exchange.send(answer("200 OK", &["content-type: application/json"], body));
+        });
+        let home = pasted(&server.url);
+        expire(&home, "2020-01-01T00:00:00Z");
+        assert_eq!(home.run(["whoami"]).code, 0, "{refresh}");
+        assert_eq!(credential(&home)["refresh_token"], "refresh-0");
+        assert_eq!(server.seen().len(), 2, "{:?}", server.seen());
+    }
+}
+
+#[test]
+fn what_a_killed_renewal_left_behind_is_removed() {
+    let rotating = Rotating::start();
+    let home = pasted(&rotating.server.url);
+    let dir = home.data().join("credentials");
+    let leftovers = || {
+        fs::read_dir(&dir)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(".new-"))
+            .count()
+    };
+    let child = home.spawn(&["whoami"]);
+    rotating.wait();
+    assert_eq!(leftovers(), 1);
+    end(child);
+    rotating.go.send(()).unwrap();
+    assert_eq!(leftovers(), 1);
+    assert_eq!(home.run(["auth", "logout"]).code, 0);
+    assert_eq!(leftovers(), 0);
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::assert_shown;
-use crate::support::{Home, OauthServer, SandboxServer, Terminal, have};
+use crate::support::{Home, OauthServer, SandboxServer, Scripted, Terminal, answer, have};
 
 const SECRET: &str = "service-secret";
 
@@ -206,6 +206,15 @@ fn on_a_terminal_the_secret_is_asked_for_and_not_shown() {
 }
 
 #[test]
+fn a_terminal_shows_again_what_is_typed_after_an_interruption() {
+    let home = Home::new();
+    let mut terminal = Terminal::run(&home, &["auth", "login", "--client-id", "x"]);
+    terminal.wait_for("it is not shown").wait_for_no_echo();
+    terminal.interrupt().wait_for_echo();
+    assert_eq!(terminal.end().0, 130);
+}
+
+#[test]
 fn unknown_fields_of_the_account_and_its_apps_do_no_harm() {
     let Some(server) = OauthServer::start() else { return };
     let home = home(&server);
@@ -215,4 +224,44 @@ fn unknown_fields_of_the_account_and_its_apps_do_no_harm() {
     assert_shown!("apps", home.run(["apps"]));
     assert_shown!("apps_csv", home.run(["apps", "--output", "csv"]));
     assert_eq!(home.run(["apps", "-q"]).stdout, "1001\n1002\n");
+}
+
+#[test]
+fn a_secret_of_the_environment_is_for_its_client_and_no_other() {
+    let Some(server) = OauthServer::start() else { return };
+    let home = home(&server).set("BUGFENDER_CLIENT_ID", "hosted").set("BUGFENDER_CLIENT_SECRET", SECRET);
+    let run = home.run(["auth", "login", "--client-id", "service"]);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(server.requests("/auth/token").is_empty());
+    // Of the same client, or of none that is named, it is.
+    let home = home.set("BUGFENDER_CLIENT_ID", "service");
+    assert_eq!(home.run(["auth", "login", "--client-id", "service"]).code, 0);
+    let home = home.unset("BUGFENDER_CLIENT_ID");
+    assert_eq!(home.run(["auth", "login", "--client-id", "service"]).code, 0);
+}
+
+#[test]
+fn apps_without_an_id_are_left_out_and_answers_that_are_none_are_errors() {
+    let apps = r#"[{"id":1},{"id":null,"name":"x"},{"id":"2","name":5},{"id":-3},7]"#;
+    for (path, body, code, said) in [
+        ("apps", apps, 0, "3 apps of the server have no id"),
+        ("apps", r#"{"apps":[]}"#, 1, "not what was asked for"),
+        ("whoami", "{}", 1, "not what was asked for"),
+        ("whoami", r#"[{"id":1}]"#, 1, "not what was asked for"),
+        ("whoami", r#"{"id":{"a":1},"teams":"none","name":null}"#, 0, ""),
+    ] {
+        let server = Scripted::always(answer("200 OK", &["content-type: application/json"], body));
+        let run = Home::at(&server.url, "t").run([path, "--output", "json"]);
+        assert_eq!(run.code, code, "{body}: {run}");
+        assert!(run.stderr.contains(said), "{run}");
+    }
+}
+
+#[test]
+fn values_for_programs_have_names() {
+    let home = Home::at("http://127.0.0.1:9", "tok3n");
+    assert_eq!(home.json(&["auth", "token"]), json!({"access_token": "tok3n"}));
+    assert_eq!(home.run(["auth", "token"]).stdout, "tok3n\n");
+    assert_eq!(home.run(["auth", "token", "--jq", ".access_token"]).stdout, "tok3n\n");
+    assert!(home.json(&["config", "path"])["path"].is_string());
 }

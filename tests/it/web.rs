@@ -213,3 +213,26 @@ fn the_sandbox_signs_in_too() {
     home.json(&["whoami"]);
     assert!(http_get(&format!("{}/sandbox/requests", sandbox.url)).contains("/auth/authorize"));
 }
+
+#[test]
+fn the_page_says_what_became_of_it() {
+    let Some((_server, home)) = home() else { return };
+    let (child, url) = begin(&home, &LOGIN);
+    // Where it is to be kept there is something else.
+    std::fs::create_dir_all(home.data()).unwrap();
+    std::fs::write(home.data().join("credentials"), "").unwrap();
+    let page = browse(&url);
+    let run = finish(child);
+    assert_eq!(run.code, 9, "{run}");
+    assert!(page.contains("You are not signed in"), "{page}");
+}
+
+#[test]
+fn the_time_for_the_browser_is_not_that_for_the_server() {
+    let Some(server) = OauthServer::with(&serde_json::json!({ "token_delay_ms": 1500 })) else { return };
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url);
+    let (child, url) = begin(&home, &[&LOGIN[..], &["--login-timeout", "1"]].concat());
+    browse(&url);
+    let run = finish(child);
+    assert_eq!(run.code, 0, "{run}");
+}

@@ -61,6 +61,26 @@ impl Terminal {
         self
     }
 
+    /// Waits until what is typed is shown again, or there is no terminal left to show it.
+    pub fn wait_for_echo(&mut self) -> &mut Self {
+        let parent = self.child.id();
+        super::wait_until("the terminal shows what is typed", || {
+            let Some(terminal) = terminal_of_child(parent) else { return true };
+            let settings = Command::new("stty").arg("-F").arg(terminal).output().unwrap();
+            !String::from_utf8_lossy(&settings.stdout).contains("-echo ")
+        });
+        self
+    }
+
+    /// Sends the command what Ctrl-C sends.
+    pub fn interrupt(&mut self) -> &mut Self {
+        let parent = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+        let child = children.split_whitespace().next().unwrap();
+        assert!(Command::new("kill").args(["-INT", child]).status().unwrap().success());
+        self
+    }
+
     pub fn type_line(&mut self, text: &str) -> &mut Self {
         writeln!(self.keyboard, "{text}").unwrap();
         self.keyboard.flush().unwrap();
