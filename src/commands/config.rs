@@ -25,11 +25,17 @@ use crate::render::{Cell, One, Row};
 // Laid out as it stands; help texts are not Markdown.
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     command: ConfigCommand,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks config set api_url https://bugfender.example.com
+  bugfender-hooks config set --profile work app_id 1001
+  bugfender-hooks config show";
 
 #[derive(Subcommand)]
 enum ConfigCommand {

@@ -24,6 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Running it again changes nothing: a hook that the registry holds as active is reported, and no request
 /// is sent. When it is not known whether an earlier request was carried out, nothing is sent either.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     subscription: SubscriptionArgs,
@@ -43,6 +44,12 @@ pub struct Args {
     #[arg(long)]
     show_secrets: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks subscribe --app-id 1001 --event new_crash --target-url https://hooks.example.com/bf
+  bugfender-hooks subscribe --app-id 1001 --event all --target-url @url.txt --label ci
+  bugfender-hooks subscribe --event all        # app and endpoint are those of the profile";
 
 /// A hook, and whether this run made it.
 #[derive(Serialize)]

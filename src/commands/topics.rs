@@ -65,7 +65,8 @@ fn exit_codes_text() -> String {
 }
 
 fn environment_text() -> String {
-    let line = |variable: &environment::Variable| format!("  {:<25} {}\n", variable.name, variable.meaning);
+    let width = environment::ALL.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
+    let line = |variable: &environment::Variable| format!("  {:<width$}  {}\n", variable.name, variable.meaning);
     let lines: String = environment::ALL.iter().map(line).collect();
     format!("The environment variables, which a flag of the same meaning overrides:\n\n{}", lines.trim_end())
 }

@@ -302,27 +302,29 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
         (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
     };
     tracing::debug!(url = printable(url), what, "no answer");
-    let untrusted = is_tls_error(error);
-    let hint = if untrusted {
-        "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
-    } else {
-        "check the network and --api-url; `bugfender-hooks doctor` tries the connection"
+    let tls = tls_error(error);
+    let hint = match tls {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
+        }
+        Some(_) => "the server must speak TLS 1.2 or newer; check --api-url",
+        None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
     let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
     let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
-    Failure { error: shown, carried_out, transient: !untrusted }
+    Failure { error: shown, carried_out, transient: tls.is_none() }
 }
 
-/// Whether the handshake failed over what the server presented, which no repetition changes.
-fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
-        return true;
+/// What the handshake failed over, if it did, which no repetition changes.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(error);
     }
     // An I/O error shows the source of what it wraps, not what it wraps.
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     match wrapped {
-        Some(inner) => is_tls_error(inner),
-        None => error.source().is_some_and(is_tls_error),
+        Some(inner) => tls_error(inner),
+        None => error.source().and_then(tls_error),
     }
 }
 

@@ -69,7 +69,8 @@ fn of_system(custom: bool) -> Result<RootCertStore, Error> {
     }
     if custom {
         let cause = native.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-        return Err(Error::usage(format!("SSL_CERT_FILE or SSL_CERT_DIR names no certificate authority{cause}")));
+        let message = format!("SSL_CERT_FILE or SSL_CERT_DIR names no certificate authority{cause}");
+        return Err(Error::usage(message).hint("set it to a PEM file of authorities, unset it, or use --ca-file"));
     }
     tracing::info!("the system has no certificate authorities; using Mozilla's");
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
