@@ -3,23 +3,21 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use oauth2::basic::{
     BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-    BasicTokenType,
 };
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope,
-    StandardRevocableToken, TokenResponse, TokenUrl,
+    StandardRevocableToken, TokenUrl,
 };
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
+use super::answer::Answer;
 use super::assertion;
 use super::credential::{Proof, Token};
 use crate::domain::{AccessToken, ApiOrigin, ClientId, Secret};
@@ -361,59 +359,3 @@ impl Call<'_> {
 
 const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
 const CLIENT: &str = "check the client id and its secret or key in the Bugfender dashboard";
-
-/// A success of the token endpoint, of which only the access token is relied on.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    access_token: oauth2::AccessToken,
-    #[serde(default, deserialize_with = "text")]
-    token_type: Option<String>,
-    #[serde(default, deserialize_with = "seconds")]
-    expires_in: Option<Duration>,
-    #[serde(default, deserialize_with = "text")]
-    refresh_token: Option<String>,
-    #[serde(skip, default = "bearer")]
-    bearer: BasicTokenType,
-}
-
-fn bearer() -> BasicTokenType {
-    BasicTokenType::Bearer
-}
-
-/// Text; nothing where there is none, or something else.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value.as_str().map(str::to_owned).filter(|text| !text.is_empty()))
-}
-
-/// A number of seconds; some servers write it as text. What is not more than nothing says nothing.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
-    let number = value.and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()));
-    Ok(number.and_then(|number: f64| Duration::try_from_secs_f64(number).ok()).filter(|life| !life.is_zero()))
-}
-
-impl TokenResponse for Answer {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &oauth2::AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.bearer
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        self.expires_in
-    }
-
-    /// Taken from the field instead.
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
-    }
-
-    fn scopes(&self) -> Option<&Vec<Scope>> {
-        None
-    }
-}

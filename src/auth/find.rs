@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::credential::{Credential, Grant, Kind, Proof, Token};
-use super::session::Origin;
+use super::renewer::Origin;
 use super::vault::{Kept, Place, Slot, Vault};
 use crate::config::{Environment, environment};
 use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret};

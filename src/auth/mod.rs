@@ -1,11 +1,14 @@
 //! Signing in: where credentials come from, where they are kept, how tokens are had and renewed.
 
+mod answer;
 mod assertion;
 mod browser;
 mod credential;
 mod endpoint;
 mod find;
 mod keyring;
+mod lock;
+mod renewer;
 mod session;
 mod vault;
 
@@ -14,5 +17,7 @@ pub use browser::{Callback, Loopback, Page};
 pub use credential::{Credential, Grant, Kind, Proof, Token};
 pub use endpoint::{Authorization, Granted, Refusal, TokenEndpoint, token_url};
 pub use find::{Found, TokenSource, find, service_proof};
-pub use session::{Origin, Session};
-pub use vault::{Kept, Listed, NoLock, Patience, Pending, Place, Slot, SlotLock, Vault};
+pub use lock::{NoLock, SlotLock};
+pub use renewer::Origin;
+pub use session::Session;
+pub use vault::{Kept, Listed, Patience, Pending, Place, Slot, Vault};

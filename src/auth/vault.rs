@@ -1,18 +1,18 @@
 //! Where credentials are kept: a private file each, or the platform's keyring with a file that says so.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jiff::Timestamp;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::credential::{Credential, Kind, Owner, Written};
 use super::keyring;
+use super::lock::{NoLock, SlotLock};
 use crate::config::{CredentialStore, directories};
 use crate::domain::{ApiOrigin, ClientId, ProfileName};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,9 +20,6 @@ use crate::platform::{self, PrivateFile};
 
 /// The layout written today; a file with a higher number is left alone.
 const VERSION: u32 = 1;
-
-/// How often to look whether another process has let go of a lock.
-const POLL: Duration = Duration::from_millis(10);
 
 /// The credentials of this user, in the data directory.
 #[derive(Debug, Clone)]
@@ -93,62 +90,6 @@ pub struct Listed {
     pub client_id: Option<ClientId>,
     /// Where it is kept.
     pub place: Place,
-}
-
-/// The right to change a credential. No other process has it until this is dropped.
-#[derive(Debug)]
-pub struct SlotLock {
-    file: File,
-}
-
-impl SlotLock {
-    /// Tells those who wait for the lock why it was of no use: they need not find out one after the other.
-    pub fn note_failure(&self, error: &Error) {
-        let note = Failed { at: Timestamp::now(), message: error.to_string() };
-        // They find out by themselves if this fails.
-        let _ = self.write(&serde_json::to_vec(&note).unwrap_or_default());
-    }
-
-    /// Why it was of no use to somebody who had it after `since`.
-    pub fn failure_since(&self, since: Timestamp) -> Option<String> {
-        let mut text = Vec::new();
-        let mut file = &self.file;
-        file.rewind().ok()?;
-        file.read_to_end(&mut text).ok()?;
-        let failed: Failed = serde_json::from_slice(&text).ok()?;
-        (failed.at >= since && failed.at <= Timestamp::now()).then_some(failed.message)
-    }
-
-    fn write(&self, text: &[u8]) -> io::Result<()> {
-        let mut file = &self.file;
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(text)
-    }
-}
-
-/// What is noted in a lock file.
-#[derive(Serialize, Deserialize)]
-struct Failed {
-    at: Timestamp,
-    message: String,
-}
-
-/// Why a credential cannot be locked.
-#[derive(Debug)]
-pub enum NoLock {
-    /// Another process does not let go of it.
-    Held(Error),
-    /// The system does not let it be locked.
-    Unusable(Error),
-}
-
-impl From<NoLock> for Error {
-    fn from(reason: NoLock) -> Self {
-        match reason {
-            NoLock::Held(error) | NoLock::Unusable(error) => error,
-        }
-    }
 }
 
 /// What a file of the vault holds.
@@ -282,29 +223,9 @@ impl Vault {
     /// Waits for the right to change a credential, creating the directory (mode 0700) if need be.
     ///
     /// # Errors
-    /// A store error when the directory cannot be written, or when another process does not let go in time.
+    /// When the directory cannot be written, or when another process does not let go in time.
     pub fn lock(&self, slot: &Slot, patience: Duration) -> Result<SlotLock, NoLock> {
-        let path = slot.dir.join(format!("{}.lock", slot.name));
-        let open = || -> io::Result<File> {
-            platform::create_private_dir(&slot.dir)?;
-            platform::tighten(&slot.dir, platform::OTHERS)?;
-            platform::open_lock(&path)
-        };
-        let file = open().map_err(|error| NoLock::Unusable(unusable(&path, "locked", error)))?;
-        let deadline = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(SlotLock { file }),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
-                Err(TryLockError::WouldBlock) => {
-                    let seconds = patience.as_secs();
-                    let message = format!("another process has held {} for more than {seconds} s", path.display());
-                    let error = Error::new(ErrorKind::Unavailable, message);
-                    return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));
-                }
-                Err(TryLockError::Error(error)) => return Err(NoLock::Unusable(unusable(&path, "locked", error))),
-            }
-        }
+        SlotLock::take(&slot.dir.join(format!("{}.lock", slot.name)), patience)
     }
 
     /// Where a credential is going to be kept, and why not in the keyring if it might have been.
@@ -464,7 +385,7 @@ fn tighten(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn unusable(path: &Path, verb: &str, error: io::Error) -> Error {
+pub(super) fn unusable(path: &Path, verb: &str, error: io::Error) -> Error {
     let message = format!("the credential file {} could not be {verb}: {error}", path.display());
     Error::new(ErrorKind::Store, message)
         .hint("give a token in BUGFENDER_API_TOKEN to do without the file")

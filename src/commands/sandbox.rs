@@ -44,7 +44,8 @@ Faults are OP=WHAT[xN].
         drop: acts, then closes the connection; truncate: acts, then breaks off the answer
   N     how many times; forever when not given
 
-The service account for /auth/token is sandbox-client with the secret sandbox-secret.";
+The service account for /auth/token is sandbox-client with the secret sandbox-secret, or with --client-key a key of
+yours. --token-life 20 shows tokens being renewed.";
 
 #[derive(clap::Args)]
 struct SandboxArgs {
@@ -63,6 +64,10 @@ struct SandboxArgs {
     /// Make every answer of the API take at least this long
     #[arg(long, value_name = "MS", default_value_t = 0, global = true)]
     latency: u64,
+
+    /// Let the service account prove itself with the key whose public half is in this PEM file
+    #[arg(long, value_name = "FILE", global = true)]
+    client_key: Option<PathBuf>,
 
     /// Make access tokens that /auth/token gives out last this long
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, global = true, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
@@ -115,6 +120,7 @@ impl From<SandboxArgs> for sandbox::Options {
             state: args.state,
             latency: Duration::from_millis(args.latency),
             faults: args.faults,
+            client_key: args.client_key,
             token_life: Duration::from_secs(args.token_life),
         }
     }

@@ -3,6 +3,7 @@
 //! The API lives where Bugfender has it; what steers the sandbox is under `/sandbox/`.
 
 mod api;
+mod assertion;
 mod control;
 mod deliver;
 mod fault;
@@ -43,6 +44,8 @@ pub struct Options {
     pub latency: Duration,
     /// What goes wrong, in order.
     pub faults: Vec<Fault>,
+    /// A PEM file with the service account's RSA public key, which it may prove itself with instead of the secret.
+    pub client_key: Option<PathBuf>,
     /// How long an access token lives that OAuth gave out.
     pub token_life: Duration,
 }
@@ -52,7 +55,14 @@ const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
 impl Default for Options {
     fn default() -> Self {
-        Self { token: None, state: None, latency: Duration::ZERO, faults: Vec::new(), token_life: TOKEN_LIFE }
+        Self {
+            token: None,
+            state: None,
+            latency: Duration::ZERO,
+            faults: Vec::new(),
+            client_key: None,
+            token_life: TOKEN_LIFE,
+        }
     }
 }
 

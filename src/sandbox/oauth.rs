@@ -15,7 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::state::{Code, Grants, random};
+use super::assertion::ClientKey;
+use super::state::{self, Code, Grants, random};
 use super::{CLIENT_ID, CLIENT_SECRET, Shared, problem};
 use crate::domain::{HostScope, host_scope};
 
@@ -71,13 +72,16 @@ struct TokenForm {
     redirect_uri: Option<String>,
     code_verifier: Option<String>,
     refresh_token: Option<String>,
+    client_assertion: Option<String>,
+    client_assertion_type: Option<String>,
 }
 
 async fn token(State(shared): State<Shared>, Form(form): Form<TokenForm>) -> Response {
     let mut state = shared.state();
-    let grants = &mut state.grants;
+    let url = format!("{}/auth/token", state.url);
+    let state::State { grants, client_key, .. } = &mut *state;
     let granted = match form.grant_type.as_deref() {
-        Some("client_credentials") => client_credentials(&form),
+        Some("client_credentials") => client_credentials(grants, client_key.as_ref(), &url, &form),
         Some("authorization_code") => exchange_code(grants, &form),
         Some("refresh_token") => rotate(grants, &form),
         Some(_) => Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
@@ -99,8 +103,18 @@ type Grant = Result<Granted, (StatusCode, &'static str)>;
 
 const INVALID_GRANT: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "invalid_grant");
 
-fn client_credentials(form: &TokenForm) -> Grant {
-    let known = form.client_id.as_deref() == Some(CLIENT_ID) && form.client_secret.as_deref() == Some(CLIENT_SECRET);
+fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &str, form: &TokenForm) -> Grant {
+    let known = match (&form.client_assertion, key) {
+        (Some(assertion), Some(key)) => {
+            let number = key.verify(form.client_assertion_type.as_deref(), assertion, audience);
+            form.client_id.as_deref().is_none_or(|id| id == CLIENT_ID)
+                && number.is_some_and(|number| grants.assertions.insert(number))
+        }
+        (Some(_), None) => false,
+        (None, _) => {
+            form.client_id.as_deref() == Some(CLIENT_ID) && form.client_secret.as_deref() == Some(CLIENT_SECRET)
+        }
+    };
     if !known {
         return Err((StatusCode::UNAUTHORIZED, "invalid_client"));
     }

@@ -1,6 +1,6 @@
 //! What a sandbox remembers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::assertion::ClientKey;
 use super::fault::{Operation, What};
 use super::{Fault, Options};
 use crate::domain::{AccessToken, EventKind, TargetUrl};
@@ -34,6 +35,8 @@ pub(super) struct State {
     /// The events made so far, by app.
     pub(super) events: HashMap<i64, Vec<Value>>,
     pub(super) grants: Grants,
+    /// What the service account may prove itself with.
+    pub(super) client_key: Option<ClientKey>,
     faults: Vec<Fault>,
 }
 
@@ -97,6 +100,8 @@ pub(super) struct Grants {
     pub(super) access: HashMap<String, Instant>,
     pub(super) refresh: HashMap<String, String>,
     pub(super) codes: HashMap<String, Code>,
+    /// The numbers of the assertions that were taken: each works once.
+    pub(super) assertions: HashSet<String>,
 }
 
 /// An authorization code and what it is bound to.
@@ -120,6 +125,7 @@ impl State {
             deliveries: VecDeque::new(),
             events: HashMap::new(),
             grants: Grants::default(),
+            client_key: options.client_key.as_deref().map(ClientKey::read).transpose()?,
             faults: options.faults.clone(),
         })
     }

@@ -141,6 +141,32 @@ fn keys_in_both_forms_are_taken() {
 }
 
 #[test]
+fn the_sandbox_takes_a_key_too() {
+    if !have("openssl") {
+        return;
+    }
+    let home = Home::new();
+    openssl(home.path(), "genrsa -out key.pem 2048");
+    openssl(home.path(), "genrsa -out other.pem 2048");
+    openssl(home.path(), "pkey -in key.pem -pubout -out public.pem");
+    let key = Some(home.path().join("public.pem"));
+    let sandbox = SandboxServer::with(bugfender_hooks::sandbox::Options { client_key: key, ..Default::default() });
+    let home = home.set("BUGFENDER_API_URL", &sandbox.url);
+    let login = |key| home.run(["auth", "login", "--client-id", "sandbox-client", "--private-key", key]);
+    assert_eq!(login("other.pem").code, 4);
+    assert_eq!(login("key.pem").code, 0);
+    home.json(&["whoami"]);
+    let run = home.run(["sandbox", "--client-key", "key.pem"]);
+    assert!(run.code == 2 && run.stderr.contains("BEGIN PUBLIC KEY"), "{run}");
+    // One that was made by hand does not do.
+    let forged = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJzYW5kYm94LWNsaWVudCJ9.";
+    let form = format!("grant_type=client_credentials&client_assertion={forged}");
+    let output =
+        Command::new("curl").args(["-s", "-d", &form, &format!("{}/auth/token", sandbox.url)]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("invalid_client"));
+}
+
+#[test]
 fn other_files_than_keys_are_named_for_what_they_are() {
     if !have("openssl") {
         return;

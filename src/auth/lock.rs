@@ -1,0 +1,97 @@
+//! The lock of a credential: one process renews it, the others wait.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::vault::unusable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform;
+
+/// How often to look whether another process has let go of a lock.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The right to change a credential. No other process has it until this is dropped.
+#[derive(Debug)]
+pub struct SlotLock {
+    file: File,
+}
+
+impl SlotLock {
+    /// Waits for the lock file `path`, creating it and its directory (mode 0700) if need be.
+    pub(super) fn take(path: &Path, patience: Duration) -> Result<Self, NoLock> {
+        let open = || -> io::Result<File> {
+            let dir = path.parent().unwrap_or(Path::new("."));
+            platform::create_private_dir(dir)?;
+            platform::tighten(dir, platform::OTHERS)?;
+            platform::open_lock(path)
+        };
+        let file = open().map_err(|error| NoLock::Unusable(unusable(path, "locked", error)))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => {
+                    let seconds = patience.as_secs();
+                    let message = format!("others have held {} for more than {seconds} s", path.display());
+                    let error = Error::new(ErrorKind::Unavailable, message);
+                    return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));
+                }
+                Err(TryLockError::Error(error)) => return Err(NoLock::Unusable(unusable(path, "locked", error))),
+            }
+        }
+    }
+
+    /// Tells those who wait for the lock why it was of no use: they need not find out one after the other.
+    pub fn note_failure(&self, error: &Error) {
+        let note = Failed { at: Timestamp::now(), message: error.to_string() };
+        // They find out by themselves if this fails.
+        let _ = self.write(&serde_json::to_vec(&note).unwrap_or_default());
+    }
+
+    /// Why it was of no use to somebody who had it after `since`.
+    pub fn failure_since(&self, since: Timestamp) -> Option<String> {
+        let mut text = Vec::new();
+        let mut file = &self.file;
+        file.rewind().ok()?;
+        file.read_to_end(&mut text).ok()?;
+        let failed: Failed = serde_json::from_slice(&text).ok()?;
+        (failed.at >= since && failed.at <= Timestamp::now()).then_some(failed.message)
+    }
+
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(text)
+    }
+}
+
+/// What is noted in a lock file.
+#[derive(Serialize, Deserialize)]
+struct Failed {
+    at: Timestamp,
+    message: String,
+}
+
+/// Why a credential cannot be locked.
+#[derive(Debug)]
+pub enum NoLock {
+    /// Another process does not let go of it.
+    Held(Error),
+    /// The system does not let it be locked.
+    Unusable(Error),
+}
+
+impl From<NoLock> for Error {
+    fn from(reason: NoLock) -> Self {
+        match reason {
+            NoLock::Held(error) | NoLock::Unusable(error) => error,
+        }
+    }
+}
