@@ -107,6 +107,14 @@ impl Error {
         self
     }
 
+    /// The same error for somebody else, without its cause.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Self { kind, message, hints, http_status, closed_pipe, .. } = self;
+        let (message, hints) = (message.clone(), hints.clone());
+        Self { kind: *kind, message, hints, http_status: *http_status, source: None, closed_pipe: *closed_pipe }
+    }
+
     /// Says before the message what was being done, or what it is about.
     #[must_use]
     pub fn about(self, what: impl fmt::Display) -> Self {

@@ -6,7 +6,6 @@ mod wire;
 
 use std::cell::Cell;
 use std::fmt;
-use std::time::Instant;
 
 use futures_util::future::LocalBoxFuture;
 
@@ -15,7 +14,7 @@ pub use crate::http::{CarriedOut, Failure};
 
 use crate::domain::{AccessToken, ApiOrigin, HookId, Subscription};
 use crate::error::Error;
-use crate::http::{Answer, Client, MIN_ANSWER_TIME, Options, Request, StatusCode};
+use crate::http::{Answer, Client, Options, Request, StatusCode};
 
 /// Who has the tokens that requests carry.
 pub trait TokenProvider: fmt::Debug {
@@ -38,8 +37,6 @@ pub struct AuthenticatedApi {
     tokens: Box<dyn TokenProvider>,
     /// Whether a renewed token was not taken either, so that renewing again is no use.
     renewing_is_futile: Cell<bool>,
-    /// Whether the last request was sent and has no answer.
-    unanswered: Cell<bool>,
 }
 
 /// An answer, and the token that the request carried.
@@ -63,18 +60,12 @@ impl AuthenticatedApi {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(origin: ApiOrigin, tokens: Box<dyn TokenProvider>, options: Options) -> Result<Self, Error> {
-        Ok(Self {
-            client: Client::new(options)?,
-            origin,
-            tokens,
-            renewing_is_futile: Cell::new(false),
-            unanswered: Cell::new(false),
-        })
+        Ok(Self { client: Client::new(options)?, origin, tokens, renewing_is_futile: Cell::new(false) })
     }
 
-    /// Whether a request that was given up may have been sent, when there was but one at a time.
-    pub fn may_have_sent(&self) -> bool {
-        self.unanswered.get()
+    /// Whether a request that was given up may have been carried out, when there was but one at a time.
+    pub fn may_have_been_carried_out(&self) -> bool {
+        self.client.is_in_doubt()
     }
 
     /// Makes sure of a token before anything depends on it.
@@ -151,23 +142,19 @@ impl AuthenticatedApi {
     }
 
     /// Sends a request with the token; once more with a newer one if it was not taken, as nothing was carried out then.
+    /// That is a request of its own, with all the time there is for one: given up early it would leave but doubt.
     async fn send(&self, request: &Request, doing: &str) -> Result<Answered, Failure> {
-        self.unanswered.set(false);
-        let send = async |token: &AccessToken, deadline| {
-            self.unanswered.set(true);
-            let outcome = self.client.send_by(deadline, request, Some(token)).await;
-            self.unanswered.set(false);
+        let send = async |token: &AccessToken| {
+            let outcome = self.client.send(request, Some(token)).await;
             outcome.map_err(|failure| Failure { error: failure.error.about(doing), ..failure })
         };
         let no_token = |error: Error, carried_out| Failure { error: error.about(doing), carried_out, transient: false };
         let token = self.tokens.token().await.map_err(|error| no_token(error, CarriedOut::No))?;
-        let deadline = self.client.deadline();
-        let answer = send(&token, deadline).await?;
+        let answer = send(&token).await?;
         let refused = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if !refused || self.renewing_is_futile.get() {
             return Ok(Answered { answer, token });
         }
-        let renewing = Instant::now();
         let newer = match self.tokens.instead_of(&token, answer.status).await {
             Ok(newer) => newer,
             // A 403 may have meant just what it said.
@@ -181,14 +168,8 @@ impl AuthenticatedApi {
             }
         };
         let Some(newer) = newer else { return Ok(Answered { answer, token }) };
-        // The time for the request is not that for the renewal. What is left of it must do for an answer: a request
-        // that is given up the moment it is sent leaves nothing but doubt.
-        let deadline = deadline.map(|deadline| deadline + renewing.elapsed());
-        if deadline.is_some_and(|deadline| deadline.saturating_duration_since(Instant::now()) < MIN_ANSWER_TIME) {
-            return Ok(Answered { answer, token });
-        }
         let (attempts, in_doubt) = (answer.attempts, answer.in_doubt);
-        let mut again = send(&newer, deadline).await.map(|answer| answer.after(attempts, in_doubt));
+        let mut again = send(&newer).await.map(|answer| answer.after(attempts, in_doubt));
         if let Err(failure) = &mut again
             && in_doubt
         {

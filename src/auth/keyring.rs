@@ -10,7 +10,7 @@ pub(super) const SERVICE: &str = "bugfender-hooks";
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long somebody at a terminal may take to unlock it.
-pub(super) const PATIENCE_WITH_A_PERSON: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE_WITH_A_PERSON: Duration = Duration::from_secs(60);
 
 /// Reads an entry; `None` when the keyring has none of this name.
 ///

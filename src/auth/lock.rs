@@ -54,6 +54,12 @@ impl SlotLock {
         let _ = self.write(&serde_json::to_vec(&note).unwrap_or_default());
     }
 
+    /// Takes the note back: it was of use.
+    pub fn clear_note(&self) {
+        // What is left of it is older than whoever waits from now on.
+        let _ = self.file.set_len(0);
+    }
+
     /// Why it was of no use to somebody who had it after `since`.
     pub fn failure_since(&self, since: Timestamp) -> Option<String> {
         let mut text = Vec::new();

@@ -106,16 +106,14 @@ impl Renewer {
         let since = Timestamp::now();
         match vault.lock(slot, self.patience()) {
             Ok(lock) => {
-                if let Some(message) = lock.failure_since(since) {
-                    return Err(
-                        Error::new(ErrorKind::Unavailable, message).hint("try again later; the sign-in is kept")
-                    );
-                }
-                let renewed = self.renew_kept(vault, slot, &lock, stale);
-                if let Err(error) = &renewed
-                    && error.kind() == ErrorKind::Unavailable
-                {
-                    lock.note_failure(error);
+                let renewed = self.renew_kept(vault, slot, &lock, stale, since);
+                match &renewed {
+                    Ok(_) => lock.clear_note(),
+                    // Not what was read there: that is as old as it is.
+                    Err(error) if error.kind() == ErrorKind::Unavailable && lock.failure_since(since).is_none() => {
+                        lock.note_failure(error);
+                    }
+                    Err(_) => {}
                 }
                 renewed
             }
@@ -129,7 +127,14 @@ impl Renewer {
         matches!((&self.origin, &self.grant), (Origin::Environment(_), Grant::Service { .. }))
     }
 
-    fn renew_kept(&self, vault: &Vault, slot: &Slot, lock: &SlotLock, stale: Option<&Token>) -> Result<Token> {
+    fn renew_kept(
+        &self,
+        vault: &Vault,
+        slot: &Slot,
+        lock: &SlotLock,
+        stale: Option<&Token>,
+        since: Timestamp,
+    ) -> Result<Token> {
         loop {
             let kept = match vault.read(slot) {
                 // What cannot be read is written anew.
@@ -139,6 +144,10 @@ impl Renewer {
             if let Some(token) = kept.as_ref().and_then(|kept| newer(kept, stale)) {
                 tracing::debug!("another process has renewed the token");
                 return Ok(token);
+            }
+            if let Some(message) = lock.failure_since(since) {
+                // It was tried while this waited for its turn.
+                return Err(Error::new(ErrorKind::Unavailable, message).hint("try again later; the sign-in is kept"));
             }
             let grant = self.grant_of(kept.as_ref())?;
             // Where it is now: somebody may have signed in anew, and chosen another place.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -23,6 +23,9 @@ use crate::platform::StopSignals;
 /// After how long a command that was interrupted says what it is waiting for.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// How long a renewal that failed is not tried again by the same command.
+const RESPITE: Duration = Duration::from_secs(60);
+
 /// A sign-in in use.
 #[derive(Debug)]
 pub struct Session {
@@ -33,6 +36,8 @@ pub struct Session {
     under_way: Mutex<Option<oneshot::Receiver<()>>>,
     /// Whether renewing in time has failed, so that the token is used to its end.
     put_off: AtomicBool,
+    /// When renewing failed last, and why: what failed for one request fails for those beside it.
+    failed: Mutex<Option<(Instant, Error)>>,
 }
 
 impl Session {
@@ -52,6 +57,7 @@ impl Session {
             renewing: tokio::sync::Mutex::default(),
             under_way: Mutex::default(),
             put_off: AtomicBool::default(),
+            failed: Mutex::default(),
         }
     }
 
@@ -116,6 +122,19 @@ impl Session {
 
     /// Renews in a thread of its own: it goes on when the command is interrupted, and nothing waits for its locks.
     async fn renew(&self, stale: Option<Token>) -> Result<AccessToken> {
+        if let Some((when, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+            && when.elapsed() < RESPITE
+        {
+            return Err(error.again());
+        }
+        let renewed = self.renew_in_thread(stale).await;
+        if let Err(error) = &renewed {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.again()));
+        }
+        renewed
+    }
+
+    async fn renew_in_thread(&self, stale: Option<Token>) -> Result<AccessToken> {
         let (send, outcome) = oneshot::channel();
         let (working, finished) = oneshot::channel::<()>();
         *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
@@ -130,6 +149,7 @@ impl Session {
         let token = outcome.await.map_err(|_| Error::new(ErrorKind::Other, "renewing the token failed"))??;
         let access = token.access.clone();
         *self.lock_token() = Some(token);
+        self.put_off.store(false, Ordering::Relaxed);
         Ok(access)
     }
 
@@ -148,19 +168,16 @@ impl Drop for Session {
         }
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            let wait = async {
-                tokio::pin!(finished);
-                if tokio::time::timeout(SILENCE, &mut finished).await.is_err() {
-                    tracing::warn!(
-                        "waiting for the end of a renewal, which the sign-in depends on; Ctrl-C gives it up"
-                    );
-                    // An error is what its end looks like from here.
-                    let _ = finished.await;
-                }
-            };
+            tokio::pin!(finished);
+            // People and programs that stop others do so twice: nobody insists before they know what on.
+            if tokio::time::timeout(SILENCE, &mut finished).await.is_ok() {
+                return;
+            }
+            tracing::warn!("waiting for the end of a renewal, which the sign-in depends on; Ctrl-C gives it up");
             match StopSignals::listen() {
-                Ok(mut signals) => tokio::select! { () = wait => {}, _ = signals.next() => {} },
-                Err(_) => wait.await,
+                Ok(mut signals) => tokio::select! { _ = finished => {}, _ = signals.next() => {} },
+                // An error is what its end looks like from here.
+                Err(_) => drop(finished.await),
             }
         });
     }

@@ -99,6 +99,9 @@ struct Contents {
     #[serde(flatten)]
     owner: Owner,
     kept_in: Place,
+    /// Whether a keyring that did not answer may have one of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    left_in_keyring: bool,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -250,7 +253,8 @@ impl Vault {
     pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: Place) -> Result<Pending> {
         platform::remove_leftovers(&slot.path());
         let file = PrivateFile::prepare(&slot.path()).map_err(|error| unusable(&slot.path(), "written", error))?;
-        Ok(Pending { slot: slot.clone(), place, file, keyring_patience: self.patience.time() })
+        let left_in_keyring = contents(&slot.path()).ok().flatten().is_some_and(|contents| contents.left_in_keyring);
+        Ok(Pending { slot: slot.clone(), place, file, left_in_keyring, keyring_patience: self.patience.time() })
     }
 
     /// Keeps a credential in place of the one before it.
@@ -277,8 +281,9 @@ impl Vault {
         let path = slot.path();
         platform::remove_leftovers(&path);
         // Even one that cannot be understood.
-        let kept_in = contents(&path).ok().flatten().map(|contents| contents.kept_in);
-        if kept_in == Some(Place::Keyring) {
+        let kept = contents(&path).ok().flatten();
+        let in_keyring = kept.as_ref().is_some_and(|kept| kept.kept_in == Place::Keyring || kept.left_in_keyring);
+        if in_keyring {
             keyring::remove(&slot.name, self.patience.time()).map_err(|reason| no_keyring(&reason))?;
         }
         match fs::remove_file(&path).and_then(|()| platform::sync_dir(&slot.dir)) {
@@ -295,6 +300,7 @@ pub struct Pending {
     slot: Slot,
     place: Place,
     file: PrivateFile,
+    left_in_keyring: bool,
     keyring_patience: Duration,
 }
 
@@ -321,7 +327,7 @@ impl Pending {
                 Ok(rest) => return self.finish(rest),
                 Err(error) => {
                     tracing::warn!("{error}; the sign-in is kept in {} now", self.slot.path().display());
-                    self.place = Place::File;
+                    (self.place, self.left_in_keyring) = (Place::File, true);
                 }
             }
         }
@@ -336,7 +342,9 @@ impl Pending {
     }
 
     fn finish(mut self, rest: Rest) -> Result<()> {
-        let contents = Contents { version: VERSION, owner: self.slot.owner.clone(), kept_in: self.place, rest };
+        let left_in_keyring = self.left_in_keyring && self.place == Place::File;
+        let owner = self.slot.owner.clone();
+        let contents = Contents { version: VERSION, owner, kept_in: self.place, left_in_keyring, rest };
         let text = to_text(&contents, &self.slot)? + "\n";
         self.file.put(text.as_bytes()).map_err(|error| unusable(&self.slot.path(), "written", error))
     }

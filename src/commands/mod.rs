@@ -20,6 +20,7 @@ mod subscribe;
 mod suggest;
 mod topics;
 mod unsubscribe;
+mod verify;
 mod whoami;
 
 pub use hook_args::seconds;
@@ -74,6 +75,7 @@ pub enum Command {
     List(list::Args),
     Import(import::Args),
     Forget(forget::Args),
+    Verify(verify::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
@@ -89,7 +91,8 @@ impl Command {
     pub fn needs_no_settings(&self) -> bool {
         match self {
             Self::Config(args) => args.needs_no_settings(),
-            Self::Sandbox(_)
+            Self::Verify(_)
+            | Self::Sandbox(_)
             | Self::Demo(_)
             | Self::Completions(_)
             | Self::Man(_)
@@ -130,6 +133,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::List(args) => list::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Verify(args) => verify::run(&args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),

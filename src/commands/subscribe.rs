@@ -225,9 +225,9 @@ impl Run<'_> {
                 }
                 Err(Trouble { record: Some(record), error: shown.source(error) })
             }
-            None if !api.may_have_sent() => {
+            None if !api.may_have_been_carried_out() => {
                 self.registry.abandon(row)?;
-                Err(interrupted(&format!("before the request for {wanted} was sent; nothing was changed")).into())
+                Err(interrupted(&format!("before {wanted} was subscribed; nothing was changed")).into())
             }
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);

@@ -104,6 +104,8 @@ impl ConfigEditor {
         if let Some(above) = above.filter(|above| above.contains('#')) {
             if let Some(mut next) = after.and_then(|after| table.key_mut(&after)) {
                 prepend(next.leaf_decor_mut(), &above);
+            } else if let Some(next) = self.profile_behind(profile) {
+                prepend(next.decor_mut(), &above);
             } else {
                 let trailing = self.take_trailing();
                 self.document.set_trailing(format!("{above}{trailing}"));
@@ -123,15 +125,34 @@ impl ConfigEditor {
             }
             return;
         }
-        let is_first = self.document.is_empty();
+        // What stood at the top of the file, with a blank line behind it, stays there.
+        let top = if self.document.is_empty() { self.take_trailing() } else { self.take_top() };
         self.document.insert("profile", new);
-        if is_first {
-            // What stood in a file of comments stays at its top.
-            let comments = self.take_trailing();
-            if let Some(mut key) = self.document.key_mut("profile") {
-                prepend(key.leaf_decor_mut(), &comments);
-            }
+        if let Some(mut key) = self.document.key_mut("profile") {
+            prepend(key.leaf_decor_mut(), &top);
         }
+    }
+
+    /// The profile that stands behind another in the file.
+    fn profile_behind(&mut self, name: &ProfileName) -> Option<&mut Table> {
+        let profiles = self.document.get_mut("profiles")?.as_table_mut()?;
+        let here = profiles.get(name.as_str())?.as_table()?.position()?;
+        let behind = profiles.iter_mut().filter_map(|(_, item)| item.as_table_mut());
+        let behind = behind.filter(|table| table.position().is_some_and(|place| place > here));
+        behind.min_by_key(|table| table.position())
+    }
+
+    /// The comments above the first table, up to the last blank line before it.
+    fn take_top(&mut self) -> String {
+        let profiles = self.document.get_mut("profiles").and_then(Item::as_table_mut);
+        let tables = profiles.into_iter().flat_map(|profiles| profiles.iter_mut());
+        let first = tables.filter_map(|(_, item)| item.as_table_mut()).min_by_key(|table| table.position());
+        let Some(first) = first else { return String::new() };
+        let prefix = first.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+        let Some(end) = prefix.rfind("\n\n").map(|blank| blank + 2) else { return String::new() };
+        let (top, rest) = prefix.split_at(end);
+        first.decor_mut().set_prefix(format!("\n{rest}"));
+        top.to_owned()
     }
 
     fn take_trailing(&mut self) -> String {
@@ -147,7 +168,9 @@ impl ConfigEditor {
     pub fn save(&self) -> Result<()> {
         platform::remove_leftovers(&self.path);
         let text = self.document.to_string();
-        let text = if self.line_end == "\n" { text } else { text.replace('\n', self.line_end) };
+        // Texts of several lines have kept theirs.
+        let text = text.replace("\r\n", "\n").replace('\n', self.line_end);
+        ConfigFile::parse(&text, &self.path)?;
         let written = platform::replace_private_file(&self.path, text.as_bytes());
         written.map_err(|error| unwritable(&self.path, error))
     }

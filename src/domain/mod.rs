@@ -8,6 +8,7 @@ mod names;
 mod origin;
 mod secret;
 mod selection;
+pub mod signature;
 mod subscription;
 mod target_url;
 mod text;

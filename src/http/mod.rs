@@ -8,6 +8,7 @@ mod tls;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The least time that an answer is given after one that came quickly.
-pub const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
+const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
 
 /// The longest time by which requests that waited together are spread out.
 const SPREAD: Duration = Duration::from_millis(200);
@@ -139,6 +140,7 @@ pub struct Client {
     options: Options,
     /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
     pause: Arc<Mutex<Option<Instant>>>,
+    in_doubt: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -164,12 +166,12 @@ impl Client {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
             Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
         })?;
-        Ok(Self { inner, options, pause: Arc::default() })
+        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default() })
     }
 
-    /// When the time for a request that begins now is up.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.options.total_timeout.map(|total| Instant::now() + total)
+    /// Whether a request that is given up at this moment may have been carried out, if there is but one.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
     }
 
     /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
@@ -179,28 +181,18 @@ impl Client {
     /// # Errors
     /// When no answer came, with what is known of the request's effect.
     pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
-        self.send_by(self.deadline(), request, bearer).await
-    }
-
-    /// The same, with the end of its time given.
-    ///
-    /// # Errors
-    /// When no answer came, with what is known of the request's effect.
-    pub async fn send_by(
-        &self,
-        deadline: Option<Instant>,
-        request: &Request,
-        bearer: Option<&AccessToken>,
-    ) -> Result<Answer, Failure> {
+        let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
         let (mut attempt, mut in_doubt) = (1, false);
         loop {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
             let started = Instant::now();
+            self.in_doubt.store(true, Ordering::Relaxed);
             let outcome = self.attempt(request, bearer, timeout).await;
             let took = started.elapsed();
             in_doubt |= leaves_doubt(&outcome);
+            self.in_doubt.store(in_doubt, Ordering::Relaxed);
             let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // What surely was not carried out must not end in doubt because the time is up in the middle of the next
             // attempt: that needs time to fail at connecting again, or else to be answered again.

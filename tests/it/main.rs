@@ -26,4 +26,5 @@ mod subscribe;
 mod support;
 mod tls;
 mod unsubscribe;
+mod verify;
 mod web;

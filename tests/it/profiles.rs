@@ -191,6 +191,17 @@ fn comments_stay_where_they_are_said() {
     assert_eq!(read(&home), expected);
     home.run(["config", "unset", "store", "--profile", "work"]);
     assert!(read(&home).contains("# ask before changing"), "{}", read(&home));
+    write(
+        &home,
+        "[profiles.a]\r\ntarget_url = \"\"\"\r\nhttps://x.example/\"\"\"\r\n# the app\r\napp_id = 5\r\n\r\n[profiles.b]\r\n",
+    );
+    home.run(["config", "unset", "app_id", "--profile", "a"]);
+    home.run(["config", "set", "app_id", "1", "--profile", "b"]);
+    assert_eq!(home.json(&["config", "show"]).as_array().unwrap().len(), 2);
+    assert!(read(&home).find("# the app") < read(&home).find("[profiles.b]"), "{}", read(&home));
+    write(&home, "# all of mine\n\n# at work\n[profiles.work]\napp_id = 1\n");
+    home.run(["auth", "switch", "work"]);
+    assert_eq!(read(&home), "# all of mine\n\nprofile = \"work\"\n\n# at work\n[profiles.work]\napp_id = 1\n");
     write(&home, "# nothing yet\n");
     home.run(["config", "set", "app_id", "2"]);
     home.run(["auth", "switch", "default"]);

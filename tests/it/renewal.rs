@@ -489,6 +489,83 @@ fn an_interruption_waits_for_a_refresh_token_that_is_under_way() {
 }
 
 #[test]
+fn an_interruption_that_comes_twice_is_one() {
+    let rotating = Rotating::start();
+    let home = pasted(&rotating.server.url);
+    let mut child = home.spawn(&["whoami"]);
+    rotating.wait();
+    signal(&child, "-INT");
+    signal(&child, "-INT");
+    wait_for_line(&mut child, "waiting for the end of a renewal");
+    rotating.go.send(()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(credential(&home)["refresh_token"], "refresh-1");
+}
+
+#[test]
+fn what_was_tried_while_somebody_waited_is_not_tried_again() {
+    for renewed in [true, false] {
+        let server = Scripted::start(|_, exchange| {
+            let status = if exchange.line.starts_with("GET") { "200 OK" } else { "500 Oops" };
+            exchange.send(answer(status, &["content-type: application/json"], r#"{"id":1}"#));
+        });
+        let home = pasted(&server.url);
+        expire(&home, "2020-01-01T00:00:00Z");
+        let lock = home.credentials().with_extension("lock");
+        let held = File::options().write(true).open(&lock).unwrap();
+        held.lock().unwrap();
+        let mut child = home.spawn(&["whoami", "-vv"]);
+        let pid = child.id();
+        wait_until("it has the lock file open", || {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file == lock)
+        });
+        // The process before it failed; perhaps another one after that did not.
+        let note = json!({"at": jiff::Timestamp::now(), "message": "it failed for somebody else"});
+        fs::write(&lock, note.to_string()).unwrap();
+        if renewed {
+            edit(&home, |credential| {
+                credential["access_token"] = "access-1".into();
+                credential["expires_at"] = "2999-01-01T00:00:00Z".into();
+            });
+        }
+        drop(held);
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, if renewed { 0 } else { 7 }, "{run}");
+        assert_eq!(run.stderr.contains("it failed for somebody else"), !renewed, "{run}");
+        assert!(!server.seen().iter().any(|line| line.starts_with("POST")));
+        // An old note says nothing to a later command.
+        if !renewed {
+            child = home.spawn(&["whoami"]);
+            assert_eq!(child.wait().unwrap().code(), Some(7));
+            assert!(server.seen().iter().any(|line| line.starts_with("POST")));
+        }
+    }
+}
+
+#[test]
+fn a_renewal_that_fails_fails_for_all_requests_of_a_command() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=401", "token=503"]);
+    let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
+    let tokens = json!({"access_token": sandbox.token, "refresh_token": "refresh-0"});
+    home.run_with_input(&["auth", "login", "--with-token"], &tokens.to_string());
+    let ids: Vec<String> = (1..=60).map(|id| id.to_string()).collect();
+    let run = home.run(["unsubscribe"].into_iter().chain(ids.iter().map(String::as_str)));
+    assert_eq!(run.code, 7, "{run}");
+    assert_eq!(sandbox.requests("POST /auth/token").len(), 4);
+}
+
+#[test]
+fn what_was_stopped_before_there_was_a_connection_leaves_no_doubt() {
+    let home = Home::at("http://127.0.0.1:9", "t");
+    let mut child = home.spawn(&[&SUBSCRIBE[..], &["-v", "--timeout", "60"]].concat());
+    wait_for_line(&mut child, "trying again");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(home.statuses().is_empty());
+}
+
+#[test]
 fn a_second_interruption_is_obeyed() {
     let rotating = Rotating::start();
     let home = pasted(&rotating.server.url);

@@ -238,6 +238,10 @@ fn a_terminal_shows_again_what_is_typed_after_an_interruption() {
     terminal.wait_for("it is not shown").wait_for_no_echo();
     terminal.interrupt().wait_for_echo();
     assert_eq!(terminal.end().0, 130);
+    let mut terminal = Terminal::run(&home, &["auth", "login", "--client-id", "x"]);
+    terminal.wait_for("it is not shown").wait_for_no_echo().type_line("\u{3}").wait_for_echo();
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 130, "{shown}");
 }
 
 #[test]

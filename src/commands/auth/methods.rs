@@ -216,8 +216,11 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
         ctx.out().note("");
         return Err(interrupted("while asking; nothing was changed"));
     };
-    let failed =
-        |error: io::Error| Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error);
+    let failed = |error: io::Error| match error.kind() {
+        // On a terminal that is asked for a secret, Ctrl-C is a character.
+        io::ErrorKind::Interrupted => interrupted("while asking; nothing was changed"),
+        _ => Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error),
+    };
     typed.map_err(io::Error::other).flatten().map_err(failed)
 }
 

@@ -1,0 +1,154 @@
+//! `verify`: whether a webhook was signed by who has the secret, without any network.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueHint;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Report;
+use super::hook_args::{read_file, seconds};
+use crate::domain::Secret;
+use crate::domain::signature::{
+    INSTABUG_SIGNATURE, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, verify_instabug,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Records, Row, Tone};
+
+/// Check the signature of a webhook that was received
+///
+/// The headers tell who signed: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
+/// specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
+/// JSON that was parsed and written again has another signature. Exits with 0 if the signature holds, else with 1.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The secret, in a file; repeat it while a secret is being replaced: one must fit
+    #[arg(long = "secret-file", value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    secret_files: Vec<PathBuf>,
+
+    /// A header of the request, as "NAME: VALUE"; may repeat, and others than those of the signature do no harm
+    #[arg(short = 'H', long = "header", value_name = "HEADER", required = true)]
+    headers: Vec<String>,
+
+    /// Refuse a Standard Webhooks signature that was made longer ago than this [default: it may be of any age]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    tolerance: Option<Duration>,
+
+    /// The body: a file, or "-" for standard input
+    #[arg(value_name = "BODY", default_value = "-", value_hint = ValueHint::FilePath)]
+    body: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks verify --secret-file secret.txt -H 'x-ibg-signature-256: 5bdcc1…' body.json
+  bugfender-hooks verify --secret-file secret.txt -H \"webhook-id: $ID\" -H \"webhook-timestamp: $TIME\" \\
+      -H \"webhook-signature: $SIGNATURE\" < body.json";
+
+/// The longest body that is read, in bytes: that of the longest webhook that anybody takes, many times over.
+const MAX_BODY: u64 = 64 * 1024 * 1024;
+
+/// What was found.
+#[derive(Serialize)]
+struct Verdict {
+    scheme: Scheme,
+    valid: bool,
+    webhook_id: Option<String>,
+    signed_at: Option<Timestamp>,
+}
+
+impl Row for Verdict {
+    const FIELDS: &'static [&'static str] = &["scheme", "valid", "webhook_id", "signed_at"];
+    const HEADERS: &'static [&'static str] = &["SCHEME", "SIGNATURE", "WEBHOOK ID", "SIGNED AT"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let valid = if self.valid { Cell::toned("valid", Tone::Good) } else { Cell::toned("not valid", Tone::Bad) };
+        let id = Cell::maybe(self.webhook_id.as_ref());
+        vec![self.scheme.as_str().into(), valid, id, Cell::maybe(self.signed_at)]
+    }
+
+    fn id(&self) -> Option<String> {
+        self.webhook_id.clone().filter(|_| self.valid)
+    }
+}
+
+pub fn run(args: &Args) -> Result<Report> {
+    let headers = Headers::read(&args.headers)?;
+    let secrets = args.secret_files.iter().map(|path| Secret::parse("the secret", &read_file(path)?));
+    let secrets = secrets.collect::<Result<Vec<Secret>>>()?;
+    let body = read_body(&args.body)?;
+    let (verdict, why) = judge(args, &headers, &secrets, &body)?;
+    let valid = verdict.valid;
+    let mut report = Report::of(Records::single(verdict));
+    if !valid {
+        let error = Error::new(ErrorKind::Other, format!("the signature does not hold: {why}"));
+        report.errors.push(error.hint("check the secret, and that the body is the bytes that were received"));
+    }
+    Ok(report)
+}
+
+fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(Verdict, &'static str)> {
+    const NOT_THAT: &str = "it is not the signature of this body with this secret";
+    if let Some(signature) = headers.get(INSTABUG_SIGNATURE) {
+        let valid = secrets.iter().any(|secret| verify_instabug(secret, body, signature));
+        return Ok((Verdict { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
+    }
+    let standard = StandardHeaders {
+        id: headers.require(WEBHOOK_ID)?,
+        timestamp: headers.require(WEBHOOK_TIMESTAMP)?,
+        signature: headers.require(WEBHOOK_SIGNATURE)?,
+    };
+    let mut valid = false;
+    for secret in secrets {
+        valid |= standard.verify(secret, body)?;
+    }
+    let recent = args.tolerance.is_none_or(|tolerance| standard.is_recent(Timestamp::now(), tolerance));
+    let why = if valid { "it was made too long ago, or in the future" } else { NOT_THAT };
+    let (webhook_id, signed_at) = (Some(standard.id.trim().to_owned()), standard.signed_at());
+    Ok((Verdict { scheme: Scheme::StandardWebhooks, valid: valid && recent, webhook_id, signed_at }, why))
+}
+
+/// Headers by name, in lower case.
+struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    fn read(lines: &[String]) -> Result<Self> {
+        let read = |line: &String| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        let wrong = || Error::usage("a header is written as \"NAME: VALUE\"").hint("give one -H for each header");
+        let headers = lines.iter().map(|line| read(line).ok_or_else(wrong)).collect::<Result<_>>()?;
+        Ok(Self(headers))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn require(&self, name: &str) -> Result<&str> {
+        self.get(name).ok_or_else(|| {
+            Error::usage(format!("the header {name} is missing")).hint(format!(
+                "give {INSTABUG_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"
+            ))
+        })
+    }
+}
+
+fn read_body(path: &Path) -> Result<Vec<u8>> {
+    let wrong = |error: io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
+    let mut body = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
+    };
+    if read.map_err(wrong)? as u64 > MAX_BODY {
+        return Err(Error::usage(format!("the body is longer than {MAX_BODY} bytes")));
+    }
+    Ok(body)
+}

@@ -1,0 +1,165 @@
+//! Signatures of webhooks: Instabug's and those of the Standard Webhooks specification, both HMAC with SHA-256.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use ring::hmac;
+use serde::Serialize;
+
+use super::Secret;
+use crate::error::{Error, Result};
+
+/// The header of Instabug's signature (documented).
+pub const INSTABUG_SIGNATURE: &str = "x-ibg-signature-256";
+/// The headers of the Standard Webhooks specification.
+pub const WEBHOOK_ID: &str = "webhook-id";
+/// When it was sent, in seconds since 1970.
+pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
+/// One signature or several, with spaces between them.
+pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
+
+/// What the text of a Standard Webhooks secret may begin with; base64 follows.
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Who signs so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// Instabug: the HMAC of the raw body, in hexadecimal.
+    Instabug,
+    /// Standard Webhooks: the HMAC of id, timestamp and raw body, in base64.
+    StandardWebhooks,
+}
+
+impl Scheme {
+    /// Its name, as in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Instabug => "instabug",
+            Self::StandardWebhooks => "standard_webhooks",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether Instabug's signature `header` is that of `body` with this secret. Compared in constant time.
+///
+/// That it is an HMAC was seen in a public description; that it is in hexadecimal is assumed. A `sha256=` before it and
+/// upper case are taken too.
+pub fn verify_instabug(secret: &Secret, body: &[u8], header: &str) -> bool {
+    let header = header.trim();
+    let header = header.get(..7).filter(|start| start.eq_ignore_ascii_case("sha256=")).map_or(header, |_| &header[7..]);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    from_hex(header).is_some_and(|signature| hmac::verify(&key, body, &signature).is_ok())
+}
+
+/// The bytes of an even number of hexadecimal digits.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes.filter(|_| rest.is_empty())
+}
+
+/// What a Standard Webhooks signature is made over, but for the body.
+#[derive(Debug, Clone, Copy)]
+pub struct StandardHeaders<'a> {
+    /// `webhook-id`.
+    pub id: &'a str,
+    /// `webhook-timestamp`, in seconds since 1970.
+    pub timestamp: &'a str,
+    /// `webhook-signature`.
+    pub signature: &'a str,
+}
+
+impl StandardHeaders<'_> {
+    /// When it was signed.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.timestamp.trim().parse().ok()?).ok()
+    }
+
+    /// Whether one of the signatures is that of `body` with this secret. Compared in constant time.
+    ///
+    /// # Errors
+    /// A usage error for a secret that is not base64, with or without `whsec_` before it.
+    pub fn verify(&self, secret: &Secret, body: &[u8]) -> Result<bool> {
+        let key = standard_key(secret)?;
+        let content = [self.id.trim().as_bytes(), b".", self.timestamp.trim().as_bytes(), b".", body].concat();
+        let holds = |signature: &str| {
+            let bytes = signature.strip_prefix("v1,").and_then(|text| BASE64_STANDARD.decode(text).ok());
+            bytes.is_some_and(|bytes| hmac::verify(&key, &content, &bytes).is_ok())
+        };
+        Ok(self.signature.split_whitespace().any(holds))
+    }
+
+    /// Whether it was signed within `tolerance` of `now`, in the past or the future.
+    pub fn is_recent(&self, now: Timestamp, tolerance: Duration) -> bool {
+        let Ok(tolerance) = SignedDuration::try_from(tolerance) else { return true };
+        self.signed_at().is_some_and(|signed_at| now.duration_since(signed_at).abs() <= tolerance)
+    }
+}
+
+fn standard_key(secret: &Secret) -> Result<hmac::Key> {
+    let text = secret.expose();
+    let key = BASE64_STANDARD.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text)).map_err(|_| {
+        Error::usage("the secret is not one of the Standard Webhooks specification")
+            .hint(format!("it is base64, with {SECRET_PREFIX} before it"))
+    })?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::parse("the secret", text).unwrap()
+    }
+
+    #[test]
+    fn instabug_signatures_are_hmacs_in_hexadecimal() {
+        // RFC 4231, test case 2.
+        let good = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let body = b"what do ya want for nothing?";
+        let upper = good.to_uppercase();
+        for header in [good, &upper, &format!("sha256={good}"), &format!(" SHA256={upper} ")] {
+            assert!(verify_instabug(&secret("Jefe"), body, header), "{header}");
+        }
+        let (short, long) = (&good[..62], format!("{good}00"));
+        for header in ["", "sha256=", short, &long, &good[1..], &format!("é{}", &good[2..]), &"zz".repeat(32)] {
+            assert!(!verify_instabug(&secret("Jefe"), body, header), "{header}");
+        }
+        assert!(!verify_instabug(&secret("jefe"), body, good));
+        assert!(!verify_instabug(&secret("Jefe"), b"what do ya want for nothing!", good));
+    }
+
+    #[test]
+    fn standard_signatures_are_those_of_the_specification() {
+        // The example of the specification's own libraries.
+        let headers = StandardHeaders {
+            id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            timestamp: "1614265330",
+            signature: "v1a,x v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        };
+        let key = secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let body = br#"{"test": 2432232314}"#;
+        assert!(headers.verify(&key, body).unwrap());
+        assert!(headers.verify(&secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), body).unwrap());
+        assert!(!headers.verify(&key, b"{}").unwrap());
+        assert!(!StandardHeaders { id: "other", ..headers }.verify(&key, body).unwrap());
+        assert!(!StandardHeaders { timestamp: "1614265331", ..headers }.verify(&key, body).unwrap());
+        assert!(headers.verify(&secret("whsec_***"), body).is_err());
+        let signed_at = headers.signed_at().unwrap();
+        assert!(headers.is_recent(signed_at + SignedDuration::from_secs(300), Duration::from_secs(300)));
+        assert!(!headers.is_recent(signed_at + SignedDuration::from_secs(301), Duration::from_secs(300)));
+        assert!(!StandardHeaders { timestamp: "soon", ..headers }.is_recent(signed_at, Duration::from_secs(300)));
+    }
+}
