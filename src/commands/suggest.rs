@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap_complete::CompletionCandidate;
 
@@ -11,6 +12,9 @@ use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
 use crate::store::Registry;
 use crate::store::sqlite::SqliteRegistry;
+
+/// How long a shell waits for a registry that somebody else holds.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Hook ids that have not ended.
 pub fn hook_ids(current: &OsStr) -> Vec<CompletionCandidate> {
@@ -60,7 +64,7 @@ fn candidates(current: &OsStr, found: BTreeMap<String, String>) -> Vec<Completio
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     let settings = settings()?;
-    if let Some(registry) = SqliteRegistry::open_existing(settings.store_path()?.path())? {
+    if let Some(registry) = SqliteRegistry::open_existing_within(settings.store_path()?.path(), PATIENCE)? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {
                 each(&record);

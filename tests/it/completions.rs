@@ -188,6 +188,19 @@ fn profiles_are_offered() {
 }
 
 #[test]
+fn a_registry_that_somebody_holds_is_not_waited_for() {
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    let held = rusqlite::Connection::open(home.registry()).unwrap();
+    held.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let (send, done) = std::sync::mpsc::channel();
+    let shell = std::thread::spawn(move || send.send(offered(&home, "unsubscribe 1")).unwrap());
+    // Far less than others wait for a registry.
+    assert_eq!(done.recv_timeout(std::time::Duration::from_secs(5)).unwrap(), [""]);
+    shell.join().unwrap();
+}
+
+#[test]
 fn trouble_is_silent() {
     let home = Home::new().set("BUGFENDER_HOOKS_STORE", "sqlite:/proc/nope").set("BUGFENDER_API_URL", "nope");
     let script = "source <(bugfender-hooks completions bash); COMP_WORDS=(bugfender-hooks unsubscribe ''); COMP_CWORD=2; \

@@ -34,7 +34,7 @@ impl SqliteRegistry {
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         create_file(path).map_err(|error| StoreError::io(path, error))?;
-        Self::open_file(path)
+        Self::open_file(path, BUSY_TIMEOUT)
     }
 
     /// Opens the registry if its file exists and is not empty, which is no registry yet.
@@ -42,19 +42,27 @@ impl SqliteRegistry {
     /// # Errors
     /// As [`SqliteRegistry::open`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
+        Self::open_existing_within(path, BUSY_TIMEOUT)
+    }
+
+    /// The same, waiting at most `patience` for other processes.
+    ///
+    /// # Errors
+    /// As [`SqliteRegistry::open`].
+    pub fn open_existing_within(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
         match path.metadata() {
             Ok(file) if file.is_file() && file.len() == 0 => Ok(None),
-            Ok(_) => Self::open_file(path).map(Some),
+            Ok(_) => Self::open_file(path, patience).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(path, error)),
         }
     }
 
-    fn open_file(path: &Path) -> Result<Self, StoreError> {
+    fn open_file(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let failed = |error| StoreError::sqlite(path, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        connection.busy_timeout(patience).map_err(failed)?;
         let owners = Owners::beside(path);
         migrations::prepare(&mut connection, path, &owners)?;
         // It holds URLs with passwords. Somebody else's file can't be changed; that is theirs to answer for.
