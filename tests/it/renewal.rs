@@ -354,6 +354,16 @@ fn a_pasted_refresh_token_is_used() {
 }
 
 #[test]
+fn the_client_that_comes_with_a_token_wins_over_one_that_is_set() {
+    let Some(server) = OauthServer::start() else { return };
+    let first = credential(&signed_in(&server));
+    let tokens = json!({"refresh_token": first["refresh_token"], "client_id": "app"});
+    let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "service");
+    assert_eq!(home.run_with_input(&["auth", "login", "--with-token"], &tokens.to_string()).code, 0);
+    home.json(&["whoami"]);
+}
+
+#[test]
 fn an_answer_with_the_least_there_can_be_is_understood() {
     let server = Scripted::start(|_, exchange| {
         let body = if exchange.line.starts_with("POST") {

@@ -22,7 +22,7 @@ use crate::platform::TerminalModes;
 
 /// A way in.
 pub(super) enum Method {
-    /// With what somebody has already.
+    /// With what somebody has already; the client is that of the environment, if it names one.
     Token(Option<ClientId>),
     /// As a service account.
     Service(ClientId, Option<PathBuf>),
@@ -32,18 +32,12 @@ pub(super) enum Method {
 
 /// Which way in the command line means, with what the environment adds.
 pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
-    let environment = ctx.environment();
-    let client_id = match &args.client_id {
-        Some(id) => Some(id.clone()),
-        None => environment
-            .text(environment::CLIENT_ID)?
-            .map(str::parse)
-            .transpose()
-            .map_err(|error: Error| error.about(environment::CLIENT_ID))?,
-    };
+    let of_environment = ctx.environment().text(environment::CLIENT_ID)?.map(str::parse).transpose();
+    let of_environment = of_environment.map_err(|error: Error| error.about(environment::CLIENT_ID))?;
     if args.with_token {
-        return Ok(Method::Token(client_id));
+        return Ok(Method::Token(of_environment));
     }
+    let client_id = args.client_id.clone().or(of_environment);
     let needs_id = |flag: &str| Error::usage(format!("{flag} needs --client-id ID, or {}", environment::CLIENT_ID));
     if args.web {
         return client_id.map(Method::Web).ok_or_else(|| needs_id("--web"));
@@ -125,7 +119,7 @@ struct Pasted {
     client_id: Option<String>,
 }
 
-fn pasted(ctx: &Context, args: &Args, client_id: Option<ClientId>) -> Result<Credential> {
+fn pasted(ctx: &Context, args: &Args, of_environment: Option<ClientId>) -> Result<Credential> {
     let text = read_secret(ctx, "the token", &format!("Paste an access token for {}", ctx.origin()))?;
     let pasted = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|_| {
@@ -147,10 +141,9 @@ fn pasted(ctx: &Context, args: &Args, client_id: Option<ClientId>) -> Result<Cre
     };
     let refresh_token = pasted.refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
     let token = pasted.access_token.map(|text| AccessToken::parse(&text)).transpose()?.map(Token::pasted);
-    let client_id = match client_id {
-        Some(id) => Some(id),
-        None => pasted.client_id.map(|id| id.parse()).transpose()?,
-    };
+    // What comes with the token is more to the point than what happens to be set.
+    let came_along = pasted.client_id.map(|id| id.parse()).transpose()?;
+    let client_id = args.client_id.clone().or(came_along).or(of_environment);
     let grant = match refresh_token {
         Some(refresh_token) => {
             let client_secret = args.client_secret_file.as_deref().map(|path| secret_of_file(ctx, path)).transpose()?;
