@@ -64,17 +64,25 @@ impl Planned {
 fn planned(request: Request, show_secrets: bool) -> Planned {
     let mut headers =
         BTreeMap::from([("accept", "application/json"), ("accept-encoding", "gzip"), ("user-agent", USER_AGENT)]);
-    // Only the token endpoint takes forms, and it takes no bearer token.
+    let goes_to_the_api = !matches!(request.body, Some(Body::Form(_) | Body::Bytes(_)));
     let (content_type, body) = match request.body {
         Some(Body::Form(form)) => (Some(FORM), Some(Value::String(shown_form(form.expose_secret())))),
+        Some(Body::Bytes(payload)) => {
+            headers.extend(payload.headers.iter().map(|(name, _)| (*name, "[redacted]")));
+            (Some(payload.content_type), serde_json::from_slice(&payload.bytes).ok())
+        }
         Some(Body::Json(body)) => (Some("application/json"), Some(shown_json(body, show_secrets))),
         None => (None, None),
     };
-    if content_type != Some(FORM) {
+    if goes_to_the_api {
         headers.insert("authorization", "Bearer [redacted]");
     }
     headers.extend(content_type.map(|kind| ("content-type", kind)));
-    Planned { method: request.method.to_string(), url: request.url.to_string(), headers, body }
+    Planned { method: request.method.to_string(), url: shown_url(request.url, show_secrets), headers, body }
+}
+
+fn shown_url(url: url::Url, show_secrets: bool) -> String {
+    TargetUrl::from_stored(url.into()).into_shown(show_secrets)
 }
 
 fn shown_json(mut body: Value, show_secrets: bool) -> Value {

@@ -19,6 +19,7 @@ mod sandbox;
 mod subscribe;
 mod suggest;
 mod topics;
+mod trigger;
 mod unsubscribe;
 mod verify;
 mod whoami;
@@ -75,6 +76,7 @@ pub enum Command {
     List(list::Args),
     Import(import::Args),
     Forget(forget::Args),
+    Trigger(trigger::Args),
     Verify(verify::Args),
     Config(config::Args),
     Doctor(doctor::Args),
@@ -133,6 +135,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::List(args) => list::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),

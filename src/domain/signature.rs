@@ -61,6 +61,13 @@ pub fn verify_instabug(secret: &Secret, body: &[u8], header: &str) -> bool {
     from_hex(header).is_some_and(|signature| hmac::verify(&key, body, &signature).is_ok())
 }
 
+/// Instabug's signature of `body` with this secret: what [`verify_instabug`] takes.
+pub fn sign_instabug(secret: &Secret, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    hmac::sign(&key, body).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// The bytes of an even number of hexadecimal digits.
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -133,6 +140,7 @@ mod tests {
         for header in [good, &upper, &format!("sha256={good}"), &format!(" SHA256={upper} ")] {
             assert!(verify_instabug(&secret("Jefe"), body, header), "{header}");
         }
+        assert_eq!(sign_instabug(&secret("Jefe"), body), good);
         let (short, long) = (&good[..62], format!("{good}00"));
         for header in ["", "sha256=", short, &long, &good[1..], &format!("é{}", &good[2..]), &"zz".repeat(32)] {
             assert!(!verify_instabug(&secret("Jefe"), body, header), "{header}");

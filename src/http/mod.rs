@@ -100,6 +100,19 @@ pub enum Body {
     Json(serde_json::Value),
     /// A form, encoded already (`application/x-www-form-urlencoded`). It is full of secrets.
     Form(SecretString),
+    /// These bytes.
+    Bytes(Payload),
+}
+
+/// A body as it is to be sent, with the headers that belong to it.
+#[derive(Clone)]
+pub struct Payload {
+    /// The media type.
+    pub content_type: &'static str,
+    /// Headers, such as a signature.
+    pub headers: Vec<(&'static str, String)>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// When a request may be sent again after a failure.
@@ -247,6 +260,10 @@ impl Client {
                 None => builder,
                 Some(Body::Json(value)) => builder.json(value),
                 Some(Body::Form(form)) => builder.header(CONTENT_TYPE, FORM).body(form.expose_secret().to_owned()),
+                Some(Body::Bytes(Payload { content_type, headers, bytes })) => {
+                    let builder = builder.header(CONTENT_TYPE, *content_type).body(bytes.clone());
+                    headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, value))
+                }
             };
             if let Some(token) = bearer {
                 // reqwest marks this header as sensitive, which keeps it out of debug output.

@@ -8,8 +8,9 @@ mod control;
 mod deliver;
 mod fault;
 mod guard;
+pub mod instabug;
 mod oauth;
-mod sample;
+pub mod sample;
 mod serve;
 mod state;
 

@@ -10,7 +10,7 @@ use crate::domain::EventKind;
 /// The shape of an event.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum EventShape {
+pub enum EventShape {
     /// The one that the help page describes.
     #[default]
     Current,
@@ -19,7 +19,7 @@ pub(super) enum EventShape {
 }
 
 /// An event of an app, of the sandbox at `url`.
-pub(super) fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Value {
+pub fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Value {
     match shape {
         EventShape::Current => current(kind, app_id, url),
         EventShape::Older => older(kind, app_id),
@@ -78,6 +78,6 @@ fn older(kind: EventKind, app_id: i64) -> Value {
     })
 }
 
-fn now() -> String {
+pub(super) fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }

@@ -25,6 +25,7 @@ mod store;
 mod subscribe;
 mod support;
 mod tls;
+mod trigger;
 mod unsubscribe;
 mod verify;
 mod web;

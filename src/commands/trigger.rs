@@ -1,0 +1,297 @@
+//! `trigger`: sample events, sent to an endpoint as Bugfender or Instabug would send them.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ValueHint;
+use clap::builder::PossibleValuesParser;
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+
+use super::Report;
+use super::dry_run::{self, DryRunArg};
+use super::hook_args::{TargetUrlArg, read_file, read_stdin};
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
+use crate::domain::{AppId, EventKind, HostScope, Secret, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Body, Client, Method, Options, Payload, Repeat, Request};
+use crate::render::{Cell, Row, Tone};
+use crate::sandbox::instabug::{self, ReportKind};
+use crate::sandbox::sample::{self, EventShape};
+
+/// Send sample events to an endpoint, as Bugfender or Instabug would
+///
+/// Bugfender's events are new_crash, new_issue_separate and new_user_feedback; with --instabug they are crash, bug and
+/// apm. Each call is made once, as the real ones are. Exits with 0 if the endpoint took every one with a 2xx.
+// Help texts are not Markdown; each flag is one of the command line.
+#[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The event
+    #[arg(value_parser = PossibleValuesParser::new(names()), hide_possible_values = true)]
+    event: String,
+
+    /// The endpoint: a URL, "-" for standard input, or @FILE
+    #[arg(long, value_name = "URL")]
+    to: TargetUrlArg,
+
+    /// How many events, each with an id of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    count: u32,
+
+    /// Send all events in one call, as Bugfender may
+    #[arg(long)]
+    batch: bool,
+
+    /// Send each call twice, as Bugfender may
+    #[arg(long)]
+    duplicate: bool,
+
+    /// The app that it happens in [default: that of the profile, or 1001]
+    #[arg(long, value_name = "ID")]
+    app_id: Option<AppId>,
+
+    /// Use the older shape of Bugfender's events, which is documented too
+    #[arg(long)]
+    older: bool,
+
+    /// Set a field of each event, such as device.name=Pixel; the value is JSON, or else text; may repeat
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+
+    /// Send what is in this file ("-": standard input) in place of a sample; without --set, byte by byte
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["older", "app_id"])]
+    data: Option<PathBuf>,
+
+    /// Send Instabug's reports: an object a call
+    #[arg(long, conflicts_with_all = ["batch", "older", "app_id"])]
+    instabug: bool,
+
+    /// Sign Instabug's reports with the secret in this file
+    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
+    secret_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    dry_run: DryRunArg,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks trigger new_crash --to http://127.0.0.1:4000/hook
+  bugfender-hooks trigger new_issue_separate --to http://127.0.0.1:4000/hook --count 20 --batch --duplicate
+  bugfender-hooks trigger new_crash --to http://127.0.0.1:4000/hook --set 'title=\"Out of memory\"' --set app.id=7
+  bugfender-hooks trigger crash --instabug --secret-file secret.txt --to http://127.0.0.1:4000/instabug";
+
+fn names() -> Vec<&'static str> {
+    EventKind::ALL.map(EventKind::as_str).into_iter().chain(ReportKind::ALL.map(|(name, _)| name)).collect()
+}
+
+/// A call, and how the endpoint took it.
+#[derive(Serialize)]
+struct CallRow {
+    call: usize,
+    events: usize,
+    status: Option<u16>,
+    ms: u64,
+    error: Option<String>,
+}
+
+impl Row for CallRow {
+    const FIELDS: &'static [&'static str] = &["call", "events", "status", "ms", "error"];
+    const HEADERS: &'static [&'static str] = &["CALL", "EVENTS", "STATUS", "MS", "ERROR"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let good = self.status.is_some_and(|status| (200..300).contains(&status));
+        let tone = if good { Tone::Good } else { Tone::Bad };
+        let status =
+            self.status.map_or_else(|| Cell::maybe(None::<u16>), |status| Cell::toned(status.to_string(), tone));
+        vec![
+            self.call.to_string().into(),
+            self.events.to_string().into(),
+            status,
+            self.ms.to_string().into(),
+            Cell::maybe(self.error.as_ref()),
+        ]
+    }
+}
+
+/// The body of a call, and how many events it holds.
+struct Call {
+    bytes: Vec<u8>,
+    events: usize,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let to = args.to.resolve(ctx)?;
+    if to.is_redacted() {
+        return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
+    }
+    let secret = args.secret_file.as_deref().map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+    let mut calls = calls(ctx, args)?;
+    if args.duplicate {
+        calls = calls
+            .into_iter()
+            .flat_map(|Call { bytes, events }| [Call { bytes: bytes.clone(), events }, Call { bytes, events }])
+            .collect();
+    }
+    let url = Url::parse(to.expose()).map_err(|error| Error::usage(error.to_string()))?;
+    let request = |call: &Call| Request {
+        method: Method::POST,
+        url: url.clone(),
+        body: Some(Body::Bytes(payload(&call.bytes, secret.as_ref()))),
+        // A call that fails is not repeated: that is what the endpoint has to live with.
+        repeat: Repeat::Never,
+    };
+    if args.dry_run.dry_run {
+        return Ok(dry_run::report(calls.iter().map(request).collect(), false));
+    }
+    let client = Client::new(options(ctx, &to, &url))?;
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    for (index, call) in calls.iter().enumerate() {
+        let started = Instant::now();
+        let request = request(call);
+        let outcome = ctx.block_on(async { Ok(unless_interrupted(client.send(&request, None)).await) })?;
+        let Some(outcome) = outcome else {
+            errors.insert(0, interrupted("while sending events"));
+            break;
+        };
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (status, error) = match outcome {
+            Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                let message = format!("call {}: the endpoint answered with HTTP {status}", index + 1);
+                (Some(status), Some(Error::new(ErrorKind::Other, message).status(status)))
+            }
+            Err(failure) => (None, Some(failure.error.about(format_args!("call {}", index + 1)))),
+        };
+        let text = error.as_ref().filter(|_| status.is_none()).map(ToString::to_string);
+        rows.push(CallRow { call: index + 1, events: call.events, status, ms, error: text });
+        errors.extend(error);
+    }
+    Ok(Report::list(rows, errors))
+}
+
+fn options(ctx: &Context, to: &TargetUrl, url: &Url) -> Options {
+    let settings = ctx.settings();
+    Options {
+        attempt_timeout: settings.timeout.value,
+        total_timeout: settings.total_timeout(),
+        tls: url.scheme() == "https",
+        proxy: to.scope() != HostScope::Loopback,
+        roots: ctx.roots(),
+    }
+}
+
+fn payload(bytes: &[u8], secret: Option<&Secret>) -> Payload {
+    let sign = |secret: &Secret| (INSTABUG_SIGNATURE, sign_instabug(secret, bytes));
+    Payload { content_type: "application/json", headers: secret.map(sign).into_iter().collect(), bytes: bytes.to_vec() }
+}
+
+/// The calls to make, in order.
+fn calls(ctx: &Context, args: &Args) -> Result<Vec<Call>> {
+    let make = maker(ctx, args)?;
+    let set = args.set.iter().map(|text| Setting::read(text)).collect::<Result<Vec<_>>>()?;
+    if let Some(path) = &args.data {
+        let text = if path.as_os_str() == "-" { read_stdin("the data")? } else { read_file(path)? };
+        let wrong = |error| Error::usage(format!("{}: it is not JSON: {error}", path.display()));
+        let mut value: Value = serde_json::from_str(&text).map_err(wrong)?;
+        let events = value.as_array().map_or(1, Vec::len);
+        let bytes = if set.is_empty() {
+            text.into_bytes()
+        } else {
+            match &mut value {
+                Value::Array(all) => all.iter_mut().try_for_each(|event| lay_over(event, &set))?,
+                one => lay_over(one, &set)?,
+            }
+            to_bytes(&value)?
+        };
+        return Ok((0..args.count).map(|_| Call { bytes: bytes.clone(), events }).collect());
+    }
+    let mut events = Vec::new();
+    for _ in 0..args.count {
+        let mut event = make();
+        lay_over(&mut event, &set)?;
+        events.push(event);
+    }
+    if args.batch {
+        let count = events.len();
+        return Ok(vec![Call { bytes: to_bytes(&Value::Array(events))?, events: count }]);
+    }
+    let one = |event| {
+        let body = if args.instabug { event } else { Value::Array(vec![event]) };
+        Ok(Call { bytes: to_bytes(&body)?, events: 1 })
+    };
+    events.into_iter().map(one).collect()
+}
+
+/// What makes the events.
+fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
+    let report = ReportKind::ALL.into_iter().find(|(name, _)| *name == args.event).map(|(_, kind)| kind);
+    let event = args.event.parse::<EventKind>().ok();
+    match (args.instabug, report, event) {
+        (true, Some(kind), _) => Ok(Box::new(move || instabug::report(kind))),
+        (false, _, Some(kind)) => {
+            let app_id = args.app_id.or(ctx.settings().app_id).map_or(1001, AppId::get);
+            let shape = if args.older { EventShape::Older } else { EventShape::Current };
+            let origin = ctx.origin().to_string();
+            Ok(Box::new(move || sample::event(shape, kind, app_id, &origin)))
+        }
+        (true, None, _) => Err(Error::usage(format!("{} is not one of Instabug's", args.event))
+            .hint("with --instabug the events are crash, bug and apm")),
+        (false, _, None) => Err(Error::usage(format!("{} is one of Instabug's", args.event)).hint("add --instabug")),
+    }
+}
+
+fn to_bytes(value: &Value) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Other, error.to_string()))
+}
+
+/// A field to set: where, and to what.
+struct Setting {
+    path: Vec<String>,
+    value: Value,
+}
+
+impl Setting {
+    fn read(text: &str) -> Result<Self> {
+        let (path, value) = text.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or_else(|| {
+            Error::usage("--set is written as PATH=VALUE").hint("such as --set device.name=Pixel or --set app.id=7")
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        Ok(Self { path: path.split('.').map(str::to_owned).collect(), value })
+    }
+}
+
+/// Sets fields, making the objects on the way; a number is a place in a list.
+fn lay_over(event: &mut Value, settings: &[Setting]) -> Result<()> {
+    for Setting { path, value } in settings {
+        let mut place = &mut *event;
+        for step in path {
+            place = match place {
+                Value::Array(items) => {
+                    let index = step.parse::<usize>().ok();
+                    index.and_then(|index| items.get_mut(index)).ok_or_else(|| no_place(path, step))?
+                }
+                Value::Object(fields) => fields.entry(step.clone()).or_insert(Value::Null),
+                Value::Null => {
+                    *place = Value::Object(serde_json::Map::new());
+                    // It is one since the line before.
+                    let Value::Object(fields) = place else { return Err(no_place(path, step)) };
+                    fields.entry(step.clone()).or_insert(Value::Null)
+                }
+                _ => return Err(no_place(path, step)),
+            };
+        }
+        *place = value.clone();
+    }
+    Ok(())
+}
+
+fn no_place(path: &[String], step: &str) -> Error {
+    Error::usage(format!("--set {}: there is no place for {step}", path.join(".")))
+        .hint("what stands before it is neither an object nor a list with that place")
+}

@@ -1,0 +1,54 @@
+//! Reports that look like Instabug's: a JSON object each, in three kinds, with keys that hold spaces and capitals.
+
+use serde_json::{Value, json};
+
+use super::sample::now;
+
+/// The kinds of report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportKind {
+    /// Recognised by `Exception`.
+    Crash,
+    /// Recognised by `Title`.
+    Bug,
+    /// An alert of the performance monitoring: recognised by `metric` and `trigger`.
+    Apm,
+}
+
+impl ReportKind {
+    /// All of them, by the names that the command line has for them.
+    pub const ALL: [(&'static str, Self); 3] = [("crash", Self::Crash), ("bug", Self::Bug), ("apm", Self::Apm)];
+}
+
+/// A report, with a number of its own: there is no event id, so that two reports differ in nothing else.
+pub fn report(kind: ReportKind) -> Value {
+    let number = fastrand::u32(1..1_000_000);
+    let url = format!("https://dashboard.instabug.invalid/applications/sandbox/{number}");
+    match kind {
+        ReportKind::Crash => json!({
+            "Exception": "java.lang.NullPointerException: CheckoutActivity.onResume",
+            "Number": number, "URL": url, "Status": "New", "Email": "user@sandbox.invalid", "Reported At": now(),
+            "Location": "Barcelona, Spain", "Device": "Google Pixel 9, OS Level 35", "Memory": "3.1/7.5 GB",
+            "Storage": "41/118 GB", "Connectivity": "WiFi", "Battery": "72% unplugged", "App Version": "3.2.1 (321)",
+            "Duration": 17, "User Data": "plan: premium", "Console Log": "E/AndroidRuntime: FATAL EXCEPTION: main",
+            "Instabug Log": "", "User Steps": "Tapped “Pay”", "User Attributes": {"plan": "premium"},
+            "Current View": "CheckoutActivity", "Locale": "en", "Orientation": "Portrait", "Screen Size": "1080x2424",
+            "Density": "xxhdpi", "Image Attachments": [],
+        }),
+        ReportKind::Bug => json!({
+            "Title": "The cart is empty after an update", "Type": "bug", "Number": number, "URL": url,
+            "Status": "New", "Email": "user@sandbox.invalid", "Reported At": now(), "Location": "Barcelona, Spain",
+            "Device": "Google Pixel 9, OS Level 35", "Memory": "3.1/7.5 GB", "Storage": "41/118 GB",
+            "Connectivity": "WiFi", "Battery": "72% unplugged", "App Version": "3.2.1 (321)", "Duration": 17,
+            "User Attributes": {"plan": "premium"}, "Current View": "CartActivity", "Tags": "cart",
+            "Image Attachments": [],
+        }),
+        ReportKind::Apm => json!({
+            "title": format!("Cold launch is slow ({number})"), "trace": "Cold App Launch", "trigger": "p95",
+            "trigger_operator": "greater_than", "test_value": 2000, "duration": "1h",
+            "conditions": [{"key": "app_version", "operator": "equals", "value": "3.2.1 (321)"}],
+            "current_value": "2413 ms", "metric": "duration", "application": "Sandbox", "platform": "android",
+            "url": url,
+        }),
+    }
+}
