@@ -151,28 +151,36 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let client = Client::new(options(ctx, &to, &url))?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for (index, call) in calls.iter().enumerate() {
-        let started = Instant::now();
-        let request = request(call);
-        let outcome = ctx.block_on(async { Ok(unless_interrupted(client.send(&request, None)).await) })?;
-        let Some(outcome) = outcome else {
+        let Some((row, error)) = send(ctx, &client, &request(call), index + 1)? else {
             errors.insert(0, interrupted("while sending events"));
             break;
         };
-        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (status, error) = match outcome {
-            Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
-            Ok(answer) => {
-                let status = answer.status.as_u16();
-                let message = format!("call {}: the endpoint answered with HTTP {status}", index + 1);
-                (Some(status), Some(Error::new(ErrorKind::Other, message).status(status)))
-            }
-            Err(failure) => (None, Some(failure.error.about(format_args!("call {}", index + 1)))),
-        };
-        let text = error.as_ref().filter(|_| status.is_none()).map(ToString::to_string);
-        rows.push(CallRow { call: index + 1, events: call.events, status, ms, error: text });
+        rows.push(CallRow { events: call.events, ..row });
         errors.extend(error);
     }
     Ok(Report::list(rows, errors))
+}
+
+/// Makes a call; `None` when Ctrl-C came first.
+fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Result<Option<(CallRow, Option<Error>)>> {
+    let started = Instant::now();
+    let outcome = ctx.block_on(async { Ok(unless_interrupted(client.send(request, None)).await) })?;
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let row = |status, error| CallRow { call, events: 0, status, ms, error };
+    Ok(outcome.map(|outcome| match outcome {
+        Ok(answer) => {
+            let status = answer.status.as_u16();
+            let refused = || {
+                let message = format!("call {call}: the endpoint answered with HTTP {status}");
+                Error::new(ErrorKind::Other, message).status(status)
+            };
+            (row(Some(status), None), (!answer.status.is_success()).then(refused))
+        }
+        Err(failure) => {
+            let error = failure.error.about(format_args!("call {call}"));
+            (row(None, Some(error.to_string())), Some(error))
+        }
+    }))
 }
 
 fn options(ctx: &Context, to: &TargetUrl, url: &Url) -> Options {
