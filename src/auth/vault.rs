@@ -155,9 +155,8 @@ impl Vault {
 
     /// The place of what `auth login` was given for an installation.
     pub fn slot(&self, profile: &ProfileName, origin: &ApiOrigin) -> Slot {
-        // Neither a profile's name nor a host has an @ or a %, so that no two installations share a name.
-        let host = origin.as_str().trim_start_matches("https://").replace("://", "%").replace(':', "%");
-        let name = format!("{profile}@{host}");
+        // No profile's name has an @ in it.
+        let name = format!("{profile}@{}", origin.as_file_name());
         Slot { name, dir: self.dir.join("credentials"), owner: Owner::new(profile, origin) }
     }
 

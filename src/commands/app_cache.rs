@@ -84,8 +84,8 @@ pub fn forget(settings: &Settings) {
 }
 
 fn path(settings: &Settings) -> Option<PathBuf> {
-    let host = settings.api.value.as_str().replace("://", "%").replace(':', "%");
-    directories::cache_dir().map(|dir| dir.join("apps").join(format!("{}@{host}.json", settings.profile.value)))
+    let (profile, host) = (&settings.profile.value, settings.api.value.as_file_name());
+    directories::cache_dir().map(|dir| dir.join("apps").join(format!("{profile}@{host}.json")))
 }
 
 fn read(settings: &Settings) -> Option<Cache> {

@@ -37,6 +37,11 @@ impl ApiOrigin {
         self.0.as_str().trim_end_matches('/')
     }
 
+    /// The origin as a part of a file's name, another for each: no host has a % in it.
+    pub fn as_file_name(&self) -> String {
+        self.as_str().trim_start_matches("https://").replace("://", "%").replace(':', "%")
+    }
+
     /// Whether requests go out unencrypted.
     pub fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
