@@ -46,7 +46,7 @@ const RESERVED: usize = 16 * 1024;
 impl PrivateFile {
     /// Makes the temp file that is to become `path`, with space on the disk.
     pub fn prepare(path: &Path) -> io::Result<Self> {
-        let dir = path.parent().unwrap_or(Path::new("."));
+        let dir = dir_of(path);
         // Created with mode 0600.
         let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
         temporary.write_all(&[b' '; RESERVED])?;
@@ -61,8 +61,13 @@ impl PrivateFile {
         temporary.as_file().set_len(contents.len() as u64)?;
         temporary.as_file().sync_all()?;
         temporary.persist(&self.path)?;
-        sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        sync_dir(dir_of(&self.path))
     }
+}
+
+/// The directory that `path` is in; a name alone is in the current one.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn leftover_prefix(path: &Path) -> String {
@@ -72,7 +77,7 @@ fn leftover_prefix(path: &Path) -> String {
 /// Removes what processes that were killed while they wrote `path` left behind. Only for who has its lock.
 pub fn remove_leftovers(path: &Path) {
     let prefix = leftover_prefix(path);
-    let entries = path.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    let entries = fs::read_dir(dir_of(path)).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
         // What cannot be removed does no harm but to be there.
         let _ = fs::remove_file(entry.path());

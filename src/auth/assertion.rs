@@ -23,7 +23,7 @@ use crate::domain::ClientId;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The type of the assertion, as `client_assertion_type`.
-pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How long an assertion is good for, in seconds: twice as long as one is asked for a token with.
 const LIFE: i64 = 120;

@@ -12,7 +12,7 @@ mod renewer;
 mod session;
 mod vault;
 
-pub use assertion::read_key;
+pub use assertion::{TYPE as ASSERTION_TYPE, read_key};
 pub use browser::{Callback, Loopback, Page};
 pub use credential::{Credential, Grant, Kind, Proof, Token};
 pub use endpoint::{Authorization, Granted, Refusal, TokenEndpoint, token_url};

@@ -42,37 +42,38 @@ struct Cache {
 }
 
 /// Remembers what the server said. Trouble is none of the user's: they have the answer.
-pub fn remember(settings: &Settings, apps: &[App]) {
-    let apps = apps.iter().map(|app| KnownApp { id: app.id, name: app.name.clone() }).collect();
-    write(settings, &Cache { asked_at: Timestamp::now(), apps });
+pub fn remember(settings: &Settings, apps: &[App]) -> Vec<KnownApp> {
+    note(settings, apps.iter().map(|app| KnownApp { id: app.id, name: app.name.clone() }).collect())
+}
+
+/// Notes that the server was asked now, and what there is to offer.
+fn note(settings: &Settings, apps: Vec<KnownApp>) -> Vec<KnownApp> {
+    let cache = Cache { asked_at: Timestamp::now(), apps };
+    write(settings, &cache);
+    cache.apps
 }
 
 /// The apps to offer: what is remembered if that is young enough, else what the server says.
 ///
 /// It is asked only with a token that is good: a shell is no place to renew one, or to unlock a keyring.
 pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
-    let cached = read(settings);
-    let age = cached.as_ref().map(|cache| Timestamp::now().duration_since(cache.asked_at).abs());
-    if age.is_some_and(|age| age < MAX_AGE) {
-        return cached.map(|cache| cache.apps).unwrap_or_default();
-    }
-    let before = cached.map(|cache| cache.apps).unwrap_or_default();
+    let before = match read(settings) {
+        Some(Cache { asked_at, apps }) if Timestamp::now().duration_since(asked_at).abs() < MAX_AGE => return apps,
+        cached => cached.map(|cache| cache.apps).unwrap_or_default(),
+    };
     let mut waiting = settings.clone();
     waiting.timeout.value = PATIENCE;
     let out = Output::of_process(OutputOptions::default());
     let ctx = Context::of_completion(waiting, Environment::of_process(), out);
     let Ok(api) = ctx.api_as_it_is() else { return before };
     // Noted before asking, so that a server that does not answer is not asked at the next key again.
-    write(settings, &Cache { asked_at: Timestamp::now(), apps: before });
+    let before = note(settings, before);
     let asked: Result<Vec<App>> = ctx.block_on(async {
         let answer = tokio::time::timeout(PATIENCE, api.apps()).await;
         let too_late = |_| Error::new(ErrorKind::Unavailable, "no answer in time");
         Ok(answer.map_err(too_late)?.map_err(|failure| failure.error)?.apps)
     });
-    if let Ok(apps) = asked {
-        remember(settings, &apps);
-    }
-    read(settings).map(|cache| cache.apps).unwrap_or_default()
+    asked.map_or(before, |apps| remember(settings, &apps))
 }
 
 /// Forgets them: somebody else may be signed in from now on.

@@ -1,7 +1,6 @@
 //! `sandbox`: a local Bugfender to try everything against, with faults on demand.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -129,14 +128,8 @@ impl From<SandboxArgs> for sandbox::Options {
 /// Writes the ready file whole or not at all, for its owner alone.
 fn announce(path: &Path, sandbox: &Sandbox) -> Result<()> {
     let ready = json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()});
-    let write = || -> std::io::Result<()> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
-        writeln!(temporary, "{ready}")?;
-        temporary.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
+    let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
+    written.map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
 async fn serve(ctx: &Context, sandbox: Sandbox, mut signals: StopSignals) -> Result<Report> {

@@ -47,6 +47,15 @@ fn pasted(url: &str) -> Home {
     home
 }
 
+/// Runs as many commands at once; each must end with this code.
+fn all_at_once(home: &Home, commands: usize, code: i32) {
+    let children: Vec<Child> = (0..commands).map(|_| home.spawn(&["whoami"])).collect();
+    for child in children {
+        let run = Run::of(child.wait_with_output().unwrap());
+        assert_eq!(run.code, code, "{run}");
+    }
+}
+
 fn end(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
@@ -123,11 +132,7 @@ fn fifty_commands_with_an_expired_token_ask_once() {
     let Some(server) = OauthServer::with(&json!({ "token_delay_ms": 200 })) else { return };
     let home = signed_in(&server);
     expire(&home, "2020-01-01T00:00:00Z");
-    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
-    for child in children {
-        let run = Run::of(child.wait_with_output().unwrap());
-        assert_eq!(run.code, 0, "{run}");
-    }
+    all_at_once(&home, 50, 0);
     assert_eq!(server.grants("refresh_token"), [200]);
     // The sign-in has not been revoked, as it would be if a refresh token had been used twice.
     expire(&home, "2020-01-01T00:00:00Z");
@@ -139,11 +144,7 @@ fn fifty_commands_whose_token_is_refused_ask_once() {
     let Some(server) = OauthServer::start() else { return };
     let home = signed_in(&server);
     server.revoke_access();
-    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
-    for child in children {
-        let run = Run::of(child.wait_with_output().unwrap());
-        assert_eq!(run.code, 0, "{run}");
-    }
+    all_at_once(&home, 50, 0);
     assert_eq!(server.grants("refresh_token"), [200]);
 }
 
@@ -152,11 +153,7 @@ fn fifty_commands_of_a_service_account_ask_once() {
     let Some(server) = OauthServer::with(&json!({ "token_delay_ms": 200 })) else { return };
     let home = Home::new().set("BUGFENDER_API_URL", &server.url);
     let home = home.set("BUGFENDER_CLIENT_ID", "service").set("BUGFENDER_CLIENT_SECRET", "service-secret");
-    let children: Vec<Child> = (0..50).map(|_| home.spawn(&["whoami"])).collect();
-    for child in children {
-        let run = Run::of(child.wait_with_output().unwrap());
-        assert_eq!(run.code, 0, "{run}");
-    }
+    all_at_once(&home, 50, 0);
     assert_eq!(server.grants("client_credentials"), [200]);
 }
 
@@ -612,11 +609,7 @@ fn those_who_wait_learn_of_a_failure_together() {
     for _ in 0..40 {
         server.fault("503");
     }
-    let children: Vec<Child> = (0..20).map(|_| home.spawn(&["whoami"])).collect();
-    for child in children {
-        let run = Run::of(child.wait_with_output().unwrap());
-        assert_eq!(run.code, 7, "{run}");
-    }
+    all_at_once(&home, 20, 7);
     // The first tries as often as it may; those who began later may try once more.
     assert!(server.grants("refresh_token").len() <= 12, "{:?}", server.grants("refresh_token"));
 }

@@ -80,7 +80,7 @@ pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Ve
         Method::Web(_) => return Ok(Vec::new()),
         Method::Service(id, Some(key)) => {
             auth::read_key(key)?;
-            let kind = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+            let kind = ("client_assertion_type", auth::ASSERTION_TYPE);
             vec![("grant_type", "client_credentials"), ("client_id", id.as_str()), kind, ("client_assertion", hidden)]
         }
         Method::Service(id, None) => {
