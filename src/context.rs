@@ -16,8 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, Roots};
 use crate::platform::StopSignals;
 use crate::render::Output;
-use crate::store::Registry;
-use crate::store::sqlite::SqliteRegistry;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Inbox, Registry, Store};
 
 /// Everything a command works with.
 pub struct Context {
@@ -199,13 +199,20 @@ impl Context {
         }
     }
 
+    /// The store: registry and inbox.
+    ///
+    /// # Errors
+    /// A store error when there is no home directory and no setting.
+    pub fn store(&self) -> Result<Box<dyn Store>> {
+        Ok(Box::new(SqliteStore::at(self.settings.store_path()?.path())))
+    }
+
     /// The registry, made if need be.
     ///
     /// # Errors
     /// A store error.
     pub fn registry(&self) -> Result<Box<dyn Registry>> {
-        let store = self.settings.store_path()?;
-        Ok(Box::new(SqliteRegistry::open(store.path())?))
+        Ok(self.store()?.registry()?)
     }
 
     /// The registry, if there is one: for commands that change nothing.
@@ -213,9 +220,15 @@ impl Context {
     /// # Errors
     /// A store error.
     pub fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>> {
-        let store = self.settings.store_path()?;
-        let registry = SqliteRegistry::open_existing(store.path())?;
-        Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
+        Ok(self.store()?.existing_registry()?)
+    }
+
+    /// The inbox, if there is one: for all but what receives.
+    ///
+    /// # Errors
+    /// A store error.
+    pub fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>> {
+        Ok(self.store()?.existing_inbox()?)
     }
 
     /// Runs a future to its end on a single-threaded runtime, made at the first call.

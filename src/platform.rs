@@ -121,6 +121,32 @@ pub fn tighten(path: &Path, _permissions: u32) -> io::Result<bool> {
     fs::metadata(path).map(|_| false)
 }
 
+/// Which file a path leads to: another one after it was moved or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+}
+
+impl FileIdentity {
+    /// The file at `path`. On Windows a file that is in use cannot be moved, so that all are alike.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = metadata;
+            Ok(Self {})
+        }
+    }
+}
+
 /// Makes a rename inside directory `path` durable.
 #[cfg(unix)]
 pub fn sync_dir(path: &Path) -> io::Result<()> {

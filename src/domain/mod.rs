@@ -1,11 +1,14 @@
 //! Pure types and rules, with no file, socket or flag in sight.
 
+pub mod delivery;
+pub mod event;
 mod event_kind;
 mod host;
 mod ids;
 mod label;
 mod names;
 mod origin;
+mod redaction;
 mod secret;
 mod selection;
 pub mod signature;
@@ -19,6 +22,7 @@ pub use ids::{AppId, HookId};
 pub use label::Label;
 pub use names::{ClientId, ProfileName};
 pub use origin::ApiOrigin;
+pub use redaction::Redaction;
 pub use secret::{AccessToken, Secret};
 pub use selection::Selection;
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};

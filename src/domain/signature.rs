@@ -64,8 +64,13 @@ pub fn verify_instabug(secret: &Secret, body: &[u8], header: &str) -> bool {
 /// Instabug's signature of `body` with this secret: what [`verify_instabug`] takes.
 pub fn sign_instabug(secret: &Secret, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    to_hex(hmac::sign(&key, body).as_ref())
+}
+
+/// Bytes as hexadecimal digits, in lower case.
+pub fn to_hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
-    hmac::sign(&key, body).as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The bytes of an even number of hexadecimal digits.
@@ -93,13 +98,27 @@ impl StandardHeaders<'_> {
         Timestamp::from_second(self.timestamp.trim().parse().ok()?).ok()
     }
 
+    /// The headers' signature of `body` with this secret: what [`StandardHeaders::verify`] takes. The one that is there
+    /// is not looked at.
+    ///
+    /// # Errors
+    /// As [`StandardHeaders::verify`].
+    pub fn sign(&self, secret: &Secret, body: &[u8]) -> Result<String> {
+        let signature = hmac::sign(&standard_key(secret)?, &self.content(body));
+        Ok(format!("v1,{}", BASE64_STANDARD.encode(signature)))
+    }
+
+    fn content(&self, body: &[u8]) -> Vec<u8> {
+        [self.id.trim().as_bytes(), b".", self.timestamp.trim().as_bytes(), b".", body].concat()
+    }
+
     /// Whether one of the signatures is that of `body` with this secret. Compared in constant time.
     ///
     /// # Errors
     /// A usage error for a secret that is not base64, with or without `whsec_` before it.
     pub fn verify(&self, secret: &Secret, body: &[u8]) -> Result<bool> {
         let key = standard_key(secret)?;
-        let content = [self.id.trim().as_bytes(), b".", self.timestamp.trim().as_bytes(), b".", body].concat();
+        let content = self.content(body);
         let holds = |signature: &str| {
             let bytes = signature.strip_prefix("v1,").and_then(|text| BASE64_STANDARD.decode(text).ok());
             bytes.is_some_and(|bytes| hmac::verify(&key, &content, &bytes).is_ok())
@@ -112,6 +131,25 @@ impl StandardHeaders<'_> {
         let Ok(tolerance) = SignedDuration::try_from(tolerance) else { return true };
         self.signed_at().is_some_and(|signed_at| now.duration_since(signed_at).abs() <= tolerance)
     }
+}
+
+/// A new secret of the Standard Webhooks specification: 32 random bytes.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub fn new_standard_secret() -> Result<Secret> {
+    Secret::parse("the secret", &format!("{SECRET_PREFIX}{}", BASE64_STANDARD.encode(random_bytes::<32>()?)))
+}
+
+/// Random bytes that nobody can guess.
+///
+/// # Errors
+/// When the system has none.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| Error::new(crate::error::ErrorKind::Other, "the system has no random numbers"))?;
+    Ok(bytes)
 }
 
 fn standard_key(secret: &Secret) -> Result<hmac::Key> {
@@ -160,6 +198,7 @@ mod tests {
         let key = secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let body = br#"{"test": 2432232314}"#;
         assert!(headers.verify(&key, body).unwrap());
+        assert!(headers.signature.ends_with(&headers.sign(&key, body).unwrap()));
         assert!(headers.verify(&secret("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), body).unwrap());
         assert!(!headers.verify(&key, b"{}").unwrap());
         assert!(!StandardHeaders { id: "other", ..headers }.verify(&key, body).unwrap());

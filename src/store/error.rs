@@ -1,4 +1,4 @@
-//! What can be wrong with a registry, and what to do about it.
+//! What can be wrong with a store, and what to do about it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,11 @@ use thiserror::Error;
 use crate::domain::HookId;
 use crate::error::{Error, ErrorKind};
 
-/// A failure of the registry. The file is as it was before.
+/// A failure of the registry or the inbox. The file is as it was before.
 #[derive(Debug, Error)]
-#[error("the registry {}: {problem}", path.display())]
+#[error("the {part} {}: {problem}", path.display())]
 pub struct StoreError {
+    part: &'static str,
     path: PathBuf,
     problem: Problem,
     #[source]
@@ -25,6 +26,12 @@ pub(super) enum Problem {
     Damaged,
     #[error("the file is not a registry of bugfender-hooks")]
     Foreign,
+    #[error("the file is not an inbox of bugfender-hooks")]
+    NoInbox,
+    #[error("another `bugfender-hooks listen` receives into it")]
+    Receiving,
+    #[error("the file was moved or removed while it was in use")]
+    Moved,
     #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
     Newer { found: i64, known: i64 },
     #[error("the disk is full")]
@@ -51,7 +58,7 @@ pub(super) enum Problem {
 
 impl StoreError {
     pub(super) fn new(path: &Path, problem: Problem) -> Self {
-        Self { path: path.to_path_buf(), problem, source: None }
+        Self { part: "registry", path: path.to_path_buf(), problem, source: None }
     }
 
     pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
@@ -76,10 +83,22 @@ impl StoreError {
         Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
     }
 
+    /// The same of the inbox.
+    pub(super) fn of_inbox(mut self) -> Self {
+        self.part = "inbox";
+        if self.problem == Problem::Foreign {
+            self.problem = Problem::NoInbox;
+        }
+        self
+    }
+
     fn advice(&self) -> &'static str {
         match self.problem {
+            Problem::Damaged if self.part == "inbox" => "move the file away: `listen` makes a new one",
             Problem::Damaged => "restore a copy, or move the file away and `import` the hooks whose ids you know",
-            Problem::Foreign => "name another file with --store sqlite:PATH",
+            Problem::Receiving => "give this one an inbox of its own, with --store sqlite:PATH",
+            Problem::Moved => "start `listen` again: it makes a new inbox, or finds one put in its place",
+            Problem::Foreign | Problem::NoInbox => "name another file with --store sqlite:PATH",
             Problem::Newer { .. } => "update bugfender-hooks, or name another file with --store sqlite:PATH",
             Problem::Full => "free some space and run the same command again",
             Problem::ReadOnly(_) | Problem::Unopenable(_) => {

@@ -1,9 +1,15 @@
-//! The registry: a row for every hook that may exist at a server, whatever happens to the process that made it.
+//! The store: the registry, with a row for every hook that may exist at a server, and the inbox, with every event that
+//! was received, whatever happens to the processes that wrote them.
 
 mod error;
+mod inbox;
 pub mod sqlite;
 
 pub use error::StoreError;
+pub use inbox::{
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Forward, ForwardId, Inbox,
+    Outcome, PurgeRule, Purged, Quarantined, Receipt, Route, Settlement, TargetId, TargetName,
+};
 
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 
@@ -54,6 +60,34 @@ pub enum Removal {
     Refused,
     /// It may have been carried out, for this reason.
     InDoubt(String),
+}
+
+/// A place that holds both parts. Each is opened when it is asked for; either may be opened several times, by a thread
+/// each.
+pub trait Store: Send + Sync {
+    /// The registry, made if need be.
+    ///
+    /// # Errors
+    /// When it is damaged, foreign, newer than this program or cannot be written; it is then as it was.
+    fn registry(&self) -> Result<Box<dyn Registry>, StoreError>;
+
+    /// The registry, if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError>;
+
+    /// The inbox, made if need be.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError>;
+
+    /// The inbox, if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError>;
 }
 
 /// The registry, in plain types; SQLite is behind it. Every change is durable when its call returns.

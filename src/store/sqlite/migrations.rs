@@ -9,66 +9,95 @@ use crate::platform;
 use crate::store::StoreError;
 use crate::store::error::Problem;
 
-/// Every version's step, first to last.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_registry.sql")];
+/// What a file of ours holds.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// Every version's step, first to last.
+    steps: &'static [&'static str],
+    /// Marks a file as one of these in its header, so that no other program's database is touched.
+    application_id: i64,
+    /// Stands above the version in `user_version`: one look tells both what a file is and that it is up to date.
+    mark: i64,
+    /// What is set before anything is in the file.
+    first: &'static str,
+}
 
-/// Marks a file as ours in its header ("bfhk"), so that no other program's database is touched.
-const APPLICATION_ID: i64 = 0x6266_686b;
+/// The registry of hooks: "bfhk" and "bf".
+pub(super) const REGISTRY: Schema = Schema {
+    steps: &[include_str!("../../../migrations/sqlite/0001_registry.sql")],
+    application_id: 0x6266_686b,
+    mark: 0x6266 << 16,
+    first: "",
+};
 
-/// Stands above the version in `user_version` ("bf"): one look tells both that a file is ours and up to date.
-const MARK: i64 = 0x6266 << 16;
+/// The inbox of events: "bfhi" and "bi".
+pub(super) const INBOX: Schema = Schema {
+    steps: &[include_str!("../../../migrations/sqlite/0001_inbox.sql")],
+    application_id: 0x6266_6869,
+    mark: 0x6269 << 16,
+    // What is purged is given back to the disk.
+    first: "PRAGMA auto_vacuum = INCREMENTAL;",
+};
 
 /// Brings the schema to the newest version.
-pub(super) fn prepare(connection: &mut Connection, path: &Path, owners: &Owners) -> Result<(), StoreError> {
+pub(super) fn prepare(
+    connection: &mut Connection,
+    schema: &Schema,
+    path: &Path,
+    owners: &Owners,
+) -> Result<(), StoreError> {
     let failed = |error| StoreError::sqlite(path, error);
-    if read(connection, "PRAGMA user_version").map_err(failed)? == MARK + known() {
+    if read(connection, "PRAGMA user_version").map_err(failed)? == schema.mark + schema.known() {
         return Ok(());
     }
     // In a transaction: another process may be setting the file up between one look at it and the next.
     let look = connection.transaction().map_err(failed)?;
-    let found = version(&look, path)?;
+    let found = schema.version(&look, path)?;
     drop(look);
-    if found == known() {
+    if found == schema.known() {
         return Ok(());
     }
     // One process at a time: a switch of the journal mode does not wait for others by itself.
     let _guard = owners.setup_lock().map_err(|error| StoreError::io(path, error))?;
     // A file that somebody else made empty may be open to others; it is to hold URLs with passwords.
     platform::tighten(path, platform::OTHERS).map_err(|error| StoreError::io(path, error))?;
+    connection.execute_batch(schema.first).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let from = usize::try_from(version(&transaction, path)?).unwrap_or(0);
-    for step in MIGRATIONS.iter().skip(from) {
+    let from = usize::try_from(schema.version(&transaction, path)?).unwrap_or(0);
+    for step in schema.steps.iter().skip(from) {
         transaction.execute_batch(step).map_err(failed)?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-    transaction.pragma_update(None, "user_version", MARK + known()).map_err(failed)?;
+    transaction.pragma_update(None, "application_id", schema.application_id).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", schema.mark + schema.known()).map_err(failed)?;
     transaction.commit().map_err(failed)
-}
-
-/// The newest version.
-fn known() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
 fn read(connection: &Connection, sql: &str) -> Result<i64, rusqlite::Error> {
     connection.query_row(sql, [], |row| row.get(0))
 }
 
-/// The file's version: 0 for an empty file.
-fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let failed = |error| StoreError::sqlite(path, error);
-    let stored = read(connection, "PRAGMA user_version").map_err(failed)?;
-    let owner = read(connection, "PRAGMA application_id").map_err(failed)?;
-    if owner != APPLICATION_ID {
-        let tables = read(connection, "SELECT count(*) FROM sqlite_schema").map_err(failed)?;
-        let empty = owner == 0 && stored == 0 && tables == 0;
-        return if empty { Ok(0) } else { Err(StoreError::new(path, Problem::Foreign)) };
+impl Schema {
+    /// The newest version.
+    fn known(&self) -> i64 {
+        i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
-    // Whatever does not look like a version of ours was written by somebody who knows more.
-    let found = if stored & !0xffff == MARK { stored & 0xffff } else { stored };
-    if found != stored - MARK || found > known() {
-        return Err(StoreError::new(path, Problem::Newer { found, known: known() }));
+
+    /// The file's version: 0 for an empty file.
+    fn version(&self, connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+        let failed = |error| StoreError::sqlite(path, error);
+        let stored = read(connection, "PRAGMA user_version").map_err(failed)?;
+        let owner = read(connection, "PRAGMA application_id").map_err(failed)?;
+        if owner != self.application_id {
+            let tables = read(connection, "SELECT count(*) FROM sqlite_schema").map_err(failed)?;
+            let empty = owner == 0 && stored == 0 && tables == 0;
+            return if empty { Ok(0) } else { Err(StoreError::new(path, Problem::Foreign)) };
+        }
+        // Whatever does not look like a version of ours was written by somebody who knows more.
+        let found = if stored & !0xffff == self.mark { stored & 0xffff } else { stored };
+        if found != stored - self.mark || found > self.known() {
+            return Err(StoreError::new(path, Problem::Newer { found, known: self.known() }));
+        }
+        Ok(found)
     }
-    Ok(found)
 }

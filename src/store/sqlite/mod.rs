@@ -1,5 +1,6 @@
-//! The registry in an SQLite file: WAL, every commit synced.
+//! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
+pub mod inbox;
 mod migrations;
 mod owners;
 mod rows;
@@ -11,13 +12,52 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use self::inbox::SqliteInbox;
 use self::owners::Owners;
-use super::StoreError;
 use super::error::Problem;
+use super::{Inbox, Registry, Store, StoreError};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The store whose registry is in this file; the inbox is beside it, as it grows large and the registry stays small.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    registry: PathBuf,
+}
+
+impl SqliteStore {
+    /// The store at `registry`. Nothing is opened yet.
+    pub fn at(registry: &Path) -> Self {
+        Self { registry: registry.to_owned() }
+    }
+
+    /// The inbox's file: `hooks.inbox.db` for `hooks.db`.
+    pub fn inbox_path(&self) -> PathBuf {
+        self.registry.with_extension("inbox.db")
+    }
+}
+
+impl Store for SqliteStore {
+    fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
+        Ok(Box::new(SqliteRegistry::open(&self.registry)?))
+    }
+
+    fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        let registry = SqliteRegistry::open_existing(&self.registry)?;
+        Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
+    }
+
+    fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
+        Ok(Box::new(SqliteInbox::open(&self.inbox_path())?))
+    }
+
+    fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError> {
+        let inbox = SqliteInbox::open_existing(&self.inbox_path())?;
+        Ok(inbox.map(|inbox| Box::new(inbox) as Box<dyn Inbox>))
+    }
+}
 
 /// A registry in a file.
 #[derive(Debug)]
@@ -50,47 +90,54 @@ impl SqliteRegistry {
     /// # Errors
     /// As [`SqliteRegistry::open`].
     pub fn open_existing_within(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
-        match path.metadata() {
-            Ok(file) if file.is_file() && file.len() == 0 => Ok(None),
-            Ok(_) => Self::open_file(path, patience).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io(path, error)),
+        if has_content(path).map_err(|error| StoreError::io(path, error))? {
+            return Self::open_file(path, patience).map(Some);
         }
+        Ok(None)
     }
 
     fn open_file(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::sqlite(path, error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(patience).map_err(failed)?;
         let owners = Owners::beside(path);
-        migrations::prepare(&mut connection, path, &owners)?;
-        // It holds URLs with passwords. Somebody else's file can't be changed; that is theirs to answer for.
-        if platform::tighten(path, platform::WORLD).unwrap_or(false) {
-            tracing::warn!("{} was open to everybody; its permissions are tightened now", path.display());
-        }
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let connection = open_database(path, &migrations::REGISTRY, &owners, patience)?;
         Ok(Self { path: path.to_path_buf(), connection, owners })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
     fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let run = || -> Result<T, Fault> {
-            let transaction = rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|fault| self.store_error(fault))
+        commit(&self.connection, work).map_err(|fault| self.store_error(fault))
     }
 
     fn store_error(&self, fault: Fault) -> StoreError {
-        match fault {
-            Fault::Sqlite(error) => StoreError::sqlite(&self.path, error),
-            Fault::Io(error) => StoreError::io(&self.path, error),
-            Fault::Rule(problem) => StoreError::new(&self.path, problem),
-        }
+        fault.at(&self.path)
     }
+}
+
+/// Opens a file that exists, with its schema brought up to date and every commit synced.
+fn open_database(
+    path: &Path,
+    schema: &migrations::Schema,
+    owners: &Owners,
+    patience: Duration,
+) -> Result<Connection, StoreError> {
+    let failed = |error| StoreError::sqlite(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(patience).map_err(failed)?;
+    migrations::prepare(&mut connection, schema, path, owners)?;
+    // It holds URLs with passwords, or people's data. Somebody else's file can't be changed; that is theirs to answer for.
+    if platform::tighten(path, platform::WORLD).unwrap_or(false) {
+        tracing::warn!("{} was open to everybody; its permissions are tightened now", path.display());
+    }
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    Ok(connection)
+}
+
+/// Runs `work` in a write transaction and commits it durably.
+fn commit<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+    let transaction = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// What can go wrong inside a transaction, before it is put in the store's words.
@@ -99,6 +146,16 @@ enum Fault {
     Sqlite(rusqlite::Error),
     Io(io::Error),
     Rule(Problem),
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> StoreError {
+        match self {
+            Self::Sqlite(error) => StoreError::sqlite(path, error),
+            Self::Io(error) => StoreError::io(path, error),
+            Self::Rule(problem) => StoreError::new(path, problem),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -116,6 +173,15 @@ impl From<io::Error> for Fault {
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
         Self::Rule(problem)
+    }
+}
+
+/// Whether there is a file that is not empty, or something that is no file.
+fn has_content(path: &Path) -> io::Result<bool> {
+    match path.metadata() {
+        Ok(file) => Ok(!file.is_file() || file.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -4,7 +4,7 @@
 //! that the process is gone, however it ended. Nothing here depends on clocks or process numbers.
 
 use std::cell::OnceCell;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -57,10 +57,15 @@ impl Owners {
 
     /// Keeps other processes from setting up the registry at the same time.
     pub(super) fn setup_lock(&self) -> io::Result<File> {
-        platform::create_private_dir(&self.dir)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.dir.join("setup.lock"))?;
+        let file = self.lock_file("setup.lock")?;
         file.lock()?;
         Ok(file)
+    }
+
+    /// A file to be locked.
+    pub(super) fn lock_file(&self, name: &str) -> io::Result<File> {
+        platform::create_private_dir(&self.dir)?;
+        platform::open_lock(&self.dir.join(name))
     }
 
     fn register(&self) -> io::Result<Owner> {

@@ -1,0 +1,187 @@
+//! Deliveries at the trust boundary: only what was verified becomes one, and only that is stored.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use ring::{hmac, rand};
+
+use super::event::{self, EventFacts, Malformed, Sender};
+use super::signature::verify_instabug;
+use super::{Redaction, Secret};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
+pub struct Gate {
+    comparison: hmac::Key,
+    bugfender: hmac::Tag,
+    instabug: Vec<Secret>,
+}
+
+/// Not the key, not the secrets.
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("instabug", &self.instabug.len()).finish_non_exhaustive()
+    }
+}
+
+/// Proof that a call was verified. Only a [`Gate`] makes one.
+#[derive(Debug)]
+pub struct Admission {
+    sender: Sender,
+}
+
+impl Admission {
+    /// Whose call it was.
+    pub fn sender(&self) -> Sender {
+        self.sender
+    }
+}
+
+impl Gate {
+    /// A gate for this key and these secrets of Instabug: several while one is being replaced, none to take nothing.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn new(key: &Secret, instabug: Vec<Secret>) -> Result<Self> {
+        let comparison = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
+            .map_err(|_| Error::new(ErrorKind::Other, "the system has no random numbers"))?;
+        let bugfender = hmac::sign(&comparison, key.expose().as_bytes());
+        Ok(Self { comparison, bugfender, instabug })
+    }
+
+    /// Lets a call to `/bugfender/{key}` in if that is the key. Takes the same time whatever is wrong with it.
+    pub fn admit_bugfender(&self, key: &str) -> Option<Admission> {
+        let same = hmac::verify(&self.comparison, key.as_bytes(), self.bugfender.as_ref()).is_ok();
+        same.then_some(Admission { sender: Sender::Bugfender })
+    }
+
+    /// Whether Instabug may deliver at all.
+    pub fn knows_instabug(&self) -> bool {
+        !self.instabug.is_empty()
+    }
+
+    /// Lets a call to `/instabug` in if its signature was made with one of the secrets. All are tried.
+    pub fn admit_instabug(&self, signature: Option<&str>, body: &[u8]) -> Option<Admission> {
+        let signature = signature?;
+        let good = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
+        (good > 0).then_some(Admission { sender: Sender::Instabug })
+    }
+}
+
+/// A call that was verified, with what it brought.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    sender: Sender,
+    received_at: Timestamp,
+    content_type: Option<String>,
+    body: Vec<u8>,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Events(Vec<EventFacts>),
+    Malformed(Malformed),
+}
+
+impl Delivery {
+    /// Reads a body that was let in.
+    ///
+    /// What cannot be read is a delivery too: it is kept apart, so that nothing is lost. With a redaction its body is
+    /// not kept, as nobody can tell where in it the personal data stands.
+    pub fn read(
+        admission: &Admission,
+        received_at: Timestamp,
+        content_type: Option<String>,
+        body: Vec<u8>,
+        redaction: Option<&Redaction>,
+    ) -> Self {
+        let sender = admission.sender;
+        let (body, content) = match (event::decode(sender, &body), redaction) {
+            (Ok(events), None) => (body, Content::Events(events)),
+            (Ok(events), Some(redaction)) => {
+                let (body, events) = redaction.apply(&body, events);
+                (body, Content::Events(events))
+            }
+            (Err(malformed), None) => (body, Content::Malformed(malformed)),
+            (Err(malformed), Some(_)) => (Vec::new(), Content::Malformed(malformed)),
+        };
+        Self { sender, received_at, content_type, body, content }
+    }
+
+    /// A body that was let in, but that is kept apart for this reason.
+    pub fn unreadable(
+        admission: &Admission,
+        received_at: Timestamp,
+        content_type: Option<String>,
+        body: Vec<u8>,
+        reason: &str,
+    ) -> Self {
+        let content = Content::Malformed(Malformed(reason.to_owned()));
+        Self { sender: admission.sender, received_at, content_type, body, content }
+    }
+
+    /// Who sent it.
+    pub fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// When it came.
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// What the sender says the body is.
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// The body: the exact bytes, unless something was redacted.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Its events, in their order.
+    pub fn events(&self) -> &[EventFacts] {
+        match &self.content {
+            Content::Events(events) => events,
+            Content::Malformed(_) => &[],
+        }
+    }
+
+    /// Why it could not be read, if so.
+    pub fn malformed(&self) -> Option<&Malformed> {
+        match &self.content {
+            Content::Events(_) => None,
+            Content::Malformed(malformed) => Some(malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::signature::sign_instabug;
+
+    fn secret(text: &str) -> Secret {
+        Secret::parse("the secret", text).unwrap()
+    }
+
+    #[test]
+    fn only_the_key_and_the_secrets_open_the_gate() {
+        let gate = Gate::new(&secret("k3y"), vec![secret("old"), secret("new")]).unwrap();
+        assert!(gate.admit_bugfender("k3y").is_some());
+        for wrong in ["", "k3", "k3y ", "K3Y", "k3yy"] {
+            assert!(gate.admit_bugfender(wrong).is_none(), "{wrong}");
+        }
+        for good in ["old", "new"] {
+            assert!(gate.admit_instabug(Some(&sign_instabug(&secret(good), b"{}")), b"{}").is_some());
+        }
+        assert!(gate.admit_instabug(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
+        assert!(gate.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
+        assert!(gate.admit_instabug(None, b"{}").is_none());
+        let closed = Gate::new(&secret("k3y"), Vec::new()).unwrap();
+        assert!(closed.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
+        assert!(!format!("{gate:?}").contains("k3y"));
+    }
+}

@@ -1,0 +1,380 @@
+//! Events as their senders write them, read for what a receiver must know and otherwise left byte for byte as they are.
+
+use std::fmt;
+use std::ops::Range;
+
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::is_unsafe_char;
+
+/// Who sends an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    /// Bugfender: an array of events in a call.
+    Bugfender,
+    /// Instabug, now Luciq: one report in a call.
+    Instabug,
+}
+
+impl Sender {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Bugfender, Self::Instabug];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bugfender => "bugfender",
+            Self::Instabug => "instabug",
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How deep the arrays and objects of a body may be nested: as deep as the usual JSON readers go.
+pub const MAX_DEPTH: usize = 127;
+
+/// The longest id of an event, in bytes. Bugfender's have some 40.
+const MAX_ID: usize = 1024;
+
+/// How much of a title is kept beside the event, in characters.
+const MAX_TITLE: usize = 300;
+
+/// The types of events that the senders are known to have.
+pub const EVENT_TYPES: [&str; 5] = ["crash", "issue", "feedback", "bug", "apm"];
+
+/// What recognises an event when it comes again: a hash of its sender and its id.
+///
+/// Nothing else is in it, whatever else of the event may have changed. The number 7 and the text "7" are two ids.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventKey([u8; 16]);
+
+impl EventKey {
+    /// The key of an event of `sender`: of `text`, and of whether that is a number.
+    fn of(sender: Sender, is_number: bool, text: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&[sender as u8, u8::from(is_number)]);
+        context.update(text);
+        let mut key = [0; 16];
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(key)
+    }
+
+    /// Both keys that an id may have, as somebody writes it.
+    pub fn candidates(sender: Sender, id: &str) -> impl Iterator<Item = Self> {
+        let number = id.parse::<i64>().is_ok().then(|| Self::of(sender, true, id.as_bytes()));
+        [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
+    }
+
+    /// The key as it is stored.
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The key that was stored so.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What is known of an event without reading it whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFacts {
+    /// The sender's id; for Instabug, which has none, the SHA-256 of the body in hexadecimal (assumed).
+    pub id: String,
+    /// What recognises it.
+    pub key: EventKey,
+    /// `crash`, `issue`, `feedback`, `bug`, `apm` or what else the sender calls it; Bugfender's older shape has none.
+    pub event_type: Option<String>,
+    /// Bugfender's app, unless the event is of the older shape.
+    pub app_id: Option<i64>,
+    /// The start of its title.
+    pub title: Option<String>,
+    /// Where its JSON stands in the body.
+    pub span: Range<usize>,
+}
+
+/// Why a body cannot be taken for events.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+impl Malformed {
+    fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// Finds the events in a body.
+///
+/// Both shapes of Bugfender's events and the three kinds of Instabug's reports are taken, with fields nobody knows.
+///
+/// # Errors
+/// When it is not JSON of the form that the sender is documented to send, or an event has no id.
+pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
+    if is_deep(body) {
+        return Err(Malformed::new(format!("it is nested more than {MAX_DEPTH} deep")));
+    }
+    match sender {
+        Sender::Bugfender => {
+            let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| not_an("array", &error))?;
+            events.into_iter().enumerate().map(|(index, event)| bugfender(body, index, event)).collect()
+        }
+        Sender::Instabug => instabug(body).map(|event| vec![event]),
+    }
+}
+
+/// Whether arrays and objects are nested too deep, whatever else is wrong with it.
+fn is_deep(body: &[u8]) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
+    Malformed::new(format!("it is not a JSON {what}: {error}"))
+}
+
+/// The fields of a Bugfender event that matter here.
+#[derive(Deserialize)]
+struct BugfenderEvent<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    uid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    event_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    title: Option<&'a RawValue>,
+    #[serde(borrow)]
+    app: Option<&'a RawValue>,
+}
+
+fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Malformed> {
+    let about = |what: &str| Malformed::new(format!("event {}: {what}", index + 1));
+    if !raw.get().starts_with('{') {
+        return Err(about("it is not an object"));
+    }
+    let event: BugfenderEvent<'_> = serde_json::from_str(raw.get()).map_err(|error| about(&error.to_string()))?;
+    // `uid` is the deprecated twin of `id` (documented).
+    let id = event.id.and_then(read_id).or_else(|| event.uid.and_then(read_id));
+    let (is_number, id) = id.ok_or_else(|| about("it has no id"))?;
+    if id.len() > MAX_ID {
+        return Err(about("its id is too long"));
+    }
+    Ok(EventFacts {
+        key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
+        id: clean(&id, MAX_ID),
+        event_type: event.event_type.and_then(text).map(|text| clean(&text, 64)),
+        app_id: event.app.and_then(app_id),
+        title: event.title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
+        span: span(body, raw.get()),
+    })
+}
+
+/// An id, and whether it is a number: Bugfender's older shape has integers.
+fn read_id(raw: &RawValue) -> Option<(bool, String)> {
+    match text(raw) {
+        Some(text) => (!text.is_empty()).then_some((false, text)),
+        None => raw.get().parse::<i64>().is_ok().then(|| (true, raw.get().to_owned())),
+    }
+}
+
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The app's id, a number or its text.
+fn app_id(raw: &RawValue) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct App<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+    }
+    let id = serde_json::from_str::<App<'_>>(raw.get()).ok()?.id?;
+    id.get().parse().ok().or_else(|| text(id)?.parse().ok())
+}
+
+/// The fields of an Instabug report that tell its kind.
+#[derive(Deserialize)]
+struct InstabugReport<'a> {
+    #[serde(borrow, rename = "Exception")]
+    exception: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Title")]
+    bug_title: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Reported At")]
+    reported_at: Option<&'a RawValue>,
+    #[serde(borrow, rename = "title")]
+    apm_title: Option<&'a RawValue>,
+    #[serde(borrow)]
+    metric: Option<&'a RawValue>,
+    #[serde(borrow)]
+    trigger: Option<&'a RawValue>,
+}
+
+fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
+    let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_an("object", &error))?;
+    if !raw.get().starts_with('{') {
+        return Err(Malformed::new("it is not a JSON object"));
+    }
+    let report: InstabugReport<'_> = serde_json::from_str(raw.get()).map_err(|error| not_an("object", &error))?;
+    let (event_type, title) = match &report {
+        InstabugReport { exception: Some(exception), .. } => (Some("crash"), Some(*exception)),
+        InstabugReport { bug_title: Some(title), reported_at: Some(_), .. } => (Some("bug"), Some(*title)),
+        InstabugReport { metric: Some(_), trigger: Some(_), .. } => (Some("apm"), report.apm_title),
+        _ => (None, report.bug_title.or(report.apm_title)),
+    };
+    let id = super::signature::to_hex(ring::digest::digest(&SHA256, body).as_ref());
+    Ok(EventFacts {
+        key: EventKey::of(Sender::Instabug, false, id.as_bytes()),
+        id,
+        event_type: event_type.map(str::to_owned),
+        app_id: None,
+        title: title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
+        span: span(body, raw.get()),
+    })
+}
+
+/// Where a piece of the body stands in it.
+fn span(body: &[u8], piece: &str) -> Range<usize> {
+    let start = piece.as_ptr().addr() - body.as_ptr().addr();
+    start..start + piece.len()
+}
+
+/// At most `max` characters, none of them one that acts on a terminal or that a database does not take.
+fn clean(text: &str, max: usize) -> String {
+    text.chars().take(max).map(|c| if is_unsafe_char(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON without the white space between its parts: on one line, and otherwise as it was, digits and escapes included.
+pub fn on_one_line(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let keep = |c: &char| {
+        let inside = in_text;
+        match (in_text, c) {
+            (true, _) if escaped => escaped = false,
+            (true, '\\') => escaped = true,
+            (_, '"') => in_text = !in_text,
+            _ => {}
+        }
+        inside || !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    json.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bugfender(body: &str) -> Result<Vec<EventFacts>, Malformed> {
+        decode(Sender::Bugfender, body.as_bytes())
+    }
+
+    #[test]
+    fn both_shapes_are_read_and_found_in_the_body() {
+        let body = r#" [ {"id":"crash-1","title":"a\u001bb","app":{"id":7,"x":[]},"type":"crash","new":{"id":1}} ,
+            {"id":12345678901,"title":"t","app":{"name":"n","key":"k"},"status":0,"session_id":3}]"#;
+        let events = bugfender(body).unwrap();
+        assert_eq!(events.len(), 2);
+        assert_eq!((events[0].id.as_str(), events[0].event_type.as_deref()), ("crash-1", Some("crash")));
+        assert_eq!((events[0].app_id, events[0].title.as_deref()), (Some(7), Some("a\u{fffd}b")));
+        assert!(body[events[0].span.clone()].starts_with(r#"{"id":"crash-1""#));
+        assert!(body[events[0].span.clone()].ends_with(r#""new":{"id":1}}"#));
+        assert_eq!((events[1].id.as_str(), events[1].event_type.as_deref()), ("12345678901", None));
+        assert_eq!(events[1].app_id, None);
+    }
+
+    #[test]
+    fn an_event_is_recognised_by_sender_and_id_alone() {
+        let key = |body: &str| bugfender(body).unwrap()[0].key;
+        assert_eq!(key(r#"[{"id":"7"}]"#), key(r#"[{"title":"other","id":"\u0037","created_at":"1999"}]"#));
+        assert_eq!(key(r#"[{"uid":"7"}]"#), key(r#"[{"id":"7"}]"#));
+        assert_ne!(key(r#"[{"id":"7"}]"#), key(r#"[{"id":7}]"#));
+        assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":7}]"#)));
+        assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":"7"}]"#)));
+        assert!(EventKey::candidates(Sender::Instabug, "7").all(|candidate| candidate != key(r#"[{"id":"7"}]"#)));
+    }
+
+    #[test]
+    fn what_is_not_events_is_told_so() {
+        for body in [
+            "",
+            "{}",
+            "[1]",
+            "[[]]",
+            "[{}]",
+            r#"[{"id":""}]"#,
+            r#"[{"id":null}]"#,
+            r#"[{"id":1.5}]"#,
+            r#"[{"id":1}"#,
+            r#"[{"id":1}] x"#,
+            r#"[{"id":1,"id":2}]"#,
+            "null",
+            r#"[{"id":true}]"#,
+        ] {
+            assert!(bugfender(body).is_err(), "{body}");
+        }
+        assert!(decode(Sender::Bugfender, b"[{\"id\":\"a\",\"t\":\"\xff\"}]").is_err());
+        let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(2000));
+        assert!(bugfender(&long).is_err());
+        // Nothing is in it, so nothing can be lost.
+        assert_eq!(bugfender("[]").unwrap(), []);
+    }
+
+    #[test]
+    fn depth_is_bounded_and_brackets_in_text_do_not_count() {
+        let nested = |depth: usize| format!(r#"[{{"id":1,"x":{}{}}}]"#, "[".repeat(depth), "]".repeat(depth));
+        assert!(bugfender(&nested(MAX_DEPTH - 2)).is_ok());
+        assert!(bugfender(&nested(MAX_DEPTH - 1)).is_err());
+        assert!(bugfender(&nested(100_000)).is_err());
+        assert!(bugfender(&format!(r#"[{{"id":1,"x":"\"{}"}}]"#, "[".repeat(1000))).is_ok());
+        // What may pass can be read by others.
+        assert!(serde_json::from_str::<serde_json::Value>(&nested(MAX_DEPTH - 2)).is_ok());
+    }
+
+    #[test]
+    fn instabug_has_three_kinds_and_a_hash_for_an_id() {
+        let read = |body: &str| decode(Sender::Instabug, body.as_bytes()).map(|events| events[0].clone());
+        let kind = |body: &str| read(body).unwrap().event_type;
+        assert_eq!(kind(r#"{"Exception":"boom","Number":1}"#).as_deref(), Some("crash"));
+        assert_eq!(kind(r#"{"Title":"t","Reported At":"now"}"#).as_deref(), Some("bug"));
+        assert_eq!(kind(r#"{"title":"t","metric":"m","trigger":"x"}"#).as_deref(), Some("apm"));
+        assert_eq!(kind("{}"), None);
+        let crash = read(r#" {"Exception":"boom"} "#).unwrap();
+        assert_eq!((crash.title.as_deref(), crash.id.len(), crash.span), (Some("boom"), 64, 1..21));
+        assert!(read("[]").is_err() && read("1").is_err());
+    }
+
+    #[test]
+    fn one_line_is_the_same_json() {
+        let text = "{ \"a b\" : [1.0e400,\n\t\"x \\\" y\\n\" ] }";
+        assert_eq!(on_one_line(text), "{\"a b\":[1.0e400,\"x \\\" y\\n\"]}");
+    }
+}

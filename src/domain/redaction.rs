@@ -1,0 +1,197 @@
+//! Personal data that is taken out of events before they are stored.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::event::EventFacts;
+use crate::error::Error;
+
+/// What stands in place of what was taken out.
+const REDACTED: &str = "\"[redacted]\"";
+
+/// The fields to take out, such as `device.user_data`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Redaction(Vec<Vec<String>>);
+
+impl FromStr for Redaction {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let path = |path: &str| -> Result<Vec<String>, Error> {
+            let steps: Vec<String> = path.trim().split('.').map(str::to_owned).collect();
+            if steps.iter().any(String::is_empty) {
+                return Err(Error::usage("a field to redact is written as names with dots between them")
+                    .hint("such as device.user_data,session or, for Instabug, Email,User Attributes"));
+            }
+            if steps.len() == 1 && (steps[0] == "id" || steps[0] == "uid") {
+                return Err(Error::usage("the id of events can't be redacted: it is how duplicates are known"));
+            }
+            Ok(steps)
+        };
+        text.split(',').map(path).collect::<Result<Vec<_>, Error>>().map(Self)
+    }
+}
+
+impl Redaction {
+    /// The fields of all of these.
+    pub fn joined(all: impl IntoIterator<Item = Self>) -> Self {
+        Self(all.into_iter().flat_map(|one| one.0).collect())
+    }
+
+    /// Whether there is nothing to take out.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The body with the fields of its events redacted, and where the events stand in it now.
+    ///
+    /// Everything else is as it was, byte for byte.
+    pub fn apply(&self, body: &[u8], mut events: Vec<EventFacts>) -> (Vec<u8>, Vec<EventFacts>) {
+        let paths: Vec<&[String]> = self.0.iter().map(Vec::as_slice).collect();
+        let titles = ["title", "Title", "Exception"];
+        let hides_title = self.0.iter().any(|path| path.len() == 1 && titles.contains(&path[0].as_str()));
+        let hides_app = self.0.iter().any(|path| path[0] == "app" && path.get(1).is_none_or(|name| name == "id"));
+        let mut redacted = Vec::with_capacity(body.len());
+        let mut end = 0;
+        for event in &mut events {
+            redacted.extend_from_slice(&body[end..event.span.start]);
+            end = event.span.end;
+            let start = redacted.len();
+            let text = std::str::from_utf8(&body[event.span.clone()]).unwrap_or_default();
+            let mut changed = String::with_capacity(text.len());
+            rewrite(text, &paths, &mut changed);
+            redacted.extend_from_slice(changed.as_bytes());
+            event.span = start..redacted.len();
+            if hides_title {
+                event.title = None;
+            }
+            if hides_app {
+                event.app_id = None;
+            }
+        }
+        redacted.extend_from_slice(&body[end..]);
+        (redacted, events)
+    }
+}
+
+/// Writes `json` with what stands at `paths` redacted. Lists on the way are gone through.
+fn rewrite(json: &str, paths: &[&[String]], out: &mut String) {
+    if paths.iter().any(|path| path.is_empty()) {
+        out.push_str(REDACTED);
+        return;
+    }
+    let Ok(parts) = serde_json::from_str::<Parts<'_>>(json) else { return out.push_str(json) };
+    match parts {
+        _ if paths.is_empty() => out.push_str(json),
+        Parts::Object(fields) => {
+            out.push('{');
+            for (index, (name, value)) in fields.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                // A key that was read can be written.
+                out.push_str(&serde_json::to_string(name).unwrap_or_default());
+                out.push(':');
+                let below: Vec<&[String]> =
+                    paths.iter().filter(|path| path[0] == *name).map(|path| &path[1..]).collect();
+                if below.is_empty() { out.push_str(value.get()) } else { rewrite(value.get(), &below, out) }
+            }
+            out.push('}');
+        }
+        Parts::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                rewrite(item.get(), paths, out);
+            }
+            out.push(']');
+        }
+    }
+}
+
+/// An object or a list, one level of it.
+enum Parts<'a> {
+    Object(Vec<(String, &'a RawValue)>),
+    Array(Vec<&'a RawValue>),
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartsVisitor)
+    }
+}
+
+struct PartsVisitor;
+
+impl<'de> Visitor<'de> for PartsVisitor {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Parts::Object(fields))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Parts::Array(items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Sender, decode};
+
+    fn redact(paths: &str, sender: Sender, body: &str) -> (String, Vec<EventFacts>) {
+        let events = decode(sender, body.as_bytes()).unwrap();
+        let (bytes, events) = paths.parse::<Redaction>().unwrap().apply(body.as_bytes(), events);
+        (String::from_utf8(bytes).unwrap(), events)
+    }
+
+    #[test]
+    fn what_is_named_goes_and_the_rest_stays() {
+        let body = r#" [ {"id":1,"big":1e999, "device":{ "user_data":{"a":[1]},"name":"Pixel"}},{"id":2,"device":7}] "#;
+        let (text, events) = redact("device.user_data,device.none", Sender::Bugfender, body);
+        assert_eq!(
+            text,
+            r#" [ {"id":1,"big":1e999,"device":{"user_data":"[redacted]","name":"Pixel"}},{"id":2,"device":7}] "#
+        );
+        assert_eq!(&text[events[1].span.clone()], r#"{"id":2,"device":7}"#);
+        assert_eq!(events[0].id, "1");
+    }
+
+    #[test]
+    fn lists_are_gone_through_and_titles_are_forgotten() {
+        let body = r#"{"Exception":"of Jo","Email":"jo@example.com","Console Log":[{"x":1},{"x":2}]}"#;
+        let (text, events) = redact("Email,Exception,Console Log.x", Sender::Instabug, body);
+        let expected =
+            r#"{"Exception":"[redacted]","Email":"[redacted]","Console Log":[{"x":"[redacted]"},{"x":"[redacted]"}]}"#;
+        assert_eq!(text, expected);
+        assert_eq!(events[0].title, None);
+    }
+
+    #[test]
+    fn paths_are_checked() {
+        for wrong in ["", "a..b", "a,", ".a", "id"] {
+            assert!(wrong.parse::<Redaction>().is_err(), "{wrong}");
+        }
+        let joined = Redaction::joined(["a,b.c".parse().unwrap(), "d".parse().unwrap()]);
+        assert_eq!(joined.0.len(), 3);
+    }
+}

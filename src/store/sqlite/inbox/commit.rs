@@ -1,0 +1,119 @@
+//! Storing deliveries: many of them in one commit.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::{Fault, Receiving, stored};
+use crate::domain::delivery::Delivery;
+use crate::domain::event::{EventFacts, EventKey};
+use crate::store::sqlite::commit;
+use crate::store::{EventSeq, Receipt, Route};
+
+/// Stores them all, or nothing.
+pub(super) fn deliveries(
+    connection: &Connection,
+    path: &Path,
+    receiving: &mut Receiving,
+    deliveries: &[Delivery],
+    routes: &[Route],
+) -> Result<Vec<Receipt>, Fault> {
+    receiving.identity.check(path)?;
+    let mut group = Group {
+        connection,
+        receiving,
+        routes,
+        new: HashMap::new(),
+        next_delivery: receiving.next_delivery,
+        next_event: receiving.next_event,
+    };
+    let receipts =
+        commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
+    let Group { new, next_delivery, next_event, .. } = group;
+    (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
+    receiving.seen.add(new);
+    Ok(receipts)
+}
+
+/// What is being committed together.
+struct Group<'a> {
+    connection: &'a Connection,
+    receiving: &'a Receiving,
+    routes: &'a [Route],
+    new: HashMap<EventKey, i64>,
+    next_delivery: i64,
+    next_event: i64,
+}
+
+impl Group<'_> {
+    fn store(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
+        if let Some(malformed) = delivery.malformed() {
+            self.quarantine(delivery, &malformed.0)?;
+            return Ok(Receipt::default());
+        }
+        let (mut receipt, mut new) = (Receipt::default(), Vec::new());
+        for event in delivery.events() {
+            let known = match self.new.get(&event.key) {
+                Some(id) => Some(*id),
+                None => self.receiving.seen.find(self.connection, event.key)?,
+            };
+            if let Some(id) = known {
+                let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
+                self.connection.prepare_cached(count)?.execute([id])?;
+                receipt.events.push(None);
+                continue;
+            }
+            let id = self.next_event;
+            self.next_event += 1;
+            self.new.insert(event.key, id);
+            receipt.events.push(Some(EventSeq(id)));
+            new.push((id, event));
+        }
+        if !new.is_empty() {
+            self.insert(delivery, &new)?;
+        }
+        Ok(receipt)
+    }
+
+    fn insert(&mut self, delivery: &Delivery, new: &[(i64, &EventFacts)]) -> Result<(), Fault> {
+        let id = self.next_delivery;
+        self.next_delivery += 1;
+        let at = stored(delivery.received_at());
+        let sql =
+            "INSERT INTO deliveries (id, sender, received_at, content_type, events, body) VALUES (?, ?, ?, ?, ?, ?)";
+        let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
+        let sender = delivery.sender().as_str();
+        let values = params![id, sender, at, delivery.content_type(), count, delivery.body()];
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        let sql = "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for (event_id, event) in new {
+            let (start, length) = (bytes(event.span.start), bytes(event.span.len()));
+            let EventFacts { id: name, key, event_type, app_id, title, .. } = event;
+            statement.execute(params![event_id, id, start, length, key.bytes(), name, event_type, app_id, title])?;
+        }
+        let events: Vec<&EventFacts> = new.iter().map(|(_, event)| *event).collect();
+        let sql = "INSERT INTO forwards (target, delivery, first_event, last_event, queued_at) VALUES (?, ?, ?, ?, ?)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for route in self.routes {
+            for (first, last) in route.forwards(&events) {
+                statement.execute(params![route.target.0, id, new[first].0, new[last].0, at])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, delivery: &Delivery, reason: &str) -> Result<(), Fault> {
+        let sql = "INSERT INTO quarantine (sender, received_at, content_type, reason, body) VALUES (?, ?, ?, ?, ?)";
+        let at = stored(delivery.received_at());
+        let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, delivery.body()];
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+}
+
+fn bytes(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,183 @@
+//! Handing on: what is due, what became of it.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+use super::query::{self, Condition};
+use super::{Fault, stored, time};
+use crate::domain::event::{EventFacts, EventKey};
+use crate::store::{EventSelection, Forward, ForwardId, Outcome, Settlement, TargetId};
+
+/// The states of a forward, as they are stored.
+pub(super) const PENDING: i64 = 0;
+pub(super) const DELIVERED: i64 = 1;
+pub(super) const DEAD: i64 = 2;
+
+/// The forwards that are due and nobody has claimed.
+///
+/// Half of them may be such that failed before, so that neither holds the other up for long.
+pub(super) fn claim(
+    connection: &Connection,
+    claimed: &HashSet<ForwardId>,
+    target: TargetId,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Forward>, Fault> {
+    let mut retries = due(connection, claimed, target, (1, stored(now)), limit)?;
+    let mut fresh = due(connection, claimed, target, (0, 0), limit)?;
+    let for_retries = (limit / 2).max(limit.saturating_sub(fresh.len()));
+    retries.truncate(if fresh.is_empty() { limit } else { for_retries.max(1) });
+    fresh.truncate(limit.saturating_sub(retries.len()));
+    if limit == 1 && !fresh.is_empty() && !retries.is_empty() {
+        fresh.clear();
+    }
+    let ids = fresh.into_iter().chain(retries);
+    ids.filter_map(|id| read(connection, id).transpose()).collect()
+}
+
+/// The ids of forwards that are due in this span of time.
+fn due(
+    connection: &Connection,
+    claimed: &HashSet<ForwardId>,
+    target: TargetId,
+    (from, to): (i64, i64),
+    limit: usize,
+) -> Result<Vec<i64>, Fault> {
+    let sql = "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at, id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([target.0, from, to])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        if ids.len() == limit {
+            break;
+        }
+        if !claimed.contains(&ForwardId(id)) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// A forward with its events; `None` when it was purged.
+fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
+    let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
+                      d.sender, d.content_type, d.received_at, d.events, d.body
+               FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let events = events(connection, row.get(0)?, row.get(1)?, row.get(2)?)?;
+    Ok(Some(Forward {
+        id: ForwardId(id),
+        sender: query::sender(&row.get::<_, String>(5)?)?,
+        content_type: row.get(6)?,
+        received_at: time(row.get(7)?),
+        queued_at: time(row.get(4)?),
+        attempts: row.get(3)?,
+        whole: row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0),
+        events,
+        body: row.get(9)?,
+    }))
+}
+
+fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, Fault> {
+    let sql = "SELECT start, length, key, event_id, type, app_id, title FROM events
+               WHERE id BETWEEN ? AND ? AND delivery = ? ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let facts = statement.query_map([first, last, delivery], |row| {
+        let start = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+        let length = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        Ok(EventFacts {
+            id: row.get(3)?,
+            key: EventKey::from_bytes(row.get(2)?),
+            event_type: row.get(4)?,
+            app_id: row.get(5)?,
+            title: row.get(6)?,
+            span: start..start.saturating_add(length),
+        })
+    })?;
+    Ok(facts.collect::<Result<Vec<_>, _>>()?)
+}
+
+pub(super) fn next_due(
+    connection: &Connection,
+    claimed: &HashSet<ForwardId>,
+    target: TargetId,
+) -> Result<Option<Timestamp>, Fault> {
+    let sql = "SELECT id, due_at FROM forwards WHERE state = 0 AND target = ? ORDER BY due_at, id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([target.0])?;
+    while let Some(row) = rows.next()? {
+        if !claimed.contains(&ForwardId(row.get(0)?)) {
+            return Ok(Some(time(row.get(1)?)));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn settle(connection: &Connection, settlements: &[Settlement]) -> Result<(), Fault> {
+    let sql =
+        "UPDATE forwards SET state = ?, attempts = attempts + 1, due_at = ?, settled_at = ?, error = ? WHERE id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    for Settlement { forward, at, outcome } in settlements {
+        let at = stored(*at);
+        match outcome {
+            Outcome::Delivered => statement.execute(params![DELIVERED, 0, at, None::<&str>, forward.0])?,
+            Outcome::Again { at: due, error } => {
+                // 0 is what was never tried.
+                statement.execute(params![PENDING, stored(*due).max(1), None::<i64>, error, forward.0])?
+            }
+            Outcome::Dead { error } => statement.execute(params![DEAD, 0, at, error, forward.0])?,
+        };
+    }
+    Ok(())
+}
+
+pub(super) fn expire(
+    connection: &Connection,
+    claimed: &HashSet<ForwardId>,
+    queued_before: Timestamp,
+) -> Result<u64, Fault> {
+    let mut statement = connection.prepare_cached("SELECT id FROM forwards WHERE state = 0 AND queued_at < ?")?;
+    let ids =
+        statement.query_map([stored(queued_before)], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it waited for too long') WHERE id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut expired = 0;
+    for id in ids.into_iter().filter(|id| !claimed.contains(&ForwardId(*id))) {
+        statement.execute([id])?;
+        expired += 1;
+    }
+    Ok(expired)
+}
+
+pub(super) fn requeue(connection: &Connection, selection: &EventSelection, now: Timestamp) -> Result<u64, Fault> {
+    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(0) };
+    let sql = format!(
+        "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
+         WHERE state IN (0, 2) AND id IN (
+             SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
+             JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
+             WHERE {sql})"
+    );
+    let now = stored(now);
+    let first: &dyn ToSql = &now;
+    let values: Vec<&dyn ToSql> =
+        std::iter::once(first).chain(values.iter().map(|value| value as &dyn ToSql)).collect();
+    Ok(connection.execute(&sql, values.as_slice())? as u64)
+}
+
+/// When the oldest unsettled forward was put in line, and how many there are of them and of dead ones.
+pub(super) fn backlog(connection: &Connection) -> Result<(u64, u64, Option<Timestamp>), Fault> {
+    let pending = "SELECT count(*) FROM forwards INDEXED BY forwards_pending WHERE state = 0";
+    let dead = "SELECT count(*) FROM forwards INDEXED BY forwards_dead WHERE state = 2";
+    let count = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    // The lowest id came first, unless it was put in line again.
+    let oldest = "SELECT queued_at FROM forwards WHERE id = (SELECT min(id) FROM forwards INDEXED BY forwards_pending WHERE state = 0)";
+    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0)).optional()?;
+    let unsigned = |count: i64| u64::try_from(count).unwrap_or(0);
+    Ok((unsigned(count(pending)?), unsigned(count(dead)?), oldest.map(time)))
+}

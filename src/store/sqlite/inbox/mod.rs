@@ -1,0 +1,262 @@
+//! The inbox in an SQLite file of its own.
+
+mod commit;
+mod filter;
+mod forwards;
+mod purge;
+mod query;
+mod seen;
+
+use std::collections::HashSet;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use self::seen::Seen;
+use super::migrations::INBOX;
+use super::owners::Owners;
+use super::{Fault, StoreError};
+use crate::domain::delivery::Delivery;
+use crate::platform::FileIdentity;
+use crate::store::error::Problem;
+use crate::store::{
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
+    Quarantined, Receipt, Route, Settlement, TargetId, TargetName,
+};
+
+/// How long to wait for another process's write. A sender waits as long for its answer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An inbox in a file.
+#[derive(Debug)]
+pub struct SqliteInbox {
+    path: PathBuf,
+    connection: Connection,
+    owners: Owners,
+    receiving: Option<Receiving>,
+    claimed: HashSet<ForwardId>,
+}
+
+/// What the one process has that receives.
+#[derive(Debug)]
+struct Receiving {
+    seen: Seen,
+    next_delivery: i64,
+    next_event: i64,
+    identity: FileIdentity,
+    _lock: File,
+}
+
+impl SqliteInbox {
+    /// Opens the inbox, creating the file (mode 0600) and its directory (mode 0700) if need be.
+    ///
+    /// # Errors
+    /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        super::create_file(path).map_err(|error| StoreError::io(path, error).of_inbox())?;
+        Self::open_file(path)
+    }
+
+    /// Opens the inbox if its file exists and is not empty.
+    ///
+    /// # Errors
+    /// As [`SqliteInbox::open`].
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
+        if super::has_content(path).map_err(|error| StoreError::io(path, error).of_inbox())? {
+            return Self::open_file(path).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let owners = Owners::beside(path);
+        let opened = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT);
+        let connection = opened.map_err(StoreError::of_inbox)?;
+        Ok(Self { path: path.to_owned(), connection, owners, receiving: None, claimed: HashSet::new() })
+    }
+
+    /// Runs `work` in a write transaction and commits it durably.
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+        super::commit(&self.connection, work).map_err(|fault| self.store_error(fault))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+        work(&self.connection).map_err(|fault| self.store_error(fault))
+    }
+
+    fn store_error(&self, fault: Fault) -> StoreError {
+        fault.at(&self.path).of_inbox()
+    }
+
+    /// Takes the lock that one process has, and reads which events are there.
+    fn start_receiving(&self) -> Result<Receiving, Fault> {
+        let lock = self.owners.lock_file("receiver.lock")?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Problem::Receiving.into()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let after = |table: &str| -> Result<i64, rusqlite::Error> {
+            let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
+            self.connection.query_row(&sql, [], |row| row.get(0))
+        };
+        let in_runs = "SELECT coalesce(max(last_event), 0) + 1 FROM runs";
+        let after_runs: i64 = self.connection.query_row(in_runs, [], |row| row.get(0))?;
+        Ok(Receiving {
+            seen: Seen::load(&self.connection)?,
+            next_delivery: after("deliveries")?,
+            next_event: after("events")?.max(after_runs),
+            identity: FileIdentity::of(&self.path)?,
+            _lock: lock,
+        })
+    }
+}
+
+impl Inbox for SqliteInbox {
+    fn begin_receiving(&mut self) -> Result<(), StoreError> {
+        if self.receiving.is_none() {
+            self.receiving = Some(self.start_receiving().map_err(|fault| self.store_error(fault))?);
+        }
+        Ok(())
+    }
+
+    fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {
+        self.write(|connection| {
+            let upsert = "INSERT INTO targets (key, shown) VALUES (?, ?)
+                          ON CONFLICT (key) DO UPDATE SET shown = excluded.shown RETURNING id";
+            let mut statement = connection.prepare(upsert)?;
+            let id =
+                |name: &TargetName| Ok(TargetId(statement.query_row(params![name.key, name.shown], |row| row.get(0))?));
+            names.iter().map(id).collect()
+        })
+    }
+
+    fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
+        self.begin_receiving()?;
+        let Self { connection, receiving, path, .. } = self;
+        let Some(receiving) = receiving else { return Ok(Vec::new()) };
+        commit::deliveries(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(path).of_inbox())
+    }
+
+    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, limit: usize) -> Result<Vec<Forward>, StoreError> {
+        self.begin_receiving()?;
+        let claimed = self.read(|connection| forwards::claim(connection, &self.claimed, target, now, limit))?;
+        self.claimed.extend(claimed.iter().map(|forward| forward.id));
+        Ok(claimed)
+    }
+
+    fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|connection| forwards::next_due(connection, &self.claimed, target))
+    }
+
+    fn settle_forwards(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
+        self.write(|connection| forwards::settle(connection, settlements))?;
+        for settlement in settlements {
+            self.claimed.remove(&settlement.forward);
+        }
+        Ok(())
+    }
+
+    fn release_forwards(&mut self, forwards: &[ForwardId]) {
+        for forward in forwards {
+            self.claimed.remove(forward);
+        }
+    }
+
+    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError> {
+        self.write(|connection| forwards::expire(connection, &self.claimed, queued_before))
+    }
+
+    fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(|connection| forwards::requeue(connection, selection, now))
+    }
+
+    fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.read(query::backlog)
+    }
+
+    fn events(
+        &self,
+        selection: &EventSelection,
+        page: EventPage,
+        each: &mut dyn FnMut(EventRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        self.read(|connection| query::events(connection, selection, page, each))
+    }
+
+    fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
+        self.read(|connection| query::count(connection, selection))
+    }
+
+    fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
+        self.read(|connection| query::quarantined(connection, number, limit))
+    }
+
+    fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
+        let purged = self.write(|connection| purge::step(connection, rule))?;
+        self.read(purge::give_back)?;
+        if purged.events > 0
+            && let Some(receiving) = &mut self.receiving
+        {
+            let reloaded = receiving.seen.reload_runs(&self.connection);
+            reloaded.map_err(|fault| fault.at(&self.path).of_inbox())?;
+        }
+        Ok(purged)
+    }
+
+    fn tend(&mut self) -> Result<(), StoreError> {
+        let Some(receiving) = self.receiving.as_ref().filter(|receiving| receiving.seen.is_due()) else {
+            return Ok(());
+        };
+        let written = self.write(|connection| receiving.seen.write_run(connection))?;
+        if let Some(receiving) = &mut self.receiving {
+            receiving.seen.forget_tail(written);
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        if let Some(receiving) = &self.receiving {
+            receiving.identity.check(&self.path).map_err(|fault| self.store_error(fault))?;
+        }
+        let now = Timestamp::now().as_microsecond();
+        self.write(|connection| {
+            connection.execute(
+                "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
+                [now],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.read(|connection| {
+            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
+        })
+    }
+}
+
+impl FileIdentity {
+    /// Whether the file at `path` is still this one. SQLite goes on with a file that was removed, and what it commits
+    /// there is gone when it is closed.
+    fn check(self, path: &Path) -> Result<(), Fault> {
+        match Self::of(path) {
+            Ok(identity) if identity == self => Ok(()),
+            _ => Err(Problem::Moved.into()),
+        }
+    }
+}
+
+/// A time as it is stored.
+fn stored(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+/// A time that was stored.
+fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default()
+}
