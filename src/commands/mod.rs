@@ -3,6 +3,8 @@
 mod app_cache;
 mod apps;
 mod auth;
+mod calls;
+mod check;
 mod completions;
 mod config;
 mod confirm;
@@ -77,6 +79,7 @@ pub enum Command {
     Import(import::Args),
     Forget(forget::Args),
     Trigger(trigger::Args),
+    Check(check::Args),
     Verify(verify::Args),
     Config(config::Args),
     Doctor(doctor::Args),
@@ -136,6 +139,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
+        Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),

@@ -1,22 +1,20 @@
 //! `trigger`: sample events, sent to an endpoint as Bugfender or Instabug would send them.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::ValueHint;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use serde_json::Value;
-use url::Url;
 
 use super::Report;
+use super::calls::{self, Endpoint, Timed, to_bytes};
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::{TargetUrlArg, read_file, read_stdin};
 use crate::context::{Context, interrupted, unless_interrupted};
-use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
-use crate::domain::{AppId, EventKind, HostScope, Secret, TargetUrl};
+use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, Client, Method, Options, Payload, Repeat, Request};
+use crate::http::{Client, Request};
 use crate::render::{Cell, Row, Tone};
 use crate::sandbox::instabug::{self, ReportKind};
 use crate::sandbox::sample::{self, EventShape};
@@ -125,11 +123,7 @@ struct Call {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let to = args.to.resolve(ctx)?;
-    if to.is_redacted() {
-        return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
-    }
-    let secret = args.secret_file.as_deref().map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+    let endpoint = Endpoint::resolve(ctx, &args.to, args.secret_file.as_deref())?;
     let mut calls = calls(ctx, args)?;
     if args.duplicate {
         calls = calls
@@ -137,21 +131,13 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
             .flat_map(|Call { bytes, events }| [Call { bytes: bytes.clone(), events }, Call { bytes, events }])
             .collect();
     }
-    let url = Url::parse(to.expose()).map_err(|error| Error::usage(error.to_string()))?;
-    let request = |call: &Call| Request {
-        method: Method::POST,
-        url: url.clone(),
-        body: Some(Body::Bytes(payload(&call.bytes, secret.as_ref()))),
-        // A call that fails is not repeated: that is what the endpoint has to live with.
-        repeat: Repeat::Never,
-    };
     if args.dry_run.dry_run {
-        return Ok(dry_run::report(calls.iter().map(request).collect(), false));
+        return Ok(dry_run::report(calls.iter().map(|call| endpoint.request(&call.bytes)).collect(), false));
     }
-    let client = Client::new(options(ctx, &to, &url))?;
+    let client = endpoint.client(ctx)?;
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for (index, call) in calls.iter().enumerate() {
-        let Some((row, error)) = send(ctx, &client, &request(call), index + 1)? else {
+        let Some((row, error)) = send(ctx, &client, &endpoint.request(&call.bytes), index + 1)? else {
             errors.insert(0, interrupted("while sending events"));
             break;
         };
@@ -163,11 +149,10 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 
 /// Makes a call; `None` when Ctrl-C came first.
 fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Result<Option<(CallRow, Option<Error>)>> {
-    let started = Instant::now();
-    let outcome = ctx.block_on(async { Ok(unless_interrupted(client.send(request, None)).await) })?;
-    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let timed = ctx.block_on(async { Ok(unless_interrupted(calls::send(client, request)).await) })?;
+    let Some(Timed { outcome, ms }) = timed else { return Ok(None) };
     let row = |status, error| CallRow { call, events: 0, status, ms, error };
-    Ok(outcome.map(|outcome| match outcome {
+    Ok(Some(match outcome {
         Ok(answer) => {
             let status = answer.status.as_u16();
             let refused = || {
@@ -181,22 +166,6 @@ fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Resul
             (row(None, Some(error.to_string())), Some(error))
         }
     }))
-}
-
-fn options(ctx: &Context, to: &TargetUrl, url: &Url) -> Options {
-    let settings = ctx.settings();
-    Options {
-        attempt_timeout: settings.timeout.value,
-        total_timeout: settings.total_timeout(),
-        tls: url.scheme() == "https",
-        proxy: to.scope() != HostScope::Loopback,
-        roots: ctx.roots(),
-    }
-}
-
-fn payload(bytes: &[u8], secret: Option<&Secret>) -> Payload {
-    let sign = |secret: &Secret| (INSTABUG_SIGNATURE, sign_instabug(secret, bytes));
-    Payload { content_type: "application/json", headers: secret.map(sign).into_iter().collect(), bytes: bytes.to_vec() }
 }
 
 /// The calls to make, in order.
@@ -243,7 +212,7 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
     match (args.instabug, report, event) {
         (true, Some(kind), _) => Ok(Box::new(move || instabug::report(kind))),
         (false, _, Some(kind)) => {
-            let app_id = args.app_id.or(ctx.settings().app_id).map_or(1001, AppId::get);
+            let app_id = calls::app_id(ctx, args.app_id);
             let shape = if args.older { EventShape::Older } else { EventShape::Current };
             let origin = ctx.origin().to_string();
             Ok(Box::new(move || sample::event(shape, kind, app_id, &origin)))
@@ -252,10 +221,6 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
             .hint("with --instabug the events are crash, bug and apm")),
         (false, _, None) => Err(Error::usage(format!("{} is one of Instabug's", args.event)).hint("add --instabug")),
     }
-}
-
-fn to_bytes(value: &Value) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Other, error.to_string()))
 }
 
 /// A field to set: where, and to what.

@@ -154,6 +154,7 @@ pub struct Client {
     /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
     pause: Arc<Mutex<Option<Instant>>>,
     in_doubt: Arc<AtomicBool>,
+    follows: bool,
 }
 
 impl Client {
@@ -179,7 +180,13 @@ impl Client {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
             Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
         })?;
-        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default() })
+        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default(), follows: true })
+    }
+
+    /// The same client, for which a redirect is an answer like any other.
+    #[must_use]
+    pub fn without_redirects(self) -> Self {
+        Self { follows: false, ..self }
     }
 
     /// Whether a request that is given up at this moment may have been carried out, if there is but one.
@@ -273,7 +280,7 @@ impl Client {
             let response = builder.send().await.map_err(|error| transport_failure(&url, &error))?;
             let status = response.status();
             tracing::debug!(method = %request.method, url = printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
-            if !redirect::is_redirect(status) {
+            if !(self.follows && redirect::is_redirect(status)) {
                 return Ok(Answer::read(response).await);
             }
             url = redirect::target(&url, &response, &request.method)?;

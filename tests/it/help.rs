@@ -27,6 +27,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config", "set"],
     &["config", "unset"],
     &["trigger"],
+    &["check"],
     &["verify"],
     &["doctor"],
     &["sandbox"],

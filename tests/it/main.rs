@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 mod auth;
+mod check;
 mod completions;
 mod concurrency;
 mod crash;

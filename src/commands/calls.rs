@@ -1,0 +1,92 @@
+//! Calls to an endpoint, made as Bugfender or Instabug makes them.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::Value;
+use url::Url;
+
+use super::hook_args::{TargetUrlArg, read_file};
+use crate::context::Context;
+use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
+use crate::domain::{AppId, HostScope, Secret, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Answer, Body, Client, Failure, Method, Options, Payload, Repeat, Request};
+
+/// Where calls go, and the secret that signs them.
+pub struct Endpoint {
+    /// The whole URL.
+    pub url: Url,
+    /// Instabug's secret.
+    pub secret: Option<Secret>,
+    scope: HostScope,
+}
+
+impl Endpoint {
+    /// The endpoint that the command line names.
+    pub fn resolve(ctx: &Context, to: &TargetUrlArg, secret_file: Option<&Path>) -> Result<Self> {
+        let to: TargetUrl = to.resolve(ctx)?;
+        if to.is_redacted() {
+            return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
+        }
+        let secret = secret_file.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+        let url = Url::parse(to.expose()).map_err(|error| Error::usage(error.to_string()))?;
+        Ok(Self { url, secret, scope: to.scope() })
+    }
+
+    /// A client for it.
+    pub fn client(&self, ctx: &Context) -> Result<Client> {
+        let settings = ctx.settings();
+        Client::new(Options {
+            attempt_timeout: settings.timeout.value,
+            total_timeout: settings.total_timeout(),
+            tls: self.url.scheme() == "https",
+            proxy: self.scope != HostScope::Loopback,
+            roots: ctx.roots(),
+        })
+    }
+
+    /// A call, signed if there is a secret.
+    pub fn request(&self, bytes: &[u8]) -> Request {
+        let signature = self.secret.as_ref().map(|secret| sign_instabug(secret, bytes));
+        self.request_with(bytes, signature)
+    }
+
+    /// A call with this signature, whatever it is the signature of.
+    pub fn request_with(&self, bytes: &[u8], signature: Option<String>) -> Request {
+        let headers = signature.map(|signature| (INSTABUG_SIGNATURE, signature)).into_iter().collect();
+        let payload = Payload { content_type: "application/json", headers, bytes: bytes.to_vec() };
+        Request {
+            method: Method::POST,
+            url: self.url.clone(),
+            body: Some(Body::Bytes(payload)),
+            // A call that fails is not repeated: that is what the endpoint has to live with.
+            repeat: Repeat::Never,
+        }
+    }
+}
+
+/// What came of a call.
+pub struct Timed {
+    /// The answer.
+    pub outcome: Result<Answer, Failure>,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// Makes a call.
+pub async fn send(client: &Client, request: &Request) -> Timed {
+    let started = Instant::now();
+    let outcome = client.send(request, None).await;
+    Timed { outcome, ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// The app that sample events happen in.
+pub fn app_id(ctx: &Context, given: Option<AppId>) -> i64 {
+    given.or(ctx.settings().app_id).map_or(1001, AppId::get)
+}
+
+/// A body, as JSON.
+pub fn to_bytes(value: &Value) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Other, error.to_string()))
+}

@@ -1,0 +1,195 @@
+//! What a receiver is put through: the calls of each case, and the answer that they should have.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::commands::calls::{Endpoint, to_bytes};
+use crate::domain::EventKind;
+use crate::domain::signature::sign_instabug;
+use crate::error::Result;
+use crate::http::Request;
+use crate::sandbox::instabug::{self, ReportKind};
+use crate::sandbox::sample::{self, EventShape};
+
+/// What the titles begin with, by which people tell these events from real ones.
+const MARK: &str = "[check]";
+
+/// How long a text makes a body of about 1 MB, in bytes. A limit of 1 MiB, which is common, still lets it through.
+const LARGE: usize = 1_000_000;
+
+/// How many calls are made at the same time.
+const AT_ONCE: usize = 8;
+
+/// The shortest last segment of a path that may be a key, in characters.
+const SHORTEST_KEY: usize = 16;
+
+/// The answer that the calls of a case should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// 2xx.
+    Taken,
+    /// 4xx.
+    Refused,
+}
+
+/// What to do for a case.
+pub enum Plan {
+    /// Make these calls at once.
+    Send(Vec<Request>),
+    /// Nothing, for this reason.
+    Skip(&'static str),
+}
+
+/// One thing that a receiver should get right.
+pub struct Case {
+    pub name: &'static str,
+    pub expected: Expected,
+    /// What to do about a receiver that gets it wrong.
+    pub advice: &'static str,
+    pub plan: Plan,
+}
+
+impl Case {
+    fn taken(name: &'static str, advice: &'static str, requests: Vec<Request>) -> Self {
+        Self { name, expected: Expected::Taken, advice, plan: Plan::Send(requests) }
+    }
+
+    fn refused(name: &'static str, advice: &'static str, plan: Plan) -> Self {
+        Self { name, expected: Expected::Refused, advice, plan }
+    }
+}
+
+const UNKNOWN_FIELDS: &str = "leave fields alone that are not known; new ones may come at any time";
+const DUPLICATE: &str = "take the same event again without an error; the id tells that it is the same";
+const LARGE_BODY: &str = "allow bodies of 1 MB and more, in what stands before the receiver too";
+const CONCURRENT: &str = "take calls that come at the same time";
+const MALFORMED: &str = "answer 400 to what is not JSON; that must neither be taken nor break anything";
+
+/// What Bugfender may send.
+pub fn bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<Case>> {
+    const EVENT: &str = "answer 2xx to every event; Bugfender does not repeat a call that fails";
+    const OLDER: &str =
+        "take the older shape too, whose id is a number and which has no type; Bugfender documents both";
+    const BATCH: &str = "take every event of the list; Bugfender sends one or more in a call";
+    const WRONG_PATH: &str = "answer 404 unless the end of the path is the right one; it is all that keeps others out";
+    let event = |name: &str, shape, kind| {
+        let mut event = sample::event(shape, kind, app_id, origin);
+        event["title"] = title(name).into();
+        event
+    };
+    let current = |name: &str, kind| event(name, EventShape::Current, kind);
+    let crash = |name: &str| current(name, EventKind::NewCrash);
+    let call = |events: Vec<Value>| to_bytes(&Value::Array(events)).map(|bytes| endpoint.request(&bytes));
+
+    let first = call(vec![crash("crash")])?;
+    let mut unknown = crash("unknown_fields");
+    (unknown["check_text"], unknown["check_list"]) = ("new".into(), json!([1, null, {"deep": true}]));
+    unknown["device"]["check_number"] = 1.5.into();
+    let mut large = crash("large_body");
+    large["text"] = long_text().into();
+    let twin = crash("duplicate_in_batch");
+    let batch = EventKind::ALL.map(|kind| current("batch", kind)).to_vec();
+    let at_once = (0..AT_ONCE).map(|_| call(vec![crash("concurrent")])).collect::<Result<_>>()?;
+    let one = |event| Ok::<_, crate::error::Error>(vec![call(vec![event])?]);
+    Ok(vec![
+        Case::taken("crash", EVENT, vec![first.clone()]),
+        Case::taken("issue", EVENT, one(current("issue", EventKind::NewIssueSeparate))?),
+        Case::taken("feedback", EVENT, one(current("feedback", EventKind::NewUserFeedback))?),
+        Case::taken("older_shape", OLDER, one(event("older_shape", EventShape::Older, EventKind::NewCrash))?),
+        Case::taken("unknown_fields", UNKNOWN_FIELDS, one(unknown)?),
+        Case::taken("batch", BATCH, vec![call(batch)?]),
+        Case::taken("duplicate", DUPLICATE, vec![first]),
+        Case::taken("duplicate_in_batch", DUPLICATE, vec![call(vec![twin.clone(), twin])?]),
+        Case::taken("large_body", LARGE_BODY, one(large)?),
+        Case::taken("concurrent", CONCURRENT, at_once),
+        Case::refused(
+            "malformed",
+            MALFORMED,
+            Plan::Send(vec![endpoint.request(b"[{\"title\": \"[check] malformed\"")]),
+        ),
+        Case::refused("wrong_path", WRONG_PATH, wrong_path(&endpoint.url, call(vec![crash("wrong_path")])?)),
+    ])
+}
+
+/// What Instabug may send.
+pub fn instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
+    const SIGNED: &str = "answer 2xx to every report; a call that is refused may have been signed with another secret";
+    const UNSIGNED: &str = "answer 2xx to every report; if it wants a signature, give --secret-file";
+    const DUPLICATE: &str = "take the same report again without an error; it is the same if every byte is";
+    let advice = if endpoint.secret.is_some() { SIGNED } else { UNSIGNED };
+    let report = |name: &str, kind| {
+        let mut report = instabug::report(kind);
+        report[title_key(kind)] = title(name).into();
+        report
+    };
+    let crash = |name: &str| report(name, ReportKind::Crash);
+    let call = |report: &Value| to_bytes(report).map(|bytes| endpoint.request(&bytes));
+
+    let first = call(&crash("crash"))?;
+    let mut unknown = crash("unknown_fields");
+    (unknown["Check Text"], unknown["Check List"]) = ("new".into(), json!([1, null, {"deep": true}]));
+    let mut large = crash("large_body");
+    large["Console Log"] = long_text().into();
+    let at_once = (0..AT_ONCE).map(|_| call(&crash("concurrent"))).collect::<Result<_>>()?;
+    let mut cases = vec![
+        Case::taken("crash", advice, vec![first.clone()]),
+        Case::taken("bug", advice, vec![call(&report("bug", ReportKind::Bug))?]),
+        Case::taken("apm", advice, vec![call(&report("apm", ReportKind::Apm))?]),
+        Case::taken("unknown_fields", UNKNOWN_FIELDS, vec![call(&unknown)?]),
+        Case::taken("duplicate", DUPLICATE, vec![first]),
+        Case::taken("large_body", LARGE_BODY, vec![call(&large)?]),
+        Case::taken("concurrent", CONCURRENT, at_once),
+        Case::refused("malformed", MALFORMED, Plan::Send(vec![endpoint.request(b"{\"Title\": \"[check] malformed\"")])),
+    ];
+    cases.extend(signatures(endpoint, &to_bytes(&crash("bad_signature"))?, &to_bytes(&crash("missing_signature"))?));
+    Ok(cases)
+}
+
+/// Calls that have no right to be taken.
+fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
+    const ADVICE: &str = "answer 401 unless the header x-ibg-signature-256 is the HMAC with SHA-256 of the raw body";
+    let plan = |body: &[u8], signed: bool| match &endpoint.secret {
+        // Made with the right secret, but over another body.
+        Some(secret) => {
+            let signature = signed.then(|| sign_instabug(secret, &[body, b" "].concat()));
+            Plan::Send(vec![endpoint.request_with(body, signature)])
+        }
+        None => Plan::Skip("expected 4xx, not tried: there is no secret; give --secret-file"),
+    };
+    [
+        Case::refused("bad_signature", ADVICE, plan(bad, true)),
+        Case::refused("missing_signature", ADVICE, plan(missing, false)),
+    ]
+}
+
+/// A call to where the receiver is not, if its URL ends as one does that nobody can guess.
+fn wrong_path(url: &Url, mut request: Request) -> Plan {
+    let path = url.path().trim_end_matches('/');
+    let slashes = &url.path()[path.len()..];
+    match path.rsplit_once('/') {
+        Some((before, key)) if key.chars().count() >= SHORTEST_KEY => {
+            // All of it: in base64, one other character at the end may mean the same bytes.
+            let other: String = std::iter::repeat_with(fastrand::alphanumeric).take(key.len()).collect();
+            request.url.set_path(&format!("{before}/{other}{slashes}"));
+            Plan::Send(vec![request])
+        }
+        _ => Plan::Skip("expected 4xx, not tried: the URL's path does not end with a key of 16 characters or more"),
+    }
+}
+
+fn title(name: &str) -> String {
+    format!("{MARK} {name}")
+}
+
+/// What stands for a title in a report.
+fn title_key(kind: ReportKind) -> &'static str {
+    match kind {
+        ReportKind::Crash => "Exception",
+        ReportKind::Bug => "Title",
+        ReportKind::Apm => "title",
+    }
+}
+
+fn long_text() -> String {
+    "A long log has many lines like this one. ".chars().cycle().take(LARGE).collect()
+}

@@ -1,0 +1,201 @@
+//! `check`: whether a receiver takes what Bugfender or Instabug may send it.
+
+mod cases;
+mod judge;
+mod junit;
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use self::cases::{Case, Plan};
+use self::judge::Judge;
+use super::Report;
+use super::calls::{self, Endpoint, Timed};
+use super::hook_args::TargetUrlArg;
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::AppId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{CarriedOut, Client};
+use crate::render::{Cell, Row, Tone};
+
+/// Put a receiver through what Bugfender or Instabug may send
+///
+/// It must answer 2xx to events of every kind in both documented shapes, with fields that it does not know, several in
+/// a call, the same one again, of 1 MB and in calls at the same time; it must refuse with a 4xx what is not JSON and
+/// calls to a path that is not its own. With --instabug these are Instabug's reports, and with its secret, calls that
+/// are not signed or not with it must be refused. Each call is made once, and redirects are not followed.
+///
+/// The receiver takes the events for real ones: they are those whose titles begin with "[check]".
+///
+/// Exits with 0 if no case failed, else with 1; with 7 if no connection can be made.
+// Help texts are not Markdown.
+#[allow(clippy::doc_markdown)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The receiver: a URL, "-" for standard input, or @FILE
+    #[arg(value_name = "URL")]
+    url: TargetUrlArg,
+
+    /// Send Instabug's reports: an object a call
+    #[arg(long, conflicts_with = "app_id")]
+    instabug: bool,
+
+    /// Sign Instabug's reports with the secret in this file, and check that the receiver looks at the signature
+    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
+    secret_file: Option<PathBuf>,
+
+    /// The longest time that an answer may take, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    max_latency: u64,
+
+    /// Write the cases to this file as JUnit XML too; what it held is replaced
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    junit: Option<PathBuf>,
+
+    /// The app that the events happen in [default: that of the profile, or 1001]
+    #[arg(long, value_name = "ID")]
+    app_id: Option<AppId>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks check http://127.0.0.1:4000/hook
+  bugfender-hooks check @url.txt --max-latency 2000 --junit check.xml
+  bugfender-hooks check https://hooks.example.com/instabug --instabug --secret-file secret.txt";
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Passed => Tone::Good,
+            Self::Failed => Tone::Bad,
+            Self::Skipped => Tone::Faint,
+        }
+    }
+}
+
+/// A case, and how the receiver did.
+#[derive(Debug, Serialize)]
+struct CaseRow {
+    case: &'static str,
+    outcome: Outcome,
+    status: Option<u16>,
+    ms: Option<u64>,
+    message: String,
+}
+
+impl Row for CaseRow {
+    const FIELDS: &'static [&'static str] = &["case", "outcome", "status", "ms", "message"];
+    const HEADERS: &'static [&'static str] = &["CASE", "OUTCOME", "STATUS", "MS", "MESSAGE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.case.into(),
+            Cell::toned(self.outcome.as_str(), self.outcome.tone()),
+            Cell::maybe(self.status),
+            Cell::maybe(self.ms),
+            self.message.clone().into(),
+        ]
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if let Some(path) = &args.junit {
+        junit::check_place(path)?;
+    }
+    let endpoint = Endpoint::resolve(ctx, &args.url, args.secret_file.as_deref())?;
+    let cases = if args.instabug {
+        cases::instabug(&endpoint)?
+    } else {
+        cases::bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
+    };
+    let client = endpoint.client(ctx)?.without_redirects();
+    let mut judge = Judge::new(&endpoint, args.max_latency);
+    let Played { rows, stopped } = play(ctx, &client, cases, &mut judge)?;
+    let mut errors = Vec::from_iter(failures(&rows));
+    if let Some(path) = &args.junit {
+        errors.extend(junit::write(path, &endpoint.url, &rows, stopped.as_ref()).err());
+    }
+    errors.splice(0..0, stopped.map(|stopped| stopped.error));
+    Ok(Report::list(rows, errors))
+}
+
+/// What came of the cases.
+struct Played {
+    rows: Vec<CaseRow>,
+    stopped: Option<Stopped>,
+}
+
+/// Why there were no more cases, and at which one that was.
+struct Stopped {
+    case: &'static str,
+    error: Error,
+}
+
+fn play(ctx: &Context, client: &Client, cases: Vec<Case>, judge: &mut Judge) -> Result<Played> {
+    let mut rows = Vec::new();
+    for case in cases {
+        let requests = match &case.plan {
+            Plan::Send(requests) => requests,
+            Plan::Skip(why) => {
+                rows.push(judge::skipped(case.name, (*why).to_owned()));
+                continue;
+            }
+        };
+        let calls = join_all(requests.iter().map(|request| calls::send(client, request)));
+        let stop = |error| Some(Stopped { case: case.name, error });
+        let Some(mut calls) = ctx.block_on(async { Ok(unless_interrupted(calls).await) })? else {
+            return Ok(Played { rows, stopped: stop(interrupted("while checking the receiver")) });
+        };
+        if rows.is_empty()
+            && let Some(error) = calls.pop_if(|call| never_connected(call)).and_then(no_receiver)
+        {
+            return Ok(Played { rows, stopped: stop(error) });
+        }
+        rows.push(judge.judge(&case, &calls));
+    }
+    rows.push(judge.latency());
+    Ok(Played { rows, stopped: None })
+}
+
+fn never_connected(call: &Timed) -> bool {
+    call.outcome.as_ref().is_err_and(|failure| failure.carried_out == CarriedOut::No)
+}
+
+/// The error of a receiver that is not there.
+fn no_receiver(call: Timed) -> Option<Error> {
+    let failure = call.outcome.err()?;
+    // Over TLS there is more to say than that.
+    let hint = "check the URL, and that the receiver is running";
+    let plain = |error: &Error| Error::new(error.kind(), error.to_string()).hint(hint);
+    Some(if failure.transient { plain(&failure.error) } else { failure.error })
+}
+
+/// The error that says which cases failed.
+fn failures(rows: &[CaseRow]) -> Option<Error> {
+    let failed = || rows.iter().filter(|row| row.outcome == Outcome::Failed);
+    let names = failed().map(|row| row.case).collect::<Vec<_>>().join(", ");
+    let count = failed().count();
+    let message = format!("{count} of {} cases failed: {names}", rows.len());
+    (count > 0).then(|| Error::new(ErrorKind::Other, message).hint("the message of each says what to do about it"))
+}
