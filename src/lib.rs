@@ -6,7 +6,8 @@
 //! | [`context`] | what flags, environment and files come to |
 //! | [`config`], [`auth`] | settings with their sources; tokens |
 //! | [`api`], [`http`] | Bugfender's calls; HTTP with retries that never repeat what may have been done |
-//! | [`store`] | the registry |
+//! | [`receiver`] | the endpoint that stores what it is sent before it answers, and hands it on |
+//! | [`store`] | the registry and the inbox |
 //! | [`sandbox`] | a local stand-in for Bugfender |
 //! | [`render`] | every character that is shown |
 //! | [`domain`], [`error`], [`platform`] | types and rules; the table of exit codes; what differs between systems |
@@ -23,6 +24,7 @@ pub mod domain;
 pub mod error;
 pub mod http;
 pub mod platform;
+pub mod receiver;
 pub mod render;
 pub mod sandbox;
 pub mod store;

@@ -33,6 +33,19 @@ pub fn replace_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     file.put(contents)
 }
 
+/// Makes a file for its owner alone, whole or not at all.
+///
+/// Fails if it exists already.
+pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let dir = dir_of(path);
+    // Created with mode 0600.
+    let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
+    temporary.write_all(contents)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist_noclobber(path)?;
+    sync_dir(dir)
+}
+
 /// A file about to be replaced: what can fail beforehand has been done.
 #[derive(Debug)]
 pub struct PrivateFile {
@@ -250,6 +263,101 @@ impl TerminalModes {
             // There is nothing to be done about a terminal that has gone.
             let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, modes);
         }
+    }
+}
+
+/// Puts a command that is about to be started into a group of its own: a Ctrl-C at the terminal is not for it.
+pub fn own_group(command: &mut tokio::process::Command) {
+    #[cfg(unix)]
+    command.process_group(0);
+    #[cfg(not(unix))]
+    let _ = command;
+}
+
+/// Kills a child that has a group of its own, and all that it started.
+pub fn kill_group(child: &mut tokio::process::Child) {
+    #[cfg(unix)]
+    if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
+        // It may have ended by itself in the meantime.
+        let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+    }
+    let _ = child.start_kill();
+}
+
+/// Lets this process have as many files open as the system allows at all, and says how many those are.
+pub fn raise_open_files() -> Option<usize> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        // What is refused stays as it was.
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+        let limit = if raised { maximum } else { current };
+        limit.and_then(|limit| usize::try_from(limit).ok())
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// The listening socket that the service manager hands over, if it does.
+///
+/// # Errors
+/// When what it hands over is no such socket.
+pub fn inherited_listener() -> io::Result<Option<std::net::TcpListener>> {
+    listenfd::ListenFd::from_env().take_tcp_listener(0)
+}
+
+/// What a service manager may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It serves.
+    Ready,
+    /// It is about to end.
+    Stopping,
+}
+
+/// Tells the service manager, if there is one.
+pub fn notify_service_manager(state: ServiceState) {
+    #[cfg(unix)]
+    {
+        let state = match state {
+            ServiceState::Ready => sd_notify::NotifyState::Ready,
+            ServiceState::Stopping => sd_notify::NotifyState::Stopping,
+        };
+        if let Err(error) = sd_notify::notify(&[state]) {
+            tracing::debug!(%error, "the service manager could not be told");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = state;
+}
+
+/// Requests to read files again: SIGHUP on Unix.
+#[derive(Debug)]
+pub struct ReloadSignals {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl ReloadSignals {
+    /// Listens from now on, within a runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.hangup.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await;
     }
 }
 

@@ -55,7 +55,7 @@ impl Endpoint {
     /// A call with this signature, whatever it is the signature of.
     pub fn request_with(&self, bytes: &[u8], signature: Option<String>) -> Request {
         let headers = signature.map(|signature| (INSTABUG_SIGNATURE, signature)).into_iter().collect();
-        let payload = Payload { content_type: "application/json", headers, bytes: bytes.to_vec() };
+        let payload = Payload { content_type: "application/json".into(), headers, bytes: bytes.to_vec() };
         Request {
             method: Method::POST,
             url: self.url.clone(),

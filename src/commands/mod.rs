@@ -16,6 +16,7 @@ mod hook_args;
 mod hook_row;
 mod import;
 mod list;
+mod listen;
 mod man;
 mod sandbox;
 mod subscribe;
@@ -78,6 +79,7 @@ pub enum Command {
     List(list::Args),
     Import(import::Args),
     Forget(forget::Args),
+    Listen(Box<listen::Args>),
     Trigger(trigger::Args),
     Check(check::Args),
     Verify(verify::Args),
@@ -138,6 +140,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::List(args) => list::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Listen(args) => listen::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Report;
+use super::hook_args::write_ready_file;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -103,7 +104,8 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         let ready_file = options.ready_file.clone();
         let sandbox = Sandbox::bind(options.listen, options.into()).await?;
         if let Some(path) = ready_file {
-            announce(&path, &sandbox)?;
+            let ready = json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()});
+            write_ready_file(&path, &ready)?;
         }
         match command {
             None => serve(ctx, sandbox, signals).await,
@@ -123,13 +125,6 @@ impl From<SandboxArgs> for sandbox::Options {
             token_life: Duration::from_secs(args.token_life),
         }
     }
-}
-
-/// Writes the ready file whole or not at all, for its owner alone.
-fn announce(path: &Path, sandbox: &Sandbox) -> Result<()> {
-    let ready = json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()});
-    let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
-    written.map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
 async fn serve(ctx: &Context, sandbox: Sandbox, mut signals: StopSignals) -> Result<Report> {

@@ -87,27 +87,47 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.dry_run.dry_run {
         return plan(ctx, args, wanted);
     }
+    let (done, errors) = subscribe_each(ctx, &wanted, args.label.as_ref(), args.force)?;
+    let row = |Subscribed { record, created }| SubscribedRow { hook: HookRow::of(record, args.show_secrets), created };
+    Ok(Report::list(done.into_iter().map(row).collect(), errors))
+}
+
+/// A hook that is wanted, as it stands now.
+pub struct Subscribed {
+    /// Its row.
+    pub record: HookRecord,
+    /// Whether it was made just now.
+    pub created: bool,
+}
+
+/// Subscribes all of these, whatever becomes of one of them; unless `force`, a hook that exists is not made again.
+///
+/// # Errors
+/// When the registry cannot be opened. What went wrong with a subscription is given beside what did not.
+pub fn subscribe_each(
+    ctx: &Context,
+    wanted: &[Subscription],
+    label: Option<&Label>,
+    force: bool,
+) -> Result<(Vec<Subscribed>, Vec<Error>)> {
     let registry = ctx.registry()?;
-    let run = Run { ctx, args, registry: &*registry, api: OnceCell::new() };
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    let run = Run { ctx, label, force, registry: &*registry, api: OnceCell::new() };
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
     // One after the other: there are three events at the most, and the results keep their order.
-    for subscription in &wanted {
+    for subscription in wanted {
         match run.subscribe(subscription) {
-            Ok((record, created)) => {
-                rows.push(SubscribedRow { hook: HookRow::of(record, args.show_secrets), created });
-            }
+            Ok((record, created)) => done.push(Subscribed { record, created }),
             Err(Trouble { record, error }) => {
                 let stop = error.kind() == ErrorKind::Interrupted;
                 errors.push(error);
-                let row = record.map(|record| HookRow::of(*record, args.show_secrets));
-                rows.extend(row.map(|hook| SubscribedRow { hook, created: false }));
+                done.extend(record.map(|record| Subscribed { record: *record, created: false }));
                 if stop {
                     break;
                 }
             }
         }
     }
-    Ok(Report::list(rows, errors))
+    Ok((done, errors))
 }
 
 /// Shows what would be sent, which is nothing for hooks that exist or are in doubt.
@@ -131,7 +151,7 @@ fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report>
 }
 
 /// Refuses a target that cannot be meant, and warns of one that Bugfender can't reach.
-fn check_target(ctx: &Context, subscription: &Subscription) -> Result<()> {
+pub(super) fn check_target(ctx: &Context, subscription: &Subscription) -> Result<()> {
     if subscription.target_url.is_redacted() {
         return Err(Error::usage("the password in the target URL is hidden (****)")
             .hint("give the whole URL; `bugfender-hooks list --show-secrets` shows those on record"));
@@ -167,7 +187,8 @@ impl From<StoreError> for Trouble {
 
 struct Run<'a> {
     ctx: &'a Context,
-    args: &'a Args,
+    label: Option<&'a Label>,
+    force: bool,
     registry: &'a dyn Registry,
     api: OnceCell<AuthenticatedApi>,
 }
@@ -176,7 +197,7 @@ impl Run<'_> {
     /// Subscribes one event. The flag says whether a hook was made.
     fn subscribe(&self, wanted: &Subscription) -> Result<(HookRecord, bool), Trouble> {
         loop {
-            let standing = if self.args.force { None } else { self.registry.standing(wanted)? };
+            let standing = if self.force { None } else { self.registry.standing(wanted)? };
             match standing {
                 Some(Standing::Exists(record)) => return Ok((*record, false)),
                 Some(Standing::Unresolved(record)) => return Err(unresolved(record)),
@@ -184,7 +205,7 @@ impl Run<'_> {
                 None => {
                     // Only now, as a hook that exists needs no token; and before the intent is recorded.
                     let api = self.api()?;
-                    let begin = self.registry.begin_subscribe(wanted, self.args.label.as_ref(), self.args.force)?;
+                    let begin = self.registry.begin_subscribe(wanted, self.label, self.force)?;
                     if let Begin::Go(row) = begin {
                         return self.send(api, wanted, row).map(|record| (record, true));
                     }

@@ -33,6 +33,8 @@ pub const PRIVATE_KEY_FILE: &str = "BUGFENDER_PRIVATE_KEY_FILE";
 pub const PROFILE: &str = "BUGFENDER_HOOKS_PROFILE";
 /// Where the registry is.
 pub const STORE: &str = "BUGFENDER_HOOKS_STORE";
+/// The secrets of Instabug's signatures.
+pub const INSTABUG_SECRET: &str = "BUGFENDER_HOOKS_INSTABUG_SECRET";
 /// Asks for completions; the scripts that `completions` prints set it.
 pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 
@@ -57,6 +59,10 @@ pub const ALL: &[Variable] = &[
     Variable { name: "HTTP_PROXY", meaning: "The proxy for http URLs; also http_proxy; never used for this machine" },
     Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
     Variable {
+        name: INSTABUG_SECRET,
+        meaning: "The secret of Instabug's signatures, for `listen`; two with a comma between them while one is replaced",
+    },
+    Variable {
         name: "SSL_CERT_FILE",
         meaning: "A PEM file of certificate authorities, instead of the system's (--ca-file)",
     },
@@ -71,6 +77,8 @@ pub const ALL: &[Variable] = &[
         meaning: "On Linux, where bugfender-hooks/ with the apps for completion is kept",
     },
     Variable { name: "DBUS_SESSION_BUS_ADDRESS", meaning: "On Linux, where the keyring answers" },
+    Variable { name: "NOTIFY_SOCKET", meaning: "On Linux, where `listen` tells systemd that it is ready" },
+    Variable { name: "LISTEN_FDS", meaning: "On Unix, that systemd hands `listen` its socket (with LISTEN_PID)" },
     Variable { name: "BROWSER", meaning: "On Linux, the browser that `auth login --web` opens" },
 ];
 

@@ -73,6 +73,11 @@ impl EventKey {
         [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
     }
 
+    /// The `webhook-id` of the event wherever it is handed on: the same at each attempt.
+    pub fn message_id(&self) -> String {
+        format!("evt_{}", super::signature::to_hex(&self.0))
+    }
+
     /// The key as it is stored.
     pub fn bytes(&self) -> &[u8; 16] {
         &self.0
@@ -86,7 +91,7 @@ impl EventKey {
 
 impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&self.message_id())
     }
 }
 

@@ -5,6 +5,7 @@ mod redirect;
 mod retry;
 mod tls;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
@@ -108,7 +109,7 @@ pub enum Body {
 #[derive(Clone)]
 pub struct Payload {
     /// The media type.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// Headers, such as a signature.
     pub headers: Vec<(&'static str, String)>,
     /// The bytes.
@@ -268,7 +269,7 @@ impl Client {
                 Some(Body::Json(value)) => builder.json(value),
                 Some(Body::Form(form)) => builder.header(CONTENT_TYPE, FORM).body(form.expose_secret().to_owned()),
                 Some(Body::Bytes(Payload { content_type, headers, bytes })) => {
-                    let builder = builder.header(CONTENT_TYPE, *content_type).body(bytes.clone());
+                    let builder = builder.header(CONTENT_TYPE, content_type.as_ref()).body(bytes.clone());
                     headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, value))
                 }
             };

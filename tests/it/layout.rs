@@ -10,13 +10,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["commands", "config", "render", "domain", "error"]),
     (
         "commands",
-        &["context", "config", "auth", "api", "store", "sandbox", "render", "http", "platform", "domain", "error"],
+        &[
+            "context", "config", "auth", "api", "store", "receiver", "sandbox", "render", "http", "platform", "domain",
+            "error",
+        ],
     ),
     ("context", &["config", "auth", "api", "store", "render", "http", "platform", "domain", "error"]),
     ("config", &["platform", "domain", "error"]),
     ("auth", &["config", "http", "platform", "domain", "error"]),
     ("api", &["http", "domain", "error"]),
     ("store", &["platform", "domain", "error"]),
+    ("receiver", &["store", "http", "platform", "domain", "error"]),
     ("sandbox", &["http", "domain", "error"]),
     ("render", &["domain", "error"]),
     ("http", &["domain", "error"]),

@@ -125,6 +125,16 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     remove_all(ctx, args, &*registry, targets)
 }
 
+/// Removes these hooks; one that is not there is removed already.
+///
+/// # Errors
+/// As the command.
+pub fn remove_hooks(ctx: &Context, hook_ids: Vec<HookId>) -> Result<Report> {
+    let filter = FilterArgs { app_ids: Vec::new(), events: Vec::new(), target_url: None, label: None };
+    let dry_run = DryRunArg { dry_run: false };
+    run(ctx, &Args { hook_ids, filter, all: false, yes: true, ignore_missing: true, dry_run, show_secrets: false })
+}
+
 fn count(hooks: usize) -> String {
     if hooks == 1 { "1 hook".to_owned() } else { format!("{hooks} hooks") }
 }

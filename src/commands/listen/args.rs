@@ -1,0 +1,240 @@
+//! The command line of `listen`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueHint;
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use url::Url;
+
+use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
+use super::route::RouteArg;
+use crate::domain::{AppId, Label, Redaction};
+
+/// Receive webhooks of Bugfender and Instabug, and never lose an event
+///
+/// Each delivery is on the disk before it is answered with 200; an event that comes again is dropped; events are handed
+/// on to endpoints and commands until they are taken. Bugfender delivers to /bugfender/KEY, with a key that nobody can
+/// guess (--show-url shows it), and Instabug to /instabug, signed. /healthz, /readyz and /metrics are for those who
+/// watch. Ends on Ctrl-C or SIGTERM, when what is under way is finished.
+// Help texts are not Markdown; each flag is one of the command line.
+#[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", value_parser = address)]
+    pub listen: SocketAddr,
+
+    /// Print each event as it is stored
+    #[arg(long)]
+    pub print: bool,
+
+    /// Show the URL that Bugfender is to deliver to, and end
+    #[arg(long, conflicts_with_all = ["rotate_key", "print"])]
+    pub show_url: bool,
+
+    /// Replace the key in that URL, show the new URL, and end; hooks to the old one fail from the next start on
+    #[arg(long, conflicts_with = "print")]
+    pub rotate_key: bool,
+
+    /// Keep the key in this file [default: beside the registry]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
+
+    /// The secret of Instabug's signatures is in this file; two while one is being replaced [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub instabug_secret_file: Vec<PathBuf>,
+
+    /// Take out these fields before storing, such as device.user_data; separate by commas
+    #[arg(long, value_name = "PATH,...")]
+    pub redact: Vec<Redaction>,
+
+    /// Remove events that are older than this and were handed on, such as 30d [default: never]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub retention: Option<SignedDuration>,
+
+    /// Write {"url", "bugfender_url", "instabug_url", "pid"} to this file once it serves
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ready_file: Option<PathBuf>,
+
+    /// At the end, wait this long for what is under way
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub drain_timeout: Duration,
+
+    #[command(flatten)]
+    pub handing_on: HandingOnArgs,
+
+    #[command(flatten)]
+    pub subscription: SubscribeArgs,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Where events go from here.
+// Help texts are not Markdown.
+#[allow(clippy::doc_markdown)]
+#[derive(clap::Args)]
+#[command(next_help_heading = "Handing on")]
+pub struct HandingOnArgs {
+    /// Hand events on to this endpoint: a URL, or @FILE; may repeat
+    #[arg(long, value_name = "URL")]
+    pub forward_to: Vec<TargetUrlArg>,
+
+    /// Hand events of one type on: crash, issue, feedback, bug, apm or another; may repeat
+    #[arg(long = "route", value_name = "EVENT=URL")]
+    pub routes: Vec<RouteArg>,
+
+    /// Run this command for each event, which is on its standard input, with facts in BUGFENDER_EVENT_*; may repeat
+    #[arg(long, value_name = "CMD")]
+    pub exec: Vec<String>,
+
+    /// Let /bin/sh run the commands of --exec
+    #[arg(long, requires = "exec")]
+    pub shell: bool,
+
+    /// Kill a command of --exec that takes longer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub exec_timeout: Duration,
+
+    /// Make a message of each event: slack, discord, teams, or a MiniJinja template in a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub template: Option<String>,
+
+    /// Sign as the Standard Webhooks specification says, with the secret in this file, which is made if need be
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub sign_with: Option<PathBuf>,
+
+    /// The most attempts at once, for each target
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_in_flight: u16,
+
+    /// Give up on an event after this long: it becomes a dead letter
+    #[arg(long, value_name = "SPAN", default_value = "72h", value_parser = span)]
+    pub max_age: SignedDuration,
+
+    /// Wait up to this long after a first failure; twice as long after each further one, 15 minutes at the most
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    pub retry_wait: Duration,
+}
+
+/// Subscribing on start.
+// Help texts are not Markdown.
+#[allow(clippy::doc_markdown, rustdoc::bare_urls)]
+#[derive(clap::Args)]
+#[command(next_help_heading = "Subscribing")]
+pub struct SubscribeArgs {
+    /// Subscribe at Bugfender on start
+    #[arg(long, requires = "public_url")]
+    pub subscribe: bool,
+
+    /// The app: its id, or its URL in the dashboard [default: that of the profile]
+    #[arg(long, value_name = "ID", requires = "subscribe")]
+    pub app_id: Option<AppId>,
+
+    /// The events: repeat, separate by commas, or say "all"
+    #[arg(long = "event", value_name = "EVENT", requires = "subscribe", default_value = "all", value_delimiter = ',',
+          value_parser = event_parser())]
+    pub events: Vec<EventChoice>,
+
+    /// How this receiver is reached from outside, such as https://hooks.example.com; /bugfender/KEY is added to it
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<Url>,
+
+    /// A name for finding the hooks again
+    #[arg(long, value_name = "TEXT", requires = "subscribe")]
+    pub label: Option<Label>,
+
+    /// Remove at the end the hooks that were made on start
+    #[arg(long, requires = "subscribe")]
+    pub ephemeral: bool,
+}
+
+/// Limits, and who may call.
+// Help texts are not Markdown.
+#[allow(clippy::doc_markdown)]
+#[derive(clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Take calls from these networks only, such as 10.0.0.0/8; may repeat
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub allow_from: Vec<IpNet>,
+
+    /// Believe a proxy in front about who calls (X-Forwarded-For, Forwarded)
+    #[arg(long)]
+    pub trust_proxy: bool,
+
+    /// Serve https with the certificate chain in this PEM file; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+
+    /// The largest body
+    #[arg(long, value_name = "SIZE", default_value = "5MiB", value_parser = body_size)]
+    pub max_body: u64,
+
+    /// How long the head of a request may take, and how long a connection may be idle
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub header_timeout: Duration,
+
+    /// How long a body may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub body_timeout: Duration,
+
+    /// The most connections at once
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bugfender-hooks listen --forward-to http://127.0.0.1:3000/events
+  bugfender-hooks listen --route crash=https://hooks.slack.com/services/... --template slack
+  bugfender-hooks listen --exec 'notify-send crash' --print
+  bugfender-hooks listen --subscribe --app-id 1001 --public-url https://hooks.example.com --ephemeral
+  bugfender-hooks trigger new_crash --to \"$(bugfender-hooks listen --show-url)\"";
+
+/// Reads an address with a port: an IP address, localhost, or a port alone.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
+        None => text.to_owned(),
+    };
+    full.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:4000 or [::]:4000".to_owned())
+}
+
+/// Reads a network, or an address alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    let wrong = || "not a network such as 10.0.0.0/8 or 2001:db8::/32".to_owned();
+    text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into())).map_err(|_| wrong())
+}
+
+/// Reads a span of time such as 90s, 72h or 30d.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || "not a span of time such as 90s, 72h or 30d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if length.is_positive() { Ok(length) } else { Err("the span must be more than nothing".to_owned()) }
+}
+
+/// Reads the size of a body, such as 5MiB, 500kB or 1048576.
+fn body_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "kib" => 1024,
+        "m" | "mb" => 1_000_000,
+        "mib" => 1024 * 1024,
+        _ => return Err("not a size such as 5MiB, 500kB or 1048576".to_owned()),
+    };
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    size.filter(|size| (1..=256 * 1024 * 1024).contains(size)).ok_or_else(|| "the size is 1 byte to 256 MiB".to_owned())
+}

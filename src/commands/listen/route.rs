@@ -1,0 +1,136 @@
+//! Where events are handed on to, as the command line says it.
+
+use std::str::FromStr;
+
+use ring::digest::{SHA256, digest};
+use url::Url;
+
+use super::super::hook_args::{TargetUrlArg, read_file};
+use super::args::HandingOnArgs;
+use crate::config::environment;
+use crate::context::Context;
+use crate::domain::signature::{new_standard_secret, to_hex};
+use crate::domain::{EventKind, HostScope, Secret, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Client, Options};
+use crate::platform;
+use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
+use crate::store::TargetName;
+
+/// `EVENT=URL`. The URL is read when the command runs: an error of clap's would repeat it, password and all.
+#[derive(Clone)]
+pub struct RouteArg {
+    event: String,
+    url: TargetUrlArg,
+}
+
+impl FromStr for RouteArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (event, url) = text
+            .split_once('=')
+            .filter(|(event, url)| !event.is_empty() && !url.is_empty() && !event.contains([':', '/']))
+            .ok_or("a route is written as EVENT=URL, such as crash=https://example.com/crashes")?;
+        let event =
+            event.parse::<EventKind>().map_or_else(|_| event.to_owned(), |kind| kind.delivered_type().to_owned());
+        Ok(Self { event, url: url.to_owned().into() })
+    }
+}
+
+/// How events are handed on.
+pub(super) fn policy(args: &HandingOnArgs) -> Policy {
+    Policy {
+        max_in_flight: args.max_in_flight.into(),
+        max_age: args.max_age,
+        first_wait: args.retry_wait,
+        ..Policy::default()
+    }
+}
+
+/// All targets.
+pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>> {
+    let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path)).transpose()?;
+    let mut targets: Vec<Target> = Vec::new();
+    let plain = args.forward_to.iter().map(|url| (None, url));
+    let routed = args.routes.iter().map(|route| (Some(&route.event), &route.url));
+    for (event, url) in plain.chain(routed) {
+        let url = url.resolve(ctx)?;
+        let name = TargetName { key: key_of(&["url", url.expose()]), shown: url.redacted().into_owned() };
+        // The same endpoint for several types is one target; for all of them, if it is named without one too.
+        if let Some(known) = targets.iter_mut().find(|target| target.name == name) {
+            match event {
+                Some(event) if !known.types.is_empty() && !known.types.contains(event) => {
+                    known.types.push(event.clone());
+                }
+                Some(_) => {}
+                None => known.types.clear(),
+            }
+            continue;
+        }
+        let kind = TargetKind::Http(Box::new(http_target(ctx, &url, args.template.as_deref(), secret.clone())?));
+        targets.push(Target { name, types: event.into_iter().cloned().collect(), kind });
+    }
+    for command in &args.exec {
+        targets.push(exec_target(command, args)?);
+    }
+    Ok(targets)
+}
+
+fn http_target(ctx: &Context, url: &TargetUrl, template: Option<&str>, secret: Option<Secret>) -> Result<HttpTarget> {
+    if url.is_redacted() {
+        return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
+    }
+    let parsed = Url::parse(url.expose()).map_err(|error| Error::usage(error.to_string()))?;
+    if parsed.scheme() == "http" && url.scope() == HostScope::Public {
+        ctx.out().warn(&format!("{url} is plain http: events can be read on their way"));
+    }
+    let client = Client::new(Options {
+        attempt_timeout: ctx.settings().timeout.value,
+        total_timeout: None,
+        tls: parsed.scheme() == "https",
+        proxy: url.scope() != HostScope::Loopback,
+        roots: ctx.roots(),
+    })?;
+    HttpTarget::new(client, parsed, template.map(Template::load).transpose()?, secret)
+}
+
+fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
+    let words = if args.shell {
+        vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()]
+    } else {
+        shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
+            Error::usage("--exec: the command can't be read: is a quote missing?")
+                .hint("words are split as a shell does, but no shell runs it; --shell has one do so")
+        })?
+    };
+    let key: Vec<&str> = std::iter::once("exec").chain(words.iter().map(String::as_str)).collect();
+    // Arguments may be secrets: what is shown is the program.
+    let shown = if args.shell { "exec: a command of /bin/sh".to_owned() } else { format!("exec: {}", words[0]) };
+    let name = TargetName { key: key_of(&key), shown };
+    let mut words = words.into_iter().map(Into::into);
+    let program = words.next().unwrap_or_default();
+    let hidden = vec![environment::INSTABUG_SECRET];
+    let exec = ExecTarget { program, arguments: words.collect(), hidden, timeout: args.exec_timeout };
+    Ok(Target { name, types: Vec::new(), kind: TargetKind::Exec(exec) })
+}
+
+/// What makes a target the same one from run to run.
+fn key_of(parts: &[&str]) -> String {
+    to_hex(digest(&SHA256, parts.join("\0").as_bytes()).as_ref())
+}
+
+/// The secret in a file, which is made if it is not there.
+fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
+    if !path.try_exists().unwrap_or(true) {
+        let secret = new_standard_secret()?;
+        let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
+        made.map_err(|error| Error::new(ErrorKind::Other, format!("{}: {error}", path.display())).source(error))?;
+        ctx.out().note(&format!("made a secret to sign with in {}", path.display()));
+        return Ok(secret);
+    }
+    if platform::tighten(path, platform::OTHERS).unwrap_or(false) {
+        ctx.out().warn(&format!("{} was open to others; its permissions are tightened now", path.display()));
+    }
+    Secret::parse("the secret to sign with", &read_file(path)?)
+}

@@ -1,0 +1,111 @@
+//! Connections: how many there may be, how long they may say nothing, how they end when the receiver does.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::intake::Intake;
+use super::tls::Tls;
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// How long to wait after a connection could not be accepted: most often there is no file handle left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What all connections share.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pub(super) intake: Arc<Intake>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// Accepts until told to stop; the connections that are open then are in the set.
+pub(super) async fn accept(listener: TcpListener, connections: Connections) -> JoinSet<()> {
+    let mut open = JoinSet::new();
+    let places = Arc::new(Semaphore::new(connections.intake.limits.max_connections));
+    let mut stop = connections.stop.clone();
+    loop {
+        // With no place left, new ones wait in the system's queue.
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return open,
+            Some(_) = open.join_next() => continue,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connections = connections.clone();
+                open.spawn(async move {
+                    let metrics = Arc::clone(&connections.intake.metrics);
+                    metrics.opened();
+                    if let Err(error) = connections.serve_tcp(stream, peer).await {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                    metrics.closed();
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Connections {
+    async fn serve_tcp(mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        // Answers are small, and nobody should wait for more of them.
+        stream.set_nodelay(true)?;
+        let patience = self.intake.limits.header_timeout;
+        // Until something comes, a connection takes next to no memory.
+        tokio::select! {
+            readable = tokio::time::timeout(patience, stream.readable()) => readable??,
+            _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+        }
+        match self.tls.take() {
+            None => self.serve(stream, peer.ip()).await,
+            Some(tls) => {
+                let stream = tokio::time::timeout(patience, tls.acceptor().accept(stream)).await??;
+                self.serve(stream, peer.ip()).await
+            }
+        }
+    }
+
+    /// Serves a connection that came from `peer`, of whatever kind.
+    pub(super) async fn serve<S>(mut self, stream: S, peer: IpAddr) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let intake = Arc::clone(&self.intake);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let intake = Arc::clone(&intake);
+            async move { Ok::<_, io::Error>(intake.answer(request, peer).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            served = connection.as_mut() => return served.map_err(io::Error::other),
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
+        // What is under way is finished; nothing more is read.
+        connection.as_mut().graceful_shutdown();
+        connection.await.map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,136 @@
+//! Reading bodies within limits: each one's size and time, and the memory of all together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body, Bytes};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::metrics::Rejection;
+
+/// What bodies may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// How long the head of a request may take, and how long a connection may wait for the next one.
+    pub header_timeout: Duration,
+    /// How long a body may take.
+    pub body_timeout: Duration,
+    /// The most connections at once.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 5 * 1024 * 1024,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// The memory that all bodies together may take, in bytes: what is more is told to come again.
+const BUDGET: usize = 256 * 1024 * 1024;
+
+/// What a place in the budget stands for.
+const UNIT: usize = 1024;
+
+/// How much of a body that is too large is read all the same, so that its sender gets to see the answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The memory for bodies.
+#[derive(Debug, Clone)]
+pub(super) struct Budget(Arc<Semaphore>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET / UNIT)))
+    }
+}
+
+/// A body, and its part of the budget, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Vec<u8>,
+    pub(super) held: Held,
+}
+
+/// A part of the budget.
+#[derive(Debug, Default)]
+pub(super) struct Held(Option<OwnedSemaphorePermit>);
+
+impl Held {
+    /// Holds enough for this many bytes, if there is so much.
+    fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
+        let held = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(held)).ok()?;
+        if missing > 0 {
+            let more = Arc::clone(&budget.0).try_acquire_many_owned(missing).ok()?;
+            match &mut self.0 {
+                Some(permit) => permit.merge(more),
+                None => self.0 = Some(more),
+            }
+        }
+        Some(())
+    }
+}
+
+/// Reads a body.
+pub(super) async fn read<B>(
+    mut body: B,
+    headers: &HeaderMap,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<Whole, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > limits.max_body as u64 {
+        // Who asks before sending it has the answer at once; others are sending already.
+        if !headers.contains_key(hyper::header::EXPECT) {
+            discard(&mut body).await;
+        }
+        return Err(Rejection::TooLarge);
+    }
+    let reading = collect(&mut body, limits, budget);
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(Err(Rejection::TooLarge)) => {
+            discard(&mut body).await;
+            Err(Rejection::TooLarge)
+        }
+        Ok(outcome) => outcome,
+        Err(_) => Err(Rejection::TooSlow),
+    }
+}
+
+async fn collect<B>(body: &mut B, limits: &Limits, budget: &Budget) -> Result<Whole, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut held = Held::default();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Rejection::Broken) };
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limits.max_body {
+            return Err(Rejection::TooLarge);
+        }
+        held.grow(budget, bytes.len() + data.len()).ok_or(Rejection::Overload)?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Whole { bytes, held })
+}
+
+async fn discard<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let end = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever sends for longer finds the connection closed.
+    let _ = tokio::time::timeout(LINGER, end).await;
+}

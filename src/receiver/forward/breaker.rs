@@ -1,0 +1,106 @@
+//! A circuit breaker: a target that fails again and again is left alone for a while, then tried with one event.
+
+use std::time::{Duration, Instant};
+
+/// So many failures in a row open it.
+const THRESHOLD: u32 = 5;
+
+/// The upper bound of the first rest; it doubles each time.
+const FIRST_REST: Duration = Duration::from_secs(2);
+
+/// The upper bound of all rests.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Whether a target is well.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    failures: u32,
+    rests: u32,
+    closed_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// How many attempts there may be at once, besides those under way.
+    pub(super) fn room(&self, now: Instant, under_way: usize) -> usize {
+        match self.closed_until {
+            Some(until) if now < until => 0,
+            // One at a time tells whether it is well again.
+            _ if self.rests > 0 => usize::from(under_way == 0),
+            _ => usize::MAX,
+        }
+    }
+
+    /// It took an event. Says whether it had been left alone before.
+    pub(super) fn succeeded(&mut self) -> bool {
+        let rested = self.rests > 0;
+        *self = Self::default();
+        rested
+    }
+
+    /// It answered, though it did not take the event.
+    pub(super) fn answered(&mut self) {
+        self.failures = 0;
+        self.rests = 0;
+    }
+
+    /// It failed, and perhaps asked to be left alone. Says for how long it is, if that begins now.
+    pub(super) fn failed(&mut self, now: Instant, pause: Option<Duration>) -> Option<Duration> {
+        self.failures += 1;
+        let opens = self.rests > 0 || self.failures >= THRESHOLD;
+        if !opens && pause.is_none() {
+            return None;
+        }
+        let mut rest = pause.unwrap_or_default();
+        if opens {
+            let bound = FIRST_REST.saturating_mul(1 << self.rests.min(10)).min(LONGEST_REST);
+            // Half of it at the least: a rest that may be none is no rest.
+            rest = rest.max(bound.mul_f64(0.5 + fastrand::f64() / 2.0));
+        }
+        let resting = self.closed_until.is_some_and(|until| now < until);
+        if !resting && opens {
+            self.rests += 1;
+        }
+        let until = now + rest;
+        self.closed_until = Some(self.closed_until.map_or(until, |other| other.max(until)));
+        (!resting).then_some(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_lets_one_through() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for _ in 0..THRESHOLD - 1 {
+            assert_eq!(breaker.failed(now, None), None);
+        }
+        breaker.answered();
+        assert_eq!(breaker.failed(now, None), None);
+        assert_eq!(breaker.room(now, 7), usize::MAX);
+        for _ in 0..THRESHOLD - 2 {
+            assert_eq!(breaker.failed(now, None), None);
+        }
+        let rest = breaker.failed(now, None).unwrap();
+        assert!(rest >= FIRST_REST / 2 && rest <= FIRST_REST);
+        assert_eq!(breaker.room(now, 0), 0);
+        let later = now + rest;
+        assert_eq!((breaker.room(later, 0), breaker.room(later, 1)), (1, 0));
+        // It rests longer each time.
+        let longer = breaker.failed(later, None).unwrap();
+        assert!(longer >= FIRST_REST);
+        assert!(breaker.succeeded());
+        assert_eq!(breaker.room(later, 3), usize::MAX);
+        assert!(!breaker.succeeded());
+    }
+
+    #[test]
+    fn who_asks_for_a_pause_gets_it() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let pause = Duration::from_secs(30);
+        assert_eq!(breaker.failed(now, Some(pause)), Some(pause));
+        assert_eq!(breaker.room(now + pause / 2, 0), 0);
+        assert_eq!(breaker.room(now + pause, 0), usize::MAX);
+    }
+}

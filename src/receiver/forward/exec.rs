@@ -1,0 +1,88 @@
+//! Handing on to a command: the event on its standard input, facts in its environment.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use super::target::{Trouble, Verdict};
+use crate::domain::event::EventFacts;
+use crate::platform;
+use crate::store::Forward;
+
+/// A command that is run for each event.
+#[derive(Debug, Clone)]
+pub struct ExecTarget {
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables that it does not get to see.
+    pub hidden: Vec<&'static str>,
+    /// How long it may take; what is left of it then is killed.
+    pub timeout: Duration,
+}
+
+impl ExecTarget {
+    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
+        let Some(event) = forward.events.first() else { return Verdict::Taken };
+        let trouble = Trouble::OfTheEvent;
+        match self.run(forward, event).await {
+            Ok(Some(status)) if status.success() => Verdict::Taken,
+            Ok(Some(status)) => Verdict::Failed { error: format!("the command ended with {status}"), trouble },
+            Ok(None) => {
+                let error = format!("the command took longer than {} s and was killed", self.timeout.as_secs_f32());
+                Verdict::Failed { error, trouble }
+            }
+            Err(error) => {
+                let error = format!("{} can't be run: {error}", self.program.to_string_lossy());
+                Verdict::Failed { error, trouble: Trouble::Sick { pause: None } }
+            }
+        }
+    }
+
+    /// Runs it; `None` when the time was up.
+    async fn run(&self, forward: &Forward, event: &EventFacts) -> std::io::Result<Option<std::process::ExitStatus>> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).envs(facts(forward, event)).stdin(Stdio::piped());
+        // Standard output is what the receiver itself has to say.
+        command.stdout(Stdio::from(std::io::stderr())).stderr(Stdio::inherit()).kill_on_drop(true);
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
+        platform::own_group(&mut command);
+        let mut child = command.spawn()?;
+        let json = forward.event_json(event).to_vec();
+        let Ok(ended) = tokio::time::timeout(self.timeout, feed(&mut child, &json)).await else {
+            platform::kill_group(&mut child);
+            // It is dead: this only takes note.
+            let _ = child.wait().await;
+            return Ok(None);
+        };
+        ended.map(Some)
+    }
+}
+
+async fn feed(child: &mut Child, json: &[u8]) -> std::io::Result<std::process::ExitStatus> {
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that does not read it may succeed all the same.
+        let _ = stdin.write_all(json).await;
+    }
+    child.wait().await
+}
+
+fn facts(forward: &Forward, event: &EventFacts) -> Vec<(&'static str, OsString)> {
+    // What an environment cannot hold is not in these: they were cleaned when they were read.
+    let mut facts = vec![
+        ("BUGFENDER_EVENT_ID", event.id.clone().into()),
+        ("BUGFENDER_EVENT_SOURCE", forward.sender.as_str().into()),
+        ("BUGFENDER_EVENT_RECEIVED_AT", forward.received_at.to_string().into()),
+        ("BUGFENDER_EVENT_ATTEMPT", (forward.attempts + 1).to_string().into()),
+    ];
+    facts.extend(event.event_type.as_ref().map(|kind| ("BUGFENDER_EVENT_TYPE", kind.into())));
+    facts.extend(event.app_id.map(|app| ("BUGFENDER_EVENT_APP_ID", app.to_string().into())));
+    facts.extend(event.title.as_ref().map(|title| ("BUGFENDER_EVENT_TITLE", title.into())));
+    facts
+}

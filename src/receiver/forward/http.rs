@@ -1,0 +1,100 @@
+//! Handing on to an endpoint, signed as the Standard Webhooks specification says.
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::target::{Trouble, Verdict};
+use super::template::Template;
+use crate::domain::Secret;
+use crate::domain::event::EventFacts;
+use crate::domain::signature::{StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+use crate::error::{Error, Result};
+use crate::http::{Answer, Body, Client, Method, Payload, Repeat, Request, StatusCode};
+use crate::store::Forward;
+
+/// What the body is when its sender did not say.
+const JSON: &str = "application/json";
+
+/// An endpoint.
+pub struct HttpTarget {
+    client: Client,
+    url: Url,
+    template: Option<Template>,
+    secret: Option<Secret>,
+}
+
+impl HttpTarget {
+    /// An endpoint at `url`. With a template it gets a message for each event, else the events themselves.
+    ///
+    /// # Errors
+    /// A usage error for a secret that is not one of the Standard Webhooks specification.
+    pub fn new(client: Client, url: Url, template: Option<Template>, secret: Option<Secret>) -> Result<Self> {
+        if let Some(secret) = &secret {
+            let headers = StandardHeaders { id: "evt_0", timestamp: "0", signature: "" };
+            headers.sign(secret, b"")?;
+        }
+        Ok(Self { client, url, template, secret })
+    }
+
+    pub(super) fn is_for_one_event(&self) -> bool {
+        self.template.is_some()
+    }
+
+    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
+        match self.request(forward) {
+            Ok(request) => judge(self.client.send(&request, None).await),
+            Err(error) => Verdict::Failed { error: error.to_string(), trouble: Trouble::OfTheEvent },
+        }
+    }
+
+    fn request(&self, forward: &Forward) -> Result<Request> {
+        let (content_type, bytes) = match (&self.template, forward.events.first()) {
+            (Some(template), Some(event)) => template.render(forward, event)?,
+            _ => (forward.content_type.clone().unwrap_or_else(|| JSON.to_owned()), forward.json_array()),
+        };
+        let id = message_id(&forward.events);
+        let timestamp = Timestamp::now().as_second().to_string();
+        let mut headers = vec![(WEBHOOK_ID, id.clone()), (WEBHOOK_TIMESTAMP, timestamp.clone())];
+        if let Some(secret) = &self.secret {
+            let signed = StandardHeaders { id: &id, timestamp: &timestamp, signature: "" };
+            headers.push((WEBHOOK_SIGNATURE, signed.sign(secret, &bytes)?));
+        }
+        Ok(Request {
+            method: Method::POST,
+            url: self.url.clone(),
+            body: Some(Body::Bytes(Payload { content_type: content_type.into(), headers, bytes })),
+            // The inbox knows when to try again, and does so after a crash too.
+            repeat: Repeat::Never,
+        })
+    }
+}
+
+/// The `webhook-id` of these events together: the same at each attempt.
+fn message_id(events: &[EventFacts]) -> String {
+    match events {
+        [] => String::new(),
+        [event] => event.key.message_id(),
+        [first, ..] => format!("{}-{}", first.key.message_id(), events.len()),
+    }
+}
+
+fn judge(outcome: std::result::Result<Answer, crate::http::Failure>) -> Verdict {
+    let failed = |error: Error, trouble| Verdict::Failed { error: error.to_string(), trouble };
+    let answer = match outcome {
+        Ok(answer) if answer.status.is_success() => return Verdict::Taken,
+        Ok(answer) => answer,
+        Err(failure) => {
+            let trouble = if failure.transient { Trouble::Sick { pause: None } } else { Trouble::OfTheEvent };
+            return failed(failure.error, trouble);
+        }
+    };
+    let error = Error::usage(format!("HTTP {}", answer.status.as_u16()));
+    match answer.status {
+        StatusCode::GONE => failed(error, Trouble::Gone),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            failed(error, Trouble::Sick { pause: answer.retry_after })
+        }
+        status if status.is_server_error() => failed(error, Trouble::Sick { pause: answer.retry_after }),
+        _ => failed(error, Trouble::OfTheEvent),
+    }
+}

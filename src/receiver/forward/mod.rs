@@ -1,0 +1,251 @@
+//! Handing on: a forwarder for each target, which takes what is due from the inbox and says what became of it.
+
+mod breaker;
+mod exec;
+mod http;
+mod target;
+mod template;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
+
+pub use self::exec::ExecTarget;
+pub use self::http::HttpTarget;
+pub use self::target::{Target, TargetKind};
+pub use self::template::{BUILT_IN_TEMPLATES, Template};
+
+use self::breaker::Breaker;
+use self::target::{Trouble, Verdict};
+use super::metrics::Metrics;
+use super::writer::Writer;
+use crate::store::{Forward, Outcome, Settlement, TargetId};
+
+/// How often the inbox is looked at though nothing was heard: another process may have put something in line.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long to wait before an outcome that could not be stored is stored again.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest `Retry-After` that is heeded.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How events are handed on.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The most attempts under way at once, for each target.
+    pub max_in_flight: usize,
+    /// For how long it is tried.
+    pub max_age: SignedDuration,
+    /// The upper bound of the first wait; it doubles with each failure.
+    pub first_wait: Duration,
+    /// The upper bound of all waits.
+    pub longest_wait: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 8,
+            max_age: SignedDuration::from_hours(72),
+            first_wait: Duration::from_secs(2),
+            longest_wait: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+impl Policy {
+    /// A random time up to a bound that doubles with each failure ("full jitter").
+    fn wait_after(&self, attempts: u32) -> Duration {
+        let bound = self.first_wait.saturating_mul(1 << attempts.min(20)).min(self.longest_wait);
+        bound.mul_f64(fastrand::f64())
+    }
+}
+
+/// What hands on to one target.
+pub(super) struct Forwarder {
+    target: Arc<Target>,
+    id: TargetId,
+    policy: Policy,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    stored: Arc<Notify>,
+    breaker: Breaker,
+    stopped: bool,
+}
+
+/// How many attempts are under way in all.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts an attempt for as long as it lives.
+struct UnderWay;
+
+impl UnderWay {
+    fn new() -> Self {
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Forwarder {
+    pub(super) fn new(
+        target: Target,
+        id: TargetId,
+        policy: Policy,
+        writer: Writer,
+        metrics: Arc<Metrics>,
+        stored: Arc<Notify>,
+    ) -> Self {
+        let breaker = Breaker::default();
+        Self { target: Arc::new(target), id, policy, writer, metrics, stored, breaker, stopped: false }
+    }
+
+    /// Hands on until told to stop, and then finishes what is under way.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut under_way = JoinSet::new();
+        let stored = Arc::clone(&self.stored);
+        loop {
+            // Heard from now on: what is stored between looking and waiting is not missed.
+            let mut heard = std::pin::pin!(stored.notified());
+            heard.as_mut().enable();
+            let wait = self.fill(&mut under_way).await;
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(ended) = under_way.join_next() => self.note(&ended),
+                () = heard => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while let Some(ended) = under_way.join_next().await {
+            self.note(&ended);
+        }
+    }
+
+    /// Starts what may be started; says how long there is nothing more to do.
+    async fn fill(&mut self, under_way: &mut JoinSet<End>) -> Duration {
+        let room = self.policy.max_in_flight.saturating_sub(under_way.len());
+        let room = room.min(self.breaker.room(Instant::now(), under_way.len()));
+        if self.stopped || room == 0 {
+            return LOOK;
+        }
+        let claimed = match self.writer.claim(self.id, room).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::debug!("nothing could be claimed: {error}");
+                return LOOK;
+            }
+        };
+        let full = claimed.len() == room;
+        for forward in claimed {
+            let attempt = Attempt {
+                target: Arc::clone(&self.target),
+                policy: self.policy.clone(),
+                writer: self.writer.clone(),
+                metrics: Arc::clone(&self.metrics),
+                under_way: UnderWay::new(),
+            };
+            under_way.spawn(attempt.make(forward));
+        }
+        if full {
+            return LOOK;
+        }
+        match self.writer.next_due(self.id).await {
+            Ok(Some(due)) => Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default().min(LOOK),
+            _ => LOOK,
+        }
+    }
+
+    /// What an attempt says about the target.
+    fn note(&mut self, ended: &Result<End, JoinError>) {
+        let shown = &self.target.name.shown;
+        match ended {
+            Ok(End::Taken) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
+            // One that was aborted, or met a bug, says nothing.
+            Ok(End::Taken) | Err(_) => {}
+            Ok(End::Failed(Trouble::Gone)) => {
+                if !self.stopped {
+                    tracing::error!(
+                        "{shown} answers that it is gone (410): nothing more is handed on to it until the next start"
+                    );
+                }
+                self.stopped = true;
+            }
+            Ok(End::Failed(Trouble::Sick { pause })) => {
+                let pause = pause.map(|pause| pause.min(LONGEST_PAUSE));
+                if let Some(wait) = self.breaker.failed(Instant::now(), pause) {
+                    tracing::warn!("{shown} fails; it is left alone for {} s", wait.as_secs_f32().ceil());
+                }
+            }
+            // It fails over this event: the others go on.
+            Ok(End::Failed(Trouble::OfTheEvent)) => self.breaker.answered(),
+        }
+    }
+}
+
+/// How an attempt ended.
+enum End {
+    Taken,
+    Failed(Trouble),
+}
+
+/// One attempt to hand on.
+struct Attempt {
+    target: Arc<Target>,
+    policy: Policy,
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    under_way: UnderWay,
+}
+
+impl Attempt {
+    /// Makes it, and has its outcome stored.
+    async fn make(self, forward: Forward) -> End {
+        let started = Instant::now();
+        let verdict = self.target.deliver(&forward).await;
+        let shown = &self.target.name.shown;
+        let now = Timestamp::now();
+        let (outcome, end) = match verdict {
+            Verdict::Taken => {
+                self.metrics.forwarded(shown, started.elapsed());
+                (Outcome::Delivered, End::Taken)
+            }
+            Verdict::Failed { error, trouble } => {
+                let dead = now.duration_since(forward.queued_at) >= self.policy.max_age;
+                self.metrics.failed(shown, dead, started.elapsed());
+                tracing::info!(attempt = forward.attempts + 1, "{shown}: {error}");
+                let pause = match trouble {
+                    Trouble::Sick { pause } => pause.unwrap_or_default().min(LONGEST_PAUSE),
+                    _ => Duration::ZERO,
+                };
+                let wait = self.policy.wait_after(forward.attempts).max(pause);
+                let at = now.checked_add(wait).unwrap_or(now);
+                (if dead { Outcome::Dead { error } } else { Outcome::Again { at, error } }, End::Failed(trouble))
+            }
+        };
+        let settlement = Settlement { forward: forward.id, at: now, outcome };
+        while let Err(error) = self.writer.settle(settlement.clone()).await {
+            tracing::debug!("an outcome could not be stored: {error}");
+            tokio::time::sleep(STORE_AGAIN).await;
+        }
+        drop(self.under_way);
+        end
+    }
+}
+
+/// Waits for forwarders to end; cuts them off then, and counts the attempts that were under way.
+pub(super) async fn drain(mut forwarding: JoinSet<()>, deadline: tokio::time::Instant) -> usize {
+    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, forwarding.join_next()).await {}
+    let left = if forwarding.is_empty() { 0 } else { UNDER_WAY.load(Ordering::Relaxed) };
+    forwarding.shutdown().await;
+    left
+}

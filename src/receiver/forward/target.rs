@@ -1,0 +1,67 @@
+//! Where events are handed on to.
+
+use std::time::Duration;
+
+use super::exec::ExecTarget;
+use super::http::HttpTarget;
+use crate::store::{Forward, TargetName};
+
+/// A target and what goes to it.
+pub struct Target {
+    /// What the inbox knows it by.
+    pub name: TargetName,
+    /// Only events of these types; all when there is none.
+    pub types: Vec<String>,
+    /// What it is.
+    pub kind: TargetKind,
+}
+
+/// The kinds of target.
+pub enum TargetKind {
+    /// An endpoint.
+    Http(Box<HttpTarget>),
+    /// A command.
+    Exec(ExecTarget),
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The target has it.
+    Taken,
+    /// It does not, or did not say so.
+    Failed {
+        /// Why.
+        error: String,
+        /// What that says about the target.
+        trouble: Trouble,
+    },
+}
+
+/// What a failure says about a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It is not well: others will fail too.
+    Sick {
+        /// How long it asked to be left alone.
+        pause: Option<Duration>,
+    },
+    /// It answers, but does not take this event.
+    OfTheEvent,
+    /// It wants nothing any more.
+    Gone,
+}
+
+impl Target {
+    /// Whether the events of a delivery go together: a command or a message is for one event.
+    pub fn together(&self) -> bool {
+        matches!(&self.kind, TargetKind::Http(http) if !http.is_for_one_event())
+    }
+
+    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
+        match &self.kind {
+            TargetKind::Http(http) => http.deliver(forward).await,
+            TargetKind::Exec(exec) => exec.deliver(forward).await,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! From a call to an answer: limits, verification, reading, storing; only then 200.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::access::Access;
+use super::answer::{self, Answer};
+use super::body::{self, Budget, Limits, Whole};
+use super::metrics::{Metrics, Rejection};
+use super::observe::Observer;
+use super::writer::Writer;
+use crate::domain::Redaction;
+use crate::domain::delivery::{Admission, Delivery, Gate};
+use crate::domain::signature::INSTABUG_SIGNATURE;
+
+/// Where Bugfender delivers; the key follows.
+pub const BUGFENDER_PATH: &str = "/bugfender/";
+
+/// Where Instabug delivers.
+pub const INSTABUG_PATH: &str = "/instabug";
+
+/// What answers calls. Connections share it.
+pub struct Intake {
+    pub(super) gate: Gate,
+    pub(super) access: Access,
+    pub(super) limits: Limits,
+    pub(super) redaction: Option<Redaction>,
+    pub(super) budget: Budget,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) observer: Observer,
+    pub(super) writer: Writer,
+}
+
+/// What a path is for.
+enum Place<'a> {
+    Bugfender(&'a str),
+    Instabug,
+    Health,
+    Ready,
+    Metrics,
+    Nothing,
+}
+
+impl Intake {
+    /// Answers a call that came from `peer`.
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let started = Instant::now();
+        let place = place(request.uri().path());
+        if !matches!(place, Place::Health) && !self.access.allows(peer, request.headers()) {
+            return self.reject(Rejection::Address);
+        }
+        match place {
+            Place::Nothing => self.reject(Rejection::Path),
+            Place::Health | Place::Ready | Place::Metrics
+                if !matches!(*request.method(), Method::GET | Method::HEAD) =>
+            {
+                answer::wrong_method("GET, HEAD")
+            }
+            Place::Health => answer::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+            Place::Ready => self.observer.ready(&self.writer).await,
+            Place::Metrics => self.observer.metrics(&self.metrics).await,
+            Place::Bugfender(key) => {
+                let key = key.to_owned();
+                let answer = self.bugfender(request, &key).await;
+                self.time(answer, started)
+            }
+            Place::Instabug => {
+                let answer = self.instabug(request).await;
+                self.time(answer, started)
+            }
+        }
+    }
+
+    fn time(&self, answer: Answer, started: Instant) -> Answer {
+        self.metrics.answered(answer.status().as_u16(), started.elapsed());
+        answer
+    }
+
+    async fn bugfender<B>(&self, request: Request<B>, key: &str) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Some(admission) = self.gate.admit_bugfender(key) else { return self.reject(Rejection::Path) };
+        if request.method() != Method::POST {
+            return self.reject(Rejection::Method);
+        }
+        let (head, body) = request.into_parts();
+        match body::read(body, &head.headers, &self.limits, &self.budget).await {
+            Ok(whole) => self.store(&admission, &head.headers, whole).await,
+            Err(why) => self.reject(why),
+        }
+    }
+
+    async fn instabug<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if !self.gate.knows_instabug() {
+            return self.reject(Rejection::Path);
+        }
+        if request.method() != Method::POST {
+            return self.reject(Rejection::Method);
+        }
+        // The signature is over the body; without one there is no need to read it.
+        if !request.headers().contains_key(INSTABUG_SIGNATURE) {
+            return self.reject(Rejection::Signature);
+        }
+        let (head, body) = request.into_parts();
+        let whole = match body::read(body, &head.headers, &self.limits, &self.budget).await {
+            Ok(whole) => whole,
+            Err(why) => return self.reject(why),
+        };
+        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
+        match self.gate.admit_instabug(signature, &whole.bytes) {
+            Some(admission) => self.store(&admission, &head.headers, whole).await,
+            None => self.reject(Rejection::Signature),
+        }
+    }
+
+    async fn store(&self, admission: &Admission, headers: &HeaderMap, whole: Whole) -> Answer {
+        let Whole { bytes, held } = whole;
+        self.metrics.received(admission.sender());
+        let content_type =
+            headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let compressed = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+        let now = Timestamp::now();
+        let delivery = if compressed {
+            let reason = "it is compressed, which no sender is known to do";
+            let kept = if self.redaction.is_some() { Vec::new() } else { bytes };
+            Delivery::unreadable(admission, now, content_type, kept, reason)
+        } else {
+            Delivery::read(admission, now, content_type, bytes, self.redaction.as_ref())
+        };
+        let malformed = delivery.malformed().map(ToString::to_string);
+        let outcome = self.writer.deliver(delivery).await;
+        drop(held);
+        match (outcome, malformed) {
+            (Err(error), _) => {
+                tracing::debug!("not stored: {error}");
+                self.reject(Rejection::Store)
+            }
+            (Ok(_), Some(_)) if compressed => self.reject(Rejection::Encoding),
+            (Ok(_), Some(reason)) => {
+                self.metrics.rejected(Rejection::Malformed);
+                tracing::warn!("a call of {} is kept in quarantine: {reason}", admission.sender());
+                answer::error(StatusCode::BAD_REQUEST, &reason)
+            }
+            (Ok(receipt), None) => {
+                let body = json!({"stored": receipt.stored(), "duplicates": receipt.duplicates()});
+                answer::json(StatusCode::OK, &body)
+            }
+        }
+    }
+
+    fn reject(&self, why: Rejection) -> Answer {
+        self.metrics.rejected(why);
+        match why {
+            Rejection::Address => answer::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
+            Rejection::Path => answer::not_found(),
+            Rejection::Method => answer::wrong_method("POST"),
+            Rejection::Signature => answer::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
+            Rejection::TooLarge => {
+                answer::and_close(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+            }
+            Rejection::TooSlow => {
+                answer::and_close(answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
+            }
+            Rejection::Broken | Rejection::Malformed => {
+                answer::and_close(answer::error(StatusCode::BAD_REQUEST, "the body is broken"))
+            }
+            Rejection::Encoding => answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken"),
+            Rejection::Store => answer::unavailable("it could not be stored"),
+            Rejection::Overload => answer::and_close(answer::unavailable("there is too much going on")),
+        }
+    }
+}
+
+fn place(path: &str) -> Place<'_> {
+    match path {
+        INSTABUG_PATH => Place::Instabug,
+        "/healthz" => Place::Health,
+        "/readyz" => Place::Ready,
+        "/metrics" => Place::Metrics,
+        _ => path.strip_prefix(BUGFENDER_PATH).map_or(Place::Nothing, Place::Bugfender),
+    }
+}

@@ -1,0 +1,191 @@
+//! What is counted and timed, for Prometheus.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::domain::event::Sender;
+use crate::store::Backlog;
+
+type Label = [(&'static str, String); 1];
+type Counters = Family<Label, Counter>;
+type Histograms = Family<Label, Histogram, fn() -> Histogram>;
+
+/// All of them, and the registry that writes them down.
+pub struct Metrics {
+    registry: Registry,
+    received: Counters,
+    duplicates: Counters,
+    rejected: Counters,
+    committed: Counters,
+    forwarded: Counters,
+    failed: Counters,
+    dead: Counters,
+    connections: Gauge,
+    pending: Gauge,
+    dead_letters: Gauge,
+    oldest: Gauge,
+    answer: Histograms,
+    commit: Histogram,
+    forward: Histograms,
+}
+
+/// From 0.1 ms to some 50 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 2.5, 15))
+}
+
+fn histograms() -> Histograms {
+    Family::new_with_constructor(seconds)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut new = Self {
+            registry: Registry::with_prefix("bugfender_hooks"),
+            received: Counters::default(),
+            duplicates: Counters::default(),
+            rejected: Counters::default(),
+            committed: Counters::default(),
+            forwarded: Counters::default(),
+            failed: Counters::default(),
+            dead: Counters::default(),
+            connections: Gauge::default(),
+            pending: Gauge::default(),
+            dead_letters: Gauge::default(),
+            oldest: Gauge::default(),
+            answer: histograms(),
+            commit: seconds(),
+            forward: histograms(),
+        };
+        let registry = &mut new.registry;
+        registry.register("received_deliveries", "Calls that were let in", new.received.clone());
+        registry.register("duplicate_events", "Events that were there already", new.duplicates.clone());
+        registry.register("rejected_calls", "Calls that were not taken", new.rejected.clone());
+        registry.register("committed_events", "Events stored", new.committed.clone());
+        registry.register("forwarded", "Forwards that a target took", new.forwarded.clone());
+        registry.register("failed_forwards", "Attempts to hand on that failed", new.failed.clone());
+        registry.register("dead_forwards", "Forwards given up", new.dead.clone());
+        registry.register("open_connections", "Connections that are open", new.connections.clone());
+        registry.register("backlog_forwards", "Forwards that wait", new.pending.clone());
+        registry.register("dead_letters", "Forwards that were given up and are kept", new.dead_letters.clone());
+        let oldest = "How long the oldest forward has waited";
+        registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, new.oldest.clone());
+        registry.register_with_unit("answer", "From the call to the answer", Unit::Seconds, new.answer.clone());
+        registry.register_with_unit("commit", "Storing a group of deliveries", Unit::Seconds, new.commit.clone());
+        registry.register_with_unit("forward", "An attempt to hand on", Unit::Seconds, new.forward.clone());
+        for sender in Sender::ALL {
+            for counters in [&new.received, &new.duplicates, &new.committed] {
+                // From the beginning, so that there is a first value to compare with.
+                drop(counters.get_or_create(&[("source", sender.to_string())]));
+            }
+        }
+        new
+    }
+}
+
+/// Why a call is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its address is not allowed.
+    Address,
+    /// Nothing is at that path, or the key is wrong.
+    Path,
+    /// The method is not POST.
+    Method,
+    /// The signature is missing or wrong.
+    Signature,
+    /// The body is too large.
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    /// The connection ended within the body.
+    Broken,
+    /// The body is compressed.
+    Encoding,
+    /// It is not what the sender sends.
+    Malformed,
+    /// It could not be stored.
+    Store,
+    /// There is too much going on.
+    Overload,
+}
+
+impl Rejection {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::Signature => "signature",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Broken => "broken",
+            Self::Encoding => "encoding",
+            Self::Malformed => "malformed",
+            Self::Store => "store",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+impl Metrics {
+    pub(super) fn received(&self, sender: Sender) {
+        self.received.get_or_create(&[("source", sender.to_string())]).inc();
+    }
+
+    pub(super) fn rejected(&self, why: Rejection) {
+        self.rejected.get_or_create(&[("reason", why.as_str().to_owned())]).inc();
+    }
+
+    pub(super) fn stored(&self, sender: Sender, new: usize, duplicates: usize) {
+        let label = [("source", sender.to_string())];
+        self.committed.get_or_create(&label).inc_by(new as u64);
+        self.duplicates.get_or_create(&label).inc_by(duplicates as u64);
+    }
+
+    pub(super) fn answered(&self, status: u16, took: Duration) {
+        self.answer.get_or_create(&[("status", status.to_string())]).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn committed(&self, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn opened(&self) {
+        self.connections.inc();
+    }
+
+    pub(super) fn closed(&self) {
+        self.connections.dec();
+    }
+
+    pub(super) fn forwarded(&self, target: &str, took: Duration) {
+        self.forwarded.get_or_create(&[("target", target.to_owned())]).inc();
+        self.forward.get_or_create(&[("target", target.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn failed(&self, target: &str, dead: bool, took: Duration) {
+        self.failed.get_or_create(&[("target", target.to_owned())]).inc();
+        self.forward.get_or_create(&[("target", target.to_owned())]).observe(took.as_secs_f64());
+        if dead {
+            self.dead.get_or_create(&[("target", target.to_owned())]).inc();
+        }
+    }
+
+    /// All of it as text, with what waits to be handed on.
+    pub(super) fn text(&self, backlog: &Backlog, now: jiff::Timestamp) -> String {
+        self.pending.set(i64::try_from(backlog.pending).unwrap_or(i64::MAX));
+        self.dead_letters.set(i64::try_from(backlog.dead).unwrap_or(i64::MAX));
+        self.oldest.set(backlog.oldest_pending.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,239 @@
+//! The receiver: limits, verification, reading, storing, and only then an answer; and beside it the handing on.
+//!
+//! Connections are served by any number of threads. What they bring goes to one writer, which stores it in groups and
+//! answers when it is on the disk ([`Writer`]). A forwarder for each target takes from the inbox what is to be handed
+//! on; it neither slows receiving nor loses anything when it fails.
+
+mod accept;
+mod access;
+mod answer;
+mod body;
+mod forward;
+mod intake;
+mod key;
+mod metrics;
+mod observe;
+mod tls;
+mod writer;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+pub use self::access::Access;
+pub use self::body::Limits;
+pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
+pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH};
+pub use self::key::KeyFile;
+pub use self::tls::TlsFiles;
+
+use self::accept::Connections;
+use self::body::Budget;
+use self::forward::Forwarder;
+use self::intake::Intake;
+use self::metrics::Metrics;
+use self::observe::Observer;
+use self::tls::Tls;
+use self::writer::Writer;
+use crate::domain::Redaction;
+use crate::domain::delivery::Gate;
+use crate::error::Result;
+use crate::platform::ReloadSignals;
+use crate::store::{Inbox, PurgeRule, Route, Store};
+
+/// How often old events are purged and dead letters made.
+const UPKEEP: Duration = Duration::from_secs(30);
+
+/// How a receiver is to be.
+pub struct Options {
+    /// Who may deliver.
+    pub gate: Gate,
+    /// From where.
+    pub access: Access,
+    /// How much, and how slowly.
+    pub limits: Limits,
+    /// What is taken out of events before they are stored.
+    pub redaction: Option<Redaction>,
+    /// The certificate and key to serve with.
+    pub tls: Option<TlsFiles>,
+    /// Where events are handed on to.
+    pub targets: Vec<Target>,
+    /// How they are handed on.
+    pub policy: Policy,
+    /// How long events are kept.
+    pub retention: Option<SignedDuration>,
+    /// How long to wait at the end for what is under way.
+    pub drain_timeout: Duration,
+}
+
+/// How a receiver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Calls that were cut off without an answer.
+    pub calls: usize,
+    /// Forwards that were cut off: they are tried again at the next start.
+    pub forwards: usize,
+}
+
+/// A receiver that has its inbox, and is ready to serve.
+pub struct Receiver {
+    intake: Arc<Intake>,
+    tls: Option<Arc<Tls>>,
+    forwarders: Vec<Forwarder>,
+    writer: Writer,
+    thread: JoinHandle<()>,
+    stored: Arc<Notify>,
+    retention: Option<SignedDuration>,
+    max_age: SignedDuration,
+    drain_timeout: Duration,
+}
+
+impl Receiver {
+    /// Opens the inbox, reads certificates, sets everything up.
+    ///
+    /// # Errors
+    /// When another receiver has the inbox, it cannot be opened, or a file of the options cannot be read.
+    pub fn open(store: &dyn Store, options: Options) -> Result<Self> {
+        let Options { gate, access, limits, redaction, tls, targets, policy, retention, drain_timeout } = options;
+        let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
+        let mut inbox = store.inbox()?;
+        inbox.begin_receiving()?;
+        let routes = routes(&mut *inbox, &targets)?;
+        let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
+        let observer = Observer::new(store.inbox()?);
+        let (writer, thread) = Writer::start(inbox, routes.clone(), Arc::clone(&metrics), Arc::clone(&stored))?;
+        let forwarder = |(target, route): (Target, Route)| {
+            let (metrics, stored) = (Arc::clone(&metrics), Arc::clone(&stored));
+            Forwarder::new(target, route.target, policy.clone(), writer.clone(), metrics, stored)
+        };
+        let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
+        let budget = Budget::default();
+        let max_age = policy.max_age;
+        let writer_of_intake = writer.clone();
+        let intake =
+            Arc::new(Intake { gate, access, limits, redaction, budget, metrics, observer, writer: writer_of_intake });
+        Ok(Self { intake, tls, forwarders, writer, thread, stored, retention, max_age, drain_timeout })
+    }
+
+    /// Is told when events were stored.
+    pub fn stored(&self) -> Arc<Notify> {
+        Arc::clone(&self.stored)
+    }
+
+    /// Serves until `stop`, then finishes what is under way. Each time `reload` is signalled, certificates are read
+    /// again.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        mut reload: ReloadSignals,
+    ) -> Drained {
+        let (tell, stopped) = watch::channel(false);
+        let connections = Connections { intake: self.intake, tls: self.tls.clone(), stop: stopped.clone() };
+        let accepting = tokio::spawn(accept::accept(listener, connections));
+        let mut forwarding = JoinSet::new();
+        for forwarder in self.forwarders {
+            forwarding.spawn(forwarder.run(stopped.clone()));
+        }
+        let upkeep = tokio::spawn(upkeep(self.writer.clone(), self.max_age, self.retention));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = stop.as_mut() => break,
+                () = reload.next() => if let Some(tls) = &self.tls {
+                    match tls.reload() {
+                        Ok(()) => tracing::warn!("the certificate was read again"),
+                        Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+                    }
+                },
+            }
+        }
+        // Nobody listens when everything has ended already.
+        let _ = tell.send(true);
+        let deadline = tokio::time::Instant::now() + self.drain_timeout;
+        let calls = match accepting.await {
+            Ok(open) => drain(open, deadline).await,
+            Err(_) => 0,
+        };
+        let forwards = forward::drain(forwarding, deadline).await;
+        upkeep.abort();
+        let _ = upkeep.await;
+        drop(self.writer);
+        // It ends when the last way to it is gone, with everything stored that was brought.
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        Drained { calls, forwards }
+    }
+
+    /// Serves one connection that came by some other way than a socket, to its end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn serve_stream<S>(&self, stream: S, peer: IpAddr) -> std::io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (_tell, stop) = watch::channel(false);
+        Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, peer).await
+    }
+}
+
+/// Binds an address. A port that was in use a moment ago can be had again.
+///
+/// # Errors
+/// A usage error that names the address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        crate::error::Error::usage(format!("{address} can't be listened on: {error}"))
+            .hint("give another address with --listen; port 0 picks a free one")
+            .source(error)
+    })
+}
+
+fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
+    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
+    let ids = inbox.targets(&names)?;
+    let route =
+        |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
+    Ok(targets.iter().zip(ids).map(route).collect())
+}
+
+/// Waits for connections to end; cuts the rest off and counts them.
+async fn drain(mut open: JoinSet<()>, deadline: tokio::time::Instant) -> usize {
+    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, open.join_next()).await {}
+    let left = open.len();
+    open.shutdown().await;
+    left
+}
+
+/// Makes dead letters of what waited for too long, and purges what is old.
+async fn upkeep(writer: Writer, max_age: SignedDuration, retention: Option<SignedDuration>) {
+    loop {
+        let now = Timestamp::now();
+        if let Ok(before) = now.checked_sub(max_age) {
+            writer.expire(before).await;
+        }
+        if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
+            let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
+            loop {
+                match writer.purge(rule).await {
+                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!("old events could not be purged: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(UPKEEP).await;
+    }
+}

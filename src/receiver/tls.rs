@@ -1,0 +1,68 @@
+//! The server side of TLS, from PEM files that may be replaced while it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error::{Error, Result};
+
+/// The certificate and key to serve with.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// A PEM file with the certificate, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// What was read of the files last.
+pub(super) struct Tls {
+    files: TlsFiles,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    pub(super) fn load(files: TlsFiles) -> Result<Self> {
+        let current = RwLock::new(Arc::new(config(&files)?));
+        Ok(Self { files, current })
+    }
+
+    /// Reads the files again. What was there before is used on if they cannot be read.
+    pub(super) fn reload(&self) -> Result<()> {
+        let config = Arc::new(config(&self.files)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// For connections that are made from now on.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn config(files: &TlsFiles) -> Result<ServerConfig> {
+    let wrong = |path: &Path, what: &dyn std::fmt::Display| {
+        Error::usage(format!("{}: {what}", path.display()))
+            .hint("--tls-cert and --tls-key name PEM files: the certificate with its chain, and its private key")
+    };
+    let certificates = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(&files.certificate, &error))?;
+    if certificates.is_empty() {
+        return Err(wrong(&files.certificate, &"it holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::usage(format!("TLS could not be set up: {error}")))?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|error| wrong(&files.key, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}

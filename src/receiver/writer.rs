@@ -1,0 +1,281 @@
+//! The one writer: a thread with the inbox, which stores what all connections bring in groups, a commit a group.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::metrics::Metrics;
+use crate::domain::delivery::Delivery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Forward, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId};
+
+/// How many jobs may wait; who brings another waits too.
+const QUEUE: usize = 4096;
+
+/// The most deliveries in a commit.
+const GROUP: usize = 512;
+
+/// The most bytes of bodies in a commit.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long who brings a delivery waits for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long upkeep rests after a failure.
+const REST: Duration = Duration::from_secs(10);
+
+type Reply<T> = oneshot::Sender<Result<T>>;
+
+enum Job {
+    Deliver(Box<Delivery>, Reply<Receipt>),
+    Settle(Settlement, Reply<()>),
+    Claim(TargetId, usize, Reply<Vec<Forward>>),
+    NextDue(TargetId, Reply<Option<Timestamp>>),
+    Probe(Reply<()>),
+    Expire(Timestamp),
+    Purge(PurgeRule, Reply<bool>),
+}
+
+/// The way to the writer.
+#[derive(Clone)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
+    ///
+    /// `stored` is notified when there is something new to hand on.
+    ///
+    /// # Errors
+    /// When another process receives into the same inbox, or the system refuses a thread.
+    pub fn start(
+        mut inbox: Box<dyn Inbox>,
+        routes: Vec<Route>,
+        metrics: Arc<Metrics>,
+        stored: Arc<Notify>,
+    ) -> Result<(Self, JoinHandle<()>)> {
+        inbox.begin_receiving()?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let mut thread = Thread { inbox, routes, metrics, stored, failing: false, rest_until: None };
+        let work = move || tracing::dispatcher::with_default(&log, || thread.run(queue));
+        let thread = std::thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Stores a delivery. When this returns without an error, it is on the disk.
+    ///
+    /// # Errors
+    /// When it is not: the store failed, or there is too much going on.
+    pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt> {
+        let Ok(place) = tokio::time::timeout(PATIENCE, self.jobs.reserve()).await else {
+            return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
+        };
+        let (reply, answer) = oneshot::channel();
+        place.map_err(|_| ended())?.send(Job::Deliver(Box::new(delivery), reply));
+        answer.await.map_err(|_| ended())?
+    }
+
+    pub(super) async fn claim(&self, target: TargetId, limit: usize) -> Result<Vec<Forward>> {
+        self.ask(|reply| Job::Claim(target, limit, reply)).await
+    }
+
+    pub(super) async fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>> {
+        self.ask(|reply| Job::NextDue(target, reply)).await
+    }
+
+    pub(super) async fn settle(&self, settlement: Settlement) -> Result<()> {
+        self.ask(|reply| Job::Settle(settlement, reply)).await
+    }
+
+    /// Whether the store can be written right now.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn probe(&self) -> Result<()> {
+        self.ask(Job::Probe).await
+    }
+
+    pub(super) async fn expire(&self, queued_before: Timestamp) {
+        // It is done again in a minute.
+        let _ = self.jobs.send(Job::Expire(queued_before)).await;
+    }
+
+    /// Purges a little; says whether there is more.
+    pub(super) async fn purge(&self, rule: PurgeRule) -> Result<bool> {
+        self.ask(|reply| Job::Purge(rule, reply)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(job(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Store, "the writer of the inbox has ended")
+}
+
+struct Thread {
+    inbox: Box<dyn Inbox>,
+    routes: Vec<Route>,
+    metrics: Arc<Metrics>,
+    stored: Arc<Notify>,
+    /// Whether the last commit failed: said once, not for every delivery.
+    failing: bool,
+    rest_until: Option<Instant>,
+}
+
+/// What is done together.
+#[derive(Default)]
+struct Group {
+    deliveries: Vec<Delivery>,
+    receipts: Vec<Reply<Receipt>>,
+    settlements: Vec<Settlement>,
+    settled: Vec<Reply<()>>,
+    others: Vec<Job>,
+    bytes: usize,
+}
+
+impl Group {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Deliver(delivery, reply) => {
+                self.bytes += delivery.body().len();
+                self.deliveries.push(*delivery);
+                self.receipts.push(reply);
+            }
+            Job::Settle(settlement, reply) => {
+                self.settlements.push(settlement);
+                self.settled.push(reply);
+            }
+            other => self.others.push(other),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.deliveries.len() >= GROUP || self.bytes >= GROUP_BYTES
+    }
+}
+
+impl Thread {
+    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            let mut group = Group::default();
+            group.add(job);
+            while !group.is_full()
+                && let Ok(job) = queue.try_recv()
+            {
+                group.add(job);
+            }
+            // A bug in one group must not end the receiver. Its transaction is rolled back, and who waits is told no.
+            if catch_unwind(AssertUnwindSafe(|| self.work(group))).is_err() {
+                tracing::error!("a group of deliveries could not be stored: this is a bug");
+            }
+        }
+    }
+
+    fn work(&mut self, group: Group) {
+        let Group { deliveries, receipts, settlements, settled, others, .. } = group;
+        if !settlements.is_empty() {
+            let outcome = self.inbox.settle_forwards(&settlements).map_err(Error::from);
+            answer_all(settled, outcome.map(|()| std::iter::repeat(())));
+        }
+        if !deliveries.is_empty() {
+            let outcome = self.store(&deliveries);
+            answer_all(receipts, outcome);
+        }
+        for job in others {
+            self.do_other(job);
+        }
+        self.tend();
+    }
+
+    fn store(&mut self, deliveries: &[Delivery]) -> Result<Vec<Receipt>> {
+        let started = Instant::now();
+        let outcome = self.inbox.commit_deliveries(deliveries, &self.routes);
+        self.note(&outcome);
+        let receipts = outcome?;
+        self.metrics.committed(started.elapsed());
+        for (delivery, receipt) in deliveries.iter().zip(&receipts) {
+            self.metrics.stored(delivery.sender(), receipt.stored(), receipt.duplicates());
+        }
+        if receipts.iter().any(|receipt| receipt.stored() > 0) {
+            self.stored.notify_waiters();
+        }
+        Ok(receipts)
+    }
+
+    fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
+        match outcome {
+            Err(error) if !self.failing => {
+                tracing::error!("nothing can be stored; senders are told to come again: {error}");
+                self.failing = true;
+            }
+            Ok(_) if self.failing => {
+                tracing::warn!("the inbox can be written again");
+                self.failing = false;
+            }
+            _ => {}
+        }
+    }
+
+    fn do_other(&mut self, job: Job) {
+        // Who does not wait for an answer any more does not need one.
+        match job {
+            Job::Deliver(..) | Job::Settle(..) => {}
+            Job::Claim(target, limit, reply) => {
+                let claimed = self.inbox.claim_forwards(target, Timestamp::now(), limit).map_err(Error::from);
+                if let Err(Ok(unclaimed)) = reply.send(claimed) {
+                    self.inbox.release_forwards(&unclaimed.iter().map(|forward| forward.id).collect::<Vec<_>>());
+                }
+            }
+            Job::NextDue(target, reply) => drop(reply.send(self.inbox.next_due(target).map_err(Error::from))),
+            Job::Probe(reply) => {
+                let outcome = self.inbox.probe();
+                self.note(&outcome);
+                drop(reply.send(outcome.map_err(Error::from)));
+            }
+            Job::Expire(before) => match self.inbox.expire_forwards(before) {
+                Ok(0) => {}
+                Ok(count) => tracing::warn!("{count} forwards waited for too long and are dead letters now"),
+                Err(error) => tracing::warn!("dead letters could not be made: {error}"),
+            },
+            Job::Purge(rule, reply) => {
+                drop(reply.send(self.inbox.purge(&rule).map(|purged| purged.more).map_err(Error::from)));
+            }
+        }
+    }
+
+    fn tend(&mut self) {
+        if self.rest_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.rest_until = self.inbox.tend().err().map(|error| {
+            tracing::debug!("upkeep of the inbox failed: {error}");
+            Instant::now() + REST
+        });
+    }
+}
+
+/// Gives everybody an answer, or everybody the error.
+fn answer_all<T>(replies: Vec<Reply<T>>, outcome: Result<impl IntoIterator<Item = T>>) {
+    match outcome {
+        Ok(answers) => {
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                let _ = reply.send(Ok(answer));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _ = reply.send(Err(error.again()));
+            }
+        }
+    }
+}
