@@ -26,6 +26,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config", "get"],
     &["config", "set"],
     &["config", "unset"],
+    &["listen"],
     &["trigger"],
     &["check"],
     &["verify"],

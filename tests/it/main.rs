@@ -15,6 +15,7 @@ mod import_forget;
 mod keyring;
 mod layout;
 mod list;
+mod listen;
 mod output;
 mod profiles;
 mod readme;

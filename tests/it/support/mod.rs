@@ -9,7 +9,7 @@ mod terminal;
 pub use oauth::OauthServer;
 pub use run::{Home, Run};
 pub use sandbox::SandboxServer;
-pub use server::{Exchange, Scripted, answer, http_get, http_post};
+pub use server::{Exchange, Scripted, answer, http_get, http_post, read};
 pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};

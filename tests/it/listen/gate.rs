@@ -1,0 +1,235 @@
+//! Who may deliver: the key, Instabug's signature, addresses; and what must not be shown.
+
+use std::fs;
+
+use bugfender_hooks::domain::event::Sender;
+
+use super::{Receiver, Sink, call, events, files, ids, inbox_file, mode, quarantined, request};
+use crate::support::{Home, Run, Terminal, have};
+
+const OLD: &str = "oldSecretOfInstabug1";
+const NEW: &str = "newSecretOfInstabug2";
+
+/// Instabug's signature, by a program that is not ours.
+fn signature(secret: &str, body: &str) -> String {
+    let printed = super::run_program("openssl", &["dgst", "-sha256", "-hmac", secret, "-hex"], body.as_bytes());
+    String::from_utf8(printed).unwrap().trim().rsplit_once(' ').unwrap().1.to_owned()
+}
+
+#[test]
+fn without_the_key_there_is_nothing() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    let nowhere = receiver.post_to("/nowhere", &[], "[]");
+    assert_eq!(nowhere.status, 404);
+    let key = receiver.path.rsplit('/').next().unwrap();
+    let large = "x".repeat(1_000_000);
+    for path in ["/bugfender/", "/bugfender", "/bugfender/wrong-key-0123456789012", "/", "/instabug"] {
+        for body in ["[]", &large] {
+            let reply = receiver.post_to(path, &["x-ibg-signature-256: 00"], body);
+            assert_eq!((reply.status, &reply.body), (404, &nowhere.body), "{path}");
+        }
+    }
+    for path in [format!("/bugfender/{}", &key[1..]), format!("/bugfender/{key}x"), format!("/bugfender/{key}/")] {
+        assert_eq!(receiver.post_to(&path, &[], "[]").status, 404, "{path}");
+    }
+    // Another method says no more about a wrong key than POST does.
+    assert_eq!((receiver.get("/bugfender/wrong").status, receiver.get("/instabug").status), (404, 404));
+    let reply = receiver.get(&receiver.path);
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")));
+    assert_eq!(receiver.post_to("/healthz", &[], "").status, 405);
+    assert_eq!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="path"}"#), 16.0);
+    assert_eq!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="method"}"#), 1.0);
+    assert!(events(&home).is_empty() && quarantined(&home).is_empty());
+}
+
+#[test]
+fn instabugs_reports_must_be_signed() {
+    if !have("openssl") {
+        return;
+    }
+    let home = Home::new();
+    fs::write(home.path().join("old"), format!("{OLD}\n")).unwrap();
+    fs::write(home.path().join("new"), NEW).unwrap();
+    let args = ["--instabug-secret-file", "old", "--instabug-secret-file", "new", "-vvv"];
+    let receiver = Receiver::start(&home, &args);
+    let post = |body: &str, headers: &[&str]| receiver.post_to("/instabug", headers, body);
+    let crash = r#"{"Exception":"boom","Number":1,"Reported At":"now"}"#;
+    let bug = r#"{"Title":"a bug","Reported At":"now","Type":"bug"}"#;
+    let apm = "{\"title\":\"slow\", \"metric\":\"m\",\"trigger\":\"t\"}\n";
+    for (body, secret, before) in [(crash, OLD, ""), (bug, NEW, "sha256="), (apm, NEW, "SHA256=")] {
+        let signature = signature(secret, body);
+        let reply = post(body, &[&format!("x-ibg-signature-256: {before}{}", signature.to_uppercase())]);
+        assert_eq!((reply.status, reply.json()["stored"].as_i64()), (200, Some(1)), "{reply:?}");
+    }
+    let again = post(crash, &[&format!("X-IBG-Signature-256: {}", signature(NEW, crash))]);
+    assert_eq!(again.json()["duplicates"], 1);
+    let stored = events(&home);
+    let kinds: Vec<_> = stored.iter().map(|event| event.event_type.as_deref().unwrap()).collect();
+    assert_eq!(kinds, ["crash", "bug", "apm"]);
+    assert!(stored.iter().all(|event| event.sender == Sender::Instabug && event.id.len() == 64));
+    assert_eq!(stored[2].json.as_deref(), Some(apm.trim_end().as_bytes()));
+
+    let other = format!("x-ibg-signature-256: {}", signature("anotherSecret123456", crash));
+    let of_other_body = format!("x-ibg-signature-256: {}", signature(OLD, bug));
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(1_000_000));
+    for (body, headers) in [
+        (crash, &[other.as_str()][..]),
+        (crash, &[&of_other_body]),
+        (crash, &[]),
+        (crash, &["x-ibg-signature-256: "]),
+        ("{}", &["x-ibg-signature-256: é"]),
+        (&large, &[]),
+        ("not JSON", &[&other]),
+    ] {
+        let reply = post(body, headers);
+        assert_eq!(reply.status, 401, "{reply:?}");
+    }
+    assert_eq!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="signature"}"#), 7.0);
+    // Signed and not readable: kept apart.
+    let reply = post("[]", &[&format!("x-ibg-signature-256: {}", signature(OLD, "[]"))]);
+    assert_eq!((reply.status, quarantined(&home).len()), (400, 1));
+    let (code, log) = receiver.end();
+    assert_eq!(code, 0);
+    assert!(!log.contains(OLD) && !log.contains(NEW), "{log}");
+}
+
+#[test]
+fn a_secret_may_come_from_the_environment() {
+    let home = Home::new().set("BUGFENDER_HOOKS_INSTABUG_SECRET", &format!("{OLD},{NEW}"));
+    let receiver = Receiver::start(&home, &[]);
+    for secret in [OLD, NEW] {
+        let header = format!("x-ibg-signature-256: {}", signature(secret, "{}"));
+        assert_eq!(receiver.post_to("/instabug", &[&header], "{}").status, 200);
+    }
+    drop(receiver);
+    assert_eq!(home.run(["listen", "--listen", "127.0.0.1:0", "--instabug-secret-file", "none"]).code, 2);
+}
+
+#[test]
+fn only_the_networks_named_may_call() {
+    let home = Home::new();
+    let args = ["--allow-from", "10.0.0.0/8", "--allow-from", "192.0.2.7"];
+    let receiver = Receiver::start(&home, &args);
+    let forwarded = ["x-forwarded-for: 10.1.1.1"];
+    for path in [receiver.path.as_str(), "/nowhere"] {
+        assert_eq!(receiver.post_to(path, &forwarded, "[]").status, 403);
+    }
+    assert_eq!((receiver.get("/readyz").status, receiver.get("/healthz").status), (403, 200));
+    drop(receiver);
+    let receiver = Receiver::start(&home, &[&args[..], &["--trust-proxy"]].concat());
+    let post = |header: &str| receiver.post_to(&receiver.path, &[header], "[]").status;
+    assert_eq!(post("x-forwarded-for: 10.1.1.1"), 200);
+    assert_eq!(post("x-forwarded-for: 10.1.1.1, 11.1.1.1"), 403);
+    assert_eq!(post("forwarded: for=11.0.0.1, for=192.0.2.7;proto=https"), 200);
+    assert_eq!(post("x-other: 1"), 403);
+    drop(receiver);
+    let receiver = Receiver::start(&home, &["--allow-from", "127.0.0.0/8", "--allow-from", "::1"]);
+    assert_eq!(receiver.post_to(&receiver.path, &["x-forwarded-for: 11.1.1.1"], "[]").status, 200);
+    let wrong = home.run(["listen", "--allow-from", "10.0.0.0/33"]);
+    assert_eq!(wrong.code, 2, "{wrong}");
+}
+
+#[test]
+fn the_key_is_private_and_stays_until_it_is_rotated() {
+    let home = Home::new();
+    let show = |args: &[&str]| {
+        let run = home.run(["listen"].iter().chain(args));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+        run.stdout.trim_end().to_owned()
+    };
+    let url = show(&["--show-url"]);
+    let (base, key) = url.split_once("/bugfender/").unwrap();
+    assert_eq!(base, "http://127.0.0.1:4000");
+    assert!(key.len() >= 27 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{key}");
+    let public = ["--show-url", "--public-url", "https://hooks.example.com/x/"];
+    assert_eq!(show(&public), format!("https://hooks.example.com/x/bugfender/{key}"));
+    let receiver = Receiver::start(&home, &[]);
+    assert_eq!(receiver.path, format!("/bugfender/{key}"));
+    receiver.event("1");
+    let key_file = home.data().join("registry.receiver-key");
+    let ready = home.path().join("ready.json");
+    for file in files(&home.data()).iter().chain([&key_file, &ready]) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    assert_eq!((mode(&home.data()), mode(&inbox_file(&home))), (0o700, 0o600));
+    // Rotated while it serves: the old one is good until the next start.
+    let new = show(&["--rotate-key"]);
+    assert_ne!(new, url);
+    assert_eq!((show(&["--show-url"]), mode(&key_file)), (new.clone(), 0o600));
+    receiver.event("2");
+    drop(receiver);
+    let receiver = Receiver::start(&home, &[]);
+    assert!(new.ends_with(&receiver.path), "{new}");
+    assert_eq!(receiver.post_to(&format!("/bugfender/{key}"), &[], "[]").status, 404);
+    receiver.event("3");
+    assert_eq!(ids(&home), ["1", "2", "3"]);
+
+    fs::write(home.path().join("own-key"), "my-own-key-0123456789\n").unwrap();
+    assert!(show(&["--show-url", "--key-file", "own-key"]).ends_with("/bugfender/my-own-key-0123456789"));
+    assert_eq!(mode(&home.path().join("own-key")), 0o600);
+    fs::write(home.path().join("own-key"), "short\n").unwrap();
+    assert_eq!(home.run(["listen", "--show-url", "--key-file", "own-key"]).code, 9);
+}
+
+#[test]
+fn no_secret_is_in_a_log() {
+    let home = Home::new().set("BUGFENDER_HOOKS_INSTABUG_SECRET", OLD);
+    let sink = Sink::start(|before, _| if before == 0 { ("500 Oops", vec![]) } else { ("200 OK", vec![]) });
+    let with_password = sink.url.replace("http://", "http://ci:s3cret-passw0rd@");
+    let dead = "http://ci:s3cret-passw0rd@127.0.0.1:9/x";
+    fs::write(home.path().join("url"), &with_password).unwrap();
+    let route = format!("crash={dead}");
+    let exec = "sh -c 'exit 1' s3cret-argument";
+    let args = ["--forward-to", "@url", "--route", &route, "--exec", exec, "--retry-wait", "0.01", "-vvv"];
+    let receiver = Receiver::start(&home, &args);
+    receiver.event("1");
+    assert_eq!(receiver.post("broken").status, 400);
+    let reply = receiver.post_to("/instabug", &["x-ibg-signature-256: 00"], "{}");
+    assert_eq!(reply.status, 401);
+    let wrong_path = format!("GET {}x", receiver.path);
+    assert_eq!(call(&receiver.address, &request(&wrong_path, &[], b"")).unwrap().status, 404);
+    assert!(sink.wait_for(2)[1].header("authorization").starts_with("Basic "));
+    let key = receiver.path.rsplit('/').next().unwrap().to_owned();
+    let shown = receiver.get("/metrics").body + &receiver.get("/readyz").body;
+    let (_, log) = receiver.end();
+    assert!(log.contains("DEBUG") && log.contains("listening on http://127.0.0.1:"), "{log}");
+    for secret in [key.as_str(), OLD, "s3cret"] {
+        assert!(!log.contains(secret) && !shown.contains(secret), "{secret} is in:\n{log}{shown}");
+    }
+    // What the inbox keeps is no place for them either.
+    for file in files(&home.data()).into_iter().filter(|file| !file.ends_with("registry.receiver-key")) {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        assert!(!text.contains("s3cret") && !text.contains(&key), "{}", file.display());
+    }
+    let run = home.run(["listen", "--forward-to", "http://ci:s3cret@:bad", "--listen", "127.0.0.1:0"]);
+    assert!(run.code == 2 && !run.to_string().contains("s3cret"), "{run}");
+}
+
+#[test]
+fn the_person_at_the_terminal_sees_where_bugfender_delivers() {
+    let home = Home::new();
+    let mut terminal = Terminal::run(&home, &["listen", "--listen", "127.0.0.1:0"]);
+    terminal.wait_for("/bugfender/").wait_for("\n").interrupt();
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 0, "{shown}");
+    let key = fs::read_to_string(home.data().join("registry.receiver-key")).unwrap();
+    assert!(shown.contains(key.trim()), "{shown}");
+}
+
+#[test]
+fn one_receiver_has_an_inbox_and_an_address() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    let run = home.run(["listen", "--listen", "127.0.0.1:0"]);
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("another `bugfender-hooks listen`"), "{run}");
+    let elsewhere = Home::new();
+    let run: Run = elsewhere.run(["listen", "--listen", &receiver.address]);
+    assert!(run.code != 0 && run.stderr.contains("can't be listened on"), "{run}");
+    receiver.event("1");
+    assert_eq!(receiver.end().0, 0);
+    // The lock goes with its owner, however that ended.
+    drop(Receiver::start(&home, &[]));
+    drop(Receiver::start(&home, &[]));
+}

@@ -1,0 +1,160 @@
+//! TLS, the service manager, sockets that are handed over.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{Receiver, events, have, ids};
+use crate::support::{Home, PATIENCE, wait_until};
+
+/// A certificate for localhost, which is its own authority.
+fn certificate(dir: &Path, name: &str) {
+    let args = format!(
+        "req -x509 -subj /CN={name} -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2
+         -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout {name}.key -out {name}.pem"
+    );
+    let output = Command::new("openssl").args(args.split_whitespace()).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Calls over TLS, trusting one certificate; gives the status, or what went wrong.
+fn curl(home: &Home, trusted: &str, receiver: &Receiver, path: &str, data: Option<&str>) -> String {
+    let url = format!("https://{}{path}", receiver.address);
+    let mut command = Command::new("curl");
+    command.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20", "--cacert", trusted, &url]);
+    if let Some(data) = data {
+        command.args(["-H", "content-type: application/json", "--data-binary", data]);
+    }
+    let output = command.current_dir(home.path()).env_remove("https_proxy").env("NO_PROXY", "*").output().unwrap();
+    let status = String::from_utf8(output.stdout).unwrap();
+    if output.status.success() { status } else { String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+#[test]
+fn tls_is_served_and_certificates_are_read_again() {
+    if !have("openssl") || !have("curl") {
+        return;
+    }
+    let home = Home::new();
+    let dir = home.path();
+    certificate(dir, "first");
+    certificate(dir, "second");
+    let install = |name: &str| {
+        for kind in ["pem", "key"] {
+            fs::copy(dir.join(format!("{name}.{kind}")), dir.join(format!("live.{kind}"))).unwrap();
+        }
+    };
+    install("first");
+    let args = ["--tls-cert", "live.pem", "--tls-key", "live.key", "--header-timeout", "2"];
+    let receiver = Receiver::start(&home, &args);
+    assert!(receiver.ready["url"].as_str().unwrap().starts_with("https://"));
+    assert_eq!(curl(&home, "first.pem", &receiver, &receiver.path, Some(r#"[{"id":"1"}]"#)), "200");
+    assert!(curl(&home, "second.pem", &receiver, "/healthz", None).contains("certificate"));
+
+    install("second");
+    // Nothing changes before it is told.
+    assert_eq!(curl(&home, "first.pem", &receiver, "/healthz", None), "200");
+    receiver.signal(Signal::HUP);
+    wait_until("the new one is read", || receiver.log().contains("the certificate was read again"));
+    assert_eq!(curl(&home, "second.pem", &receiver, "/healthz", None), "200");
+    assert!(curl(&home, "first.pem", &receiver, "/healthz", None).contains("certificate"));
+
+    fs::write(dir.join("live.pem"), "broken").unwrap();
+    receiver.signal(Signal::HUP);
+    wait_until("it is told", || receiver.log().contains("the certificate stays as it was"));
+    assert_eq!(curl(&home, "second.pem", &receiver, "/healthz", None), "200");
+    // A key of another certificate is as broken.
+    install("second");
+    fs::copy(dir.join("first.key"), dir.join("live.key")).unwrap();
+    receiver.signal(Signal::HUP);
+    wait_until("it is told", || receiver.log().matches("the certificate stays as it was").count() == 2);
+    assert_eq!(curl(&home, "second.pem", &receiver, &receiver.path, Some(r#"[{"id":"2"}]"#)), "200");
+    // Who does not speak TLS, or says nothing at all, is cut off and holds nobody up, not even at the end.
+    if let Some(reply) = super::call(&receiver.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n") {
+        assert_eq!(reply.status, 400);
+    }
+    let mut half = super::client::connect(&receiver.address);
+    std::io::Write::write_all(&mut half, b"\x16\x03\x01").unwrap();
+    assert_eq!(ids(&home), ["1", "2"]);
+    let (code, log) = receiver.end();
+    assert_eq!(code, 0, "{log}");
+    for (cert, key) in [("none.pem", "live.key"), ("first.key", "first.key"), ("first.pem", "second.key")] {
+        let run = home.run(["listen", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key]);
+        assert_eq!(run.code, 2, "{run}");
+    }
+}
+
+#[test]
+fn a_hangup_without_certificates_changes_nothing() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    receiver.signal(Signal::HUP);
+    receiver.event("1");
+    receiver.signal(Signal::HUP);
+    receiver.event("2");
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let home = Home::new();
+    let socket = UnixDatagram::bind(home.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = || {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    let path = home.path().join("notify").to_str().unwrap().to_owned();
+    let home = home.set("NOTIFY_SOCKET", &path);
+    let receiver = Receiver::start(&home, &[]);
+    assert_eq!(next(), "READY=1");
+    receiver.event("1");
+    receiver.signal(Signal::TERM);
+    assert_eq!(next(), "STOPPING=1");
+    assert_eq!(receiver.wait().0, 0);
+    // It is not ready when it is not.
+    let run = home.run(["listen", "--listen", "192.0.2.1:1"]);
+    assert_ne!(run.code, 0, "{run}");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(socket.recv(&mut [0; 10]).is_err());
+}
+
+/// A service manager in small: opens the socket, hands it over as the third file, and becomes the receiver.
+const MANAGER: &str = r#"
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+os.dup2(listener.fileno(), 3, inheritable=True)
+open("port", "w").write(str(listener.getsockname()[1]))
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_socket_may_be_handed_over() {
+    if !have("python3") {
+        return;
+    }
+    let home = Home::new().set("PATH", "/usr/bin:/bin");
+    let fds = "cat >/dev/null; ls -l /proc/self/fd > fds.new; env > env; mv fds.new fds";
+    let inner = Receiver::command(&home, &["--exec", fds, "--shell"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", MANAGER]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap()).current_dir(home.path());
+    let receiver = Receiver::of(&home, command);
+    let port = fs::read_to_string(home.path().join("port")).unwrap();
+    assert_eq!(receiver.address, format!("127.0.0.1:{port}"));
+    receiver.event("1");
+    wait_until("it is handed on", || events(&home)[0].state.as_str() == "forwarded");
+    // Commands get neither the socket nor what says that there is one.
+    let fds = fs::read_to_string(home.path().join("fds")).unwrap();
+    let sockets = fds.lines().filter(|line| line.contains("socket:"));
+    assert_eq!(sockets.count(), 0, "{fds}");
+    assert!(!fs::read_to_string(home.path().join("env")).unwrap().contains("LISTEN_"));
+    assert_eq!(receiver.end().0, 0);
+}

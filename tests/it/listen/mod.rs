@@ -1,0 +1,187 @@
+//! `listen`: the real receiver, real sockets, a real inbox.
+
+mod client;
+mod durability;
+mod exec;
+mod forward;
+mod gate;
+mod intake;
+mod lifecycle;
+mod limits;
+mod observe;
+mod sick_targets;
+mod sink;
+mod store;
+mod subscribe;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use bugfender_hooks::store::sqlite::SqliteStore;
+use bugfender_hooks::store::{EventPage, EventRecord, EventSelection, Inbox, Quarantined, Store};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use self::client::{Reply, call, request};
+use self::sink::{Call, Sink};
+use crate::support::{Home, have, wait_until};
+
+/// A `listen` that serves, until it is dropped.
+struct Receiver {
+    child: Child,
+    /// Host and port.
+    address: String,
+    /// The path that Bugfender delivers to.
+    path: String,
+    ready: Value,
+    log: PathBuf,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Receiver {
+    fn start(home: &Home, args: &[&str]) -> Self {
+        Self::of(home, Self::command(home, args))
+    }
+
+    fn command(home: &Home, args: &[&str]) -> Command {
+        let fixed = ["listen", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
+        home.command(fixed.iter().chain(args))
+    }
+
+    /// Runs a command that ends up as a receiver, and waits until it serves.
+    fn of(home: &Home, mut command: Command) -> Self {
+        let (ready_file, log) = (home.path().join("ready.json"), home.path().join("listen.log"));
+        let _ = fs::remove_file(&ready_file);
+        command.stdout(File::create(home.path().join("listen.out")).unwrap()).stderr(File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut ready = Value::Null;
+        wait_until("the receiver serves", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended: {ended:?}: {}", fs::read_to_string(&log).unwrap());
+            ready = fs::read(&ready_file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            !ready.is_null()
+        });
+        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        let address = text("url").split_once("://").unwrap().1.to_owned();
+        let path = text("bugfender_url").split_once(&address).map_or_else(String::new, |(_, path)| path.to_owned());
+        Self { child, address, path, ready, log }
+    }
+
+    /// Posts what Bugfender would.
+    fn post(&self, body: impl AsRef<[u8]>) -> Reply {
+        self.post_to(&self.path, &["content-type: application/json"], body)
+    }
+
+    fn post_to(&self, path: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Reply {
+        let what = format!("POST {path}");
+        call(&self.address, &request(&what, headers, body.as_ref())).unwrap_or_else(|| panic!("no answer: {what}"))
+    }
+
+    /// Posts an event with this id, which must be taken.
+    fn event(&self, id: impl std::fmt::Display) {
+        let reply = self.post(format!(r#"[{{"id":"{id}","type":"crash"}}]"#));
+        assert_eq!((reply.status, reply.json()["stored"].as_i64()), (200, Some(1)), "{reply:?}");
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        call(&self.address, &request(&format!("GET {path}"), &[], b"")).unwrap()
+    }
+
+    /// A metric's value, by its name with the labels; 0 when it is not there.
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").body;
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        found.unwrap_or_default()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.ready["pid"].as_i64().unwrap()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// What it has said so far.
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks it to end, and waits: exit code, and what it said.
+    fn end(self) -> (i32, String) {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    fn wait(mut self) -> (i32, String) {
+        let mut status = None;
+        wait_until("the receiver ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        (status.unwrap().code().unwrap_or(-1), self.log())
+    }
+
+    /// A field of `/proc/PID/status`, in KiB.
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.ready["pid"])).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// The file of the inbox.
+fn inbox_file(home: &Home) -> PathBuf {
+    home.data().join("registry.inbox.db")
+}
+
+fn inbox(home: &Home) -> Box<dyn Inbox> {
+    SqliteStore::at(&home.registry()).existing_inbox().unwrap().unwrap()
+}
+
+/// Every event, in order of arrival.
+fn events(home: &Home) -> Vec<EventRecord> {
+    let mut events = Vec::new();
+    let page = EventPage { with_json: true, ..EventPage::default() };
+    let each = &mut |event| {
+        events.push(event);
+        true
+    };
+    inbox(home).events(&EventSelection::default(), page, each).unwrap();
+    events
+}
+
+/// The ids of every event, in order of arrival.
+fn ids(home: &Home) -> Vec<String> {
+    events(home).into_iter().map(|event| event.id).collect()
+}
+
+fn quarantined(home: &Home) -> Vec<Quarantined> {
+    inbox(home).quarantined(None, None).unwrap()
+}
+
+/// Every file below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The permissions of a file.
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Runs a program with this on its standard input and gives what it printed.
+fn run_program(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    output.stdout
+}

@@ -1,0 +1,182 @@
+//! A store that is full, locked or gone: never 200, and well again without a restart.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::{Receiver, Reply, events, have, ids, inbox_file};
+use crate::support::Home;
+
+/// It was not stored, and the sender is told to come again.
+fn assert_unavailable(reply: &Reply) {
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+}
+
+fn event(id: &str, size: usize) -> String {
+    format!(r#"[{{"id":"{id}","text":"{}"}}]"#, "x".repeat(size))
+}
+
+/// A receiver whose data is on a small disk of its own, and where that is.
+fn on_a_small_disk(home: &Home) -> Option<(Receiver, PathBuf)> {
+    if !have("unshare") || !have("mount") {
+        return None;
+    }
+    let inner = Receiver::command(home, &[]);
+    fs::create_dir_all(home.data()).unwrap();
+    let script = "mount -t tmpfs -o size=2m,mode=700 small \"$DATA\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("DATA", home.data()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").current_dir(home.path());
+    let receiver = Receiver::of(home, command);
+    let data = home.data();
+    let seen = PathBuf::from(format!("/proc/{}/root", receiver.ready["pid"])).join(data.strip_prefix("/").unwrap());
+    Some((receiver, seen))
+}
+
+#[test]
+fn a_full_disk_is_told_and_survived() {
+    let home = Home::new();
+    let Some((receiver, disk)) = on_a_small_disk(&home) else { return };
+    receiver.event("first");
+    assert_eq!(receiver.get("/readyz").status, 200);
+    let ballast = disk.join("ballast");
+    // As much as fits.
+    let _ = fs::write(&ballast, vec![0; 4 * 1024 * 1024]);
+    let (mut taken, mut refused) = (vec!["first".to_owned()], None);
+    for number in 0..100 {
+        let id = format!("n{number}");
+        let reply = receiver.post(event(&id, 50_000));
+        match reply.status {
+            200 => taken.push(id),
+            _ => {
+                refused = Some(reply);
+                break;
+            }
+        }
+    }
+    assert_unavailable(&refused.unwrap());
+    assert_unavailable(&receiver.post(event("large", 500_000)));
+    // What cannot be read cannot be kept either, so that it is not refused for good.
+    assert_unavailable(&receiver.post(event("broken", 500_000).trim_end_matches(']')));
+    assert!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="store"}"#) >= 3.0);
+    let said = receiver.log().matches("the disk is full").count();
+    assert_eq!(said, 1, "{}", receiver.log());
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(receiver.get("/readyz").status, 200);
+    assert_eq!(receiver.post(event("large", 500_000)).status, 200);
+    taken.push("large".to_owned());
+    assert!(receiver.log().contains("can be written again"), "{}", receiver.log());
+    // Read it where it is; the disk goes with the process.
+    let copy = Home::new();
+    fs::create_dir_all(copy.data()).unwrap();
+    for name in ["registry.inbox.db", "registry.inbox.db-wal"] {
+        fs::copy(disk.join(name), copy.data().join(name)).unwrap();
+    }
+    let there = ids(&copy);
+    assert!(taken.iter().all(|id| there.contains(id)), "{taken:?} {there:?}");
+    assert_eq!(receiver.end().0, 0);
+}
+
+/// A limit on the size of files, without the signal, is a disk on which nothing fits at all.
+#[test]
+fn a_store_that_cannot_grow_is_not_ready() {
+    let home = Home::new();
+    drop(Receiver::start(&home, &[]));
+    let inner = Receiver::command(&home, &[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let receiver = Receiver::of(&home, {
+        command.current_dir(home.path());
+        command
+    });
+    receiver.event("before");
+    let pid = receiver.ready["pid"].to_string();
+    let limit = |size: &str| {
+        let limit = format!("--fsize={size}:unlimited");
+        assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+    };
+    limit("0");
+    assert_unavailable(&receiver.post(event("refused", 10)));
+    let ready = receiver.get("/readyz");
+    assert_unavailable(&ready);
+    assert_eq!((&ready.json()["ready"], &ready.json()["store_writable"]), (&false.into(), &false.into()));
+    assert_eq!(receiver.get("/healthz").status, 200);
+    limit("unlimited");
+    receiver.event("after");
+    assert_eq!(receiver.get("/readyz").json()["ready"], true);
+    assert_eq!(ids(&home), ["before", "after"]);
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn a_locked_database_is_waited_for_and_then_told() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    receiver.event("before");
+    let other = Connection::open(inbox_file(&home)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let post = |number: u32| receiver.post(event(&format!("refused-{number}"), 10));
+        let posts: Vec<_> = (0..5).map(|number| scope.spawn(move || post(number))).collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    });
+    for reply in &replies {
+        assert_unavailable(reply);
+    }
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(13), "{took:?}");
+    // Released in time, nobody hears of it.
+    let posted = std::thread::scope(|scope| {
+        let post = scope.spawn(|| receiver.post(event("waited", 10)));
+        assert_eq!(receiver.get("/healthz").status, 200);
+        other.execute_batch("ROLLBACK").unwrap();
+        post.join().unwrap()
+    });
+    assert_eq!(posted.status, 200);
+    receiver.event("after");
+    assert_eq!(ids(&home), ["before", "waited", "after"]);
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn a_database_that_is_gone_is_never_taken_for_one() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    receiver.event("before");
+    let (file, aside) = (inbox_file(&home), home.path().join("aside.db"));
+    fs::rename(&file, &aside).unwrap();
+    assert_unavailable(&receiver.post(event("lost", 10)));
+    assert_unavailable(&receiver.get("/readyz"));
+    // Another file in its place is not it.
+    fs::write(&file, "").unwrap();
+    assert_unavailable(&receiver.post(event("lost", 10)));
+    fs::rename(&aside, &file).unwrap();
+    receiver.event("after");
+    assert_eq!(ids(&home), ["before", "after"]);
+    assert_eq!(receiver.end().0, 0);
+    for file in super::files(&home.data()) {
+        if file.to_string_lossy().contains("inbox.db") && file != home.data().join("receiver.lock") {
+            let _ = fs::remove_file(file);
+        }
+    }
+    let receiver = Receiver::start(&home, &[]);
+    receiver.event("new");
+    assert_eq!(events(&home).len(), 1);
+}
+
+#[test]
+fn a_damaged_inbox_is_an_error_at_the_start() {
+    let home = Home::new();
+    drop(Receiver::start(&home, &[]));
+    fs::write(inbox_file(&home), "not a database at all, but long enough to be read as one".repeat(100)).unwrap();
+    let run = home.run(["listen", "--listen", "127.0.0.1:0"]);
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("the inbox"), "{run}");
+}

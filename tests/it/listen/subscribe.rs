@@ -1,0 +1,106 @@
+//! `listen --subscribe`: hooks come with the start and, if so asked, go with the end.
+
+use serde_json::json;
+
+use super::{Receiver, events};
+use crate::support::{Home, SandboxServer, wait_until};
+
+#[test]
+fn ephemeral_hooks_live_as_long_as_the_receiver() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let receiver_url = home.run(["listen", "--show-url", "--listen", "127.0.0.1:1"]).stdout;
+    // One that somebody else has, and one that is of use already.
+    home.subscribe("1001", "new_crash", "https://hooks.example.com/other");
+    let probe = Receiver::start(&home, &[]);
+    let public = format!("http://{}", probe.address);
+    assert!(receiver_url.trim().ends_with(&probe.path));
+    let target = format!("{public}{}", probe.path);
+    let address = probe.address.clone();
+    drop(probe);
+    home.subscribe("1001", "new_issue_separate", &target);
+
+    let args = ["--subscribe", "--app-id", "1001", "--public-url", &public, "--ephemeral", "--label", "short"];
+    let mut command = home.command(["listen", "--listen", &address, "--ready-file", "ready.json"].iter().chain(&args));
+    command.current_dir(home.path());
+    let receiver = Receiver::of(&home, command);
+    wait_until("it is subscribed", || sandbox.hooks().len() == 4);
+    let added: Vec<_> = sandbox.hooks().into_iter().filter(|hook| hook["target_url"] == target.as_str()).collect();
+    assert_eq!(added.len(), 3);
+    sandbox.emit(&json!({"event": "new_crash"}));
+    wait_until("an event arrives", || !events(&home).is_empty());
+    assert_eq!(events(&home)[0].event_type.as_deref(), Some("crash"));
+    let (code, log) = receiver.end();
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("subscribed") && log.contains("was subscribed already"), "{log}");
+    let left: Vec<_> = sandbox.hooks().iter().map(|hook| hook["event"].clone()).collect();
+    assert_eq!(left, ["new_crash", "new_issue_separate"]);
+    assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn hooks_stay_unless_they_are_ephemeral() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let public = "https://hooks.example.com/base/";
+    let args = ["--subscribe", "--app-id", "1001", "--public-url", public, "--event", "new_crash"];
+    let receiver = Receiver::start(&home, &args);
+    wait_until("it is subscribed", || sandbox.hooks().len() == 1);
+    let url = receiver.ready["bugfender_url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with("https://hooks.example.com/base/bugfender/"), "{url}");
+    assert_eq!(receiver.ready["instabug_url"], "https://hooks.example.com/base/instabug");
+    assert_eq!(sandbox.hooks()[0]["target_url"], url.as_str());
+    let (code, log) = receiver.end();
+    assert_eq!((code, sandbox.hooks().len()), (0, 1), "{log}");
+    // The second time nothing is sent.
+    let receiver = Receiver::start(&home, &args);
+    wait_until("it says so", || receiver.log().contains("was subscribed already"));
+    let (code, _) = receiver.end();
+    assert_eq!((code, sandbox.requests("POST /api/hook").len()), (0, 1));
+}
+
+#[test]
+fn what_cannot_be_subscribed_ends_it() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=403x9"]);
+    let home = Home::of(&sandbox);
+    let args = ["listen", "--listen", "127.0.0.1:0", "--subscribe", "--public-url", "https://hooks.example.com"];
+    let run = home.run(args.iter().chain(&["--app-id", "1001", "--ephemeral"]));
+    assert!(run.code != 0 && run.stderr.contains("403"), "{run}");
+    assert!(sandbox.hooks().is_empty());
+    // Without an app there is nothing to subscribe.
+    let run = home.run(args);
+    assert_eq!(run.code, 2, "{run}");
+    assert!(run.stderr.contains("--app-id"), "{run}");
+    assert_eq!(home.run(["listen", "--subscribe", "--app-id", "1"]).code, 2);
+    assert_eq!(home.run(["listen", "--ephemeral"]).code, 2);
+    // The inbox is free for the next one.
+    drop(Receiver::start(&home, &[]));
+}
+
+#[test]
+fn what_was_subscribed_before_a_failure_is_taken_back() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let first = home.run(["listen", "--show-url", "--public-url", "https://hooks.example.com"]).stdout;
+    // A row whose end is not known stands in the way of one event.
+    let hook = home.subscribe("1001", "new_issue_separate", first.trim());
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry
+        .execute("UPDATE hooks SET status = 'unknown', hook_id = NULL WHERE hook_id = ?", [hook["hook_id"].as_i64()])
+        .unwrap();
+    drop(registry);
+    let run = home.run([
+        "listen",
+        "--listen",
+        "127.0.0.1:0",
+        "--subscribe",
+        "--public-url",
+        "https://hooks.example.com",
+        "--app-id",
+        "1001",
+        "--ephemeral",
+    ]);
+    assert_eq!(run.code, 8, "{run}");
+    let left: Vec<_> = sandbox.hooks().iter().map(|hook| hook["event"].clone()).collect();
+    assert_eq!(left, ["new_issue_separate"]);
+}
