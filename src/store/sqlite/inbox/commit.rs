@@ -52,15 +52,14 @@ impl Group<'_> {
             self.quarantine(delivery, &malformed.0)?;
             return Ok(Receipt::default());
         }
-        let (mut receipt, mut new) = (Receipt::default(), Vec::new());
+        let (mut receipt, mut new, mut again) = (Receipt::default(), Vec::new(), Vec::new());
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
                 None => self.receiving.seen.find(self.connection, event.key)?,
             };
             if let Some(id) = known {
-                let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
-                self.connection.prepare_cached(count)?.execute([id])?;
+                again.push(id);
                 receipt.events.push(None);
                 continue;
             }
@@ -72,6 +71,11 @@ impl Group<'_> {
         }
         if !new.is_empty() {
             self.insert(delivery, &new)?;
+        }
+        // Only now: an event may come again in the very call that brings it.
+        for id in again {
+            let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
+            self.connection.prepare_cached(count)?.execute([id])?;
         }
         Ok(receipt)
     }
