@@ -135,6 +135,10 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
     match sender {
         Sender::Bugfender => {
+            // What the reader says of another type repeats what was sent, which may be personal data.
+            if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
+                return Err(Malformed::new("it is not a JSON array"));
+            }
             let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| not_an("array", &error))?;
             events.into_iter().enumerate().map(|(index, event)| bugfender(body, index, event)).collect()
         }
@@ -346,6 +350,7 @@ mod tests {
         ] {
             assert!(bugfender(body).is_err(), "{body}");
         }
+        assert_eq!(bugfender("\"of Jo\"").unwrap_err().to_string(), "it is not a JSON array");
         assert!(decode(Sender::Bugfender, b"[{\"id\":\"a\",\"t\":\"\xff\"}]").is_err());
         let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(2000));
         assert!(bugfender(&long).is_err());
