@@ -53,15 +53,27 @@ impl ExecTarget {
             command.env_remove(name);
         }
         platform::own_group(&mut command);
-        let mut child = command.spawn()?;
+        let mut group = Group(command.spawn()?);
         let json = forward.event_json(event).to_vec();
-        let Ok(ended) = tokio::time::timeout(self.timeout, feed(&mut child, &json)).await else {
-            platform::kill_group(&mut child);
+        let Ok(ended) = tokio::time::timeout(self.timeout, feed(&mut group.0, &json)).await else {
+            platform::kill_group(&mut group.0);
             // It is dead: this only takes note.
-            let _ = child.wait().await;
+            let _ = group.0.wait().await;
             return Ok(None);
         };
         ended.map(Some)
+    }
+}
+
+/// A command that runs, and what it started: killed when nobody waits for it any more.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // One that ended has no id any more, and what it left running it meant to.
+        if self.0.id().is_some() {
+            platform::kill_group(&mut self.0);
+        }
     }
 }
 
