@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::intake::Intake;
+use super::patience::Patient;
 use super::tls::Tls;
 
 /// The largest head of a request, in bytes.
@@ -99,6 +100,7 @@ impl Connections {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
+        let stream = Patient::new(stream, self.intake.limits.body_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             served = connection.as_mut() => return served.map_err(io::Error::other),

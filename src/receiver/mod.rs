@@ -13,6 +13,7 @@ mod intake;
 mod key;
 mod metrics;
 mod observe;
+mod patience;
 mod tls;
 mod writer;
 
