@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -23,6 +24,9 @@ const MAX_HEAD: usize = 32 * 1024;
 
 /// How long to wait after a connection could not be accepted: most often there is no file handle left.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// At the end, how long the head of a call may still take that has begun: what is not whole by then is no call yet.
+const LAST_HEAD: Duration = Duration::from_millis(500);
 
 /// What all connections share.
 #[derive(Clone)]
@@ -82,7 +86,15 @@ impl Connections {
         match self.tls.take() {
             None => self.serve(stream, peer.ip()).await,
             Some(tls) => {
-                let stream = tokio::time::timeout(patience, tls.acceptor().accept(stream)).await??;
+                let mut stop = self.stop.clone();
+                let too_late = async {
+                    let _ = stop.wait_for(|stop| *stop).await;
+                    tokio::time::sleep(LAST_HEAD).await;
+                };
+                let stream = tokio::select! {
+                    shaken = tokio::time::timeout(patience, tls.acceptor().accept(stream)) => shaken??,
+                    () = too_late => return Ok(()),
+                };
                 self.serve(stream, peer.ip()).await
             }
         }
@@ -94,9 +106,16 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let intake = Arc::clone(&self.intake);
+        let has_call = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_call);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let intake = Arc::clone(&intake);
-            async move { Ok::<_, io::Error>(intake.answer(request, peer).await) }
+            begins.store(true, Ordering::Relaxed);
+            let (intake, ends) = (Arc::clone(&intake), Arc::clone(&begins));
+            async move {
+                let answer = intake.answer(request, peer).await;
+                ends.store(false, Ordering::Relaxed);
+                Ok::<_, io::Error>(answer)
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
@@ -108,6 +127,10 @@ impl Connections {
         }
         // What is under way is finished; nothing more is read.
         connection.as_mut().graceful_shutdown();
-        connection.await.map_err(io::Error::other)
+        match tokio::time::timeout(LAST_HEAD, connection.as_mut()).await {
+            Ok(served) => served.map_err(io::Error::other),
+            Err(_) if has_call.load(Ordering::Relaxed) => connection.await.map_err(io::Error::other),
+            Err(_) => Ok(()),
+        }
     }
 }
