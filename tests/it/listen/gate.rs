@@ -166,6 +166,8 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     assert_eq!(ids(&home), ["1", "2", "3"]);
 
     fs::write(home.path().join("own-key"), "my-own-key-0123456789\n").unwrap();
+    let run = home.run(["listen", "--show-url", "--key-file", "own-key"]);
+    assert!(run.stderr.contains("was open to others"), "{run}");
     assert!(show(&["--show-url", "--key-file", "own-key"]).ends_with("/bugfender/my-own-key-0123456789"));
     assert_eq!(mode(&home.path().join("own-key")), 0o600);
     fs::write(home.path().join("own-key"), "short\n").unwrap();

@@ -128,7 +128,9 @@ fn the_service_manager_is_told() {
 const MANAGER: &str = r#"
 import os, socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
-os.dup2(listener.fileno(), 3, inheritable=True)
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
 open("port", "w").write(str(listener.getsockname()[1]))
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])

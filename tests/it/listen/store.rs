@@ -174,9 +174,9 @@ fn a_database_that_is_gone_is_never_taken_for_one() {
 #[test]
 fn a_damaged_inbox_is_an_error_at_the_start() {
     let home = Home::new();
-    drop(Receiver::start(&home, &[]));
+    assert_eq!(Receiver::start(&home, &[]).end().0, 0);
     fs::write(inbox_file(&home), "not a database at all, but long enough to be read as one".repeat(100)).unwrap();
-    let run = home.run(["listen", "--listen", "127.0.0.1:0"]);
+    let run = super::refused(&home, &[]);
     assert_eq!(run.code, 9, "{run}");
     assert!(run.stderr.contains("the inbox"), "{run}");
 }
