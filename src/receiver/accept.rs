@@ -78,13 +78,17 @@ impl Connections {
         // Answers are small, and nobody should wait for more of them.
         stream.set_nodelay(true)?;
         let patience = self.intake.limits.header_timeout;
-        // Until something comes, a connection takes next to no memory.
+        // Until something comes, a connection takes next to no memory. A look tells; `readable` may say so too early.
+        let mut first = [0];
         tokio::select! {
-            readable = tokio::time::timeout(patience, stream.readable()) => readable??,
+            come = tokio::time::timeout(patience, stream.peek(&mut first)) => if come?? == 0 {
+                return Ok(());
+            },
             _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
         }
         match self.tls.take() {
-            None => self.serve(stream, peer.ip()).await,
+            // In a box, so that one that waits does not have the place for it already.
+            None => Box::pin(self.serve(stream, peer.ip())).await,
             Some(tls) => {
                 let mut stop = self.stop.clone();
                 let too_late = async {
@@ -92,10 +96,10 @@ impl Connections {
                     tokio::time::sleep(LAST_HEAD).await;
                 };
                 let stream = tokio::select! {
-                    shaken = tokio::time::timeout(patience, tls.acceptor().accept(stream)) => shaken??,
+                    shaken = tokio::time::timeout(patience, Box::pin(tls.acceptor().accept(stream))) => shaken??,
                     () = too_late => return Ok(()),
                 };
-                self.serve(stream, peer.ip()).await
+                Box::pin(self.serve(stream, peer.ip())).await
             }
         }
     }
