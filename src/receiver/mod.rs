@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -52,6 +52,9 @@ use crate::store::{Inbox, PurgeRule, Route, Store};
 
 /// How often old events are purged and dead letters made.
 const UPKEEP: Duration = Duration::from_secs(30);
+
+/// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
+const BACKLOG: u32 = 4096;
 
 /// How a receiver is to be.
 pub struct Options {
@@ -187,12 +190,20 @@ impl Receiver {
     }
 }
 
-/// Binds an address. A port that was in use a moment ago can be had again.
+/// Binds an address, within a runtime. A port that was in use a moment ago can be had again.
 ///
 /// # Errors
 /// A usage error that names the address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // On Windows this would let others have the port as well.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| {
         crate::error::Error::usage(format!("{address} can't be listened on: {error}"))
             .hint("give another address with --listen; port 0 picks a free one")
             .source(error)
