@@ -133,7 +133,8 @@ impl Intake {
         self.metrics.received(admission.sender());
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let compressed = headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let compressed =
+            headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
         let now = Timestamp::now();
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";

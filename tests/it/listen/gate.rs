@@ -212,7 +212,8 @@ fn no_secret_is_in_a_log() {
 fn the_person_at_the_terminal_sees_where_bugfender_delivers() {
     let home = Home::new();
     let mut terminal = Terminal::run(&home, &["listen", "--listen", "127.0.0.1:0"]);
-    terminal.wait_for("/bugfender/").wait_for("\n").interrupt();
+    // What Ctrl-C is on the way to a terminal.
+    terminal.wait_for("/bugfender/").type_line("\u{3}");
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
     let key = fs::read_to_string(home.data().join("registry.receiver-key")).unwrap();

@@ -21,7 +21,9 @@ impl Terminal {
         let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
         let line = std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted).collect::<Vec<_>>();
         let mut command = Command::new("/usr/bin/script");
-        command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).current_dir(home.path()).env_clear();
+        // No shell stays between the terminal and the command.
+        let line = format!("exec {}", line.join(" "));
+        command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(home.path()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
