@@ -1,5 +1,6 @@
 //! Handing on to an endpoint, signed as the Standard Webhooks specification says.
 
+use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use url::Url;
 
@@ -50,7 +51,7 @@ impl HttpTarget {
     fn request(&self, forward: &Forward) -> Result<Request> {
         let (content_type, bytes) = match (&self.template, forward.events.first()) {
             (Some(template), Some(event)) => template.render(forward, event)?,
-            _ => (forward.content_type.clone().unwrap_or_else(|| JSON.to_owned()), forward.json_array()),
+            _ => (content_type(forward), forward.json_array()),
         };
         let id = message_id(&forward.events);
         let timestamp = Timestamp::now().as_second().to_string();
@@ -67,6 +68,13 @@ impl HttpTarget {
             repeat: Repeat::Never,
         })
     }
+}
+
+/// What the sender said the body is. What no header can hold is not passed on: the request would fail at every attempt,
+/// and look as if the target were not there.
+fn content_type(forward: &Forward) -> String {
+    let fits = |kind: &&String| !kind.is_empty() && HeaderValue::from_str(kind).is_ok();
+    forward.content_type.as_ref().filter(fits).map_or_else(|| JSON.to_owned(), Clone::clone)
 }
 
 /// The `webhook-id` of these events together: the same at each attempt.
