@@ -17,6 +17,8 @@ pub(super) struct Breaker {
     failures: u32,
     rests: u32,
     closed_until: Option<Instant>,
+    /// Until when the target itself asked to be left alone.
+    asked_until: Option<Instant>,
 }
 
 impl Breaker {
@@ -33,7 +35,9 @@ impl Breaker {
     /// It took an event. Says whether it had been left alone before.
     pub(super) fn succeeded(&mut self) -> bool {
         let rested = self.rests > 0;
-        *self = Self::default();
+        // Its own wish holds, whatever became of what was under way already.
+        let asked_until = self.asked_until;
+        *self = Self { closed_until: asked_until, asked_until, ..Self::default() };
         rested
     }
 
@@ -46,6 +50,7 @@ impl Breaker {
     /// It failed, and perhaps asked to be left alone. Says for how long it is, if that begins now.
     pub(super) fn failed(&mut self, now: Instant, pause: Option<Duration>) -> Option<Duration> {
         self.failures += 1;
+        self.asked_until = self.asked_until.max(pause.map(|pause| now + pause));
         let opens = self.rests > 0 || self.failures >= THRESHOLD;
         if !opens && pause.is_none() {
             return None;
@@ -100,6 +105,8 @@ mod tests {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         let pause = Duration::from_secs(30);
         assert_eq!(breaker.failed(now, Some(pause)), Some(pause));
+        assert_eq!(breaker.room(now + pause / 2, 0), 0);
+        assert!(!breaker.succeeded());
         assert_eq!(breaker.room(now + pause / 2, 0), 0);
         assert_eq!(breaker.room(now + pause, 0), usize::MAX);
     }
