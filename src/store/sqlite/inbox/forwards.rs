@@ -27,12 +27,10 @@ pub(super) fn claim(
 ) -> Result<Vec<Forward>, Fault> {
     let mut retries = due(connection, claimed, target, (1, stored(now)), limit)?;
     let mut fresh = due(connection, claimed, target, (0, 0), limit)?;
-    let for_retries = (limit / 2).max(limit.saturating_sub(fresh.len()));
-    retries.truncate(if fresh.is_empty() { limit } else { for_retries.max(1) });
+    // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
+    let half = (limit + usize::from(fastrand::bool())) / 2;
+    retries.truncate(half.max(limit.saturating_sub(fresh.len())));
     fresh.truncate(limit.saturating_sub(retries.len()));
-    if limit == 1 && !fresh.is_empty() && !retries.is_empty() {
-        fresh.clear();
-    }
     let ids = fresh.into_iter().chain(retries);
     ids.filter_map(|id| read(connection, id).transpose()).collect()
 }
