@@ -81,6 +81,8 @@ fn run_command(cli: Cli) -> u8 {
         .with_writer(io::stderr)
         .with_ansi(output.color_err())
         .without_time()
+        // A log that cannot be written, on a full disk perhaps, must not end what it is about: this would panic.
+        .log_internal_errors(false)
         .finish();
     tracing::subscriber::with_default(subscriber, || {
         let environment = Environment::of_process();
