@@ -82,7 +82,7 @@ fn a_full_disk_is_told_and_survived() {
     assert_eq!(receiver.end().0, 0);
 }
 
-/// A limit on the size of files, without the signal, is a disk on which nothing fits at all.
+/// A limit on the size of files, without the signal, is a disk on which nothing fits at all, not even the log.
 #[test]
 fn a_store_that_cannot_grow_is_not_ready() {
     let home = Home::new();
