@@ -190,11 +190,13 @@ impl Receiver {
     }
 }
 
-/// Binds an address, within a runtime. A port that was in use a moment ago can be had again.
+/// Binds an address. A port that was in use a moment ago can be had again.
 ///
 /// # Errors
 /// A usage error that names the address.
-pub fn bind(address: SocketAddr) -> Result<TcpListener> {
+// A socket can be made within a runtime only, which this sees to.
+#[allow(clippy::unused_async)]
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // On Windows this would let others have the port as well.

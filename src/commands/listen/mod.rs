@@ -232,7 +232,7 @@ fn listener(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<TcpListener
         ctx.out().note("listening on the socket of the service manager");
         return Ok(runtime.block_on(async { TcpListener::from_std(inherited) })?);
     }
-    runtime.block_on(async { receiver::bind(args.listen) })
+    runtime.block_on(receiver::bind(args.listen))
 }
 
 /// How the receiver is reached on this machine.

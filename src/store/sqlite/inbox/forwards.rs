@@ -28,7 +28,7 @@ pub(super) fn claim(
     let mut retries = due(connection, claimed, target, (1, stored(now)), limit)?;
     let mut fresh = due(connection, claimed, target, (0, 0), limit)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
-    let half = (limit + usize::from(fastrand::bool())) / 2;
+    let half = limit / 2 + usize::from(limit % 2 == 1 && fastrand::bool());
     retries.truncate(half.max(limit.saturating_sub(fresh.len())));
     fresh.truncate(limit.saturating_sub(retries.len()));
     let ids = fresh.into_iter().chain(retries);
