@@ -34,7 +34,7 @@ pub(super) fn request(what: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
         head.push_str("\r\n");
     }
     if what.starts_with("POST") {
-        head.push_str(&format!("content-length: {length}\r\n"));
+        head = format!("{head}content-length: {length}\r\n");
     }
     head.push_str("\r\n");
     [head.as_bytes(), body].concat()

@@ -67,8 +67,6 @@ fn check(home: &Home, log: &Log) -> Vec<String> {
 fn a_hundred_kills_lose_nothing() {
     let home = Home::new();
     let log = Arc::<Log>::default();
-    let started = Instant::now();
-    // It takes calls while it is killed, too: what was handed on then is not asked for again at the end.
     let sink = Sink::always("200 OK");
     for round in 0..KILLS {
         let args = ["--forward-to", &sink.url, "--retry-wait", "0.05"];
@@ -89,11 +87,10 @@ fn a_hundred_kills_lose_nothing() {
             sender.join().unwrap();
         }
     }
-    let there = check(&home, &log);
+    check(&home, &log);
     let taken = log.taken.lock().unwrap().len();
     assert!(taken > 1000, "{taken} events in {KILLS} runs: nothing was tested");
     inbox(&home).check().unwrap();
-    println!("{taken} events answered, {} there, {:?}", there.len(), started.elapsed());
 }
 
 /// Those of a receiver with a target are handed on, at least once each, whenever it was killed.
@@ -151,7 +148,7 @@ fn what_is_under_way_at_the_end_is_finished() {
     let mut kept = connect(&receiver.address);
     kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert_eq!(read_reply(&mut kept).unwrap().status, 200);
-    wait_until("all are there", || receiver.metric("bugfender_hooks_open_connections") == 5.0);
+    wait_until("all are there", || receiver.metric("bugfender_hooks_open_connections") == 5);
     receiver.signal(rustix::process::Signal::TERM);
     wait_until("it accepts nobody", || std::net::TcpStream::connect(&receiver.address).is_err());
     stream.write_all(&body.as_bytes()[5..]).unwrap();
@@ -178,7 +175,7 @@ fn who_takes_longer_than_the_drain_timeout_is_cut_off() {
     let mut stream = connect(&receiver.address);
     let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n[", receiver.path);
     stream.write_all(head.as_bytes()).unwrap();
-    wait_until("it is there", || receiver.metric("bugfender_hooks_open_connections") == 2.0);
+    wait_until("it is there", || receiver.metric("bugfender_hooks_open_connections") == 2);
     let (code, log) = receiver.end();
     assert_eq!(code, 1, "{log}");
     assert!(log.contains("cut off after --drain-timeout: 1 calls") && log.contains("1 forwards"), "{log}");
@@ -197,7 +194,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut stream = connect(&receiver.address);
     let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n[", receiver.path);
     stream.write_all(head.as_bytes()).unwrap();
-    wait_until("it is there", || receiver.metric("bugfender_hooks_open_connections") == 2.0);
+    wait_until("it is there", || receiver.metric("bugfender_hooks_open_connections") == 2);
     receiver.signal(rustix::process::Signal::INT);
     wait_until("it accepts nobody", || std::net::TcpStream::connect(&receiver.address).is_err());
     let start = Instant::now();

@@ -129,8 +129,8 @@ fn a_shell_runs_only_when_asked_for() {
     wait_for_all(&receiver);
     assert!(!home.path().join("hacked").exists());
     assert_eq!(receiver.end().0, 0);
-    assert_eq!(home.run(["listen", "--exec", "echo 'open"]).code, 2);
-    assert_eq!(home.run(["listen", "--shell"]).code, 2);
+    assert_eq!(super::refused(&home, &["--exec", "echo 'open"]).code, 2);
+    assert_eq!(super::refused(&home, &["--shell"]).code, 2);
 }
 
 #[test]

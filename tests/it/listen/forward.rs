@@ -42,7 +42,7 @@ fn targets_get_the_bytes_that_came() {
     assert_eq!(sink.wait_for(3)[2].body, format!("[{report}]"));
     receiver.post(r#"[ {"id":"1"}, {"id":"4"} ,{"id":"5"},{"id":"3"}, {"id":"6"}]"#);
     wait_for_all(&receiver);
-    let mut late: Vec<_> = sink.calls()[3..].iter().map(|call| call.json()).collect();
+    let mut late: Vec<_> = sink.calls()[3..].iter().map(Call::json).collect();
     late.sort_by_key(|call| call[0]["id"].to_string());
     let forwarded: Vec<_> = late.iter().flat_map(|call| call.as_array().unwrap().clone()).collect();
     assert_eq!(forwarded, [json!({"id": "4"}), json!({"id": "5"}), json!({"id": "6"})]);
@@ -128,7 +128,7 @@ fn forwards_are_signed_and_known_again() {
     assert_eq!(fs::read_to_string(&key_file).unwrap().trim(), secret);
     assert_eq!(receiver.end().0, 0);
     fs::write(&key_file, "whsec_***").unwrap();
-    assert_eq!(home.run(["listen", "--listen", "127.0.0.1:0"].iter().chain(&args)).code, 2);
+    assert_eq!(super::refused(&home, &args).code, 2);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn routes_go_by_type() {
     assert_eq!((ids(&crashes).as_str(), ids(&others).as_str(), ids(&all).as_str()), ("1 3 4", "2 5", "1 2 3 4 5 6 7"));
     assert_eq!(receiver.end().0, 0);
     for wrong in ["crash", "crash=", "=http://127.0.0.1/x", "http://127.0.0.1/?a=b"] {
-        assert_eq!(home.run(["listen", "--route", wrong]).code, 2, "{wrong}");
+        assert_eq!(super::refused(&home, &["--route", wrong]).code, 2, "{wrong}");
     }
 }
 
@@ -256,9 +256,8 @@ fn templates_make_messages() {
     }
     fs::write(home.path().join("bad.txt"), "{{ oops").unwrap();
     for template in ["bad.txt", "none"] {
-        let args =
-            ["listen", "--listen", "127.0.0.1:0", "--forward-to", "http://127.0.0.1:9/x", "--template", template];
-        assert_eq!(home.run(args).code, 2, "{template}");
+        let args = ["--forward-to", "http://127.0.0.1:9/x", "--template", template];
+        assert_eq!(super::refused(&home, &args).code, 2, "{template}");
     }
     assert!(files(home.path()).iter().any(|file| file.ends_with("slack.inbox.db")));
 }

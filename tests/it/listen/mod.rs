@@ -95,7 +95,7 @@ impl Receiver {
     }
 
     /// A metric's value, by its name with the labels; 0 when it is not there.
-    fn metric(&self, name: &str) -> f64 {
+    fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").body;
         let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         found.unwrap_or_default()

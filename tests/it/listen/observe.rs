@@ -38,7 +38,7 @@ fn metrics_count_what_happens() {
     let sink = Sink::start(|before, _| if before == 0 { ("400 Bad Request", vec![]) } else { ("200 OK", vec![]) });
     let receiver = Receiver::start(&home, &["--forward-to", &sink.url, "--retry-wait", "0.05"]);
     let bugfender = r#"{source="bugfender"}"#;
-    for (name, value) in [("received_deliveries", 0.0), ("duplicate_events", 0.0), ("committed_events", 0.0)] {
+    for (name, value) in [("received_deliveries", 0), ("duplicate_events", 0), ("committed_events", 0)] {
         assert_eq!(receiver.metric(&format!("bugfender_hooks_{name}_total{bugfender}")), value);
         assert!(receiver.get("/metrics").body.contains(&format!("bugfender_hooks_{name}_total{bugfender} 0")));
     }
@@ -48,23 +48,23 @@ fn metrics_count_what_happens() {
     wait_until("it is handed on", || receiver.get("/readyz").json()["backlog"] == 0);
     let target = format!(r#"{{target="{}"}}"#, sink.url);
     for (name, value) in [
-        (format!("received_deliveries_total{bugfender}"), 2.0),
-        (format!("committed_events_total{bugfender}"), 2.0),
-        (format!("duplicate_events_total{bugfender}"), 1.0),
-        (r#"rejected_calls_total{reason="malformed"}"#.to_owned(), 1.0),
-        (r#"rejected_calls_total{reason="path"}"#.to_owned(), 1.0),
-        (format!("forwarded_total{target}"), 1.0),
-        (format!("failed_forwards_total{target}"), 1.0),
-        ("backlog_forwards".to_owned(), 0.0),
-        ("dead_letters".to_owned(), 0.0),
-        ("backlog_oldest_seconds".to_owned(), 0.0),
-        (r#"answer_seconds_count{status="200"}"#.to_owned(), 1.0),
-        (r#"answer_seconds_count{status="400"}"#.to_owned(), 1.0),
-        (format!("forward_seconds_count{target}"), 2.0),
+        (format!("received_deliveries_total{bugfender}"), 2),
+        (format!("committed_events_total{bugfender}"), 2),
+        (format!("duplicate_events_total{bugfender}"), 1),
+        (r#"rejected_calls_total{reason="malformed"}"#.to_owned(), 1),
+        (r#"rejected_calls_total{reason="path"}"#.to_owned(), 1),
+        (format!("forwarded_total{target}"), 1),
+        (format!("failed_forwards_total{target}"), 1),
+        ("backlog_forwards".to_owned(), 0),
+        ("dead_letters".to_owned(), 0),
+        ("backlog_oldest_seconds".to_owned(), 0),
+        (r#"answer_seconds_count{status="200"}"#.to_owned(), 1),
+        (r#"answer_seconds_count{status="400"}"#.to_owned(), 1),
+        (format!("forward_seconds_count{target}"), 2),
     ] {
         assert_eq!(receiver.metric(&format!("bugfender_hooks_{name}")), value, "{name}");
     }
-    assert!(receiver.metric("bugfender_hooks_commit_seconds_count") >= 2.0);
+    assert!(receiver.metric("bugfender_hooks_commit_seconds_count") >= 2);
     let reply = receiver.get("/metrics");
     assert!(reply.header("content-type").unwrap().contains("text") && reply.body.ends_with("# EOF\n"), "{reply:?}");
     assert_eq!(receiver.end().0, 0);

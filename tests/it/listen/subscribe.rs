@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Receiver, events};
+use super::{Receiver, events, refused};
 use crate::support::{Home, SandboxServer, wait_until};
 
 #[test]
@@ -63,16 +63,16 @@ fn hooks_stay_unless_they_are_ephemeral() {
 fn what_cannot_be_subscribed_ends_it() {
     let sandbox = SandboxServer::with_faults(&["subscribe=403x9"]);
     let home = Home::of(&sandbox);
-    let args = ["listen", "--listen", "127.0.0.1:0", "--subscribe", "--public-url", "https://hooks.example.com"];
-    let run = home.run(args.iter().chain(&["--app-id", "1001", "--ephemeral"]));
+    let args = ["--subscribe", "--public-url", "https://hooks.example.com"];
+    let run = refused(&home, &[&args[..], &["--app-id", "1001", "--ephemeral"]].concat());
     assert!(run.code != 0 && run.stderr.contains("403"), "{run}");
     assert!(sandbox.hooks().is_empty());
     // Without an app there is nothing to subscribe.
-    let run = home.run(args);
+    let run = refused(&home, &args);
     assert_eq!(run.code, 2, "{run}");
     assert!(run.stderr.contains("--app-id"), "{run}");
-    assert_eq!(home.run(["listen", "--subscribe", "--app-id", "1"]).code, 2);
-    assert_eq!(home.run(["listen", "--ephemeral"]).code, 2);
+    assert_eq!(refused(&home, &["--subscribe", "--app-id", "1"]).code, 2);
+    assert_eq!(refused(&home, &["--ephemeral"]).code, 2);
     // The inbox is free for the next one.
     drop(Receiver::start(&home, &[]));
 }
@@ -89,17 +89,10 @@ fn what_was_subscribed_before_a_failure_is_taken_back() {
         .execute("UPDATE hooks SET status = 'unknown', hook_id = NULL WHERE hook_id = ?", [hook["hook_id"].as_i64()])
         .unwrap();
     drop(registry);
-    let run = home.run([
-        "listen",
-        "--listen",
-        "127.0.0.1:0",
-        "--subscribe",
-        "--public-url",
-        "https://hooks.example.com",
-        "--app-id",
-        "1001",
-        "--ephemeral",
-    ]);
+    let run = refused(
+        &home,
+        &["--subscribe", "--public-url", "https://hooks.example.com", "--app-id", "1001", "--ephemeral"],
+    );
     assert_eq!(run.code, 8, "{run}");
     let left: Vec<_> = sandbox.hooks().iter().map(|hook| hook["event"].clone()).collect();
     assert_eq!(left, ["new_issue_separate"]);
