@@ -183,16 +183,24 @@ impl Thread {
 
     fn work(&mut self, group: Group) {
         let Group { deliveries, receipts, settlements, settled, others, .. } = group;
-        if !settlements.is_empty() {
-            let outcome = self.inbox.settle_forwards(&settlements).map_err(Error::from);
-            answer_all(settled, outcome.map(|()| std::iter::repeat(())));
-        }
+        // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
+        let mut failed = None;
         if !deliveries.is_empty() {
             let outcome = self.store(&deliveries);
+            failed = outcome.as_ref().err().map(Error::again);
             answer_all(receipts, outcome);
         }
+        if !settlements.is_empty() {
+            let settle = || self.inbox.settle_forwards(&settlements).map_err(Error::from);
+            let outcome = failed.take().map_or_else(settle, Err);
+            failed = outcome.as_ref().err().map(Error::again);
+            answer_all(settled, outcome.map(|()| std::iter::repeat(())));
+        }
         for job in others {
-            self.do_other(job);
+            match (job, &failed) {
+                (Job::Probe(reply), Some(error)) => drop(reply.send(Err(error.again()))),
+                (job, _) => self.do_other(job),
+            }
         }
         self.tend();
     }

@@ -30,6 +30,9 @@ use crate::store::{
 /// How long to wait for another process's write. A sender waits as long for its answer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for what nobody waits for, and is done again if it fails: deliveries come behind it.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// An inbox in a file.
 #[derive(Debug)]
 pub struct SqliteInbox {
@@ -81,6 +84,15 @@ impl SqliteInbox {
     /// Runs `work` in a write transaction and commits it durably.
     fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
         super::commit(&self.connection, work).map_err(|fault| self.store_error(fault))
+    }
+
+    /// The same for what is done again if it fails: it does not wait for long.
+    fn write_if_free<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let patience = |time| self.connection.busy_timeout(time).map_err(|error| self.store_error(error.into()));
+        patience(SHORT_TIMEOUT)?;
+        let outcome = self.write(work);
+        patience(BUSY_TIMEOUT)?;
+        outcome
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
@@ -153,7 +165,7 @@ impl Inbox for SqliteInbox {
     }
 
     fn settle_forwards(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        self.write(|connection| forwards::settle(connection, settlements))?;
+        self.write_if_free(|connection| forwards::settle(connection, settlements))?;
         for settlement in settlements {
             self.claimed.remove(&settlement.forward);
         }
@@ -167,7 +179,7 @@ impl Inbox for SqliteInbox {
     }
 
     fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError> {
-        self.write(|connection| forwards::expire(connection, &self.claimed, queued_before))
+        self.write_if_free(|connection| forwards::expire(connection, &self.claimed, queued_before))
     }
 
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
@@ -211,7 +223,7 @@ impl Inbox for SqliteInbox {
         let Some(receiving) = self.receiving.as_ref().filter(|receiving| receiving.seen.is_due()) else {
             return Ok(());
         };
-        let written = self.write(|connection| receiving.seen.write_run(connection))?;
+        let written = self.write_if_free(|connection| receiving.seen.write_run(connection))?;
         if let Some(receiving) = &mut self.receiving {
             receiving.seen.forget_tail(written);
         }
