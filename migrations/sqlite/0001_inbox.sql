@@ -6,6 +6,8 @@ CREATE TABLE deliveries (
     received_at  INTEGER NOT NULL,            -- microseconds since 1970 UTC, as all times here
     content_type TEXT,
     events       INTEGER NOT NULL,            -- how many are in the body, duplicates too
+    first_event  INTEGER NOT NULL,            -- those that are stored, in a row
+    last_event   INTEGER NOT NULL,
     body         BLOB    NOT NULL             -- as it came, but for what was to be redacted
 ) STRICT;
 
@@ -23,8 +25,6 @@ CREATE TABLE events (
     title      TEXT,
     duplicates INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-
-CREATE INDEX events_by_delivery ON events (delivery);
 
 -- Which keys are there: those of the newest events are in memory, those of older ones in sorted runs. A run is written
 -- once, in one piece. An index on the keys themselves would change a page somewhere in it for every event.

@@ -6,10 +6,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
+use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Forward, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId};
 
@@ -49,7 +51,7 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
     ///
-    /// `stored` is notified when there is something new to hand on.
+    /// `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
     ///
     /// # Errors
     /// When another process receives into the same inbox, or the system refuses a thread.
@@ -62,7 +64,8 @@ impl Writer {
         inbox.begin_receiving()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
-        let mut thread = Thread { inbox, routes, metrics, stored, failing: false, rest_until: None };
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let mut thread = Thread { inbox, routes, metrics, stored, runtime, failing: false, rest_until: None };
         let work = move || tracing::dispatcher::with_default(&log, || thread.run(queue));
         let thread = std::thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
         Ok((Self { jobs }, thread))
@@ -127,6 +130,8 @@ struct Thread {
     routes: Vec<Route>,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
+    /// Where those are who wait for answers.
+    runtime: Option<Handle>,
     /// Whether the last commit failed: said once, not for every delivery.
     failing: bool,
     rest_until: Option<Instant>,
@@ -189,7 +194,11 @@ impl Thread {
         }
         if !deliveries.is_empty() {
             let outcome = self.store(&deliveries);
-            answer_all(receipts, outcome);
+            match &self.runtime {
+                // From here each answer would wake a thread; from there, one does for all.
+                Some(runtime) => drop(runtime.spawn(async { answer_all(receipts, outcome) })),
+                None => answer_all(receipts, outcome),
+            }
         }
         for job in others {
             self.do_other(job);
@@ -203,8 +212,11 @@ impl Thread {
         self.note(&outcome);
         let receipts = outcome?;
         self.metrics.committed(started.elapsed());
-        for (delivery, receipt) in deliveries.iter().zip(&receipts) {
-            self.metrics.stored(delivery.sender(), receipt.stored(), receipt.duplicates());
+        for sender in Sender::ALL {
+            let theirs = || deliveries.iter().zip(&receipts).filter(|(delivery, _)| delivery.sender() == sender);
+            let (new, known) =
+                (theirs().map(|(_, receipt)| receipt.stored()), theirs().map(|(_, receipt)| receipt.duplicates()));
+            self.metrics.stored(sender, theirs().count(), new.sum(), known.sum());
         }
         if receipts.iter().any(|receipt| receipt.stored() > 0) {
             self.stored.notify_waiters();

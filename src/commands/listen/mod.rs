@@ -50,8 +50,10 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let signals = runtime.block_on(async { StopSignals::listen() })?;
     let listener = listener(ctx, &runtime, args)?;
     let address = listener.local_addr()?;
-    let receiver = Receiver::open(&*ctx.store()?, options)?;
-    let reload = runtime.block_on(async { ReloadSignals::listen() })?;
+    let (receiver, reload) = {
+        let _within = runtime.enter();
+        (Receiver::open(&*ctx.store()?, options)?, ReloadSignals::listen()?)
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }, reload));
     let service = Service { ctx, args, runtime: &runtime, address, key };

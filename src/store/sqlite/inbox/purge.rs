@@ -63,7 +63,9 @@ fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
     let mut events = 0;
     for id in deliveries {
         connection.prepare_cached("DELETE FROM forwards WHERE delivery = ?")?.execute([id])?;
-        events += connection.prepare_cached("DELETE FROM events WHERE delivery = ?")?.execute([id])? as u64;
+        let theirs = "DELETE FROM events WHERE id BETWEEN (SELECT first_event FROM deliveries WHERE id = ?1)
+                      AND (SELECT last_event FROM deliveries WHERE id = ?1)";
+        events += connection.prepare_cached(theirs)?.execute([id])? as u64;
         connection.prepare_cached("DELETE FROM deliveries WHERE id = ?")?.execute([id])?;
     }
     Ok(events)
