@@ -39,26 +39,25 @@ pub(super) fn deliveries(
     };
     let receipts =
         commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
-    let Group { new, next_delivery, next_event, insert_delivery, insert_event, .. } = group;
-    drop((insert_delivery, insert_event));
+    let Group { new, next_delivery, next_event, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
     receiving.seen.add(new);
     Ok(receipts)
 }
 
 /// What is being committed together.
-struct Group<'a> {
-    connection: &'a Connection,
+struct Group<'a, 'c> {
+    connection: &'c Connection,
     receiving: &'a Receiving,
     routes: &'a [Route],
-    insert_delivery: CachedStatement<'a>,
-    insert_event: CachedStatement<'a>,
+    insert_delivery: CachedStatement<'c>,
+    insert_event: CachedStatement<'c>,
     new: HashMap<EventKey, i64>,
     next_delivery: i64,
     next_event: i64,
 }
 
-impl Group<'_> {
+impl Group<'_, '_> {
     fn store(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
         if let Some(malformed) = delivery.malformed() {
             self.quarantine(delivery, &malformed.0)?;
