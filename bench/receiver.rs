@@ -39,7 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let listener = receiver::bind(address.parse()?).await?;
         let receiver = Receiver::open(&store, options)?;
         let mut signals = StopSignals::listen()?;
-        let stop = async move { drop(signals.next().await) };
+        let stop = async move {
+            let _ = signals.next().await;
+        };
         tokio::spawn(receiver.serve(listener, stop, ReloadSignals::listen()?)).await?;
         Ok(())
     })
