@@ -6,7 +6,7 @@
 //! | [`context`] | what flags, environment and files come to |
 //! | [`config`], [`auth`] | settings with their sources; tokens |
 //! | [`api`], [`http`] | Bugfender's calls; HTTP with retries that never repeat what may have been done |
-//! | [`store`] | the registry |
+//! | [`store`] | the registry and the inbox |
 //! | [`sandbox`] | a local stand-in for Bugfender |
 //! | [`render`] | every character that is shown |
 //! | [`domain`], [`error`], [`platform`] | types and rules; the table of exit codes; what differs between systems |

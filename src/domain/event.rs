@@ -73,6 +73,11 @@ impl EventKey {
         [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
     }
 
+    /// The id of a webhook that hands this event on: the same one however often it is sent, for the receiver to know.
+    pub fn message_id(&self) -> String {
+        format!("evt_{self:?}")
+    }
+
     /// The key as it is stored.
     pub fn bytes(&self) -> &[u8; 16] {
         &self.0
@@ -319,6 +324,7 @@ mod tests {
         assert_ne!(key(r#"[{"id":"7"}]"#), key(r#"[{"id":7}]"#));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":7}]"#)));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":"7"}]"#)));
+        assert!(key(r#"[{"id":"7"}]"#).message_id().strip_prefix("evt_").is_some_and(|hex| hex.len() == 32));
         assert!(EventKey::candidates(Sender::Instabug, "7").all(|candidate| candidate != key(r#"[{"id":"7"}]"#)));
     }
 
