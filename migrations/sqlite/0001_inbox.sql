@@ -41,6 +41,12 @@ CREATE TABLE run_chunks (
     entries BLOB    NOT NULL                  -- keys in order, each with the id of its event
 ) STRICT;
 
+-- The newest event when something was purged: its place is not given again, so that who follows events misses none.
+CREATE TABLE purged (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    last_event INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE targets (
     id    INTEGER PRIMARY KEY,
     key   TEXT    NOT NULL UNIQUE,

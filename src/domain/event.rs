@@ -92,7 +92,7 @@ impl EventKey {
 
 impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message_id())
+        f.write_str(&super::signature::to_hex(&self.0))
     }
 }
 
@@ -338,6 +338,7 @@ mod tests {
         assert_ne!(key(r#"[{"id":"7"}]"#), key(r#"[{"id":7}]"#));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":7}]"#)));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":"7"}]"#)));
+        assert!(key(r#"[{"id":"7"}]"#).message_id().strip_prefix("evt_").is_some_and(|hex| hex.len() == 32));
         assert!(EventKey::candidates(Sender::Instabug, "7").all(|candidate| candidate != key(r#"[{"id":"7"}]"#)));
     }
 

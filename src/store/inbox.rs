@@ -172,8 +172,10 @@ impl EventState {
 /// An event as the inbox has it.
 #[derive(Debug, Clone)]
 pub struct EventRecord {
-    /// Its place in the order of arrival.
+    /// Its place in the order of arrival, which no other event ever has.
     pub seq: EventSeq,
+    /// What recognises it.
+    pub key: EventKey,
     /// Who sent it.
     pub sender: Sender,
     /// The sender's id.

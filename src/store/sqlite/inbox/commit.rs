@@ -36,11 +36,13 @@ pub(super) fn deliveries(
         new: HashMap::new(),
         next_delivery: receiving.next_delivery,
         next_event: receiving.next_event,
+        next_forward: receiving.next_forward,
     };
     let receipts =
         commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
-    let Group { new, next_delivery, next_event, .. } = group;
+    let Group { new, next_delivery, next_event, next_forward, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
+    receiving.next_forward = next_forward;
     receiving.seen.add(new);
     Ok(receipts)
 }
@@ -55,6 +57,7 @@ struct Group<'a, 'c> {
     new: HashMap<EventKey, i64>,
     next_delivery: i64,
     next_event: i64,
+    next_forward: i64,
 }
 
 impl Group<'_, '_> {
@@ -63,15 +66,14 @@ impl Group<'_, '_> {
             self.quarantine(delivery, &malformed.0)?;
             return Ok(Receipt::default());
         }
-        let (mut receipt, mut new) = (Receipt::default(), Vec::new());
+        let (mut receipt, mut new, mut again) = (Receipt::default(), Vec::new(), Vec::new());
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
                 None => self.receiving.seen.find(self.connection, event.key)?,
             };
             if let Some(id) = known {
-                let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
-                self.connection.prepare_cached(count)?.execute([id])?;
+                again.push(id);
                 receipt.events.push(None);
                 continue;
             }
@@ -83,6 +85,11 @@ impl Group<'_, '_> {
         }
         if !new.is_empty() {
             self.insert(delivery, &new)?;
+        }
+        // Only now: what came twice in this delivery was not there before.
+        for id in again {
+            let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
+            self.connection.prepare_cached(count)?.execute([id])?;
         }
         Ok(receipt)
     }
@@ -115,11 +122,13 @@ impl Group<'_, '_> {
             return Ok(());
         }
         let events: Vec<&EventFacts> = new.iter().map(|(_, event)| *event).collect();
-        let sql = "INSERT INTO forwards (target, delivery, first_event, last_event, queued_at) VALUES (?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO forwards (id, target, delivery, first_event, last_event, queued_at)
+                   VALUES (?, ?, ?, ?, ?, ?)";
         let mut statement = self.connection.prepare_cached(sql)?;
         for route in self.routes {
             for (first, last) in route.forwards(&events) {
-                statement.execute(params![route.target.0, id, new[first].0, new[last].0, at])?;
+                statement.execute(params![self.next_forward, route.target.0, id, new[first].0, new[last].0, at])?;
+                self.next_forward += 1;
             }
         }
         Ok(())

@@ -60,6 +60,11 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule) -> Result<Purged, 
 
 /// Removes deliveries with all that belongs to them; returns how many events.
 fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
+    if !deliveries.is_empty() {
+        let note = "INSERT INTO purged (id, last_event) SELECT 1, max(id) FROM events WHERE true HAVING max(id) > 0
+                    ON CONFLICT DO UPDATE SET last_event = max(last_event, excluded.last_event)";
+        connection.prepare_cached(note)?.execute([])?;
+    }
     let mut events = 0;
     for id in deliveries {
         connection.prepare_cached("DELETE FROM forwards WHERE delivery = ?")?.execute([id])?;
@@ -71,13 +76,20 @@ fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
     Ok(events)
 }
 
-/// Gives some of the free pages back to the disk.
-pub(super) fn give_back(connection: &Connection) -> Result<(), Fault> {
+/// Gives some of the free pages back to the disk. Returns whether there are more.
+pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
+    let before = free_pages(connection)?;
     let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     let mut rows = statement.query([])?;
     // A row for each page.
     while rows.next()?.is_some() {}
-    Ok(())
+    drop(rows);
+    // A file that gives nothing back must not be tried for ever.
+    Ok((1..before).contains(&free_pages(connection)?))
+}
+
+fn free_pages(connection: &Connection) -> Result<i64, Fault> {
+    Ok(connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
 }
 
 /// What the inbox takes up, without pages that are free.
