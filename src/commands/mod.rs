@@ -24,6 +24,7 @@ mod subscribe;
 mod suggest;
 mod topics;
 mod trigger;
+mod units;
 mod unsubscribe;
 mod verify;
 mod whoami;

@@ -2,11 +2,12 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::commands::suggest;
+use crate::commands::units::{event_type, span};
 use crate::domain::event::{EVENT_TYPES, Sender};
 use crate::domain::{AppId, EventKind};
 use crate::store::EventSelection;
@@ -75,14 +76,6 @@ pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
         .map(|name| Sender::ALL.into_iter().find(|sender| sender.as_str() == name).unwrap_or(Sender::Bugfender))
 }
 
-/// A type of events. The name of a subscription stands for what is delivered for it.
-// clap asks for a `Result`.
-#[allow(clippy::unnecessary_wraps)]
-fn event_type(text: &str) -> Result<String, String> {
-    let kind = text.trim().parse::<EventKind>();
-    Ok(kind.map_or_else(|_| text.trim().to_owned(), |kind| kind.delivered_type().to_owned()))
-}
-
 fn types() -> Vec<CompletionCandidate> {
     EVENT_TYPES.into_iter().chain(EventKind::ALL.map(EventKind::as_str)).map(CompletionCandidate::new).collect()
 }
@@ -95,33 +88,16 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     if let Some(time) = text.parse::<DateTime>().ok().and_then(|time| Offset::UTC.to_timestamp(time).ok()) {
         return Ok(time);
     }
-    let age = span(text)?;
+    let wrong = |_| "write a span such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
+    let age = span(text).map_err(wrong)?;
     Timestamp::now().checked_sub(age).map_err(|_| "that is before all times".to_owned())
-}
-
-/// A span: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
-pub fn span(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || "write a span such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
-    let span: Span = text.parse().map_err(|_| wrong())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    Ok(duration.abs())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use jiff::SignedDuration;
 
-    #[test]
-    fn spans_have_days_of_24_hours() {
-        let seconds = |text: &str| span(text).map(|span| span.as_secs()).ok();
-        assert_eq!(seconds("90s"), Some(90));
-        assert_eq!(seconds("2h"), Some(7200));
-        assert_eq!(seconds("1d 12h"), Some(129_600));
-        assert_eq!(seconds("1w"), Some(604_800));
-        for wrong in ["", "2", "h", "1 month", "2 fortnights", "1y"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn times_are_read_in_utc_unless_they_say() {
@@ -131,11 +107,5 @@ mod tests {
         assert_eq!(read("2026-11-21T08:30"), "2026-11-21T08:30:00Z");
         assert!(moment("1d").unwrap() < Timestamp::now() - SignedDuration::from_hours(23));
         assert!(moment("yesterday").is_err());
-    }
-
-    #[test]
-    fn names_of_subscriptions_stand_for_types() {
-        assert_eq!(event_type("new_issue_separate").unwrap(), "issue");
-        assert_eq!(event_type(" other ").unwrap(), "other");
     }
 }

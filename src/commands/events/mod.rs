@@ -12,6 +12,8 @@ mod show;
 mod stats;
 mod tail;
 
+pub use self::tail::Tail;
+
 use clap::Subcommand;
 
 use super::Report;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::filter::span;
 use super::row::shown_time;
 use super::{Told, count};
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
+use crate::commands::units::{size, span};
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
@@ -126,40 +126,4 @@ fn told(purged: Purged) -> Report {
     };
     let text = format!("removed {}{deliveries}", count(events, "event"));
     Report::of(Told { row: PurgedRow { events, quarantined: Some(quarantined) }, text })
-}
-
-/// A size in bytes: a number, with a unit of powers of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB) or none.
-fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kb" => Some(1000),
-        "m" | "mb" => Some(1_000_000),
-        "g" | "gb" => Some(1_000_000_000),
-        "t" | "tb" => Some(1_000_000_000_000),
-        "kib" => Some(1 << 10),
-        "mib" => Some(1 << 20),
-        "gib" => Some(1 << 30),
-        "tib" => Some(1_u64 << 40),
-        _ => None,
-    };
-    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| "write a size such as 500MB or 2GiB".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(size("500MB"), Ok(500_000_000));
-        assert_eq!(size("2 GiB"), Ok(2 << 30));
-        assert_eq!(size("4096"), Ok(4096));
-        for wrong in ["", "MB", "1.5GB", "-1", "5XB", "99999999999TB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -71,7 +71,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 async fn follow(ctx: &Context, args: &Args) -> Result<()> {
     let stream = Stream::begin::<TailRow>(ctx.out(), &WIDTHS)?;
     let Some((inbox, was_there)) = wait_for_inbox(ctx).await? else { return Ok(()) };
-    let mut tail = Tail { inbox: &*inbox, selection: args.filter.selection(), stream, shown: EventSeq(0) };
+    let mut tail = Tail { inbox, selection: args.filter.selection(), stream, shown: EventSeq(0) };
     if was_there {
         tail.begin(args.lines)?;
     }
@@ -98,15 +98,26 @@ async fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>>
 }
 
 /// What is shown, and how far.
-struct Tail<'a> {
-    inbox: &'a dyn Inbox,
+pub struct Tail<'a> {
+    inbox: Box<dyn Inbox>,
     selection: EventSelection,
     stream: Stream<'a>,
     /// All up to this one have been looked at.
     shown: EventSeq,
 }
 
-impl Tail<'_> {
+impl<'a> Tail<'a> {
+    /// Shows what comes from now on.
+    ///
+    /// # Errors
+    /// When the inbox cannot be read, or the output written.
+    pub fn from_now(ctx: &'a Context, inbox: Box<dyn Inbox>) -> Result<Self> {
+        let stream = Stream::begin::<TailRow>(ctx.out(), &WIDTHS)?;
+        let mut tail = Self { inbox, selection: EventSelection::default(), stream, shown: EventSeq(0) };
+        tail.shown = tail.newest()?;
+        Ok(tail)
+    }
+
     /// Shows the newest that are there.
     fn begin(&mut self, lines: u64) -> Result<()> {
         let newest = self.newest()?;
@@ -119,7 +130,10 @@ impl Tail<'_> {
     }
 
     /// Shows what has come, and says whether anything had.
-    fn step(&mut self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// As [`Tail::from_now`].
+    pub fn step(&mut self) -> Result<bool> {
         // The newest of all is found at once, whatever the filters are.
         let newest = self.newest()?;
         if newest <= self.shown {
