@@ -70,6 +70,7 @@ CREATE TABLE forwards (
 
 CREATE INDEX forwards_by_delivery ON forwards (delivery);
 CREATE INDEX forwards_pending ON forwards (target, due_at, id) WHERE state = 0;
+CREATE INDEX forwards_by_age ON forwards (queued_at) WHERE state = 0;
 CREATE INDEX forwards_dead ON forwards (delivery) WHERE state = 2;
 
 -- What was let in but could not be read.

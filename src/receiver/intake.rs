@@ -68,7 +68,7 @@ impl Intake {
             }
             Place::Health => answer::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
             Place::Ready => self.observer.ready(&self.writer).await,
-            Place::Metrics => self.observer.metrics(&self.metrics).await,
+            Place::Metrics => self.observer.metrics(&self.metrics, &self.writer).await,
             Place::Bugfender(key) => {
                 let key = key.to_owned();
                 let answer = self.bugfender(request, &key).await;

@@ -38,7 +38,7 @@ enum Job {
     Claim(TargetId, usize, Reply<Vec<Forward>>),
     NextDue(TargetId, Reply<Option<Timestamp>>),
     Probe(Reply<()>),
-    Expire(Timestamp),
+    Expire(Timestamp, Reply<u64>),
     Purge(PurgeRule, Reply<bool>),
 }
 
@@ -104,9 +104,9 @@ impl Writer {
         self.ask(Job::Probe).await
     }
 
-    pub(super) async fn expire(&self, queued_before: Timestamp) {
-        // It is done again in a minute.
-        let _ = self.jobs.send(Job::Expire(queued_before)).await;
+    /// Makes some dead letters; says how many.
+    pub(super) async fn expire(&self, queued_before: Timestamp) -> Result<u64> {
+        self.ask(|reply| Job::Expire(queued_before, reply)).await
     }
 
     /// Purges a little; says whether there is more.
@@ -254,11 +254,7 @@ impl Thread {
                 self.note(&outcome);
                 drop(reply.send(outcome.map_err(Error::from)));
             }
-            Job::Expire(before) => match self.inbox.expire_forwards(before) {
-                Ok(0) => {}
-                Ok(count) => tracing::warn!("{count} forwards waited for too long and are dead letters now"),
-                Err(error) => tracing::warn!("dead letters could not be made: {error}"),
-            },
+            Job::Expire(before, reply) => drop(reply.send(self.inbox.expire_forwards(before).map_err(Error::from))),
             Job::Purge(rule, reply) => {
                 drop(reply.send(self.inbox.purge(&rule).map(|purged| purged.more).map_err(Error::from)));
             }
