@@ -240,6 +240,21 @@ pub fn outlive_hangup() {
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
 }
 
+/// Whether standard output is a pipe that nobody reads any more.
+pub fn nobody_reads() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdout = io::stdout();
+        let mut pipe = [PollFd::new(&stdout, PollFlags::empty())];
+        // Where this cannot be asked, writing tells.
+        let asked = poll(&mut pipe, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        asked.is_ok() && pipe[0].revents().contains(PollFlags::ERR)
+    }
+    #[cfg(not(unix))]
+    false
+}
+
 /// How the terminal on standard input is set, to be set so again.
 #[derive(Debug)]
 pub struct TerminalModes {

@@ -6,6 +6,8 @@ CREATE TABLE deliveries (
     received_at  INTEGER NOT NULL,            -- microseconds since 1970 UTC, as all times here
     content_type TEXT,
     events       INTEGER NOT NULL,            -- how many are in the body, duplicates too
+    first_event  INTEGER NOT NULL,            -- those that are stored, in a row
+    last_event   INTEGER NOT NULL,
     body         BLOB    NOT NULL             -- as it came, but for what was to be redacted
 ) STRICT;
 
@@ -24,8 +26,6 @@ CREATE TABLE events (
     duplicates INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
-CREATE INDEX events_by_delivery ON events (delivery);
-
 -- Which keys are there: those of the newest events are in memory, those of older ones in sorted runs. A run is written
 -- once, in one piece. An index on the keys themselves would change a page somewhere in it for every event.
 CREATE TABLE runs (
@@ -39,6 +39,12 @@ CREATE TABLE runs (
 CREATE TABLE run_chunks (
     id      INTEGER PRIMARY KEY,              -- the run's id * 65536 + the chunk's place in the run
     entries BLOB    NOT NULL                  -- keys in order, each with the id of its event
+) STRICT;
+
+-- The newest event when something was purged: its place is not given again, so that who follows events misses none.
+CREATE TABLE purged (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    last_event INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE targets (
@@ -64,6 +70,7 @@ CREATE TABLE forwards (
 
 CREATE INDEX forwards_by_delivery ON forwards (delivery);
 CREATE INDEX forwards_pending ON forwards (target, due_at, id) WHERE state = 0;
+CREATE INDEX forwards_by_age ON forwards (queued_at) WHERE state = 0;
 CREATE INDEX forwards_dead ON forwards (delivery) WHERE state = 2;
 
 -- What was let in but could not be read.

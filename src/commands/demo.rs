@@ -7,12 +7,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::process::{Child, Command};
 use url::Url;
 
 use super::Report;
@@ -20,6 +17,7 @@ use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Body, Client, Method, Options, Repeat, Request, Roots};
+use crate::platform;
 use crate::render::sanitize;
 use crate::sandbox::{self, Sandbox};
 
@@ -29,9 +27,12 @@ const APP: &str = "1001";
 /// How long an event may take to arrive on this machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often to look whether the receiver serves.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// Play the main job against a sandbox, in a scratch directory
 ///
-/// Signs in, subscribes, lists, receives a crash at a local endpoint, unsubscribes: each step with the command and
+/// Signs in, subscribes, lists, receives a crash, unsubscribes: each step with the command and
 /// what it printed. Needs no account and leaves nothing behind. Exits non-zero if any step fails.
 #[derive(clap::Args)]
 pub struct Args {}
@@ -42,34 +43,18 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let sandbox = Sandbox::bind(any_port, sandbox::Options::default()).await?;
         let (url, token) = (sandbox.url(), sandbox.token());
-        let endpoint = Endpoint::open(any_port).await?;
         let stage = Stage { ctx, scratch: scratch.path(), url, token };
         let mut played = Ok(());
-        sandbox.serve(async { played = stage.play(endpoint).await }).await;
+        sandbox.serve(async { played = stage.play().await }).await;
         played
     })?;
     Ok(Report::nothing())
 }
 
-/// A local endpoint that hands on what is delivered to it.
-struct Endpoint {
+/// A receiver that serves.
+struct Receiver {
+    child: Child,
     url: String,
-    arrived: mpsc::UnboundedReceiver<Value>,
-}
-
-impl Endpoint {
-    async fn open(address: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let url = format!("http://{}/bugfender", listener.local_addr()?);
-        let (send, arrived) = mpsc::unbounded_channel();
-        let take = post(async move |axum::Json(events): axum::Json<Value>| {
-            // Nobody waits for it any more when the demo is over.
-            let _ = send.send(events);
-        });
-        let router = Router::new().route("/bugfender", take);
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { url, arrived })
-    }
 }
 
 struct Stage<'a> {
@@ -80,26 +65,76 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    async fn play(&self, mut endpoint: Endpoint) -> Result<()> {
+    async fn play(&self) -> Result<()> {
         self.say(&format!("A local Bugfender answers at {}; everything else is in a scratch directory.", self.url))?;
         self.say("\n# Sign in with an access token, given on standard input")?;
         // Somebody's own keyring is no scratch directory.
         self.command(&["auth", "login", "--with-token", "--credential-store", "file"], Some(&self.token)).await?;
-        self.say("\n# Subscribe an endpoint to the crashes of an app")?;
+        self.say("\n# Receive: what is delivered is on the disk before it is answered")?;
+        let receiver = self.receive().await?;
+        self.say("\n# Subscribe the receiver to the crashes of an app")?;
         let subscribe =
-            ["subscribe", "--app-id", APP, "--event", "new_crash", "--target-url", &endpoint.url, "--label", "demo"];
+            ["subscribe", "--app-id", APP, "--event", "new_crash", "--target-url", &receiver.url, "--label", "demo"];
         self.command(&subscribe, None).await?;
         self.say("\n# Once more: nothing is sent, the hook is there")?;
         self.command(&subscribe, None).await?;
         self.say("\n# What the registry holds")?;
         self.command(&["list"], None).await?;
-        self.say("\n# The app crashes")?;
-        self.crash(&mut endpoint).await?;
+        self.say("\n# The app crashes, and Bugfender happens to tell it twice")?;
+        self.crash().await?;
+        self.say("\n# It is in the inbox, once")?;
+        self.command(&["events", "list"], None).await?;
+        self.expect_one_crash().await?;
         self.say("\n# Remove the hook at Bugfender, and sign out")?;
         self.command(&["unsubscribe", "--label", "demo", "--yes"], None).await?;
         self.command(&["auth", "logout"], None).await?;
         self.expect_no_hooks().await?;
+        self.say("\n# The receiver is asked to end (SIGTERM)")?;
+        self.end(receiver).await?;
         self.say("\nAll of it worked. Next: bugfender-hooks --help")
+    }
+
+    /// Starts a receiver, and waits until it serves.
+    async fn receive(&self) -> Result<Receiver> {
+        let ready_file = self.scratch.join("receiver.json");
+        let shown = ["listen", "--listen", "127.0.0.1:0"];
+        self.say(&format!("$ bugfender-hooks {} &", shown.join(" ")))?;
+        let mut command = self.prepare(&shown)?;
+        command.arg("--ready-file").arg(&ready_file).stdin(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Ok(text) = std::fs::read_to_string(&ready_file) {
+                let ready: Value = serde_json::from_str(&text).map_err(|error| failed(&error.to_string()))?;
+                let url = ready["bugfender_url"].as_str().unwrap_or_default().to_owned();
+                self.say(&format!("  listening on {}", ready["url"].as_str().unwrap_or_default()))?;
+                return Ok(Receiver { child, url });
+            }
+            if child.try_wait()?.is_some() || tokio::time::Instant::now() > deadline {
+                return Err(failed("the receiver did not start"));
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Asks the receiver to end, which it does well.
+    async fn end(&self, mut receiver: Receiver) -> Result<()> {
+        platform::pass_on_terminate(&mut receiver.child);
+        let output = tokio::time::timeout(PATIENCE, receiver.child.wait_with_output()).await;
+        let output = output.map_err(|_| failed("the receiver did not end"))??;
+        // On Windows there is no asking: it is ended.
+        if cfg!(windows) || output.status.success() {
+            return self.say("  it finished what was under way, and ended with exit code 0");
+        }
+        Err(failed(&format!("the receiver ended with {}", output.status)))
+    }
+
+    /// Looks into the inbox as a script would.
+    async fn expect_one_crash(&self) -> Result<()> {
+        let output = self.spawn(&["events", "list", "--output", "json"], None).await?;
+        let events: Value = serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))?;
+        let types: Vec<_> = events.as_array().into_iter().flatten().map(|event| &event["type"]).collect();
+        if types == ["crash"] { Ok(()) } else { Err(failed("there is not exactly one crash in the inbox")) }
     }
 
     fn say(&self, text: &str) -> Result<()> {
@@ -125,7 +160,16 @@ impl Stage<'_> {
     }
 
     async fn spawn(&self, arguments: &[&str], input: Option<&str>) -> Result<Output> {
-        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        let mut child = self.prepare(arguments)?.spawn()?;
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+            stdin.write_all(input.as_bytes()).await?;
+        }
+        Ok(child.wait_with_output().await?)
+    }
+
+    /// A command of this same program, in the scratch directory.
+    fn prepare(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for variable in environment::ALL {
             command.env_remove(variable.name);
@@ -138,26 +182,19 @@ impl Stage<'_> {
             .env(environment::STORE, address)
             .env("HOME", self.scratch)
             .env("XDG_DATA_HOME", self.scratch);
-        let mut child = command.spawn()?;
-        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            stdin.write_all(input.as_bytes()).await?;
-        }
-        Ok(child.wait_with_output().await?)
+        Ok(command)
     }
 
-    /// Makes the sandbox deliver a crash and waits for it at the endpoint.
-    async fn crash(&self, endpoint: &mut Endpoint) -> Result<()> {
-        self.say(&format!("$ curl -d '{{\"event\":\"new_crash\",\"app_id\":{APP}}}' {}/sandbox/emit", self.url))?;
-        let body = json!({"event": "new_crash", "app_id": APP.parse::<i64>().unwrap_or_default()});
-        self.ask(Method::POST, "emit", Some(body)).await?;
-        let arrived = tokio::time::timeout(PATIENCE, endpoint.arrived.recv()).await;
-        let Ok(Some(events)) = arrived else { return Err(failed("the crash did not arrive")) };
-        let event = &events[0];
-        if event["type"] != "crash" {
-            return Err(failed("what arrived is not a crash"));
-        }
-        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        self.say(&format!("  arrived at {}: {} {}", endpoint.url, text("type"), text("title")))
+    /// Makes the sandbox deliver a crash, twice.
+    async fn crash(&self) -> Result<()> {
+        let body = json!({"event": "new_crash", "app_id": APP.parse::<i64>().unwrap_or_default(), "duplicate": 1});
+        self.say(&format!("$ curl -d '{body}' {}/sandbox/emit", self.url))?;
+        let answer = self.ask(Method::POST, "emit", Some(body)).await?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|error| failed(&error.to_string()))?;
+        let deliveries = answer["deliveries"].as_array().into_iter().flatten();
+        let statuses: Vec<_> = deliveries.map(|delivery| delivery["status"].to_string()).collect();
+        self.say(&format!("  delivered, and answered with {}", statuses.join(" and ")))?;
+        if statuses == ["200", "200"] { Ok(()) } else { Err(failed("the crash did not arrive")) }
     }
 
     async fn expect_no_hooks(&self) -> Result<()> {

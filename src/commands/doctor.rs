@@ -82,6 +82,7 @@ pub fn run(ctx: &Context, _args: &Args) -> Report {
     settings(ctx, &mut findings);
     token(ctx, &mut findings);
     registry(ctx, &mut findings);
+    inbox(ctx, &mut findings);
     Report::list(findings.checks, findings.errors)
 }
 
@@ -173,6 +174,29 @@ fn registry(ctx: &Context, findings: &mut Findings) {
     }
     for record in unresolved {
         intent(&record, findings);
+    }
+}
+
+fn inbox(ctx: &Context, findings: &mut Findings) {
+    let checked = ctx.existing_inbox().and_then(|inbox| {
+        let Some(inbox) = inbox else { return Ok(None) };
+        inbox.check()?;
+        Ok(Some((inbox.backlog()?, inbox.quarantined(None, Some(1))?)))
+    });
+    let (backlog, quarantined) = match checked {
+        // Most people have no receiver.
+        Ok(None) => return,
+        Ok(Some(found)) => found,
+        Err(error) => return findings.failed("inbox", error),
+    };
+    findings.ok("inbox", format!("sound; forwards that wait: {}", backlog.pending));
+    if backlog.dead > 0 {
+        let hint = "see them: bugfender-hooks events list --dead; try again: bugfender-hooks events retry --dead";
+        findings.warning("inbox", format!("forwards that were given up: {}", backlog.dead), hint.to_owned());
+    }
+    if !quarantined.is_empty() {
+        let hint = "see them: bugfender-hooks events list --quarantined".to_owned();
+        findings.warning("inbox", "there are deliveries that could not be read".to_owned(), hint);
     }
 }
 

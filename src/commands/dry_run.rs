@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Report;
 use crate::domain::TargetUrl;
+use crate::domain::signature::{INSTABUG_SIGNATURE, WEBHOOK_SIGNATURE};
 use crate::error::Result;
 use crate::http::{Body, FORM, Request, USER_AGENT};
 use crate::render::{Cell, Output, Records, Row, View, sanitize};
@@ -63,16 +64,16 @@ impl Planned {
 }
 
 fn planned(request: Request, show_secrets: bool) -> Planned {
-    let mut headers: BTreeMap<&'static str, Cow<'static, str>> = BTreeMap::from([
-        ("accept", "application/json".into()),
-        ("accept-encoding", "gzip".into()),
-        ("user-agent", USER_AGENT.into()),
-    ]);
+    let always = [("accept", "application/json"), ("accept-encoding", "gzip"), ("user-agent", USER_AGENT)];
+    let mut headers: BTreeMap<_, Cow<'static, str>> = always.map(|(name, value)| (name, value.into())).into();
     let goes_to_the_api = !matches!(request.body, Some(Body::Form(_) | Body::Bytes(_)));
     let (content_type, body) = match request.body {
         Some(Body::Form(form)) => (Some(FORM.into()), Some(Value::String(shown_form(form.expose_secret())))),
         Some(Body::Bytes(payload)) => {
-            headers.extend(payload.headers.iter().map(|(name, _)| (*name, "[redacted]".into())));
+            headers.extend(payload.headers.into_iter().map(|(name, value)| match name {
+                INSTABUG_SIGNATURE | WEBHOOK_SIGNATURE => (name, "[redacted]".into()),
+                _ => (name, value.into()),
+            }));
             (Some(payload.content_type), serde_json::from_slice(&payload.bytes).ok())
         }
         Some(Body::Json(body)) => (Some("application/json".into()), Some(shown_json(body, show_secrets))),
@@ -81,7 +82,6 @@ fn planned(request: Request, show_secrets: bool) -> Planned {
     if goes_to_the_api {
         headers.insert("authorization", "Bearer [redacted]".into());
     }
-
     headers.extend(content_type.map(|kind| ("content-type", kind)));
     Planned { method: request.method.to_string(), url: shown_url(request.url, show_secrets), headers, body }
 }

@@ -94,7 +94,7 @@ impl Row for HookRow {
 /// A time in whole seconds. Done by hand: a long list is mostly times, and the general way takes eight times as long.
 // serde passes fields by reference.
 #[allow(clippy::trivially_copy_pass_by_ref, clippy::ref_option)]
-fn seconds<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seconds<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     let Some(time) = time else { return serializer.serialize_none() };
     let civil = jiff::tz::Offset::UTC.to_datetime(*time);
     let mut text = *b"0000-00-00T00:00:00Z";

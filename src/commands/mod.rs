@@ -11,6 +11,7 @@ mod confirm;
 mod demo;
 mod doctor;
 mod dry_run;
+mod events;
 mod forget;
 mod hook_args;
 mod hook_row;
@@ -23,6 +24,7 @@ mod subscribe;
 mod suggest;
 mod topics;
 mod trigger;
+mod units;
 mod unsubscribe;
 mod verify;
 mod whoami;
@@ -83,6 +85,7 @@ pub enum Command {
     Trigger(trigger::Args),
     Check(check::Args),
     Verify(verify::Args),
+    Events(events::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
@@ -144,6 +147,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
+        Command::Events(args) => events::run(ctx, args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),

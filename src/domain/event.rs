@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use memchr::memchr2;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -91,7 +92,7 @@ impl EventKey {
 
 impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message_id())
+        f.write_str(&super::signature::to_hex(&self.0))
     }
 }
 
@@ -148,23 +149,33 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
 
 /// Whether arrays and objects are nested too deep, whatever else is wrong with it.
 fn is_deep(body: &[u8]) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    for byte in body {
-        match (in_text, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_text = !in_text,
-            (false, b'[' | b'{') => {
+    let (mut depth, mut rest) = (0_usize, body);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return true;
                 }
             }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => rest = behind_text(rest),
             _ => {}
         }
     }
     false
+}
+
+/// What follows a text that begins here.
+fn behind_text(mut rest: &[u8]) -> &[u8] {
+    while let Some(end) = memchr2(b'"', b'\\', rest) {
+        if rest[end] == b'"' {
+            return &rest[end + 1..];
+        }
+        rest = rest.get(end + 2..).unwrap_or_default();
+    }
+    &[]
 }
 
 fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
@@ -279,6 +290,9 @@ fn span(body: &[u8], piece: &str) -> Range<usize> {
 
 /// At most `max` characters, none of them one that acts on a terminal or that a database does not take.
 fn clean(text: &str, max: usize) -> String {
+    if text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     text.chars().take(max).map(|c| if is_unsafe_char(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -328,6 +342,7 @@ mod tests {
         assert_ne!(key(r#"[{"id":"7"}]"#), key(r#"[{"id":7}]"#));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":7}]"#)));
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":"7"}]"#)));
+        assert!(key(r#"[{"id":"7"}]"#).message_id().strip_prefix("evt_").is_some_and(|hex| hex.len() == 32));
         assert!(EventKey::candidates(Sender::Instabug, "7").all(|candidate| candidate != key(r#"[{"id":"7"}]"#)));
     }
 

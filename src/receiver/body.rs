@@ -113,7 +113,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut held = Held::default();
-    let mut bytes = Vec::new();
+    // What the sender says will come; a sender that lies has only what it sends.
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(UNIT * 64);
+    let mut bytes = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(Rejection::Broken) };
         let Ok(data) = frame.into_data() else { continue };

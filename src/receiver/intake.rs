@@ -9,7 +9,6 @@ use hyper::body::Body;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::access::Access;
 use super::answer::{self, Answer};
@@ -69,7 +68,7 @@ impl Intake {
             }
             Place::Health => answer::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
             Place::Ready => self.observer.ready(&self.writer).await,
-            Place::Metrics => self.observer.metrics(&self.metrics).await,
+            Place::Metrics => self.observer.metrics(&self.metrics, &self.writer).await,
             Place::Bugfender(key) => {
                 let key = key.to_owned();
                 let answer = self.bugfender(request, &key).await;
@@ -130,7 +129,6 @@ impl Intake {
 
     async fn store(&self, admission: &Admission, headers: &HeaderMap, whole: Whole) -> Answer {
         let Whole { bytes, held } = whole;
-        self.metrics.received(admission.sender());
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let compressed =
@@ -158,8 +156,9 @@ impl Intake {
                 answer::error(StatusCode::BAD_REQUEST, &reason)
             }
             (Ok(receipt), None) => {
-                let body = json!({"stored": receipt.stored(), "duplicates": receipt.duplicates()});
-                answer::json(StatusCode::OK, &body)
+                let (stored, duplicates) = (receipt.stored(), receipt.duplicates());
+                let body = format!(r#"{{"stored":{stored},"duplicates":{duplicates}}}"#);
+                answer::text(StatusCode::OK, "application/json", body)
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct Metrics {
     dead_letters: Gauge,
     oldest: Gauge,
     answer: Histograms,
+    /// That of [`Metrics::answer`] for 200, which nearly all are.
+    answer_ok: Histogram,
     commit: Histogram,
     forward: Histograms,
 }
@@ -60,11 +62,16 @@ impl Default for Metrics {
             dead_letters: Gauge::default(),
             oldest: Gauge::default(),
             answer: histograms(),
+            answer_ok: seconds(),
             commit: seconds(),
             forward: histograms(),
         };
         let registry = &mut new.registry;
-        registry.register("received_deliveries", "Calls that were let in", new.received.clone());
+        registry.register(
+            "received_deliveries",
+            "Deliveries that were stored, in quarantine or as events new or known",
+            new.received.clone(),
+        );
         registry.register("duplicate_events", "Events that were there already", new.duplicates.clone());
         registry.register("rejected_calls", "Calls that were not taken", new.rejected.clone());
         registry.register("committed_events", "Events stored", new.committed.clone());
@@ -79,6 +86,7 @@ impl Default for Metrics {
         registry.register_with_unit("answer", "From the call to the answer", Unit::Seconds, new.answer.clone());
         registry.register_with_unit("commit", "Storing a group of deliveries", Unit::Seconds, new.commit.clone());
         registry.register_with_unit("forward", "An attempt to hand on", Unit::Seconds, new.forward.clone());
+        new.answer_ok = new.answer.get_or_create_owned(&[("status", "200".to_owned())]);
         for sender in Sender::ALL {
             for counters in [&new.received, &new.duplicates, &new.committed] {
                 // From the beginning, so that there is a first value to compare with.
@@ -135,22 +143,22 @@ impl Rejection {
 }
 
 impl Metrics {
-    pub(super) fn received(&self, sender: Sender) {
-        self.received.get_or_create(&[("source", sender.to_string())]).inc();
-    }
-
     pub(super) fn rejected(&self, why: Rejection) {
         self.rejected.get_or_create(&[("reason", why.as_str().to_owned())]).inc();
     }
 
-    pub(super) fn stored(&self, sender: Sender, new: usize, duplicates: usize) {
+    pub(super) fn stored(&self, sender: Sender, deliveries: usize, new: usize, duplicates: usize) {
         let label = [("source", sender.to_string())];
+        self.received.get_or_create(&label).inc_by(deliveries as u64);
         self.committed.get_or_create(&label).inc_by(new as u64);
         self.duplicates.get_or_create(&label).inc_by(duplicates as u64);
     }
 
     pub(super) fn answered(&self, status: u16, took: Duration) {
-        self.answer.get_or_create(&[("status", status.to_string())]).observe(took.as_secs_f64());
+        match status {
+            200 => self.answer_ok.observe(took.as_secs_f64()),
+            other => self.answer.get_or_create(&[("status", other.to_string())]).observe(took.as_secs_f64()),
+        }
     }
 
     pub(super) fn committed(&self, took: Duration) {

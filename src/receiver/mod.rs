@@ -38,7 +38,7 @@ pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
 use self::body::Budget;
-use self::forward::Forwarder;
+use self::forward::{Count, Forwarder};
 use self::intake::Intake;
 use self::metrics::Metrics;
 use self::observe::Observer;
@@ -92,6 +92,7 @@ pub struct Receiver {
     intake: Arc<Intake>,
     tls: Option<Arc<Tls>>,
     forwarders: Vec<Forwarder>,
+    under_way: Count,
     writer: Writer,
     thread: JoinHandle<()>,
     stored: Arc<Notify>,
@@ -114,9 +115,10 @@ impl Receiver {
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let observer = Observer::new(store.inbox()?);
         let (writer, thread) = Writer::start(inbox, routes.clone(), Arc::clone(&metrics), Arc::clone(&stored))?;
+        let under_way = Count::default();
         let forwarder = |(target, route): (Target, Route)| {
-            let (metrics, stored) = (Arc::clone(&metrics), Arc::clone(&stored));
-            Forwarder::new(target, route.target, policy.clone(), writer.clone(), metrics, stored)
+            let shared = (Arc::clone(&metrics), Arc::clone(&stored), under_way.clone());
+            Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
         let budget = Budget::default();
@@ -124,7 +126,7 @@ impl Receiver {
         let writer_of_intake = writer.clone();
         let intake =
             Arc::new(Intake { gate, access, limits, redaction, budget, metrics, observer, writer: writer_of_intake });
-        Ok(Self { intake, tls, forwarders, writer, thread, stored, retention, max_age, drain_timeout })
+        Ok(Self { intake, tls, forwarders, under_way, writer, thread, stored, retention, max_age, drain_timeout })
     }
 
     /// Is told when events were stored.
@@ -167,7 +169,7 @@ impl Receiver {
             Ok(open) => drain(open, deadline).await,
             Err(_) => 0,
         };
-        let forwards = forward::drain(forwarding, deadline).await;
+        let forwards = forward::drain(forwarding, &self.under_way, deadline).await;
         upkeep.abort();
         let _ = upkeep.await;
         drop(self.writer);
@@ -228,12 +230,30 @@ async fn drain(mut open: JoinSet<()>, deadline: tokio::time::Instant) -> usize {
     left
 }
 
+/// Makes dead letters of all that was put in line before this time.
+async fn expire(writer: &Writer, before: Timestamp) {
+    let mut expired = 0;
+    loop {
+        match writer.expire(before).await {
+            Ok(0) => break,
+            Ok(more) => expired += more,
+            Err(error) => {
+                tracing::warn!("dead letters could not be made: {error}");
+                break;
+            }
+        }
+    }
+    if expired > 0 {
+        tracing::warn!("{expired} forwards waited for too long and are dead letters now");
+    }
+}
+
 /// Makes dead letters of what waited for too long, and purges what is old.
 async fn upkeep(writer: Writer, max_age: SignedDuration, retention: Option<SignedDuration>) {
     loop {
         let now = Timestamp::now();
         if let Ok(before) = now.checked_sub(max_age) {
-            writer.expire(before).await;
+            expire(&writer, before).await;
         }
         if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
             let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };

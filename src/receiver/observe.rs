@@ -1,6 +1,7 @@
 //! What others may look at: readiness and metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -15,17 +16,45 @@ use crate::store::{Backlog, Inbox};
 /// The media type of Prometheus's text in the form of `OpenMetrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// For how long a look is good: looking costs a commit, and anybody may ask.
+const GOOD_FOR: Duration = Duration::from_millis(500);
+
 /// Looks at the inbox beside the writer, so that nobody waits who brings something.
-#[derive(Clone)]
-pub(super) struct Observer(Arc<Mutex<Box<dyn Inbox>>>);
+pub(super) struct Observer {
+    inbox: Arc<Mutex<Box<dyn Inbox>>>,
+    last: tokio::sync::Mutex<Option<(Instant, Look)>>,
+}
+
+/// What was seen.
+#[derive(Clone, Default)]
+struct Look {
+    writable: bool,
+    backlog: Option<Backlog>,
+}
 
 impl Observer {
     pub(super) fn new(inbox: Box<dyn Inbox>) -> Self {
-        Self(Arc::new(Mutex::new(inbox)))
+        Self { inbox: Arc::new(Mutex::new(inbox)), last: tokio::sync::Mutex::default() }
+    }
+
+    /// Looks, or says what was seen a moment ago. One looks at a time.
+    async fn look(&self, writer: &Writer) -> Look {
+        let mut last = self.last.lock().await;
+        if let Some((_, look)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
+            return look.clone();
+        }
+        let writable = writer.probe().await.is_ok();
+        let backlog = self.backlog().await;
+        if let Err(error) = &backlog {
+            tracing::debug!("the backlog could not be counted: {error}");
+        }
+        let look = Look { writable, backlog: backlog.ok() };
+        *last = Some((Instant::now(), look.clone()));
+        look
     }
 
     async fn backlog(&self) -> Result<Backlog> {
-        let inbox = Arc::clone(&self.0);
+        let inbox = Arc::clone(&self.inbox);
         let look = move || inbox.lock().unwrap_or_else(PoisonError::into_inner).backlog();
         let looked = tokio::task::spawn_blocking(look).await;
         Ok(looked.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))??)
@@ -33,15 +62,14 @@ impl Observer {
 
     /// Whether deliveries can be stored, and what waits to be handed on.
     pub(super) async fn ready(&self, writer: &Writer) -> Answer {
-        let writable = writer.probe().await;
-        let backlog = self.backlog().await;
-        let ready = writable.is_ok() && backlog.is_ok();
+        let Look { writable, backlog } = self.look(writer).await;
+        let ready = writable && backlog.is_some();
         let backlog = backlog.unwrap_or_default();
         let now = Timestamp::now();
         let age = |time: Timestamp| now.duration_since(time).as_secs().max(0);
         let body = json!({
             "ready": ready,
-            "store_writable": writable.is_ok(),
+            "store_writable": writable,
             "backlog": backlog.pending,
             "dead_letters": backlog.dead,
             "oldest_undelivered_seconds": backlog.oldest_pending.map(age),
@@ -56,13 +84,10 @@ impl Observer {
         }
     }
 
-    pub(super) async fn metrics(&self, metrics: &Metrics) -> Answer {
-        match self.backlog().await {
-            Ok(backlog) => answer::text(StatusCode::OK, OPEN_METRICS, metrics.text(&backlog, Timestamp::now())),
-            Err(error) => {
-                tracing::warn!("the backlog could not be counted: {error}");
-                answer::unavailable("the inbox cannot be read")
-            }
+    pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer) -> Answer {
+        match self.look(writer).await.backlog {
+            Some(backlog) => answer::text(StatusCode::OK, OPEN_METRICS, metrics.text(&backlog, Timestamp::now())),
+            None => answer::unavailable("the inbox cannot be read"),
         }
     }
 }

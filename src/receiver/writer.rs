@@ -6,10 +6,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
+use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Forward, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId};
 
@@ -36,7 +38,7 @@ enum Job {
     Claim(TargetId, usize, Reply<Vec<Forward>>),
     NextDue(TargetId, Reply<Option<Timestamp>>),
     Probe(Reply<()>),
-    Expire(Timestamp),
+    Expire(Timestamp, Reply<u64>),
     Purge(PurgeRule, Reply<bool>),
 }
 
@@ -49,7 +51,7 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
     ///
-    /// `stored` is notified when there is something new to hand on.
+    /// `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
     ///
     /// # Errors
     /// When another process receives into the same inbox, or the system refuses a thread.
@@ -62,7 +64,8 @@ impl Writer {
         inbox.begin_receiving()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
-        let mut thread = Thread { inbox, routes, metrics, stored, failing: false, rest_until: None };
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let mut thread = Thread { inbox, routes, metrics, stored, runtime, failing: false, rest_until: None };
         let work = move || tracing::dispatcher::with_default(&log, || thread.run(queue));
         let thread = std::thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
         Ok((Self { jobs }, thread))
@@ -101,9 +104,9 @@ impl Writer {
         self.ask(Job::Probe).await
     }
 
-    pub(super) async fn expire(&self, queued_before: Timestamp) {
-        // It is done again in a minute.
-        let _ = self.jobs.send(Job::Expire(queued_before)).await;
+    /// Makes some dead letters; says how many.
+    pub(super) async fn expire(&self, queued_before: Timestamp) -> Result<u64> {
+        self.ask(|reply| Job::Expire(queued_before, reply)).await
     }
 
     /// Purges a little; says whether there is more.
@@ -127,6 +130,8 @@ struct Thread {
     routes: Vec<Route>,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
+    /// Where those are who wait for answers.
+    runtime: Option<Handle>,
     /// Whether the last commit failed: said once, not for every delivery.
     failing: bool,
     rest_until: Option<Instant>,
@@ -188,7 +193,11 @@ impl Thread {
         if !deliveries.is_empty() {
             let outcome = self.store(&deliveries);
             failed = outcome.as_ref().err().map(Error::again);
-            answer_all(receipts, outcome);
+            match &self.runtime {
+                // From here each answer would wake a thread; from there, one does for all.
+                Some(runtime) => drop(runtime.spawn(async { answer_all(receipts, outcome) })),
+                None => answer_all(receipts, outcome),
+            }
         }
         if !settlements.is_empty() {
             let settle = || self.inbox.settle_forwards(&settlements).map_err(Error::from);
@@ -211,8 +220,11 @@ impl Thread {
         self.note(&outcome);
         let receipts = outcome?;
         self.metrics.committed(started.elapsed());
-        for (delivery, receipt) in deliveries.iter().zip(&receipts) {
-            self.metrics.stored(delivery.sender(), receipt.stored(), receipt.duplicates());
+        for sender in Sender::ALL {
+            let theirs = || deliveries.iter().zip(&receipts).filter(|(delivery, _)| delivery.sender() == sender);
+            let (new, known) =
+                (theirs().map(|(_, receipt)| receipt.stored()), theirs().map(|(_, receipt)| receipt.duplicates()));
+            self.metrics.stored(sender, theirs().count(), new.sum(), known.sum());
         }
         if receipts.iter().any(|receipt| receipt.stored() > 0) {
             self.stored.notify_waiters();
@@ -250,11 +262,7 @@ impl Thread {
                 self.note(&outcome);
                 drop(reply.send(outcome.map_err(Error::from)));
             }
-            Job::Expire(before) => match self.inbox.expire_forwards(before) {
-                Ok(0) => {}
-                Ok(count) => tracing::warn!("{count} forwards waited for too long and are dead letters now"),
-                Err(error) => tracing::warn!("dead letters could not be made: {error}"),
-            },
+            Job::Expire(before, reply) => drop(reply.send(self.inbox.expire_forwards(before).map_err(Error::from))),
             Job::Purge(rule, reply) => {
                 drop(reply.send(self.inbox.purge(&rule).map(|purged| purged.more).map_err(Error::from)));
             }

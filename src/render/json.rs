@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
+use crate::domain::event::on_one_line;
 use crate::domain::is_unsafe_char;
 use crate::error::Result;
 
@@ -54,7 +55,7 @@ pub(super) fn write_lines<T: Serialize>(
 }
 
 /// How many bytes are gathered before they are written: the serializer writes a few at a time.
-const GATHERED: usize = 32 * 1024;
+pub(super) const GATHERED: usize = 32 * 1024;
 
 fn write_record(gathered: &mut Vec<u8>, row: &impl Serialize) -> io::Result<()> {
     row.serialize(&mut Serializer::with_formatter(gathered, Safe(CompactFormatter))).map_err(io::Error::from)
@@ -66,6 +67,58 @@ fn flush_if_full(out: &mut dyn Write, gathered: &mut Vec<u8>) -> io::Result<()> 
         gathered.clear();
     }
     Ok(())
+}
+
+/// JSON for people: each value on a line of its own, otherwise as it was written, digits and escapes included.
+pub fn indented(json: &str) -> String {
+    let (mut out, mut depth, mut in_text, mut escaped) = (String::new(), 0_usize, false, false);
+    let compact = on_one_line(json);
+    let mut rest = compact.chars().peekable();
+    while let Some(c) = rest.next() {
+        let was_in_text = in_text;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_text,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+        if was_in_text || c == '"' {
+            out.push(c);
+            continue;
+        }
+        let line = |out: &mut String, depth: usize| out.extend(["\n", &"  ".repeat(depth)]);
+        match c {
+            '{' | '[' => {
+                out.push(c);
+                if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            _ => out.push(c),
+        }
+    }
+    escape(&out)
+}
+
+/// JSON with what could act on a terminal written as escapes; its line breaks stay.
+fn escape(json: &str) -> String {
+    let mut safe = Vec::with_capacity(json.len());
+    // Writing to memory cannot fail.
+    let _ = Safe(CompactFormatter).write_string_fragment(&mut safe, json);
+    String::from_utf8(safe).unwrap_or_default()
 }
 
 /// A formatter that escapes more than JSON asks for.
@@ -87,7 +140,7 @@ impl<F: Formatter> Formatter for Safe<F> {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !matches!(c, ' '..='~') && is_unsafe_char(*c)) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| *c > '~' && is_unsafe_char(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
@@ -96,6 +149,11 @@ impl<F: Formatter> Formatter for Safe<F> {
             rest = &rest[at + c.len_utf8()..];
         }
         writer.write_all(rest.as_bytes())
+    }
+
+    /// JSON as somebody else wrote it. What is looked for stands in texts alone: nothing else is beyond ASCII.
+    fn write_raw_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        self.write_string_fragment(writer, fragment)
     }
 
     forward! {
@@ -109,6 +167,16 @@ impl<F: Formatter> Formatter for Safe<F> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn indentation_is_all_that_is_added() {
+        let json = r#"{"a":[1e999,{"b":{}},[]],"c: [,\"\\":"\u0041\\"}"#;
+        let shown = indented(json);
+        assert_eq!(on_one_line(&shown), json);
+        let start = "{\n  \"a\": [\n    1e999,\n    {\n      \"b\": {}\n    },\n    []\n  ],\n  \"c: [";
+        assert!(shown.starts_with(start), "{shown}");
+        assert_eq!(indented("{\"a\":\"\u{202e}\"}"), "{\n  \"a\": \"\\u202e\"\n}");
+    }
 
     proptest! {
         #[test]

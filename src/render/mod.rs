@@ -7,10 +7,13 @@ mod json;
 mod output;
 mod records;
 mod sanitize;
+mod stream;
 mod style;
 
 pub use format::{ColorChoice, OutputFormat};
 pub use jq::JqFilter;
+pub use json::indented;
 pub use output::{Output, OutputOptions};
 pub use records::{Cell, One, Records, Row, Shape, Source, Text, Tone, View};
 pub use sanitize::sanitize;
+pub use stream::Stream;

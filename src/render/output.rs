@@ -1,11 +1,12 @@
 //! The handle through which everything is shown. Standard output is data, standard error is the rest.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstream::AutoStream;
 use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::records::{Row, Shape, Source, Tone};
 use super::style::{self, Styled};
@@ -68,18 +69,45 @@ impl Output {
         self.color_err
     }
 
+    /// What people asked for.
+    pub(super) fn options(&self) -> &OutputOptions {
+        &self.options
+    }
+
+    /// Whether results are coloured.
+    pub(super) fn color_out(&self) -> bool {
+        self.color_out
+    }
+
+    /// Writes to standard output at once: somebody looks on.
+    pub(super) fn at_once(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = self.stdout.borrow_mut();
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        written.map_err(|error| Error::from(error).of_output())
+    }
+
     /// Shows a result.
     ///
     /// # Errors
     /// When the output cannot be written, the source fails, or the `--jq` filter fails over it.
     pub fn show<S: Source>(&self, records: &S) -> Result<()> {
-        self.write(records).map_err(Error::of_output)
+        self.write(records, self.options.format).map_err(Error::of_output)
     }
 
-    fn write<S: Source>(&self, records: &S) -> Result<()> {
+    /// Shows a result of which any number of records may come: people get lines of JSON, and `--jq` gets each record.
+    ///
+    /// # Errors
+    /// As [`Output::show`].
+    pub fn show_lines<S: Source>(&self, records: &S) -> Result<()> {
+        let lines = self.options.jq.is_some() || self.options.format == OutputFormat::Table;
+        let format = if lines { OutputFormat::Ndjson } else { self.options.format };
+        self.write(records, format).map_err(Error::of_output)
+    }
+
+    fn write<S: Source>(&self, records: &S, format: OutputFormat) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
-        match (self.options.quiet, &self.options.jq, self.options.format) {
-            (true, _, _) => write_ids(&mut *out, records, self.terminal_out)?,
+        match (self.options.quiet, &self.options.jq, format) {
+            (true, _, _) => self.write_ids(&mut *out, records)?,
             (_, Some(jq), format) => self.write_filtered(&mut *out, jq, format, records)?,
             (_, None, OutputFormat::Table) => self.write_table(&mut *out, records)?,
             (_, None, OutputFormat::Json) => write_json(&mut *out, records)?,
@@ -94,9 +122,18 @@ impl Output {
     /// # Errors
     /// When the output cannot be written.
     pub fn raw(&self, text: &str) -> Result<()> {
-        let mut out = self.stdout.borrow_mut();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|error| Error::from(error).of_output())
+        self.at_once(text.as_bytes())
+    }
+
+    /// Writes bytes that are the result itself, exactly; on a terminal, as text that cannot act on it.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        if self.terminal_out {
+            return self.raw(&sanitize(&String::from_utf8_lossy(bytes)));
+        }
+        self.at_once(bytes)
     }
 
     /// Says on standard error what was done, unless `--quiet`.
@@ -128,8 +165,7 @@ impl Output {
     ) -> Result<()> {
         let mut filter = |document: &[u8]| -> Result<()> {
             for result in jq.run(document)? {
-                let shown = if self.terminal_out { sanitize(&result) } else { result.as_str().into() };
-                writeln!(out, "{shown}")?;
+                self.write_text(out, format!("{result}\n").as_bytes())?;
             }
             Ok(())
         };
@@ -170,41 +206,66 @@ impl Output {
     }
 
     fn write_csv<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
-        let fields = S::Row::FIELDS;
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(fields).map_err(io::Error::from)?;
+        writer.write_record(S::Row::FIELDS).map_err(io::Error::from)?;
         records.each(&mut |row| {
-            let value = serde_json::to_value(row).map_err(io::Error::from)?;
-            let record = fields.iter().map(|name| csv_field(value.get(name)));
-            Ok(writer.write_record(record).map_err(io::Error::from)?)
+            writer.write_record(csv_fields(row)?).map_err(io::Error::from)?;
+            if writer.get_ref().len() >= json::GATHERED {
+                let full = std::mem::replace(&mut writer, csv::Writer::from_writer(Vec::new()));
+                self.write_text(out, &written(full)?)?;
+            }
+            Ok(())
         })?;
-        let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-        if self.terminal_out {
-            out.write_all(sanitize(&String::from_utf8_lossy(&bytes)).as_bytes())?;
-        } else {
-            out.write_all(&bytes)?;
-        }
-        Ok(())
+        Ok(self.write_text(out, &written(writer)?)?)
     }
+
+    fn write_ids<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
+        records.each(&mut |row| {
+            let line = row.id().map(|id| format!("{id}\n"));
+            Ok(line.map_or(Ok(()), |line| self.write_text(out, line.as_bytes()))?)
+        })
+    }
+
+    /// Writes text that may come from anywhere.
+    fn write_text(&self, out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
+        if self.terminal_out {
+            return out.write_all(sanitize(&String::from_utf8_lossy(bytes)).as_bytes());
+        }
+        out.write_all(bytes)
+    }
+
+    /// The same, at once.
+    pub(super) fn text_at_once(&self, bytes: &[u8]) -> Result<()> {
+        let mut safe = Vec::new();
+        self.write_text(&mut safe, bytes)?;
+        self.at_once(&safe)
+    }
+}
+
+/// The fields of a record in CSV.
+pub(super) fn csv_fields<R: Row>(row: &R) -> io::Result<Vec<String>> {
+    let json = serde_json::to_string(row)?;
+    let values: HashMap<&str, &RawValue> = serde_json::from_str(&json)?;
+    Ok(R::FIELDS.iter().map(|name| csv_field(values.get(name).copied())).collect())
+}
+
+/// A line of CSV.
+pub(super) fn csv_line<T: AsRef<[u8]>>(fields: impl IntoIterator<Item = T>) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields)?;
+    written(writer)
+}
+
+fn written(writer: csv::Writer<Vec<u8>>) -> io::Result<Vec<u8>> {
+    writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// A field of CSV: text as it is, nothing for null, JSON for everything else.
-fn csv_field(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+fn csv_field(value: Option<&RawValue>) -> String {
+    match value.map(RawValue::get) {
+        None | Some("null") => String::new(),
+        Some(json) => serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned()),
     }
-}
-
-fn write_ids<S: Source>(out: &mut dyn Write, records: &S, terminal: bool) -> Result<()> {
-    records.each(&mut |row| {
-        if let Some(id) = row.id() {
-            let shown = if terminal { sanitize(&id) } else { id.as_str().into() };
-            writeln!(out, "{shown}")?;
-        }
-        Ok(())
-    })
 }
 
 fn write_json<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {

@@ -4,12 +4,25 @@ use std::fmt;
 
 use anstyle::{AnsiColor, Style};
 
+use super::records::Tone;
+
 /// For `error:`.
 pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// For `warning:`.
 pub(super) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 /// For `hint:` and other side remarks.
 pub(super) const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// For what a cell means.
+pub(super) const fn of_tone(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Good => AnsiColor::Green.on_default(),
+        Tone::Caution => AnsiColor::Yellow.on_default(),
+        Tone::Bad => AnsiColor::Red.on_default(),
+        Tone::Faint => AnsiColor::BrightBlack.on_default(),
+    }
+}
 
 /// Text in a style, or plain.
 pub(super) struct Styled<'a> {

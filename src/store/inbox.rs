@@ -172,8 +172,10 @@ impl EventState {
 /// An event as the inbox has it.
 #[derive(Debug, Clone)]
 pub struct EventRecord {
-    /// Its place in the order of arrival.
+    /// Its place in the order of arrival, which no other event ever has.
     pub seq: EventSeq,
+    /// What recognises it.
+    pub key: EventKey,
     /// Who sent it.
     pub sender: Sender,
     /// The sender's id.
@@ -338,7 +340,8 @@ pub trait Inbox: Send {
     /// Gives claimed forwards back untried.
     fn release_forwards(&mut self, forwards: &[ForwardId]);
 
-    /// Makes dead letters of what was put in line before this time and is not claimed. Returns how many.
+    /// Makes dead letters of some of what was put in line before this time and is not claimed. Returns how many: to be
+    /// called again while there are any.
     fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError>;
 
     /// Puts the dead letters among these events, and those that wait for another try, in line again. Returns how many

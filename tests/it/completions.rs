@@ -48,12 +48,13 @@ fn shell(home: &Home, program: &str, args: &[&str], script: &str) -> String {
 }
 
 /// What is typed, and what must be offered for it.
-const CASES: [(&[&str], &str); 5] = [
+const CASES: [(&[&str], &str); 6] = [
     (&["unsub"], "unsubscribe"),
     (&["unsubscribe", ""], "1"),
     (&["list", "--app-id", "47"], "4711"),
     (&["list", "--label", ""], "nightly"),
     (&["subscribe", "--event", "new_i"], "new_issue_separate"),
+    (&["events", "list", "--type", "feed"], "feedback"),
 ];
 
 #[test]

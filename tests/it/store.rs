@@ -75,19 +75,28 @@ fn a_read_only_registry() {
     if !have("setpriv") {
         return;
     }
+    let run = run_read_only(&home, &SUBSCRIBE, &home.registry());
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("writable"), "{run}");
+    assert_eq!(sandbox.requests("POST").len(), 1);
+    assert_eq!(home.statuses(), ["active"]);
+}
+
+/// Runs a command as somebody who may only read the store, of which this file is.
+pub fn run_read_only(home: &Home, args: &[&str], file: &std::path::Path) -> crate::support::Run {
     // The tests may run as root, whom no permission stops: the command runs as somebody else, who may only read.
-    for (path, mode) in [(home.path().to_owned(), 0o755), (home.data(), 0o755), (home.registry(), 0o644)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for path in [home.path().to_owned(), home.data()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     for dir in [".local", ".local/share"] {
         fs::set_permissions(home.path().join(dir), fs::Permissions::from_mode(0o755)).unwrap();
     }
     let root = fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0).unwrap();
-    let inner = home.command(SUBSCRIBE);
+    let inner = home.command(args);
     let program = home.path().join("bugfender-hooks");
     fs::copy(inner.get_program(), &program).unwrap();
     fs::set_permissions(home.data(), fs::Permissions::from_mode(0o555)).unwrap();
-    fs::set_permissions(home.registry(), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o444)).unwrap();
     let mut command = if root {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
@@ -98,13 +107,11 @@ fn a_read_only_registry() {
     let store = format!("sqlite:{}", home.registry().display());
     command.args(inner.get_args()).env_clear().current_dir("/").env("HOME", "/");
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("BUGFENDER_HOOKS_STORE", store);
-    command.env("BUGFENDER_API_URL", &sandbox.url).env("BUGFENDER_API_TOKEN", &sandbox.token);
+    let settings = inner.get_envs().filter(|(name, _)| name.to_string_lossy().starts_with("BUGFENDER_API"));
+    command.envs(settings.filter_map(|(name, value)| Some((name, value?))));
     let run = crate::support::Run::of(command.output().unwrap());
     fs::set_permissions(home.data(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(run.code, 9, "{run}");
-    assert!(run.stderr.contains("writable"), "{run}");
-    assert_eq!(sandbox.requests("POST").len(), 1);
-    assert_eq!(home.statuses(), ["active"]);
+    run
 }
 
 #[test]

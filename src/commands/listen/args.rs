@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
+use super::super::units::{size, span};
 use super::route::RouteArg;
 use crate::domain::{AppId, Label, Redaction};
 
@@ -216,25 +217,8 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into())).map_err(|_| wrong())
 }
 
-/// Reads a span of time such as 90s, 72h or 30d.
-fn span(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || "not a span of time such as 90s, 72h or 30d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    if length.is_positive() { Ok(length) } else { Err("the span must be more than nothing".to_owned()) }
-}
-
-/// Reads the size of a body, such as 5MiB, 500kB or 1048576.
+/// Reads the size of a body, which is held in memory.
 fn body_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "kib" => 1024,
-        "m" | "mb" => 1_000_000,
-        "mib" => 1024 * 1024,
-        _ => return Err("not a size such as 5MiB, 500kB or 1048576".to_owned()),
-    };
-    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    size.filter(|size| (1..=256 * 1024 * 1024).contains(size)).ok_or_else(|| "the size is 1 byte to 256 MiB".to_owned())
+    let fits = (1..=256 * 1024 * 1024).contains(&size(text)?);
+    if fits { size(text) } else { Err("the size is 1 byte to 256 MiB".to_owned()) }
 }

@@ -4,17 +4,19 @@ mod args;
 mod route;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use url::Url;
 
 pub use self::args::Args;
 
 use self::args::{LimitArgs, SubscribeArgs};
 use super::Report;
+use super::events::Tail;
 use super::hook_args::{self, read_file, write_ready_file};
 use super::subscribe::{check_target, subscribe_each};
 use super::unsubscribe::remove_hooks;
@@ -50,11 +52,15 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let signals = runtime.block_on(async { StopSignals::listen() })?;
     let listener = listener(ctx, &runtime, args)?;
     let address = listener.local_addr()?;
-    let receiver = Receiver::open(&*ctx.store()?, options)?;
-    let reload = runtime.block_on(async { ReloadSignals::listen() })?;
+    let (receiver, reload) = {
+        let _within = runtime.enter();
+        (Receiver::open(&*ctx.store()?, options)?, ReloadSignals::listen()?)
+    };
+    let stored = receiver.stored();
+    let printer = if args.print { Some(Tail::from_now(ctx, ctx.store()?.inbox()?)?) } else { None };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }, reload));
-    let service = Service { ctx, args, runtime: &runtime, address, key };
+    let mut service = Service { ctx, args, runtime: &runtime, address, key, stored, printer };
     let ended = service.stand(signals, stop, serving);
     // What did not end in time is left behind.
     runtime.shutdown_background();
@@ -68,12 +74,14 @@ struct Service<'a> {
     runtime: &'a Runtime,
     address: SocketAddr,
     key: Secret,
+    stored: Arc<Notify>,
+    printer: Option<Tail<'a>>,
 }
 
 impl Service<'_> {
     /// Tells whom it concerns, subscribes, waits for the end, and ends well.
     fn stand(
-        &self,
+        &mut self,
         mut signals: StopSignals,
         stop: oneshot::Sender<()>,
         serving: tokio::task::JoinHandle<Drained>,
@@ -81,7 +89,7 @@ impl Service<'_> {
         self.announce()?;
         let (hooks, mut errors) = self.subscribe()?;
         if errors.is_empty() {
-            self.runtime.block_on(signals.next());
+            self.wait(&mut signals);
         }
         platform::notify_service_manager(ServiceState::Stopping);
         if self.args.subscription.ephemeral && !hooks.is_empty() {
@@ -99,6 +107,7 @@ impl Service<'_> {
                 _ = signals.next() => None,
             }
         });
+        self.print();
         match drained {
             None => {
                 errors.insert(0, interrupted("before all that was under way was finished; every event stored is safe"));
@@ -116,6 +125,42 @@ impl Service<'_> {
             ),
         }
         Ok(Report { errors, ..Report::nothing() })
+    }
+
+    /// Waits for the end; meanwhile prints what is stored, if it is to.
+    fn wait(&mut self, signals: &mut StopSignals) {
+        let stored = Arc::clone(&self.stored);
+        loop {
+            let mut heard = std::pin::pin!(stored.notified());
+            // Heard from now on: what is stored while something is printed is not missed.
+            heard.as_mut().enable();
+            self.print();
+            let ended = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = signals.next() => true,
+                    () = heard, if self.printer.is_some() => false,
+                }
+            });
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Prints what was stored. Events are received on when nobody reads it any more.
+    fn print(&mut self) {
+        let Some(printer) = &mut self.printer else { return };
+        loop {
+            match printer.step() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.ctx.out().warn(&format!("events are not printed any more, but stored all the same: {error}"));
+                    self.printer = None;
+                    return;
+                }
+            }
+        }
     }
 
     fn announce(&self) -> Result<()> {

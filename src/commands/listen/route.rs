@@ -6,11 +6,12 @@ use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::super::hook_args::{TargetUrlArg, read_file};
+use super::super::units::event_type;
 use super::args::HandingOnArgs;
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::signature::{new_standard_secret, to_hex};
-use crate::domain::{EventKind, HostScope, Secret, TargetUrl};
+use crate::domain::{HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, Options};
 use crate::platform;
@@ -32,9 +33,7 @@ impl FromStr for RouteArg {
             .split_once('=')
             .filter(|(event, url)| !event.is_empty() && !url.is_empty() && !event.contains([':', '/']))
             .ok_or("a route is written as EVENT=URL, such as crash=https://example.com/crashes")?;
-        let event =
-            event.parse::<EventKind>().map_or_else(|_| event.to_owned(), |kind| kind.delivered_type().to_owned());
-        Ok(Self { event, url: url.to_owned().into() })
+        Ok(Self { event: event_type(event)?, url: url.to_owned().into() })
     }
 }
 

@@ -74,26 +74,28 @@ pub(super) struct Forwarder {
     writer: Writer,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
+    count: Count,
     breaker: Breaker,
     stopped: bool,
 }
 
-/// How many attempts are under way in all.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+/// How many attempts are under way, to all targets together.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Count(Arc<AtomicUsize>);
 
-/// Counts an attempt for as long as it lives.
-struct UnderWay;
-
-impl UnderWay {
-    fn new() -> Self {
-        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
-        Self
+impl Count {
+    fn begin(&self) -> UnderWay {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
     }
 }
 
+/// Counts an attempt for as long as it lives.
+struct UnderWay(Count);
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,11 +105,10 @@ impl Forwarder {
         id: TargetId,
         policy: Policy,
         writer: Writer,
-        metrics: Arc<Metrics>,
-        stored: Arc<Notify>,
+        (metrics, stored, count): (Arc<Metrics>, Arc<Notify>, Count),
     ) -> Self {
         let breaker = Breaker::default();
-        Self { target: Arc::new(target), id, policy, writer, metrics, stored, breaker, stopped: false }
+        Self { target: Arc::new(target), id, policy, writer, metrics, stored, count, breaker, stopped: false }
     }
 
     /// Hands on until told to stop, and then finishes what is under way.
@@ -152,7 +153,7 @@ impl Forwarder {
                 policy: self.policy.clone(),
                 writer: self.writer.clone(),
                 metrics: Arc::clone(&self.metrics),
-                under_way: UnderWay::new(),
+                under_way: self.count.begin(),
             };
             under_way.spawn(attempt.make(forward));
         }
@@ -243,9 +244,9 @@ impl Attempt {
 }
 
 /// Waits for forwarders to end; cuts them off then, and counts the attempts that were under way.
-pub(super) async fn drain(mut forwarding: JoinSet<()>, deadline: tokio::time::Instant) -> usize {
+pub(super) async fn drain(mut forwarding: JoinSet<()>, count: &Count, deadline: tokio::time::Instant) -> usize {
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, forwarding.join_next()).await {}
-    let left = if forwarding.is_empty() { 0 } else { UNDER_WAY.load(Ordering::Relaxed) };
+    let left = if forwarding.is_empty() { 0 } else { count.0.load(Ordering::Relaxed) };
     forwarding.shutdown().await;
     left
 }

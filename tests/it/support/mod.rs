@@ -1,5 +1,6 @@
 //! The harness: a scratch home, a cleared environment, servers on free ports, runs that are compared whole.
 
+pub mod inbox;
 mod oauth;
 mod run;
 mod sandbox;
@@ -47,6 +48,8 @@ macro_rules! assert_shown {
         settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "[TIME]");
         settings.add_filter(r"(127\.0\.0\.1|localhost):\d+", "$1:[PORT]");
         settings.add_filter(r"127\.0\.0\.1%\d+", "127.0.0.1%[PORT]");
+        settings.add_filter(r"\b(crash|issue|feedback)-[a-z0-9]{16}\b", "$1-[ID]");
+        settings.add_filter(r"/bugfender/[A-Za-z0-9_-]{27}", "/bugfender/[KEY]");
         settings.add_filter(r"/[^\s:'\x22]*/\.tmp[A-Za-z0-9]+", "[SCRATCH]");
         settings.add_filter(r"\(\d+ ms\)", "([N] ms)");
         settings.add_filter(r"bugfender-hooks(/| )\d+\.\d+\.\d+", "bugfender-hooks$1[VERSION]");

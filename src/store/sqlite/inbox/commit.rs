@@ -3,13 +3,20 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::{Fault, Receiving, stored};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::{EventFacts, EventKey};
 use crate::store::sqlite::commit;
 use crate::store::{EventSeq, Receipt, Route};
+
+const INSERT_DELIVERY: &str =
+    "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, body)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+
+const INSERT_EVENT: &str = "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Stores them all, or nothing.
 pub(super) fn deliveries(
@@ -24,29 +31,36 @@ pub(super) fn deliveries(
         connection,
         receiving,
         routes,
+        insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
+        insert_event: connection.prepare_cached(INSERT_EVENT)?,
         new: HashMap::new(),
         next_delivery: receiving.next_delivery,
         next_event: receiving.next_event,
+        next_forward: receiving.next_forward,
     };
     let receipts =
         commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
-    let Group { new, next_delivery, next_event, .. } = group;
+    let Group { new, next_delivery, next_event, next_forward, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
+    receiving.next_forward = next_forward;
     receiving.seen.add(new);
     Ok(receipts)
 }
 
 /// What is being committed together.
-struct Group<'a> {
-    connection: &'a Connection,
+struct Group<'a, 'c> {
+    connection: &'c Connection,
     receiving: &'a Receiving,
     routes: &'a [Route],
+    insert_delivery: CachedStatement<'c>,
+    insert_event: CachedStatement<'c>,
     new: HashMap<EventKey, i64>,
     next_delivery: i64,
     next_event: i64,
+    next_forward: i64,
 }
 
-impl Group<'_> {
+impl Group<'_, '_> {
     fn store(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
         if let Some(malformed) = delivery.malformed() {
             self.quarantine(delivery, &malformed.0)?;
@@ -72,7 +86,7 @@ impl Group<'_> {
         if !new.is_empty() {
             self.insert(delivery, &new)?;
         }
-        // Only now: an event may come again in the very call that brings it.
+        // Only now: what came twice in this delivery was not there before.
         for id in again {
             let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
             self.connection.prepare_cached(count)?.execute([id])?;
@@ -84,26 +98,37 @@ impl Group<'_> {
         let id = self.next_delivery;
         self.next_delivery += 1;
         let at = stored(delivery.received_at());
-        let sql =
-            "INSERT INTO deliveries (id, sender, received_at, content_type, events, body) VALUES (?, ?, ?, ?, ?, ?)";
         let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
         let sender = delivery.sender().as_str();
-        let values = params![id, sender, at, delivery.content_type(), count, delivery.body()];
-        self.connection.prepare_cached(sql)?.execute(values)?;
-        let sql = "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let (first, last) = (new.first().map_or(0, |(id, _)| *id), new.last().map_or(0, |(id, _)| *id));
+        let values = params![id, sender, at, delivery.content_type(), count, first, last, delivery.body()];
+        self.insert_delivery.execute(values)?;
         for (event_id, event) in new {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));
             let EventFacts { id: name, key, event_type, app_id, title, .. } = event;
-            statement.execute(params![event_id, id, start, length, key.bytes(), name, event_type, app_id, title])?;
+            self.insert_event.execute(params![
+                event_id,
+                id,
+                start,
+                length,
+                key.bytes(),
+                name,
+                event_type,
+                app_id,
+                title
+            ])?;
+        }
+        if self.routes.is_empty() {
+            return Ok(());
         }
         let events: Vec<&EventFacts> = new.iter().map(|(_, event)| *event).collect();
-        let sql = "INSERT INTO forwards (target, delivery, first_event, last_event, queued_at) VALUES (?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO forwards (id, target, delivery, first_event, last_event, queued_at)
+                   VALUES (?, ?, ?, ?, ?, ?)";
         let mut statement = self.connection.prepare_cached(sql)?;
         for route in self.routes {
             for (first, last) in route.forwards(&events) {
-                statement.execute(params![route.target.0, id, new[first].0, new[last].0, at])?;
+                statement.execute(params![self.next_forward, route.target.0, id, new[first].0, new[last].0, at])?;
+                self.next_forward += 1;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use super::query::{self, Condition};
 use super::{Fault, stored, time};
@@ -14,6 +14,9 @@ use crate::store::{EventSelection, Forward, ForwardId, Outcome, Settlement, Targ
 pub(super) const PENDING: i64 = 0;
 pub(super) const DELIVERED: i64 = 1;
 pub(super) const DEAD: i64 = 2;
+
+/// How many dead letters are made in one commit.
+const EXPIRED_AT_ONCE: i64 = 1000;
 
 /// The forwards that are due and nobody has claimed.
 ///
@@ -139,9 +142,11 @@ pub(super) fn expire(
     claimed: &HashSet<ForwardId>,
     queued_before: Timestamp,
 ) -> Result<u64, Fault> {
-    let mut statement = connection.prepare_cached("SELECT id FROM forwards WHERE state = 0 AND queued_at < ?")?;
-    let ids =
-        statement.query_map([stored(queued_before)], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let old = "SELECT id FROM forwards INDEXED BY forwards_by_age WHERE state = 0 AND queued_at < ? LIMIT ?";
+    let mut statement = connection.prepare_cached(old)?;
+    let limit = EXPIRED_AT_ONCE + i64::try_from(claimed.len()).unwrap_or(0);
+    let ids = statement.query_map([stored(queued_before), limit], |row| row.get::<_, i64>(0))?;
+    let ids = ids.collect::<Result<Vec<_>, _>>()?;
     let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it waited for too long') WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut expired = 0;
@@ -173,9 +178,8 @@ pub(super) fn backlog(connection: &Connection) -> Result<(u64, u64, Option<Times
     let pending = "SELECT count(*) FROM forwards INDEXED BY forwards_pending WHERE state = 0";
     let dead = "SELECT count(*) FROM forwards INDEXED BY forwards_dead WHERE state = 2";
     let count = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
-    // The lowest id came first, unless it was put in line again.
-    let oldest = "SELECT queued_at FROM forwards WHERE id = (SELECT min(id) FROM forwards INDEXED BY forwards_pending WHERE state = 0)";
-    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0)).optional()?;
+    let oldest = "SELECT min(queued_at) FROM forwards INDEXED BY forwards_by_age WHERE state = 0";
+    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0))?;
     let unsigned = |count: i64| u64::try_from(count).unwrap_or(0);
     Ok((unsigned(count(pending)?), unsigned(count(dead)?), oldest.map(time)))
 }

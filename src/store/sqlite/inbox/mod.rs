@@ -49,6 +49,8 @@ struct Receiving {
     seen: Seen,
     next_delivery: i64,
     next_event: i64,
+    /// Not given again while this process has claims: a new forward must not be taken for one that was purged.
+    next_forward: i64,
     identity: FileIdentity,
     _lock: File,
 }
@@ -115,12 +117,14 @@ impl SqliteInbox {
             let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
             self.connection.query_row(&sql, [], |row| row.get(0))
         };
-        let in_runs = "SELECT coalesce(max(last_event), 0) + 1 FROM runs";
-        let after_runs: i64 = self.connection.query_row(in_runs, [], |row| row.get(0))?;
+        let gone = "SELECT max(coalesce((SELECT max(last_event) FROM runs), 0),
+                               coalesce((SELECT last_event FROM purged), 0)) + 1";
+        let after_gone: i64 = self.connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Receiving {
             seen: Seen::load(&self.connection)?,
             next_delivery: after("deliveries")?,
-            next_event: after("events")?.max(after_runs),
+            next_event: after("events")?.max(after_gone),
+            next_forward: after("forwards")?,
             identity: FileIdentity::of(&self.path)?,
             _lock: lock,
         })
@@ -208,8 +212,8 @@ impl Inbox for SqliteInbox {
     }
 
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        let purged = self.write(|connection| purge::step(connection, rule))?;
-        self.read(purge::give_back)?;
+        let mut purged = self.write(|connection| purge::step(connection, rule))?;
+        purged.more |= self.read(purge::give_back)?;
         if purged.events > 0
             && let Some(receiving) = &mut self.receiving
         {

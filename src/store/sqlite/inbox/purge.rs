@@ -60,22 +60,36 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule) -> Result<Purged, 
 
 /// Removes deliveries with all that belongs to them; returns how many events.
 fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
+    if !deliveries.is_empty() {
+        let note = "INSERT INTO purged (id, last_event) SELECT 1, max(id) FROM events WHERE true HAVING max(id) > 0
+                    ON CONFLICT DO UPDATE SET last_event = max(last_event, excluded.last_event)";
+        connection.prepare_cached(note)?.execute([])?;
+    }
     let mut events = 0;
     for id in deliveries {
         connection.prepare_cached("DELETE FROM forwards WHERE delivery = ?")?.execute([id])?;
-        events += connection.prepare_cached("DELETE FROM events WHERE delivery = ?")?.execute([id])? as u64;
+        let theirs = "DELETE FROM events WHERE id BETWEEN (SELECT first_event FROM deliveries WHERE id = ?1)
+                      AND (SELECT last_event FROM deliveries WHERE id = ?1)";
+        events += connection.prepare_cached(theirs)?.execute([id])? as u64;
         connection.prepare_cached("DELETE FROM deliveries WHERE id = ?")?.execute([id])?;
     }
     Ok(events)
 }
 
-/// Gives some of the free pages back to the disk.
-pub(super) fn give_back(connection: &Connection) -> Result<(), Fault> {
+/// Gives some of the free pages back to the disk. Returns whether there are more.
+pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
+    let before = free_pages(connection)?;
     let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     let mut rows = statement.query([])?;
     // A row for each page.
     while rows.next()?.is_some() {}
-    Ok(())
+    drop(rows);
+    // A file that gives nothing back must not be tried for ever.
+    Ok((1..before).contains(&free_pages(connection)?))
+}
+
+fn free_pages(connection: &Connection) -> Result<i64, Fault> {
+    Ok(connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
 }
 
 /// What the inbox takes up, without pages that are free.

@@ -1,11 +1,11 @@
 //! Looking at what is there.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
 use super::forwards::{self, DEAD, DELIVERED, PENDING};
 use super::{Fault, seen, stored, time};
-use crate::domain::event::Sender;
+use crate::domain::event::{EventKey, Sender};
 use crate::store::error::Problem;
 use crate::store::inbox::keys_of;
 use crate::store::{Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined};
@@ -22,14 +22,13 @@ impl Condition {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
         let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after } = selection;
         if let Some(ids) = ids {
-            let mut found = Vec::new();
-            for key in ids.iter().flat_map(|id| keys_of(id, *sender)) {
-                found.extend(seen::look_up(connection, key)?.map(Value::from));
-            }
+            let found = seen::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
                 return Ok(None);
             }
-            condition.is_one_of("e.id", found);
+            // As one value: there is no limit to how many may be named.
+            let list = found.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+            condition.add("e.id IN (SELECT value FROM json_each(?))", format!("[{list}]").into());
         }
         if let Some(since) = since {
             condition.add("d.received_at >= ?", stored(*since).into());
@@ -78,12 +77,11 @@ impl Condition {
 }
 
 /// What became of the forwards of an event: the number of pending, dead and delivered ones, and what else is shown.
-const FATE: &str = "sum(f.state = 0), sum(f.state = 2), sum(f.state = 1), max(f.settled_at) FILTER (WHERE f.state = 1),
-    coalesce(sum(f.attempts), 0), max(f.error) FILTER (WHERE f.state <> 1)";
+const FATE: &str = "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 2), 0), coalesce(sum(state = 1), 0),
+        max(settled_at) FILTER (WHERE state = 1), coalesce(sum(attempts), 0), max(error) FILTER (WHERE state <> 1)
+    FROM forwards WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event";
 
-const FORWARDS: &str =
-    "LEFT JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event";
-
+/// The events' JSON and what became of them are looked up one by one: SQLite would gather all that it sorts or groups.
 pub(super) fn events(
     connection: &Connection,
     selection: &EventSelection,
@@ -91,32 +89,36 @@ pub(super) fn events(
     each: &mut dyn FnMut(EventRecord) -> bool,
 ) -> Result<(), Fault> {
     let Some(Condition { sql: condition, mut values }) = Condition::of(connection, selection)? else { return Ok(()) };
-    let json = if page.with_json { "substr(d.body, e.start + 1, e.length)" } else { "NULL" };
     let order = if page.newest_first { "DESC" } else { "ASC" };
-    // The events that are meant are found first; what became of them is looked up for these alone.
     let sql = format!(
-        "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, {json}, {FATE}
-         FROM (SELECT e.* FROM events e CROSS JOIN deliveries d ON d.id = e.delivery
-               WHERE {condition} ORDER BY e.id {order} LIMIT ?) e
-         CROSS JOIN deliveries d ON d.id = e.delivery {FORWARDS}
-         GROUP BY e.id ORDER BY e.id {order}"
+        "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
+                e.start, e.length
+         FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {condition} ORDER BY e.id {order} LIMIT ?"
     );
     values.push(Value::from(page.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1))));
     let mut statement = connection.prepare_cached(&sql)?;
+    let mut fate = connection.prepare_cached(FATE)?;
+    let mut json = connection.prepare_cached("SELECT substr(body, ? + 1, ?) FROM deliveries WHERE id = ?")?;
+    // While these rows are open, all that is read is of one moment.
     let mut rows = statement.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
-        if !each(record(row)?) {
+        let mut event = record(row, &mut fate)?;
+        if page.with_json {
+            let place: [i64; 3] = [row.get(10)?, row.get(11)?, row.get(9)?];
+            event.json = Some(json.query_row(place, |row| row.get(0))?);
+        }
+        if !each(event) {
             break;
         }
     }
     Ok(())
 }
 
-fn record(row: &Row<'_>) -> Result<EventRecord, Fault> {
-    let count = |index: usize| row.get::<_, Option<i64>>(index).map(Option::unwrap_or_default);
-    let (pending, dead, delivered) = (count(9)?, count(10)?, count(11)?);
-    Ok(EventRecord {
-        seq: EventSeq(row.get(0)?),
+fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, Fault> {
+    let (id, delivery): (i64, i64) = (row.get(0)?, row.get(9)?);
+    let mut record = EventRecord {
+        seq: EventSeq(id),
+        key: EventKey::from_bytes(row.get(8)?),
         sender: sender(&row.get::<_, String>(1)?)?,
         id: row.get(2)?,
         event_type: row.get(3)?,
@@ -124,17 +126,26 @@ fn record(row: &Row<'_>) -> Result<EventRecord, Fault> {
         title: row.get(5)?,
         received_at: time(row.get(6)?),
         duplicates: row.get(7)?,
-        json: row.get(8)?,
-        state: match (pending, dead, delivered) {
+        state: EventState::Stored,
+        forwarded_at: None,
+        attempts: 0,
+        error: None,
+        json: None,
+    };
+    fate.query_row([delivery, id], |row| {
+        let (pending, dead, delivered): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        record.state = match (pending, dead, delivered) {
             (1.., _, _) => EventState::Pending,
             (_, 1.., _) => EventState::Dead,
             (_, _, 1..) => EventState::Forwarded,
             _ => EventState::Stored,
-        },
-        forwarded_at: row.get::<_, Option<i64>>(12)?.map(time),
-        attempts: row.get(13)?,
-        error: row.get(14)?,
-    })
+        };
+        record.forwarded_at = row.get::<_, Option<i64>>(3)?.map(time);
+        record.attempts = row.get(4)?;
+        record.error = row.get(5)?;
+        Ok(())
+    })?;
+    Ok(record)
 }
 
 pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Result<Vec<EventCount>, Fault> {

@@ -7,7 +7,7 @@
 //! filter in memory, two bytes a key, so that a new event asks no run; a repeated one asks the run that has it, with a
 //! single read. All the runs of an inbox together take 26 bytes an event on the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -140,20 +140,30 @@ pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<()
     Ok(())
 }
 
-/// The event with this key, for who looks something up once and keeps nothing in memory.
-pub(super) fn look_up(connection: &Connection, key: EventKey) -> Result<Option<i64>, Fault> {
+/// The events with these keys, for who looks something up once and keeps nothing in memory.
+pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventKey>) -> Result<Vec<i64>, Fault> {
+    let mut missing: HashSet<EventKey> = keys.collect();
+    let mut found = Vec::new();
     let mut statement = connection.prepare_cached("SELECT id, fences, filter FROM runs ORDER BY id DESC")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let run = Run::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?;
-        if run.filter.may_hold(key)
-            && let Some(event) = run.find(connection, key)?
-        {
-            return Ok(Some(event));
+        for key in missing.iter().copied().filter(|key| run.filter.may_hold(*key)).collect::<Vec<_>>() {
+            if let Some(event) = run.find(connection, key)? {
+                missing.remove(&key);
+                found.push(event);
+            }
         }
     }
-    let newest = "SELECT id FROM events WHERE id > (SELECT coalesce(max(last_event), 0) FROM runs) AND key = ?";
-    Ok(connection.prepare_cached(newest)?.query_row([key.bytes()], |row| row.get(0)).optional()?)
+    let newest = "SELECT id, key FROM events WHERE id > (SELECT coalesce(max(last_event), 0) FROM runs)";
+    let mut statement = connection.prepare_cached(newest)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if missing.contains(&EventKey::from_bytes(row.get(1)?)) {
+            found.push(row.get(0)?);
+        }
+    }
+    Ok(found)
 }
 
 impl Run {

@@ -1,0 +1,133 @@
+//! `events export`: the events as their senders wrote them.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::filter::FilterArgs;
+use super::pages::{each_event, limit};
+use super::row::{EventRow, fields, original};
+use crate::commands::Report;
+use crate::context::Context;
+use crate::error::Result;
+use crate::render::{Cell, Output, OutputFormat, Row, Shape, Source, View};
+use crate::store::{EventSelection, Inbox};
+
+/// Write events as they came, oldest first: a line of JSON each
+///
+/// Nothing in an event is ordered or numbered anew; only white space between its parts is left out, and what could act
+/// on a terminal is written as an escape. With --output json it is an array, with csv the columns of `events list` and
+/// the event as JSON. --jq is run over each event by itself.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// At most this many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    limit: u64,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let inbox = super::inbox(ctx)?;
+    Ok(Report::of(Export { inbox, selection: args.filter.selection(), limit: limit(args.limit) }))
+}
+
+/// The events as they are read: an inbox of any size is never in memory whole.
+struct Export {
+    inbox: Option<Box<dyn Inbox>>,
+    selection: EventSelection,
+    limit: Option<u64>,
+}
+
+impl View for Export {
+    fn show(&self, out: &Output) -> Result<()> {
+        match out.format() {
+            OutputFormat::Csv => out.show(&Columns(self)),
+            _ => out.show_lines(&Originals(self)),
+        }
+    }
+}
+
+impl Export {
+    fn each(&self, each: &mut dyn FnMut(EventRow, Box<RawValue>) -> Result<()>) -> Result<()> {
+        let Some(inbox) = &self.inbox else { return Ok(()) };
+        each_event(&**inbox, self.selection.clone(), self.limit, &mut |event| {
+            let json = original(&event)?;
+            each(EventRow::of(event), json)
+        })
+    }
+}
+
+/// The events alone.
+struct Originals<'a>(&'a Export);
+
+/// An event as it came.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct OriginalRow {
+    json: Box<RawValue>,
+    #[serde(skip)]
+    id: String,
+}
+
+impl Row for OriginalRow {
+    const FIELDS: &'static [&'static str] = &["event"];
+    const HEADERS: &'static [&'static str] = &["EVENT"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.json.get().into()]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.clone())
+    }
+}
+
+impl Source for Originals<'_> {
+    type Row = OriginalRow;
+
+    fn shape(&self) -> Shape {
+        Shape::List
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&OriginalRow) -> Result<()>) -> Result<()> {
+        self.0.each(&mut |row, json| each(&OriginalRow { json, id: row.id }))
+    }
+}
+
+/// The events in columns.
+struct Columns<'a>(&'a Export);
+
+/// An event with its JSON.
+#[derive(Serialize)]
+struct ColumnsRow {
+    #[serde(flatten)]
+    event: EventRow,
+    #[serde(rename = "event")]
+    json: Box<RawValue>,
+}
+
+impl Row for ColumnsRow {
+    const FIELDS: &'static [&'static str] = fields!("event");
+    const HEADERS: &'static [&'static str] = EventRow::HEADERS;
+
+    fn cells(&self) -> Vec<Cell> {
+        self.event.cells()
+    }
+
+    fn id(&self) -> Option<String> {
+        self.event.id()
+    }
+}
+
+impl Source for Columns<'_> {
+    type Row = ColumnsRow;
+
+    fn shape(&self) -> Shape {
+        Shape::List
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&ColumnsRow) -> Result<()>) -> Result<()> {
+        self.0.each(&mut |event, json| each(&ColumnsRow { event, json }))
+    }
+}

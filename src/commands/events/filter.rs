@@ -1,0 +1,111 @@
+//! Filters over events, and how times are written.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use crate::commands::suggest;
+use crate::commands::units::{event_type, span};
+use crate::domain::event::{EVENT_TYPES, Sender};
+use crate::domain::{AppId, EventKind};
+use crate::store::EventSelection;
+
+/// Filters: an event must meet all that are given.
+#[derive(clap::Args)]
+pub struct FilterArgs {
+    /// Only events that came since: a span such as 90s, 2h, 3d or 1w before now, or a time such as 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    since: Option<Timestamp>,
+
+    /// Only events that came before: a span before now, or a time
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    until: Option<Timestamp>,
+
+    /// Only events of this app; may repeat
+    #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    app_ids: Vec<AppId>,
+
+    /// Only events of these types: crash, issue, feedback, bug, apm or another; repeat, or separate by commas
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = event_type,
+          add = ArgValueCandidates::new(types))]
+    types: Vec<String>,
+
+    /// Only events of this sender
+    #[arg(long, value_parser = source_parser())]
+    source: Option<Sender>,
+
+    /// Only events that a target does not have, whether they wait or were given up
+    #[arg(long)]
+    undelivered: bool,
+
+    /// Only events that were given up for a target
+    #[arg(long)]
+    dead: bool,
+}
+
+/// The flags above, for commands that need one of them.
+pub const FILTERS: [&str; 7] = ["since", "until", "app_ids", "types", "source", "undelivered", "dead"];
+
+impl FilterArgs {
+    /// The selection they make.
+    pub fn selection(&self) -> EventSelection {
+        EventSelection {
+            since: self.since,
+            until: self.until,
+            app_ids: self.app_ids.iter().map(|app| app.get()).collect(),
+            types: self.types.clone(),
+            sender: self.source,
+            undelivered: self.undelivered,
+            dead: self.dead,
+            ..EventSelection::default()
+        }
+    }
+
+    /// The selection they make among these ids; among all events if there is none.
+    pub fn selection_of(&self, ids: &[String]) -> EventSelection {
+        let ids = (!ids.is_empty()).then(|| ids.to_vec());
+        EventSelection { ids, ..self.selection() }
+    }
+}
+
+/// Reads a sender's name.
+pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
+    PossibleValuesParser::new(Sender::ALL.map(Sender::as_str))
+        .map(|name| Sender::ALL.into_iter().find(|sender| sender.as_str() == name).unwrap_or(Sender::Bugfender))
+}
+
+fn types() -> Vec<CompletionCandidate> {
+    EVENT_TYPES.into_iter().chain(EventKind::ALL.map(EventKind::as_str)).map(CompletionCandidate::new).collect()
+}
+
+/// A time: a span before now, or a time by the clock, in UTC if it does not say.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Some(time) = text.parse::<DateTime>().ok().and_then(|time| Offset::UTC.to_timestamp(time).ok()) {
+        return Ok(time);
+    }
+    let wrong = |_| "write a span such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
+    let age = span(text).map_err(wrong)?;
+    Timestamp::now().checked_sub(age).map_err(|_| "that is before all times".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_utc_unless_they_say() {
+        let read = |text: &str| moment(text).unwrap().to_string();
+        assert_eq!(read("2026-11-21"), "2026-11-21T00:00:00Z");
+        assert_eq!(read("2026-11-21T08:30:00+02:00"), "2026-11-21T06:30:00Z");
+        assert_eq!(read("2026-11-21T08:30"), "2026-11-21T08:30:00Z");
+        assert!(moment("1d").unwrap() < Timestamp::now() - SignedDuration::from_hours(23));
+        assert!(moment("yesterday").is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! `events list`: what was received, newest first.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::filter::{FILTERS, FilterArgs};
+use super::pages::limit;
+use super::row::{EventRow, shown_time};
+use crate::commands::Report;
+use crate::commands::hook_row::seconds;
+use crate::context::Context;
+use crate::domain::event::Sender;
+use crate::error::Result;
+use crate::render::{Cell, Output, Row, Shape, Source, View};
+use crate::store::{EventPage, EventSelection, Inbox, Quarantined};
+
+/// List events, newest first
+///
+/// An event is stored (there is no target for it), pending (a target does not have it yet), forwarded (every target
+/// has it) or dead (it was given up for a target).
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// At most this many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+
+    /// List deliveries that could not be read instead
+    #[arg(long, conflicts_with_all = FILTERS)]
+    quarantined: bool,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let inbox = super::inbox(ctx)?;
+    if args.quarantined {
+        let found = inbox.map(|inbox| inbox.quarantined(None, limit(args.limit))).transpose()?;
+        let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
+        return Ok(Report::list(rows, Vec::new()));
+    }
+    Ok(Report::of(Listing { inbox, selection: args.filter.selection(), limit: limit(args.limit) }))
+}
+
+/// The events as they are read.
+struct Listing {
+    inbox: Option<Box<dyn Inbox>>,
+    selection: EventSelection,
+    limit: Option<u64>,
+}
+
+impl Source for Listing {
+    type Row = EventRow;
+
+    fn shape(&self) -> Shape {
+        Shape::List
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&EventRow) -> Result<()>) -> Result<()> {
+        let Some(inbox) = &self.inbox else { return Ok(()) };
+        let mut shown = Ok(());
+        let page = EventPage { newest_first: true, limit: self.limit, with_json: false };
+        inbox.events(&self.selection, page, &mut |event| {
+            shown = each(&EventRow::of(event));
+            shown.is_ok()
+        })?;
+        shown
+    }
+}
+
+impl View for Listing {
+    fn show(&self, out: &Output) -> Result<()> {
+        out.show(self)
+    }
+}
+
+/// A delivery that could not be read.
+#[derive(Serialize)]
+pub struct QuarantinedRow {
+    id: i64,
+    source: Sender,
+    #[serde(serialize_with = "seconds")]
+    received_at: Option<Timestamp>,
+    content_type: Option<String>,
+    size: usize,
+    reason: String,
+}
+
+impl QuarantinedRow {
+    pub fn of(delivery: &Quarantined) -> Self {
+        Self {
+            id: delivery.number,
+            source: delivery.sender,
+            received_at: Some(delivery.received_at),
+            content_type: delivery.content_type.clone(),
+            size: delivery.body.len(),
+            reason: delivery.reason.clone(),
+        }
+    }
+}
+
+impl Row for QuarantinedRow {
+    const FIELDS: &'static [&'static str] = &["id", "source", "received_at", "content_type", "size", "reason"];
+    const HEADERS: &'static [&'static str] = &["ID", "SOURCE", "RECEIVED", "CONTENT TYPE", "BYTES", "REASON"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            self.source.as_str().into(),
+            Cell::maybe(self.received_at.map(shown_time)),
+            Cell::maybe(self.content_type.as_ref()),
+            self.size.to_string().into(),
+            self.reason.clone().into(),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.to_string())
+    }
+}

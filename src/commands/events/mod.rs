@@ -1,0 +1,116 @@
+//! `events`: what was received, how far it has been handed on, and what can be done about it.
+
+mod export;
+mod filter;
+mod list;
+mod pages;
+mod purge;
+mod replay;
+mod retry;
+mod row;
+mod show;
+mod stats;
+mod tail;
+
+pub use self::tail::Tail;
+
+use clap::Subcommand;
+
+use super::Report;
+use crate::context::Context;
+use crate::domain::event::Sender;
+use crate::domain::excerpt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Output, Row, Shape, Source, View};
+use crate::store::{EventPage, EventSelection, Inbox};
+
+/// Look at received events, hand them on again, remove them
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: EventsCommand,
+}
+
+#[derive(Subcommand)]
+enum EventsCommand {
+    List(list::Args),
+    Show(show::Args),
+    Tail(tail::Args),
+    Stats(stats::Args),
+    Export(export::Args),
+    Replay(replay::Args),
+    Retry(retry::Args),
+    Purge(purge::Args),
+}
+
+pub fn run(ctx: &Context, args: Args) -> Result<Report> {
+    match args.command {
+        EventsCommand::List(args) => list::run(ctx, &args),
+        EventsCommand::Show(args) => show::run(ctx, &args),
+        EventsCommand::Tail(args) => tail::run(ctx, &args),
+        EventsCommand::Stats(args) => stats::run(ctx, &args),
+        EventsCommand::Export(args) => export::run(ctx, &args),
+        EventsCommand::Replay(args) => replay::run(ctx, &args),
+        EventsCommand::Retry(args) => retry::run(ctx, &args),
+        EventsCommand::Purge(args) => purge::run(ctx, &args),
+    }
+}
+
+/// What receives events, for who finds none.
+const RECEIVER: &str = "`bugfender-hooks listen` receives events";
+
+/// The inbox, if there is one; people are told if not.
+fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
+    let inbox = ctx.existing_inbox()?;
+    if inbox.is_none() {
+        ctx.out().note(&format!("there is no inbox yet: {RECEIVER}"));
+    }
+    Ok(inbox)
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A single record: a sentence for people.
+struct Told<R> {
+    row: R,
+    text: String,
+}
+
+impl<R: Row> View for Told<R> {
+    fn show(&self, out: &Output) -> Result<()> {
+        if out.is_for_people() { out.raw(&format!("{}\n", self.text)) } else { out.show(self) }
+    }
+}
+
+impl<R: Row> Source for Told<R> {
+    type Row = R;
+
+    fn shape(&self) -> Shape {
+        Shape::Single
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&R) -> Result<()>) -> Result<()> {
+        each(&self.row)
+    }
+}
+
+/// The failures of ids that no event has.
+fn unknown(inbox: Option<&dyn Inbox>, ids: &[String], sender: Option<Sender>) -> Result<Vec<Error>> {
+    let mut missing: Vec<&String> = ids.iter().collect();
+    if let Some(inbox) = inbox.filter(|_| !ids.is_empty()) {
+        let selection = EventSelection { ids: Some(ids.to_vec()), sender, ..EventSelection::default() };
+        inbox.events(&selection, EventPage::default(), &mut |event| {
+            missing.retain(|id| **id != event.id);
+            true
+        })?;
+    }
+    Ok(missing.into_iter().map(|id| no_such_event(id)).collect())
+}
+
+fn no_such_event(id: &str) -> Error {
+    let message = format!("there is no event with the id {} in the inbox", excerpt(id, 100));
+    Error::new(ErrorKind::NotFound, message).hint("`bugfender-hooks events list` shows the ids")
+}

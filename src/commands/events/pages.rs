@@ -1,0 +1,42 @@
+//! Going through any number of events, oldest first, with few of them in memory at a time.
+
+use crate::error::Result;
+use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
+
+/// The most events of a page.
+const EVENTS: u64 = 500;
+
+/// How many bytes of JSON end a page, whatever is left of it.
+const BYTES: usize = 4 * 1024 * 1024;
+
+/// Calls `each` with the events that are meant, with their JSON, oldest first.
+///
+/// The inbox is not held on to meanwhile, however slow `each` is: what comes in between may be among them.
+pub fn each_event(
+    inbox: &dyn Inbox,
+    mut selection: EventSelection,
+    mut limit: Option<u64>,
+    each: &mut dyn FnMut(EventRecord) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let page = EventPage { limit: Some(limit.unwrap_or(EVENTS).min(EVENTS)), with_json: true, newest_first: false };
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        inbox.events(&selection, page, &mut |event| {
+            bytes += event.json.as_ref().map_or(0, Vec::len);
+            events.push(event);
+            bytes < BYTES
+        })?;
+        let Some(last) = events.last() else { return Ok(()) };
+        selection.after = Some(last.seq);
+        limit = limit.map(|limit| limit.saturating_sub(events.len() as u64));
+        events.into_iter().try_for_each(&mut *each)?;
+        if limit == Some(0) {
+            return Ok(());
+        }
+    }
+}
+
+/// What `--limit` means.
+pub fn limit(given: u64) -> Option<u64> {
+    (given > 0).then_some(given)
+}

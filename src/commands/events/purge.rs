@@ -1,0 +1,129 @@
+//! `events purge`: what is old, or too much, is removed.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::row::shown_time;
+use super::{Told, count};
+use crate::commands::Report;
+use crate::commands::confirm::confirm;
+use crate::commands::units::{size, span};
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::error::{Error, Result};
+use crate::render::{Cell, Row};
+use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
+
+/// Remove old events from the inbox for good
+///
+/// Events that a target does not have yet are kept, unless --include-undelivered is given; those that were given up
+/// are removed. An event that comes again after it was purged may be taken for a new one.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["older_than", "max_size"])))]
+pub struct Args {
+    /// Remove what came longer ago than this, such as 12h, 30d or 8w
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    older_than: Option<SignedDuration>,
+
+    /// Remove the oldest events until the inbox takes up at most this, such as 500MB or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+
+    /// Also remove events that a target does not have yet
+    #[arg(long)]
+    include_undelivered: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Say what --older-than would remove; remove nothing
+    #[arg(long, requires = "older_than")]
+    dry_run: bool,
+}
+
+/// The least time that others have for the inbox between two steps.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+
+/// What was removed.
+#[derive(Serialize)]
+struct PurgedRow {
+    events: u64,
+    quarantined: Option<u64>,
+}
+
+impl Row for PurgedRow {
+    const FIELDS: &'static [&'static str] = &["events", "quarantined"];
+    const HEADERS: &'static [&'static str] = &["EVENTS", "QUARANTINED"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.events.to_string().into(), Cell::maybe(self.quarantined)]
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let before = args.older_than.map(|age| Timestamp::now().checked_sub(age)).transpose();
+    let before = before.map_err(|_| Error::usage("--older-than reaches back before all times"))?;
+    let rule = PurgeRule { before, max_bytes: args.max_size, even_pending: args.include_undelivered };
+    let Some(mut inbox) = super::inbox(ctx)? else { return Ok(told(Purged::default())) };
+    if args.dry_run {
+        return planned(&*inbox, &rule);
+    }
+    confirm(ctx, &question(&rule), args.yes)?;
+    let (purged, end) = ctx.block_on(async { Ok(purge(&mut *inbox, &rule).await) })?;
+    Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
+}
+
+/// Removes a little at a time, so that a receiver never waits long, until there is no more.
+async fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
+    let mut sum = Purged::default();
+    let work = async {
+        loop {
+            let started = Instant::now();
+            let Purged { events, quarantined, more } = inbox.purge(rule)?;
+            sum = Purged { events: sum.events + events, quarantined: sum.quarantined + quarantined, more };
+            if !more {
+                return Ok(());
+            }
+            // A receiver that waits for the lock gets it now.
+            tokio::time::sleep(started.elapsed().max(SHORTEST_PAUSE)).await;
+        }
+    };
+    let end = unless_interrupted(work).await.unwrap_or_else(|| Err(interrupted("while purging")));
+    (sum, end)
+}
+
+fn question(rule: &PurgeRule) -> String {
+    let what = match (rule.before, rule.max_bytes) {
+        (Some(before), None) => format!("events that came before {}", shown_time(before)),
+        (Some(before), Some(bytes)) => {
+            format!("events that came before {}, and the oldest until {bytes} bytes are left", shown_time(before))
+        }
+        _ => format!("the oldest events until {} bytes are left", rule.max_bytes.unwrap_or_default()),
+    };
+    let even = if rule.even_pending { ", even if a target does not have them yet" } else { "" };
+    format!("Remove {what}{even}?")
+}
+
+/// What a rule about time means, as far as it can be counted.
+fn planned(inbox: &dyn Inbox, rule: &PurgeRule) -> Result<Report> {
+    let counts = inbox.count_events(&EventSelection { until: rule.before, ..EventSelection::default() })?;
+    let kept = |pending: u64| if rule.even_pending { 0 } else { pending };
+    let events = counts.iter().map(|count| count.events - kept(count.pending)).sum();
+    // One that waits keeps all of its delivery.
+    let at_most = if counts.iter().any(|count| kept(count.pending) > 0) { "at most " } else { "" };
+    let text = format!("{at_most}{} would be removed", count(events, "event"));
+    Ok(Report::of(Told { row: PurgedRow { events, quarantined: None }, text }))
+}
+
+fn told(purged: Purged) -> Report {
+    let Purged { events, quarantined, .. } = purged;
+    let deliveries = match quarantined {
+        0 => String::new(),
+        1 => " and 1 delivery that could not be read".to_owned(),
+        _ => format!(" and {quarantined} deliveries that could not be read"),
+    };
+    let text = format!("removed {}{deliveries}", count(events, "event"));
+    Report::of(Told { row: PurgedRow { events, quarantined: Some(quarantined) }, text })
+}

@@ -1,0 +1,202 @@
+//! `events replay`: events are sent to another endpoint, as a receiver of this tool's forwards would get them.
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::filter::{FILTERS, FilterArgs};
+use super::pages::each_event;
+use super::{count, unknown};
+use crate::commands::Report;
+use crate::commands::calls::{self, Endpoint, Timed};
+use crate::commands::confirm::confirm;
+use crate::commands::dry_run::{self, DryRunArg};
+use crate::commands::hook_args::{TargetUrlArg, read_file};
+use crate::context::{Context, interrupted, unless_interrupted};
+use crate::domain::signature::{StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+use crate::domain::{Secret, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Body, Client, Method, Payload, Repeat, Request};
+use crate::render::{Cell, Row, Tone};
+use crate::store::{EventRecord, EventSelection, Inbox};
+
+/// Send events to another endpoint, oldest first
+///
+/// Each goes in a call of its own, as a JSON array of the one event as it came. Its webhook-id is always the same, so
+/// that an endpoint can tell what it has; bugfender-hooks-replay: true marks it as a replay. Transient failures are
+/// tried again. Nothing changes in the inbox.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
+pub struct Args {
+    /// The events
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// All events
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+
+    /// The endpoint: a URL, "-" for standard input, or @FILE
+    #[arg(long, value_name = "URL")]
+    to: TargetUrlArg,
+
+    /// Sign by the Standard Webhooks specification with the secret in this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    sign_with: Option<PathBuf>,
+
+    /// Do not ask before sending what filters or --all picked
+    #[arg(short, long)]
+    yes: bool,
+
+    #[command(flatten)]
+    dry_run: DryRunArg,
+}
+
+/// The header that tells a replay from a first delivery.
+const REPLAY: &str = "bugfender-hooks-replay";
+
+/// An event, and how the endpoint took it.
+#[derive(Serialize)]
+struct ReplayedRow {
+    id: String,
+    status: Option<u16>,
+    ms: u64,
+    error: Option<String>,
+}
+
+impl ReplayedRow {
+    fn is_good(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+impl Row for ReplayedRow {
+    const FIELDS: &'static [&'static str] = &["id", "status", "ms", "error"];
+    const HEADERS: &'static [&'static str] = &["ID", "STATUS", "MS", "ERROR"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let tone = if self.is_good() { Tone::Good } else { Tone::Bad };
+        let status = self.status.map(|status| Cell::toned(status.to_string(), tone));
+        vec![
+            self.id.clone().into(),
+            status.unwrap_or_else(|| Cell::maybe(None::<u16>)),
+            self.ms.to_string().into(),
+            Cell::maybe(self.error.as_ref()),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        self.is_good().then(|| self.id.clone())
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let replay = Replay::prepare(ctx, args)?;
+    let selection = args.filter.selection_of(&args.ids);
+    let inbox = super::inbox(ctx)?;
+    let mut errors = unknown(inbox.as_deref(), &args.ids, selection.sender)?;
+    let Some(inbox) = inbox else { return Ok(Report::list(Vec::<ReplayedRow>::new(), errors)) };
+    if args.dry_run.dry_run {
+        let mut requests = Vec::new();
+        each_event(&*inbox, selection, None, &mut |event| {
+            requests.push(replay.request(&event)?);
+            Ok(())
+        })?;
+        return Ok(Report { errors, ..dry_run::report(requests, false) });
+    }
+    if args.ids.is_empty() && !may_send(ctx, args, &replay, &*inbox, &selection)? {
+        return Ok(Report::list(Vec::<ReplayedRow>::new(), errors));
+    }
+    let client = replay.endpoint.client(ctx)?;
+    let mut rows = Vec::new();
+    let ended = each_event(&*inbox, selection, None, &mut |event| {
+        let (row, error) = send(ctx, &client, &replay.request(&event)?, event.id)?;
+        rows.push(row);
+        errors.extend(error);
+        Ok(())
+    });
+    if let Err(error) = ended {
+        errors.insert(0, error);
+    }
+    Ok(Report::list(rows, errors))
+}
+
+/// Asks whether what filters picked is to be sent. There is nothing to ask when they picked nothing.
+fn may_send(
+    ctx: &Context,
+    args: &Args,
+    replay: &Replay,
+    inbox: &dyn Inbox,
+    selection: &EventSelection,
+) -> Result<bool> {
+    let events = inbox.count_events(selection)?.iter().map(|count| count.events).sum();
+    if events == 0 {
+        ctx.out().note("no events to send");
+        return Ok(false);
+    }
+    let shown = TargetUrl::from_stored(replay.endpoint.url.to_string()).into_shown(false);
+    confirm(ctx, &format!("Send {} to {shown}?", count(events, "event")), args.yes)?;
+    Ok(true)
+}
+
+/// Where events go, and what signs them.
+struct Replay {
+    endpoint: Endpoint,
+    secret: Option<Secret>,
+}
+
+impl Replay {
+    fn prepare(ctx: &Context, args: &Args) -> Result<Self> {
+        let endpoint = Endpoint::resolve(ctx, &args.to, None)?;
+        let secret = args.sign_with.as_ref();
+        let secret = secret.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+        let replay = Self { endpoint, secret };
+        // What is wrong with a secret is said before anything is sent.
+        replay.headers("evt_", b"")?;
+        Ok(replay)
+    }
+
+    fn request(&self, event: &EventRecord) -> Result<Request> {
+        let bytes = [b"[", event.json.as_deref().unwrap_or_default(), b"]"].concat();
+        let headers = self.headers(&event.key.message_id(), &bytes)?;
+        let payload = Payload { content_type: "application/json".into(), headers, bytes };
+        let (url, body) = (self.endpoint.url.clone(), Some(Body::Bytes(payload)));
+        // The endpoint knows by the id what it has.
+        Ok(Request { method: Method::POST, url, body, repeat: Repeat::Idempotent })
+    }
+
+    fn headers(&self, id: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>> {
+        let timestamp = Timestamp::now().as_second().to_string();
+        let standard = StandardHeaders { id, timestamp: &timestamp, signature: "" };
+        let signature = self.secret.as_ref().map(|secret| standard.sign(secret, body)).transpose()?;
+        let mut headers = vec![(WEBHOOK_ID, id.to_owned()), (REPLAY, "true".to_owned())];
+        headers.extend(signature.map(|signature| (WEBHOOK_SIGNATURE, signature)));
+        headers.push((WEBHOOK_TIMESTAMP, timestamp));
+        Ok(headers)
+    }
+}
+
+/// Makes a call. Ctrl-C ends it all.
+fn send(ctx: &Context, client: &Client, request: &Request, id: String) -> Result<(ReplayedRow, Option<Error>)> {
+    let timed = ctx.block_on(async { Ok(unless_interrupted(calls::send(client, request)).await) })?;
+    let Timed { outcome, ms } = timed.ok_or_else(|| interrupted("while sending events"))?;
+    let answered = outcome.map(|answer| answer.status).map_err(|failure| failure.error);
+    let (status, error) = match answered {
+        Ok(status) if status.is_success() => (Some(status.as_u16()), None),
+        Ok(status) => {
+            let overloaded = status.is_server_error() || status.as_u16() == 429;
+            let kind = if overloaded { ErrorKind::Unavailable } else { ErrorKind::Other };
+            let error = Error::new(kind, format!("the endpoint answered with HTTP {}", status.as_u16()));
+            (Some(status.as_u16()), Some(error.status(status.as_u16())))
+        }
+        Err(error) => (None, Some(error)),
+    };
+    let row = ReplayedRow { status, ms, error: error.as_ref().map(ToString::to_string), id };
+    let error = error.map(|error| error.about(format_args!("event {}", row.id)));
+    Ok((row, error))
+}

@@ -1,0 +1,64 @@
+//! `events retry`: forwards that were given up, or that wait for another try, are put in line again.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::filter::{FILTERS, FilterArgs};
+use super::{Told, count, unknown};
+use crate::commands::Report;
+use crate::context::Context;
+use crate::error::Result;
+use crate::render::{Cell, Row};
+
+/// Put events in line again that a target does not have
+///
+/// Means forwards that were given up and those that wait for another try. Nothing is sent here: a running
+/// `bugfender-hooks listen` picks them up, or else the next one does.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
+pub struct Args {
+    /// The events
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// All events
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+/// How many forwards are in line again.
+#[derive(Serialize)]
+struct RetriedRow {
+    forwards: u64,
+}
+
+impl Row for RetriedRow {
+    const FIELDS: &'static [&'static str] = &["forwards"];
+    const HEADERS: &'static [&'static str] = &["FORWARDS"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.forwards.to_string().into()]
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let selection = args.filter.selection_of(&args.ids);
+    let mut inbox = super::inbox(ctx)?;
+    let errors = unknown(inbox.as_deref(), &args.ids, selection.sender)?;
+    let forwards = match &mut inbox {
+        Some(inbox) => inbox.requeue_forwards(&selection, Timestamp::now())?,
+        None => 0,
+    };
+    let text = match forwards {
+        0 => "nothing was given up or waits for another try".to_owned(),
+        1 => "1 forward is in line again: a running `bugfender-hooks listen` picks it up".to_owned(),
+        _ => format!(
+            "{} are in line again: a running `bugfender-hooks listen` picks them up",
+            count(forwards, "forward")
+        ),
+    };
+    Ok(Report { errors, ..Report::of(Told { row: RetriedRow { forwards }, text }) })
+}

@@ -1,0 +1,104 @@
+//! How an event is shown: the record of the JSON schema, and the line of the table.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::commands::hook_row::seconds;
+use crate::domain::event::{Sender, on_one_line};
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Row, Tone};
+use crate::store::{EventRecord, EventState};
+
+/// An event, in the fields of the documented schema. Every key is always present.
+#[derive(Serialize)]
+pub struct EventRow {
+    pub id: String,
+    pub source: Sender,
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    pub app_id: Option<i64>,
+    pub title: Option<String>,
+    #[serde(rename = "status", serialize_with = "state_name")]
+    pub state: EventState,
+    #[serde(serialize_with = "seconds")]
+    pub received_at: Option<Timestamp>,
+    #[serde(serialize_with = "seconds")]
+    pub forwarded_at: Option<Timestamp>,
+    pub attempts: u32,
+}
+
+/// The fields of [`EventRow`] with further ones behind them.
+macro_rules! fields {
+    ($($further:literal),*) => {
+        &["id", "source", "type", "app_id", "title", "status", "received_at", "forwarded_at", "attempts" $(, $further)*]
+    };
+}
+pub(super) use fields;
+
+impl EventRow {
+    /// An event of the inbox.
+    pub fn of(event: EventRecord) -> Self {
+        Self {
+            id: event.id,
+            source: event.sender,
+            event_type: event.event_type,
+            app_id: event.app_id,
+            title: event.title,
+            state: event.state,
+            received_at: Some(event.received_at),
+            forwarded_at: event.forwarded_at,
+            attempts: event.attempts,
+        }
+    }
+
+    /// Its state, for people.
+    pub fn state_cell(&self) -> Cell {
+        let tone = match self.state {
+            EventState::Forwarded => Tone::Good,
+            EventState::Pending => Tone::Caution,
+            EventState::Dead => Tone::Bad,
+            EventState::Stored => Tone::Plain,
+        };
+        Cell::toned(self.state.as_str(), tone)
+    }
+}
+
+impl Row for EventRow {
+    const FIELDS: &'static [&'static str] = fields!();
+    const HEADERS: &'static [&'static str] = &["RECEIVED", "SOURCE", "TYPE", "APP", "STATUS", "ID", "TITLE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::maybe(self.received_at.map(shown_time)),
+            self.source.as_str().into(),
+            Cell::maybe(self.event_type.as_ref()),
+            Cell::maybe(self.app_id),
+            self.state_cell(),
+            self.id.clone().into(),
+            Cell::maybe(self.title.as_ref()),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.clone())
+    }
+}
+
+/// A time for people, in whole seconds.
+pub fn shown_time(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+/// The JSON of an event as it came, on one line: nothing in it is ordered or numbered anew.
+pub fn original(event: &EventRecord) -> Result<Box<RawValue>> {
+    let damaged = || Error::new(ErrorKind::Store, format!("event {} is damaged in the inbox", event.id));
+    let json = str::from_utf8(event.json.as_deref().unwrap_or_default()).map_err(|_| damaged())?;
+    RawValue::from_string(on_one_line(json)).map_err(|_| damaged())
+}
+
+// serde passes fields by reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn state_name<S: Serializer>(state: &EventState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}

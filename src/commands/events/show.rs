@@ -1,0 +1,197 @@
+//! `events show`: an event with all that is known of it, or a delivery that could not be read.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::filter::source_parser;
+use super::list::QuarantinedRow;
+use super::row::{EventRow, fields, original, shown_time};
+use super::{RECEIVER, Told, no_such_event};
+use crate::commands::Report;
+use crate::context::Context;
+use crate::domain::event::Sender;
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Output, Records, Row, Shape, View, indented, sanitize};
+use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
+
+/// Show an event: what became of it, and its JSON as it came
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["id", "quarantined"])))]
+pub struct Args {
+    /// The id that its sender gave it; for Instabug's reports the SHA-256 of the body
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+
+    /// Only the event of this sender, if both have one with that id
+    #[arg(long, value_parser = source_parser(), conflicts_with = "quarantined")]
+    source: Option<Sender>,
+
+    /// Show a delivery that could not be read instead, by its number in `events list --quarantined`
+    #[arg(long, value_name = "N")]
+    quarantined: Option<i64>,
+
+    /// Write the exact bytes alone, as they came
+    #[arg(long)]
+    raw: bool,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let inbox = ctx.existing_inbox()?;
+    let inbox = inbox.as_deref();
+    if let Some(number) = args.quarantined {
+        return quarantined(inbox, number, args.raw);
+    }
+    let id = args.id.clone().unwrap_or_default();
+    let mut found = Vec::new();
+    if let Some(inbox) = inbox {
+        let ids = Some(vec![id.clone()]);
+        let selection = EventSelection { ids, sender: args.source, ..EventSelection::default() };
+        let page = EventPage { with_json: true, ..EventPage::default() };
+        inbox.events(&selection, page, &mut |event| {
+            found.push(event);
+            true
+        })?;
+    }
+    if found.is_empty() {
+        let error = no_such_event(&id);
+        return Err(if inbox.is_none() { error.hint(RECEIVER) } else { error });
+    }
+    if args.raw {
+        return raw_event(found);
+    }
+    let rows = found.into_iter().map(ShownRow::of).collect::<Result<Vec<_>>>()?;
+    Ok(Report::of(Shown(if let [_] = *rows { Records { rows, shape: Shape::Single } } else { Records::list(rows) })))
+}
+
+fn raw_event(mut found: Vec<EventRecord>) -> Result<Report> {
+    match (found.pop(), found.pop()) {
+        (Some(event), None) => Ok(Report::of(Raw(event.json.unwrap_or_default()))),
+        _ => {
+            Err(Error::usage("several events have this id")
+                .hint("say which with --source; without --raw all are shown"))
+        }
+    }
+}
+
+fn quarantined(inbox: Option<&dyn Inbox>, number: i64, raw: bool) -> Result<Report> {
+    let found = inbox.map(|inbox| inbox.quarantined(Some(number), None)).transpose()?;
+    let delivery = found.and_then(|mut found| found.pop()).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no quarantined delivery with the number {number}"))
+            .hint("`bugfender-hooks events list --quarantined` shows the numbers")
+    })?;
+    if raw {
+        return Ok(Report::of(Raw(delivery.body)));
+    }
+    let body = String::from_utf8_lossy(&delivery.body).into_owned();
+    let row = BodyRow { delivery: QuarantinedRow::of(&delivery), body };
+    Ok(Report::of(Told { text: row.text(), row }))
+}
+
+/// Bytes that are the result themselves.
+struct Raw(Vec<u8>);
+
+impl View for Raw {
+    fn show(&self, out: &Output) -> Result<()> {
+        out.bytes(&self.0)
+    }
+}
+
+/// An event with all that is known of it.
+#[derive(Serialize)]
+struct ShownRow {
+    #[serde(flatten)]
+    event: EventRow,
+    duplicates: u32,
+    last_error: Option<String>,
+    #[serde(rename = "event")]
+    json: Box<RawValue>,
+}
+
+impl ShownRow {
+    fn of(event: EventRecord) -> Result<Self> {
+        let json = original(&event)?;
+        let (duplicates, last_error) = (event.duplicates, event.error.clone());
+        Ok(Self { event: EventRow::of(event), duplicates, last_error, json })
+    }
+
+    fn text(&self) -> String {
+        let event = &self.event;
+        let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let lines = [
+            ("id", event.id.clone()),
+            ("source", event.source.to_string()),
+            ("type", text(event.event_type.clone())),
+            ("app", text(event.app_id.map(|app| app.to_string()))),
+            ("title", text(event.title.clone())),
+            ("status", event.state.as_str().to_owned()),
+            ("received", text(event.received_at.map(shown_time))),
+            ("forwarded", text(event.forwarded_at.map(shown_time))),
+            ("attempts", event.attempts.to_string()),
+            ("duplicates", self.duplicates.to_string()),
+            ("last error", text(self.last_error.clone())),
+        ];
+        format!("{}\n{}\n", columns(&lines), indented(self.json.get()))
+    }
+}
+
+/// Names with their values, one below the other.
+fn columns(lines: &[(&str, String)]) -> String {
+    let line = |(name, value): &(&str, String)| format!("{name:14}{}", sanitize(value).replace('\n', " "));
+    lines.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+impl Row for ShownRow {
+    const FIELDS: &'static [&'static str] = fields!("duplicates", "last_error", "event");
+    const HEADERS: &'static [&'static str] = EventRow::HEADERS;
+
+    fn cells(&self) -> Vec<Cell> {
+        self.event.cells()
+    }
+
+    fn id(&self) -> Option<String> {
+        self.event.id()
+    }
+}
+
+/// Events: for people as text.
+struct Shown(Records<ShownRow>);
+
+impl View for Shown {
+    fn show(&self, out: &Output) -> Result<()> {
+        if !out.is_for_people() {
+            return out.show(&self.0);
+        }
+        let texts: Vec<String> = self.0.rows.iter().map(ShownRow::text).collect();
+        out.raw(&texts.join("\n"))
+    }
+}
+
+/// A delivery that could not be read, with its body.
+#[derive(Serialize)]
+struct BodyRow {
+    #[serde(flatten)]
+    delivery: QuarantinedRow,
+    body: String,
+}
+
+impl BodyRow {
+    fn text(&self) -> String {
+        let names = ["number", "source", "received", "content type", "bytes", "reason"];
+        let cells = self.delivery.cells().into_iter().map(|cell| cell.text);
+        let lines: Vec<(&str, String)> = names.into_iter().zip(cells).collect();
+        format!("{}\n{}", columns(&lines), sanitize(&self.body))
+    }
+}
+
+impl Row for BodyRow {
+    const FIELDS: &'static [&'static str] = &["id", "source", "received_at", "content_type", "size", "reason", "body"];
+    const HEADERS: &'static [&'static str] = QuarantinedRow::HEADERS;
+
+    fn cells(&self) -> Vec<Cell> {
+        self.delivery.cells()
+    }
+
+    fn id(&self) -> Option<String> {
+        self.delivery.id()
+    }
+}

@@ -1,0 +1,82 @@
+//! `events stats`: how many events of which kind came, and what became of them.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::filter::FilterArgs;
+use super::row::shown_time;
+use crate::commands::Report;
+use crate::commands::hook_row::seconds;
+use crate::context::Context;
+use crate::domain::event::Sender;
+use crate::error::Result;
+use crate::render::{Cell, Row, Tone};
+use crate::store::EventCount;
+
+/// Count events by source, type and app
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// Events of a kind, counted.
+#[derive(Serialize)]
+struct CountRow {
+    source: Sender,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    app_id: Option<i64>,
+    events: u64,
+    duplicates: u64,
+    pending: u64,
+    dead: u64,
+    #[serde(serialize_with = "seconds")]
+    first_at: Option<Timestamp>,
+    #[serde(serialize_with = "seconds")]
+    last_at: Option<Timestamp>,
+}
+
+impl From<EventCount> for CountRow {
+    fn from(count: EventCount) -> Self {
+        Self {
+            source: count.sender,
+            event_type: count.event_type,
+            app_id: count.app_id,
+            events: count.events,
+            duplicates: count.duplicates,
+            pending: count.pending,
+            dead: count.dead,
+            first_at: Some(count.first_at),
+            last_at: Some(count.last_at),
+        }
+    }
+}
+
+impl Row for CountRow {
+    const FIELDS: &'static [&'static str] =
+        &["source", "type", "app_id", "events", "duplicates", "pending", "dead", "first_at", "last_at"];
+    const HEADERS: &'static [&'static str] =
+        &["SOURCE", "TYPE", "APP", "EVENTS", "DUPLICATES", "PENDING", "DEAD", "FIRST", "LAST"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let unless_none =
+            |number: u64, tone| Cell::toned(number.to_string(), if number == 0 { Tone::Faint } else { tone });
+        vec![
+            self.source.as_str().into(),
+            Cell::maybe(self.event_type.as_ref()),
+            Cell::maybe(self.app_id),
+            self.events.to_string().into(),
+            unless_none(self.duplicates, Tone::Plain),
+            unless_none(self.pending, Tone::Caution),
+            unless_none(self.dead, Tone::Bad),
+            Cell::maybe(self.first_at.map(shown_time)),
+            Cell::maybe(self.last_at.map(shown_time)),
+        ]
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let counts = super::inbox(ctx)?.map(|inbox| inbox.count_events(&args.filter.selection())).transpose()?;
+    Ok(Report::list(counts.unwrap_or_default().into_iter().map(CountRow::from).collect(), Vec::new()))
+}

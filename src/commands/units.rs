@@ -1,0 +1,75 @@
+//! Values as they are written on the command line: spans of time, sizes, types of events.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+use crate::domain::EventKind;
+
+/// A span: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
+pub fn span(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || "write a span such as 90s, 2h, 3d or 1w".to_owned();
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if duration.is_positive() { Ok(duration) } else { Err("a span is longer than nothing".to_owned()) }
+}
+
+/// A size in bytes: a number, with a unit of powers of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB) or none.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kb" => Some(1000),
+        "m" | "mb" => Some(1_000_000),
+        "g" | "gb" => Some(1_000_000_000),
+        "t" | "tb" => Some(1_000_000_000_000),
+        "kib" => Some(1 << 10),
+        "mib" => Some(1 << 20),
+        "gib" => Some(1 << 30),
+        "tib" => Some(1_u64 << 40),
+        _ => None,
+    };
+    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| "write a size such as 500MB or 2GiB".to_owned())
+}
+
+/// A type of events. The name of a subscription stands for what is delivered for it.
+// clap asks for a `Result`.
+#[allow(clippy::unnecessary_wraps)]
+pub fn event_type(text: &str) -> Result<String, String> {
+    let kind = text.trim().parse::<EventKind>();
+    Ok(kind.map_or_else(|_| text.trim().to_owned(), |kind| kind.delivered_type().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_days_of_24_hours() {
+        let seconds = |text: &str| span(text).map(|span| span.as_secs()).ok();
+        assert_eq!(seconds("90s"), Some(90));
+        assert_eq!(seconds("2h"), Some(7200));
+        assert_eq!(seconds("1d 12h"), Some(129_600));
+        assert_eq!(seconds("1w"), Some(604_800));
+        for wrong in ["", "2", "h", "1 month", "2 fortnights", "1y"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_subscriptions_stand_for_types() {
+        assert_eq!(event_type("new_issue_separate").unwrap(), "issue");
+        assert_eq!(event_type(" other ").unwrap(), "other");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("500MB"), Ok(500_000_000));
+        assert_eq!(size("2 GiB"), Ok(2 << 30));
+        assert_eq!(size("4096"), Ok(4096));
+        for wrong in ["", "MB", "1.5GB", "-1", "5XB", "99999999999TB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Records that come one by one, for as long as somebody looks on: each is shown at once.
+
+use super::output::{csv_fields, csv_line};
+use super::records::{Cell, Row};
+use super::style::{self, Styled};
+use super::{Output, OutputFormat, json, sanitize};
+use crate::error::Result;
+
+/// A result without an end. In the formats of JSON it is a record a line.
+pub struct Stream<'a> {
+    out: &'a Output,
+    widths: &'a [usize],
+}
+
+impl<'a> Stream<'a> {
+    /// Begins it, with the heads of the columns. The columns have these widths, as nobody knows what will come; the
+    /// last has the rest of the line.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn begin<R: Row>(out: &'a Output, widths: &'a [usize]) -> Result<Self> {
+        let stream = Self { out, widths };
+        let head = match out.format() {
+            _ if out.options().quiet || out.options().jq.is_some() => return Ok(stream),
+            OutputFormat::Table => {
+                let cells = R::HEADERS.iter().zip(widths).map(|(head, width)| padded(head, *width));
+                format!("{}\n", cells.collect::<String>().trim_end()).into_bytes()
+            }
+            OutputFormat::Csv => csv_line(R::FIELDS)?,
+            OutputFormat::Json | OutputFormat::Ndjson => return Ok(stream),
+        };
+        stream.write(&head)?;
+        Ok(stream)
+    }
+
+    /// Shows a record.
+    ///
+    /// # Errors
+    /// When the output cannot be written, or the `--jq` filter fails over it.
+    pub fn row<R: Row>(&self, row: &R) -> Result<()> {
+        self.write(&self.line(row)?)
+    }
+
+    fn line<R: Row>(&self, row: &R) -> Result<Vec<u8>> {
+        let options = self.out.options();
+        if options.quiet {
+            return Ok(row.id().map(|id| format!("{id}\n").into_bytes()).unwrap_or_default());
+        }
+        if let Some(jq) = &options.jq {
+            let record = serde_json::to_vec(row).map_err(std::io::Error::from)?;
+            return Ok(jq.run(&record)?.iter().flat_map(|result| format!("{result}\n").into_bytes()).collect());
+        }
+        match options.format {
+            OutputFormat::Csv => Ok(csv_line(csv_fields(row)?)?),
+            OutputFormat::Json | OutputFormat::Ndjson => {
+                let mut line = Vec::new();
+                json::write_compact(&mut line, row)?;
+                line.push(b'\n');
+                Ok(line)
+            }
+            OutputFormat::Table => {
+                let cell = |(cell, width): (&Cell, &usize)| {
+                    let text = sanitize(&cell.text).replace('\n', " ");
+                    let gap = " ".repeat(width.saturating_sub(text.chars().count()));
+                    let style = style::of_tone(cell.tone);
+                    format!("{}{gap}  ", Styled { text: &text, style, color: self.out.color_out() })
+                };
+                let line: Vec<String> = row.cells().iter().zip(self.widths).map(cell).collect();
+                Ok(format!("{}\n", line.concat().trim_end()).into_bytes())
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        // A table is safe already, and its colours are to stay.
+        if self.out.is_for_people() { self.out.at_once(bytes) } else { self.out.text_at_once(bytes) }
+    }
+}
+
+fn padded(text: &str, width: usize) -> String {
+    format!("{text:width$}  ")
+}

@@ -1,0 +1,111 @@
+//! Events are found by what is known of them, and counted.
+
+use bugfender_hooks::domain::event::Sender;
+use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Inbox, Outcome, Store};
+
+use super::{all, all_to, commit, events, ids, receiver, seq, settle, target, with_ids};
+use crate::support::inbox::{at, bugfender, instabug};
+
+/// Crash a of app 7 is dead, issue b of app 7 pending, crash c of app 8 forwarded; d has no type and no target; an
+/// Instabug report is the newest.
+fn filled(store: &dyn Store) -> Box<dyn Inbox> {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    for (second, body) in [
+        (10, r#"[{"id":"a","type":"crash","app":{"id":7}}]"#),
+        (20, r#"[{"id":"b","type":"issue","app":{"id":7}}]"#),
+        (30, r#"[{"id":"c","type":"crash","app":{"id":8}}]"#),
+    ] {
+        commit(&mut *inbox, &[bugfender(second, body)], &[all_to(to)]);
+    }
+    let claimed = inbox.claim_forwards(to, at(31), 9).unwrap();
+    settle(&mut *inbox, &claimed[0], 32, Outcome::Dead { error: "gone".to_owned() });
+    settle(&mut *inbox, &claimed[2], 33, Outcome::Delivered);
+    inbox.release_forwards(&[claimed[1].id]);
+    commit(&mut *inbox, &[bugfender(40, r#"[{"id":"d"},{"id":"a"}]"#), instabug(50, r#"{"Exception":"e"}"#)], &[]);
+    inbox
+}
+
+pub(super) fn selections_meet_every_condition(store: &dyn Store) {
+    let inbox = filled(store);
+    let report = all(&*inbox)[4].id.clone();
+    let report = report.as_str();
+    let found = |selection: EventSelection| ids(&*inbox, &selection);
+    let none = EventSelection::default;
+    assert_eq!(found(none()), ["a", "b", "c", "d", report]);
+    assert_eq!(found(with_ids(&["c", "a", "nope"])), ["a", "c"]);
+    assert!(found(with_ids(&["nope"])).is_empty() && found(with_ids(&[])).is_empty());
+    assert_eq!(found(EventSelection { since: Some(at(30)), ..none() }), ["c", "d", report]);
+    assert_eq!(found(EventSelection { until: Some(at(30)), ..none() }), ["a", "b"]);
+    assert_eq!(found(EventSelection { app_ids: vec![7], ..none() }), ["a", "b"]);
+    assert_eq!(found(EventSelection { app_ids: vec![8, 7], ..none() }), ["a", "b", "c"]);
+    assert_eq!(found(EventSelection { types: vec!["crash".to_owned()], ..none() }), ["a", "c", report]);
+    let types = vec!["issue".to_owned(), "nope".to_owned()];
+    assert_eq!(found(EventSelection { types, ..none() }), ["b"]);
+    assert_eq!(found(EventSelection { sender: Some(Sender::Instabug), ..none() }), [report]);
+    assert_eq!(found(EventSelection { undelivered: true, ..none() }), ["a", "b"]);
+    assert_eq!(found(EventSelection { dead: true, ..none() }), ["a"]);
+    assert_eq!(found(EventSelection { dead: true, undelivered: true, ..none() }), ["a"]);
+    assert_eq!(found(EventSelection { after: Some(seq(&*inbox, "c")), ..none() }), ["d", report]);
+    let crashes =
+        EventSelection { types: vec!["crash".to_owned()], app_ids: vec![7, 8], since: Some(at(11)), ..none() };
+    assert_eq!(found(crashes), ["c"]);
+    assert!(found(EventSelection { sender: Some(Sender::Instabug), ..with_ids(&["a"]) }).is_empty());
+}
+
+pub(super) fn pages_have_an_order_and_an_end(store: &dyn Store) {
+    let inbox = filled(store);
+    let page = |newest_first, limit| {
+        let found = events(&*inbox, &EventSelection::default(), EventPage { newest_first, limit, with_json: true });
+        found.into_iter().map(|event| (event.app_id, event.json.unwrap().len())).collect::<Vec<_>>()
+    };
+    assert_eq!(page(false, Some(2)), page(false, None)[..2]);
+    let mut reversed = page(true, None);
+    assert_eq!(page(true, Some(3)), reversed[..3]);
+    reversed.reverse();
+    assert_eq!(reversed, page(false, None));
+    assert!(page(false, Some(0)).is_empty());
+    let dead = EventSelection { undelivered: true, ..EventSelection::default() };
+    let newest = EventPage { newest_first: true, limit: Some(1), with_json: false };
+    assert_eq!(events(&*inbox, &dead, newest)[0].id, "b");
+    let mut seen = 0;
+    let stop = &mut |_| {
+        seen += 1;
+        seen < 2
+    };
+    inbox.events(&EventSelection::default(), EventPage::default(), stop).unwrap();
+    assert_eq!(seen, 2);
+    // Many ids are no more than a few.
+    let names: Vec<String> = (0..40_000).map(|number| number.to_string()).chain(["c".to_owned()]).collect();
+    assert_eq!(ids(&*inbox, &EventSelection { ids: Some(names), ..EventSelection::default() }), ["c"]);
+}
+
+pub(super) fn events_are_counted_by_kind(store: &dyn Store) {
+    let inbox = filled(store);
+    let mut counts = inbox.count_events(&EventSelection::default()).unwrap();
+    counts.sort_by_key(|count| (count.sender, count.event_type.clone(), count.app_id));
+    let count = |sender, event_type: Option<&str>, app_id, duplicates, pending, dead, second| EventCount {
+        sender,
+        event_type: event_type.map(str::to_owned),
+        app_id,
+        events: 1,
+        duplicates,
+        pending,
+        dead,
+        first_at: at(second),
+        last_at: at(second),
+    };
+    assert_eq!(
+        counts,
+        [
+            count(Sender::Bugfender, None, None, 0, 0, 0, 40),
+            count(Sender::Bugfender, Some("crash"), Some(7), 1, 0, 1, 10),
+            count(Sender::Bugfender, Some("crash"), Some(8), 0, 0, 0, 30),
+            count(Sender::Bugfender, Some("issue"), Some(7), 0, 1, 0, 20),
+            count(Sender::Instabug, Some("crash"), None, 0, 0, 0, 50),
+        ]
+    );
+    let crashes = EventSelection { types: vec!["crash".to_owned()], until: Some(at(35)), ..EventSelection::default() };
+    assert_eq!(inbox.count_events(&crashes).unwrap().len(), 2);
+    assert!(inbox.count_events(&with_ids(&["nope"])).unwrap().is_empty());
+}

@@ -1,0 +1,111 @@
+//! What is old, or too much, is removed, and nothing else is.
+
+use bugfender_hooks::store::{EventSelection, Inbox, Outcome, PurgeRule, Purged, Store};
+
+use super::{all, all_to, commit, ids, is_new, receiver, seq, settle, target, with_ids};
+use crate::support::inbox::{at, bugfender, of_ids};
+
+fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> Purged {
+    let mut sum = Purged::default();
+    loop {
+        let Purged { events, quarantined, more } = inbox.purge(rule).unwrap();
+        sum = Purged { events: sum.events + events, quarantined: sum.quarantined + quarantined, more };
+        if !more {
+            return sum;
+        }
+    }
+}
+
+pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    for (second, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        commit(&mut *inbox, &[of_ids(second, &[id, &format!("{id}2")])], &[all_to(to)]);
+    }
+    commit(&mut *inbox, &[of_ids(4, &["d"]), bugfender(4, "no JSON"), bugfender(20, "nor this")], &[]);
+    commit(&mut *inbox, &[of_ids(10, &["e"])], &[]);
+    let claimed = inbox.claim_forwards(to, at(5), 9).unwrap();
+    settle(&mut *inbox, &claimed[0], 6, Outcome::Delivered);
+    settle(&mut *inbox, &claimed[1], 6, Outcome::Dead { error: "x".to_owned() });
+    let old = PurgeRule { before: Some(at(10)), ..PurgeRule::default() };
+    assert_eq!(purge(&mut *inbox, &old), Purged { events: 5, quarantined: 1, more: false });
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["c", "c2", "e"]);
+    assert_eq!(inbox.quarantined(None, None).unwrap().len(), 1);
+    assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (1, 0));
+    assert_eq!(purge(&mut *inbox, &old), Purged::default());
+    let even = PurgeRule { even_pending: true, ..old };
+    assert_eq!(purge(&mut *inbox, &even).events, 2);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["e"]);
+    assert_eq!(inbox.backlog().unwrap().pending, 0);
+    assert!(ids(&*inbox, &with_ids(&["a", "c"])).is_empty());
+    // What came of the claim that was purged is of no matter.
+    settle(&mut *inbox, &claimed[2], 7, Outcome::Delivered);
+    inbox.check().unwrap();
+}
+
+fn large(second: i64, id: usize) -> bugfender_hooks::domain::delivery::Delivery {
+    bugfender(second, &format!(r#"[{{"id":"large-{id}","text":"{}"}}]"#, "x".repeat(20_000)))
+}
+
+pub(super) fn the_oldest_go_until_it_is_small(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    commit(&mut *inbox, &[of_ids(1, &["waits"])], &[all_to(to)]);
+    for start in (0..600).step_by(100) {
+        let group: Vec<_> = (start..start + 100).map(|id| large(2, id)).collect();
+        commit(&mut *inbox, &group, &[]);
+    }
+    let rule = PurgeRule { max_bytes: Some(4_000_000), ..PurgeRule::default() };
+    let purged = purge(&mut *inbox, &rule);
+    assert!((300..=500).contains(&purged.events), "{purged:?}");
+    let left = all(&*inbox);
+    assert_eq!(left.len() as u64, 601 - purged.events);
+    assert_eq!((left[0].id.as_str(), left[left.len() - 1].id.as_str()), ("waits", "large-599"));
+    assert_eq!(left[1].id, format!("large-{}", purged.events));
+    assert_eq!(purge(&mut *inbox, &rule), Purged::default());
+    // Less than what waits takes up: all else goes, and it ends.
+    let nothing = PurgeRule { max_bytes: Some(0), ..PurgeRule::default() };
+    assert_eq!(purge(&mut *inbox, &nothing).events, 600 - purged.events);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["waits"]);
+    purge(&mut *inbox, &PurgeRule { even_pending: true, ..nothing });
+    assert!(all(&*inbox).is_empty());
+    assert_eq!(is_new(&mut *inbox, of_ids(3, &["after"])), [true]);
+}
+
+pub(super) fn purged_events_leave_their_places_empty(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    commit(&mut *inbox, &[of_ids(1, &["a", "b"])], &[]);
+    let last = seq(&*inbox, "b");
+    assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(5)), ..PurgeRule::default() }).events, 2);
+    // The process that received them knows them still.
+    assert_eq!(is_new(&mut *inbox, of_ids(6, &["a"])), [false]);
+    drop(inbox);
+    // After it, they may be taken for new ones; either way the order of arrival goes on, for who follows it.
+    let mut inbox = receiver(store);
+    let news = is_new(&mut *inbox, of_ids(7, &["a", "c"]));
+    assert!(news[1]);
+    let behind = EventSelection { after: Some(last), ..EventSelection::default() };
+    assert_eq!(ids(&*inbox, &behind), if news[0] { vec!["a", "c"] } else { vec!["c"] });
+    assert_eq!(is_new(&mut *inbox, of_ids(8, &["c"])), [false]);
+}
+
+pub(super) fn runs_of_purged_events_go_with_them(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let many = |second: i64, from: usize| {
+        let ids: Vec<String> = (from..from + 1000).map(|number| format!("{{\"id\":{number}}}")).collect();
+        bugfender(second, &format!("[{}]", ids.join(",")))
+    };
+    for from in (0..70_000).step_by(10_000) {
+        let group: Vec<_> = (from..from + 10_000).step_by(1000).map(|from| many(1, from)).collect();
+        commit(&mut *inbox, &group, &[]);
+        inbox.tend().unwrap();
+    }
+    commit(&mut *inbox, &[many(10, 70_000)], &[]);
+    assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(10)), ..PurgeRule::default() }).events, 70_000);
+    assert_eq!(commit(&mut *inbox, &[many(11, 70_000)], &[])[0].stored(), 0);
+    drop(inbox);
+    let mut inbox = receiver(store);
+    assert_eq!(commit(&mut *inbox, &[many(12, 70_000)], &[])[0].stored(), 0);
+    assert_eq!(commit(&mut *inbox, &[many(12, 0)], &[])[0].events.len(), 1000);
+    assert_eq!(commit(&mut *inbox, &[many(13, 0)], &[])[0].stored(), 0);
+}

@@ -1,0 +1,155 @@
+//! Deliveries are committed, and what comes again is known.
+
+use bugfender_hooks::domain::event::Sender;
+use bugfender_hooks::store::{EventPage, EventSelection, EventState, Receipt, Store};
+use jiff::Timestamp;
+
+use super::{all, all_to, commit, events, ids, is_new, receiver, target, with_ids};
+use crate::support::inbox::{at, bugfender, instabug, of_ids};
+
+pub(super) fn what_is_committed_is_there(store: &dyn Store) {
+    assert!(store.existing_inbox().unwrap().is_none());
+    let mut inbox = receiver(store);
+    let body =
+        "[ {\"id\":\"a\", \"title\":\"T\u{e9}\",\"type\":\"crash\",\"app\":{\"id\":7},\"n\":1.0e400} ,{\"id\":2}]";
+    let report = " {\"Exception\":\"boom\"} ";
+    let receipts = commit(&mut *inbox, &[bugfender(1, body), instabug(2, report), bugfender(3, "[]")], &[]);
+    assert_eq!(receipts.iter().map(Receipt::stored).collect::<Vec<_>>(), [2, 1, 0]);
+    let places: Vec<_> = receipts.iter().flat_map(|receipt| receipt.events.iter().flatten()).collect();
+    assert!(places.is_sorted() && places.len() == 3);
+    drop(inbox);
+
+    let inbox = store.existing_inbox().unwrap().unwrap();
+    let page = EventPage { with_json: true, ..EventPage::default() };
+    let found = events(&*inbox, &EventSelection::default(), page);
+    assert_eq!(found.iter().map(|event| &event.seq).collect::<Vec<_>>(), places);
+    let json: Vec<_> = found.iter().map(|event| str::from_utf8(event.json.as_deref().unwrap()).unwrap()).collect();
+    let first = "{\"id\":\"a\", \"title\":\"T\u{e9}\",\"type\":\"crash\",\"app\":{\"id\":7},\"n\":1.0e400}";
+    assert_eq!(json, [first, "{\"id\":2}", report.trim()]);
+    let event = &found[0];
+    assert_eq!((event.id.as_str(), event.sender, event.app_id), ("a", Sender::Bugfender, Some(7)));
+    assert_eq!((event.event_type.as_deref(), event.title.as_deref()), (Some("crash"), Some("T\u{e9}")));
+    assert_eq!((event.received_at, event.state, event.attempts), (at(1), EventState::Stored, 0));
+    assert_eq!((event.forwarded_at, event.duplicates, event.error.as_deref()), (None, 0, None));
+    assert_eq!((found[1].id.as_str(), found[1].app_id, found[1].title.as_deref()), ("2", None, None));
+    assert_eq!(
+        (found[2].sender, found[2].event_type.as_deref(), found[2].id.len()),
+        (Sender::Instabug, Some("crash"), 64)
+    );
+    assert_ne!(found[0].key.message_id(), found[1].key.message_id());
+    assert!(all(&*inbox).iter().all(|event| event.json.is_none()));
+    assert_eq!(inbox.backlog().unwrap().last_event, Some(at(2)));
+}
+
+pub(super) fn duplicates_are_counted_and_dropped(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    // In the same delivery, and in another one of the same group.
+    let receipts = commit(&mut *inbox, &[of_ids(1, &["a", "b", "a"]), of_ids(2, &["b", "c"])], &[]);
+    assert_eq!((receipts[0].stored(), receipts[0].duplicates()), (2, 1));
+    assert!(receipts[0].events[2].is_none() && receipts[1].events[0].is_none());
+    // Later, and by id alone.
+    assert_eq!(is_new(&mut *inbox, bugfender(3, r#"[{"id":"a","title":"other"},{"id":"d"}]"#)), [false, true]);
+    assert_eq!(is_new(&mut *inbox, bugfender(3, r#"[{"uid":"d"}]"#)), [false]);
+    drop(inbox);
+    // By another process.
+    let mut inbox = receiver(store);
+    assert_eq!(is_new(&mut *inbox, of_ids(4, &["c", "e", "a"])), [false, true, false]);
+    let counted: Vec<_> = all(&*inbox).into_iter().map(|event| (event.id, event.duplicates)).collect();
+    let expected = [("a", 3), ("b", 1), ("c", 1), ("d", 1), ("e", 0)];
+    assert_eq!(counted, expected.map(|(id, count)| (id.to_owned(), count)));
+    // Nothing of a delivery that has nothing new is to be handed on.
+    let to = target(&mut *inbox, "x");
+    commit(&mut *inbox, &[of_ids(5, &["a", "b"])], &[all_to(to)]);
+    assert_eq!(inbox.backlog().unwrap().pending, 0);
+}
+
+pub(super) fn numbers_and_texts_are_two_ids(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    assert_eq!(
+        is_new(&mut *inbox, bugfender(1, r#"[{"id":7},{"id":"7"},{"id":7},{"id":"7"}]"#)),
+        [true, true, false, false]
+    );
+    drop(inbox);
+    let mut inbox = receiver(store);
+    assert_eq!(is_new(&mut *inbox, bugfender(2, r#"[{"id":"7"},{"id":7}]"#)), [false, false]);
+    assert_eq!(ids(&*inbox, &with_ids(&["7"])), ["7", "7"]);
+    let report = r#"{"Title":"t","Reported At":"now"}"#;
+    assert_eq!(is_new(&mut *inbox, instabug(3, report)), [true]);
+    assert_eq!(is_new(&mut *inbox, instabug(4, report)), [false]);
+    assert_eq!(is_new(&mut *inbox, instabug(5, &format!("{report} "))), [true]);
+}
+
+/// How many events: more than any backend keeps in memory.
+const MANY: usize = 140_000;
+
+fn many(from: usize, to: usize) -> bugfender_hooks::domain::delivery::Delivery {
+    let ids: Vec<String> = (from..to).map(|number| format!("{{\"id\":\"event-{number}\"}}")).collect();
+    bugfender(1, &format!("[{}]", ids.join(",")))
+}
+
+pub(super) fn duplicates_are_known_among_very_many(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    for start in (0..MANY).step_by(5000) {
+        let group: Vec<_> = (start..start + 5000).step_by(1000).map(|from| many(from, from + 1000)).collect();
+        let receipts = commit(&mut *inbox, &group, &[]);
+        assert!(receipts.iter().all(|receipt| receipt.stored() == 1000));
+        inbox.tend().unwrap();
+    }
+    let again = |inbox: &mut dyn bugfender_hooks::store::Inbox| {
+        for from in [0, 65_000, 66_000, 131_000, MANY - 1000] {
+            assert_eq!(commit(inbox, &[many(from, from + 1000)], &[])[0].stored(), 0, "{from}");
+        }
+    };
+    again(&mut *inbox);
+    assert_eq!(commit(&mut *inbox, &[many(MANY - 3, MANY + 2)], &[])[0].stored(), 2);
+    drop(inbox);
+    let mut inbox = receiver(store);
+    inbox.tend().unwrap();
+    again(&mut *inbox);
+    assert_eq!(commit(&mut *inbox, &[many(MANY, MANY + 1000)], &[])[0].stored(), 998);
+    // Who only looks finds them too, old and new, and what is not there.
+    let looker = store.existing_inbox().unwrap().unwrap();
+    let names = ["event-0", "event-70000", "event-140999", "event-x"];
+    assert_eq!(ids(&*looker, &with_ids(&names)), names[..3]);
+    let duplicates: Vec<_> = all(&*looker).iter().take(2).map(|event| event.duplicates).collect();
+    assert_eq!(duplicates, [2, 2]);
+    looker.check().unwrap();
+}
+
+pub(super) fn what_cannot_be_read_is_kept_apart(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let receipts =
+        commit(&mut *inbox, &[bugfender(1, "[{\"id\":1},"), of_ids(2, &["a"]), instabug(3, "[\u{1b}]")], &[]);
+    assert_eq!(receipts.iter().map(|receipt| receipt.events.len()).collect::<Vec<_>>(), [0, 1, 0]);
+    let found = inbox.quarantined(None, None).unwrap();
+    let senders: Vec<_> = found.iter().map(|one| (one.sender, one.received_at, one.body.as_slice())).collect();
+    let expected: [(_, Timestamp, &[u8]); 2] =
+        [(Sender::Instabug, at(3), b"[\x1b]"), (Sender::Bugfender, at(1), b"[{\"id\":1},")];
+    assert_eq!(senders, expected);
+    assert_eq!(found[0].content_type.as_deref(), Some("application/json"));
+    assert!(found[1].reason.contains("array"), "{}", found[1].reason);
+    assert_eq!(inbox.quarantined(None, Some(1)).unwrap()[0].number, found[0].number);
+    assert_eq!(inbox.quarantined(Some(found[1].number), None).unwrap()[0].body, found[1].body);
+    assert!(inbox.quarantined(Some(99), None).unwrap().is_empty());
+    // It may be read another time: it is not known as anything.
+    assert_eq!(is_new(&mut *inbox, bugfender(4, "[{\"id\":1}]")), [true]);
+}
+
+pub(super) fn one_receives_and_any_number_look(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    inbox.begin_receiving().unwrap();
+    let mut second = store.inbox().unwrap();
+    let refused = second.begin_receiving().unwrap_err().to_string();
+    assert!(refused.contains("another `bugfender-hooks listen` receives into it"), "{refused}");
+    assert!(second.commit_deliveries(&[of_ids(1, &["a"])], &[]).is_err());
+    let to = target(&mut *second, "x");
+    assert!(second.claim_forwards(to, at(1), 1).is_err());
+    commit(&mut *inbox, &[of_ids(1, &["a"])], &[]);
+    assert_eq!(ids(&*second, &EventSelection::default()), ["a"]);
+    second.probe().unwrap();
+    inbox.probe().unwrap();
+    second.check().unwrap();
+    drop(inbox);
+    second.begin_receiving().unwrap();
+    assert_eq!(is_new(&mut *second, of_ids(2, &["a", "b"])), [false, true]);
+}

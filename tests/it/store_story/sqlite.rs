@@ -1,0 +1,205 @@
+//! The story on SQLite, and what only a file can do.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bugfender_hooks::store::sqlite::SqliteStore;
+use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{all, all_to, commit, forwarding, ids, is_new, looking, purging, receiver, receiving, registry, target};
+use crate::support::inbox::{at, bugfender, of_ids};
+
+/// Every story, on a store of its own.
+macro_rules! stories {
+    ($($part:ident::$story:ident),* $(,)?) => {$(
+        #[test]
+        fn $story() {
+            let (_dir, store) = scratch();
+            $part::$story(&store);
+        }
+    )*};
+}
+
+stories! {
+    receiving::what_is_committed_is_there,
+    receiving::duplicates_are_counted_and_dropped,
+    receiving::numbers_and_texts_are_two_ids,
+    receiving::duplicates_are_known_among_very_many,
+    receiving::what_cannot_be_read_is_kept_apart,
+    receiving::one_receives_and_any_number_look,
+    forwarding::routes_pick_events,
+    forwarding::claims_come_in_order_and_once,
+    forwarding::settlements_say_what_became_of_events,
+    forwarding::failed_ones_do_not_hold_up_new_ones,
+    forwarding::what_waits_too_long_is_given_up,
+    forwarding::a_purged_claim_is_not_taken_for_another,
+    looking::selections_meet_every_condition,
+    looking::pages_have_an_order_and_an_end,
+    looking::events_are_counted_by_kind,
+    purging::what_is_old_goes_but_for_what_waits,
+    purging::the_oldest_go_until_it_is_small,
+    purging::purged_events_leave_their_places_empty,
+    purging::runs_of_purged_events_go_with_them,
+    registry::subscriptions_are_made_once,
+    registry::what_is_in_doubt_stands_in_the_way,
+    registry::removals_end_one_way_or_another,
+}
+
+fn scratch() -> (TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::at(&dir.path().join("data/hooks.db"));
+    (dir, store)
+}
+
+/// A store whose inbox holds an event, and the path of that.
+fn filled() -> (TempDir, SqliteStore, PathBuf) {
+    let (dir, store) = scratch();
+    commit(&mut *receiver(&store), &[of_ids(1, &["a"])], &[]);
+    let path = store.inbox_path();
+    (dir, store, path)
+}
+
+#[test]
+fn the_inbox_is_for_its_owner_alone() {
+    let (_dir, _store, path) = filled();
+    assert_eq!(path.file_name().unwrap(), "hooks.inbox.db");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_dir, store) = scratch();
+    fs::create_dir_all(store.inbox_path().parent().unwrap()).unwrap();
+    // An empty file that somebody else made becomes an inbox.
+    fs::write(store.inbox_path(), "").unwrap();
+    assert!(store.existing_inbox().unwrap().is_none());
+    store.inbox().unwrap();
+    assert_eq!(mode(&store.inbox_path()), 0o600);
+}
+
+/// Neither opens it, and it is as it was.
+fn expect_refusal(store: &SqliteStore, said: &str) {
+    let before = fs::read(store.inbox_path()).unwrap();
+    for error in [store.inbox().err(), store.existing_inbox().err()] {
+        let error = error.unwrap().to_string();
+        assert!(error.starts_with("the inbox /") && error.contains(said), "{error}");
+    }
+    assert_eq!(fs::read(store.inbox_path()).unwrap(), before);
+}
+
+#[test]
+fn files_that_are_no_inbox_are_left_alone() {
+    let (_dir, store, path) = filled();
+    fs::write(&path, "events: 1, 2, 3\n".repeat(400)).unwrap();
+    expect_refusal(&store, "the file is not an inbox of bugfender-hooks");
+
+    let (_dir, store, path) = filled();
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").unwrap();
+    expect_refusal(&store, "the file is not an inbox of bugfender-hooks");
+
+    // A registry is none either.
+    let (_dir, store, path) = filled();
+    drop(store.registry().unwrap());
+    fs::copy(path.with_file_name("hooks.db"), &path).unwrap();
+    expect_refusal(&store, "the file is not an inbox of bugfender-hooks");
+
+    let (_dir, store, path) = filled();
+    let version = 0x6269 << 16 | 9;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
+    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 1)");
+}
+
+#[test]
+fn a_damaged_inbox_is_told() {
+    let (_dir, store, path) = filled();
+    {
+        let mut inbox = receiver(&store);
+        let body = format!(r#"[{{"id":"b","text":"{}"}}]"#, "x".repeat(100_000));
+        commit(&mut *inbox, &[bugfender(2, &body)], &[]);
+    }
+    let length = fs::metadata(&path).unwrap().len();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = 4096 * 2..usize::try_from(length).unwrap();
+    bytes[middle].fill(0xa5);
+    fs::write(&path, &bytes).unwrap();
+    let inbox = store.existing_inbox().unwrap().unwrap();
+    let error = inbox.check().unwrap_err().to_string();
+    assert!(error.ends_with("the file is damaged"), "{error}");
+    drop(inbox);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_file_that_was_removed_takes_nothing_more() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let aside = path.with_extension("aside");
+    fs::rename(&path, &aside).unwrap();
+    let error = inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
+    assert!(error.contains("moved or removed while it was in use"), "{error}");
+    assert!(inbox.probe().is_err());
+    // Another in its place is not taken for it.
+    fs::write(&path, "").unwrap();
+    assert!(inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).is_err());
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(is_new(&mut *inbox, of_ids(2, &["a", "b"])), [false, true]);
+}
+
+#[test]
+fn who_waits_too_long_for_the_lock_is_told() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
+    assert!(error.contains("another process kept it locked for too long"), "{error}");
+    // Who looks need not wait.
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["a"]);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(is_new(&mut *inbox, of_ids(2, &["b"])), [true]);
+}
+
+#[test]
+fn a_group_is_stored_whole_or_not_at_all() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let to = target(&mut *inbox, "x");
+    let trigger = "CREATE TRIGGER full BEFORE INSERT ON events WHEN new.event_id = 'last'
+                   BEGIN SELECT RAISE(ABORT, 'no more'); END";
+    let other = Connection::open(&path).unwrap();
+    other.busy_timeout(Duration::from_secs(5)).unwrap();
+    other.execute_batch(trigger).unwrap();
+    let group = [of_ids(2, &["b", "a"]), bugfender(2, "no JSON"), of_ids(2, &["c", "last"])];
+    let error = inbox.commit_deliveries(&group, &[all_to(to)]).unwrap_err().to_string();
+    assert!(error.contains("no more"), "{error}");
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["a"]);
+    assert_eq!(all(&*inbox)[0].duplicates, 0);
+    assert!(inbox.quarantined(None, None).unwrap().is_empty());
+    assert_eq!(inbox.backlog().unwrap().pending, 0);
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    let stored: Vec<_> = commit(&mut *inbox, &group, &[all_to(to)]).iter().map(Receipt::stored).collect();
+    assert_eq!(stored, [1, 0, 2]);
+    assert_eq!(inbox.backlog().unwrap().pending, 2);
+}
+
+#[test]
+fn a_purge_gives_the_space_back() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    for id in 0..40 {
+        let body = format!(r#"[{{"id":"large-{id}","text":"{}"}}]"#, "x".repeat(1_000_000));
+        commit(&mut *inbox, &[bugfender(2, &body)], &[]);
+    }
+    drop(inbox);
+    let size = || fs::metadata(&path).unwrap().size();
+    let before = size();
+    assert!(before > 40_000_000, "{before}");
+    let mut inbox = store.existing_inbox().unwrap().unwrap();
+    let rule = PurgeRule { before: Some(at(3)), ..PurgeRule::default() };
+    while inbox.purge(&rule).unwrap().more {}
+    drop(inbox);
+    assert!(size() < 1_000_000, "{} of {before}", size());
+}

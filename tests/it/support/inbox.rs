@@ -1,0 +1,41 @@
+//! Deliveries as a receiver makes them, to fill an inbox with.
+
+use bugfender_hooks::domain::Secret;
+use bugfender_hooks::domain::delivery::{Admission, Delivery, Gate};
+use bugfender_hooks::domain::signature::sign_instabug;
+use jiff::Timestamp;
+
+const KEY: &str = "key-of-the-tests";
+
+/// A time, so many seconds after one that is the same in every test.
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+/// What Bugfender delivers.
+pub fn bugfender(second: i64, body: &str) -> Delivery {
+    deliver(&of_bugfender(), second, body.as_bytes())
+}
+
+/// A delivery of Bugfender's with events that have these ids.
+pub fn of_ids(second: i64, ids: &[&str]) -> Delivery {
+    let events: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+    bugfender(second, &format!("[{}]", events.join(",")))
+}
+
+/// What Instabug delivers.
+pub fn instabug(second: i64, body: &str) -> Delivery {
+    let secret = || Secret::parse("the secret", "s3cretOfInstabug16").unwrap();
+    let signature = sign_instabug(&secret(), body.as_bytes());
+    let gate = Gate::new(&Secret::parse("the key", KEY).unwrap(), vec![secret()]).unwrap();
+    deliver(&gate.admit_instabug(Some(&signature), body.as_bytes()).unwrap(), second, body.as_bytes())
+}
+
+fn of_bugfender() -> Admission {
+    let gate = Gate::new(&Secret::parse("the key", KEY).unwrap(), Vec::new()).unwrap();
+    gate.admit_bugfender(KEY).unwrap()
+}
+
+fn deliver(admission: &Admission, second: i64, body: &[u8]) -> Delivery {
+    Delivery::read(admission, at(second), Some("application/json".to_owned()), body.to_vec(), None)
+}
