@@ -29,8 +29,8 @@ fn wait_for_file(path: &Path) -> String {
     text
 }
 
-fn wait_for_all(receiver: &Receiver) {
-    wait_until("everything is handed on", || receiver.get("/readyz").json()["backlog"] == 0);
+fn wait_for_all(home: &Home) {
+    wait_until("everything is handed on", || super::pending(home) == 0);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_command_gets_the_event_and_the_facts() {
     let event =
         "{\"id\":\"a1\", \"type\":\"crash\",\"title\":\"b\\u0000\\u00fc\\n=x\",\"app\":{\"id\":7},\"n\":1.0e400}";
     assert_eq!(receiver.post(format!("[ {event} ,{{\"id\":\"a2\"}}]")).status, 200);
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(fs::read_to_string(home.path().join("in.a1")).unwrap(), event);
     assert_eq!(fs::read_to_string(home.path().join("in.a2")).unwrap(), "{\"id\":\"a2\"}");
     // Words are split, and that is all.
@@ -69,7 +69,7 @@ fn a_command_that_fails_is_run_again() {
     let command = script(&home, "echo x >> tries; test \"$BUGFENDER_EVENT_ATTEMPT\" -ge 3");
     let receiver = Receiver::start(&home, &["--exec", &command, "--retry-wait", "0.02"]);
     receiver.event("1");
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(fs::read_to_string(home.path().join("tries")).unwrap().lines().count(), 3);
     assert_eq!(receiver.end().0, 0);
     assert_eq!((events(&home)[0].attempts, events(&home)[0].state.as_str()), (3, "forwarded"));
@@ -122,11 +122,11 @@ fn a_shell_runs_only_when_asked_for() {
     let line = "cat >/dev/null; echo \"$BUGFENDER_EVENT_ID\" | tr a-z A-Z > out; exit 0";
     let receiver = Receiver::start(&home, &["--exec", line, "--shell", "--retry-wait", "0.05"]);
     receiver.event("abc");
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(fs::read_to_string(home.path().join("out")).unwrap(), "ABC\n");
     // What is in an event is never part of a command.
     receiver.event("$(touch hacked)");
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert!(!home.path().join("hacked").exists());
     assert_eq!(receiver.end().0, 0);
     assert_eq!(super::refused(&home, &["--exec", "echo 'open"]).code, 2);
@@ -139,7 +139,7 @@ fn a_command_need_not_read_and_may_print_much() {
     let receiver = Receiver::start(&home, &["--exec", "true", "--exec", "seq 1 50000", "--retry-wait", "0.05"]);
     let large = format!(r#"[{{"id":"1","text":"{}"}}]"#, "x".repeat(1_000_000));
     assert_eq!(receiver.post(large).status, 200);
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     let (code, log) = receiver.end();
     assert!(code == 0 && log.contains("\n50000\n"), "{code}");
     assert_eq!(events(&home)[0].state.as_str(), "forwarded");

@@ -12,8 +12,8 @@ use serde_json::json;
 use super::{Call, Receiver, Sink, events, files, have, inbox, mode};
 use crate::support::{Home, wait_until};
 
-fn wait_for_all(receiver: &Receiver) {
-    wait_until("everything is handed on", || receiver.get("/readyz").json()["backlog"] == 0);
+fn wait_for_all(home: &Home) {
+    wait_until("everything is handed on", || super::pending(home) == 0);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn targets_get_the_bytes_that_came() {
     assert_eq!(receiver.post_to("/instabug", &[&format!("x-ibg-signature-256: {signature}")], report).status, 200);
     assert_eq!(sink.wait_for(3)[2].body, format!("[{report}]"));
     receiver.post(r#"[ {"id":"1"}, {"id":"4"} ,{"id":"5"},{"id":"3"}, {"id":"6"}]"#);
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     let mut late: Vec<_> = sink.calls()[3..].iter().map(Call::json).collect();
     late.sort_by_key(|call| call[0]["id"].to_string());
     let forwarded: Vec<_> = late.iter().flat_map(|call| call.as_array().unwrap().clone()).collect();
@@ -63,7 +63,7 @@ fn a_strange_content_type_harms_nobody() {
         let reply = receiver.post_to(&receiver.path, &[&format!("content-type: {kind}")], body);
         assert_eq!(reply.status, 200, "{reply:?}");
     }
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(sink.ids().len(), 4);
     assert_eq!(receiver.end().0, 0);
 }
@@ -143,7 +143,7 @@ fn routes_go_by_type() {
     let kinds = ["crash", "issue", "crash", "crash", "own-type", "feedback"];
     let batch: Vec<_> = (1..).zip(kinds).map(|(id, kind)| event(id, kind)).collect();
     receiver.post(format!("[{}, {{\"id\":\"7\"}}]", batch.join(",")));
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     let ids = |sink: &Sink| {
         let mut ids: Vec<_> = sink.ids().into_iter().collect();
         ids.sort();
@@ -171,7 +171,7 @@ fn no_more_attempts_at_once_than_allowed() {
     for number in 0..30 {
         receiver.event(number);
     }
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!((most.load(Ordering::SeqCst), sink.calls().len()), (3, 30));
     assert_eq!(receiver.end().0, 0);
 }
@@ -196,7 +196,7 @@ fn a_target_that_hangs_does_not_slow_receiving() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!((events(&home).len(), inbox(&home).backlog().unwrap().pending), (201, 201));
     drop(held);
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(sink.ids().len(), 201);
     assert_eq!(receiver.end().0, 0);
 }
@@ -221,7 +221,7 @@ fn what_waits_goes_on_after_a_kill() {
     drop(receiver);
     let sink = Sink::on(TcpListener::bind(address).unwrap(), |_, _| ("200 OK", vec![]));
     let receiver = Receiver::start(&home, &args);
-    wait_for_all(&receiver);
+    wait_for_all(&home);
     assert_eq!(sink.ids().len(), 20);
     assert_eq!(receiver.end().0, 0);
 }

@@ -175,6 +175,11 @@ fn ids(home: &Home) -> Vec<String> {
     events(home).into_iter().map(|event| event.id).collect()
 }
 
+/// How many forwards wait. `/readyz` says so too, though it may say what was a moment ago.
+fn pending(home: &Home) -> u64 {
+    inbox(home).backlog().unwrap().pending
+}
+
 fn quarantined(home: &Home) -> Vec<Quarantined> {
     inbox(home).quarantined(None, None).unwrap()
 }

@@ -45,7 +45,7 @@ fn metrics_count_what_happens() {
     receiver.post(r#"[{"id":"1"},{"id":"2"},{"id":"2"}]"#);
     receiver.post("nonsense");
     receiver.post_to("/bugfender/wrong", &[], "[]");
-    wait_until("it is handed on", || receiver.get("/readyz").json()["backlog"] == 0);
+    wait_until("it is handed on", || super::pending(&home) == 0);
     let target = format!(r#"{{target="{}"}}"#, sink.url);
     for (name, value) in [
         (format!("received_deliveries_total{bugfender}"), 2),

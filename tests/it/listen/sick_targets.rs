@@ -62,7 +62,7 @@ fn a_target_that_is_not_there_is_left_alone_and_found_again() {
     let failed = format!(r#"bugfender_hooks_failed_forwards_total{{target="{to}"}}"#);
     assert!(receiver.metric(&failed) <= 8, "{}", receiver.metric(&failed));
     let sink = Sink::on(TcpListener::bind(address).unwrap(), |_, _| ("200 OK", vec![]));
-    wait_until("everything is handed on", || receiver.get("/readyz").json()["backlog"] == 0);
+    wait_until("everything is handed on", || super::pending(&home) == 0);
     assert_eq!(sink.ids().len(), 30);
     assert!(receiver.metric(&failed) <= 15, "{}", receiver.metric(&failed));
     let (code, log) = receiver.end();
@@ -132,7 +132,7 @@ fn a_poisonous_event_holds_nobody_up() {
         for number in 0..40 {
             receiver.event(format!("good-{number}"));
         }
-        wait_until("the good ones are handed on", || receiver.get("/readyz").json()["backlog"] == 5);
+        wait_until("the good ones are handed on", || super::pending(&home) == 5);
         let counts = attempts(&sink);
         assert!((0..40).all(|number| counts[&format!("good-{number}")] == 1));
         // It is tried again all the while, and no breaker opens over it.
@@ -200,8 +200,8 @@ fn what_waits_for_too_long_is_a_dead_letter() {
     let receiver = Receiver::start(&home, &args);
     receiver.event("refused");
     receiver.event("taken");
-    wait_until("it is given up", || receiver.get("/readyz").json()["dead_letters"] == 1);
-    assert_eq!(receiver.get("/readyz").json()["backlog"], 0);
+    wait_until("it is given up", || inbox(&home).backlog().unwrap().dead == 1);
+    assert_eq!(super::pending(&home), 0);
     let tries = attempts(&sink);
     assert!(tries["refused"] >= 2, "{tries:?}");
     let target = format!(r#"bugfender_hooks_dead_forwards_total{{target="{}"}}"#, sink.url);
@@ -245,7 +245,7 @@ fn one_sick_target_does_not_hold_up_another() {
     healthy.wait_for(50);
     assert!(sick.calls().len() <= 12, "{}", sick.calls().len());
     well.store(true, Ordering::Relaxed);
-    wait_until("it is handed on there too", || receiver.get("/readyz").json()["backlog"] == 0);
+    wait_until("it is handed on there too", || super::pending(&home) == 0);
     let ids: std::collections::HashSet<_> = healthy.calls().iter().map(Call::id).collect();
     assert_eq!((ids.len(), healthy.calls().len(), sick.ids().len()), (50, 50, 50));
     assert_eq!(receiver.end().0, 0);
