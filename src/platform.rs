@@ -314,6 +314,9 @@ pub fn raise_open_files() -> Option<usize> {
     None
 }
 
+/// Whether a port that was in use a moment ago must be asked for by name. On Windows that would let others have it too.
+pub const REUSE_ADDRESS: bool = cfg!(unix);
+
 /// The listening socket that the service manager hands over, if it does.
 ///
 /// # Errors

@@ -47,7 +47,7 @@ use self::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::Gate;
 use crate::error::Result;
-use crate::platform::ReloadSignals;
+use crate::platform::{self, ReloadSignals};
 use crate::store::{Inbox, PurgeRule, Route, Store};
 
 /// How often old events are purged and dead letters made.
@@ -201,9 +201,7 @@ impl Receiver {
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // On Windows this would let others have the port as well.
-        #[cfg(unix)]
-        socket.set_reuseaddr(true)?;
+        socket.set_reuseaddr(platform::REUSE_ADDRESS)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };

@@ -88,7 +88,8 @@ impl Service<'_> {
     ) -> Result<Report> {
         self.announce()?;
         let (hooks, mut errors) = self.subscribe()?;
-        if errors.is_empty() {
+        // The signal that ended the subscribing is the first one: only the next one ends everything at once.
+        if errors.iter().all(|error| error.kind() == ErrorKind::Interrupted) {
             self.wait(&mut signals);
         }
         platform::notify_service_manager(ServiceState::Stopping);

@@ -1,6 +1,12 @@
 //! `listen --subscribe`: hooks come with the start and, if so asked, go with the end.
 
+use std::io::Write;
+use std::net::TcpStream;
+
+use rustix::process::Signal;
 use serde_json::json;
+
+use super::client::{connect, read_reply};
 
 use super::{Receiver, events, refused};
 use crate::support::{Home, SandboxServer, wait_until};
@@ -24,7 +30,7 @@ fn ephemeral_hooks_live_as_long_as_the_receiver() {
     let mut command = home.command(["listen", "--listen", &address, "--ready-file", "ready.json"].iter().chain(&args));
     command.current_dir(home.path());
     let receiver = Receiver::of(&home, command);
-    wait_until("it is subscribed", || sandbox.hooks().len() == 4);
+    wait_until("it is subscribed", || receiver.log().matches("subscribed").count() == 3);
     let added: Vec<_> = sandbox.hooks().into_iter().filter(|hook| hook["target_url"] == target.as_str()).collect();
     assert_eq!(added.len(), 3);
     sandbox.emit(&json!({"event": "new_crash"}));
@@ -45,7 +51,7 @@ fn hooks_stay_unless_they_are_ephemeral() {
     let public = "https://hooks.example.com/base/";
     let args = ["--subscribe", "--app-id", "1001", "--public-url", public, "--event", "new_crash"];
     let receiver = Receiver::start(&home, &args);
-    wait_until("it is subscribed", || sandbox.hooks().len() == 1);
+    wait_until("it is subscribed", || receiver.log().contains(" subscribed\n"));
     let url = receiver.ready["bugfender_url"].as_str().unwrap().to_owned();
     assert!(url.starts_with("https://hooks.example.com/base/bugfender/"), "{url}");
     assert_eq!(receiver.ready["instabug_url"], "https://hooks.example.com/base/instabug");
@@ -96,4 +102,29 @@ fn what_was_subscribed_before_a_failure_is_taken_back() {
     assert_eq!(run.code, 8, "{run}");
     let left: Vec<_> = sandbox.hooks().iter().map(|hook| hook["event"].clone()).collect();
     assert_eq!(left, ["new_issue_separate"]);
+}
+
+/// One signal while it subscribes is one: what is under way is finished.
+#[test]
+fn a_signal_while_subscribing_ends_it_well() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=hang"]);
+    let home = Home::of(&sandbox);
+    let args = ["--subscribe", "--app-id", "1001", "--public-url", "https://hooks.example.com", "--event", "new_crash"];
+    let receiver = Receiver::start(&home, &args);
+    wait_until("the request is there", || !sandbox.requests("POST /api/hook").is_empty());
+    let path = url::Url::parse(receiver.ready["bugfender_url"].as_str().unwrap()).unwrap().path().to_owned();
+    let address = receiver.ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    let mut stream = connect(&address);
+    let (first, second) = (r#"[{"id":"la"#, r#"te"}]"#);
+    let length = first.len() + second.len();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{first}").unwrap();
+    wait_until("the call is there", || receiver.metric("bugfender_hooks_open_connections") == 2);
+    receiver.signal(Signal::TERM);
+    wait_until("it accepts nobody", || TcpStream::connect(&address).is_err());
+    stream.write_all(second.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut stream).unwrap().status, 200);
+    let (code, log) = receiver.wait();
+    // It is not known whether the hook was made.
+    assert!(code != 0 && !log.contains("before all that was under way"), "{log}");
+    assert_eq!((events(&home).len(), home.statuses()), (1, vec!["unknown".to_owned()]));
 }
