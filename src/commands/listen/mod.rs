@@ -181,7 +181,7 @@ impl Service<'_> {
             out.note(&format!("listening; Bugfender delivers to {url}"));
         } else {
             out.note(&format!(
-                "listening on {base}; `bugfender-hooks listen --show-url` shows where Bugfender delivers"
+                "listening on {base}; `bugfender-hooks listen --show-url`, with the same flags, shows where Bugfender delivers"
             ));
         }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;

@@ -51,10 +51,10 @@ pub(super) fn policy(args: &HandingOnArgs) -> Policy {
 pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>> {
     let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path)).transpose()?;
     let mut targets: Vec<Target> = Vec::new();
-    let plain = args.forward_to.iter().map(|url| (None, url));
-    let routed = args.routes.iter().map(|route| (Some(&route.event), &route.url));
-    for (event, url) in plain.chain(routed) {
-        let url = url.resolve(ctx)?;
+    let plain = args.forward_to.iter().map(|url| ("--forward-to", None, url));
+    let routed = args.routes.iter().map(|route| ("--route", Some(&route.event), &route.url));
+    for (flag, event, url) in plain.chain(routed) {
+        let url = url.resolve(ctx).map_err(|error| error.about(flag))?;
         let name = TargetName { key: key_of(&["url", url.expose()]), shown: url.redacted().into_owned() };
         // The same endpoint for several types is one target; for all of them, if it is named without one too.
         if let Some(known) = targets.iter_mut().find(|target| target.name == name) {
@@ -99,7 +99,7 @@ fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
         vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()]
     } else {
         shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
-            Error::usage("--exec: the command can't be read: is a quote missing?")
+            Error::usage("--exec: the command is empty, or a quote is missing")
                 .hint("words are split as a shell does, but no shell runs it; --shell has one do so")
         })?
     };
