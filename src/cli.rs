@@ -45,7 +45,7 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "URL", global = true)]
     pub api_url: Option<String>,
 
-    /// Keep the registry here, as sqlite:PATH [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
+    /// Keep registry and inbox here, as sqlite:PATH [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 

@@ -17,13 +17,13 @@ pub enum ErrorKind {
     NotSignedIn,
     /// The server refuses: wrong credentials or no permission (HTTP 403).
     Refused,
-    /// The hook or path is not there (HTTP 404, or not in the registry).
+    /// The hook, event or path is not there (HTTP 404, or not in the registry or the inbox).
     NotFound,
     /// The network failed, or the server was overloaded after every retry.
     Unavailable,
     /// The request may or may not have been carried out.
     OutcomeUnknown,
-    /// The local registry or credential file cannot be used.
+    /// The local registry, inbox, key or credential file cannot be used.
     Store,
     /// Stopped by Ctrl-C or SIGTERM.
     Interrupted,
@@ -54,10 +54,10 @@ pub const EXIT_CODES: &[ExitCode] = &[
     row(3, ErrorKind::NotUnderstood, "not_understood", "The server did not understand the request (HTTP 400, 422)"),
     row(4, ErrorKind::NotSignedIn, "not_signed_in", "Not signed in: no token, or it is not accepted (HTTP 401)"),
     row(5, ErrorKind::Refused, "refused", "Refused: wrong credentials or no permission (HTTP 403)"),
-    row(6, ErrorKind::NotFound, "not_found", "Not there (HTTP 404, or not in the registry)"),
+    row(6, ErrorKind::NotFound, "not_found", "Not there (HTTP 404, or not in the registry or the inbox)"),
     row(7, ErrorKind::Unavailable, "unavailable", "Network failure, or HTTP 429/5xx after all retries"),
     row(8, ErrorKind::OutcomeUnknown, "outcome_unknown", "Outcome unknown: the request may have been carried out"),
-    row(9, ErrorKind::Store, "store", "The local registry or credential file cannot be used"),
+    row(9, ErrorKind::Store, "store", "The local registry, inbox, key or credential file cannot be used"),
     row(130, ErrorKind::Interrupted, "interrupted", "Interrupted"),
 ];
 

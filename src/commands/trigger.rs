@@ -78,9 +78,9 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  bugfender-hooks trigger new_crash --to http://127.0.0.1:4000/hook
-  bugfender-hooks trigger new_issue_separate --to http://127.0.0.1:4000/hook --count 20 --batch --duplicate
-  bugfender-hooks trigger new_crash --to http://127.0.0.1:4000/hook --set 'title=\"Out of memory\"' --set app.id=7
+  bugfender-hooks trigger new_crash --to http://127.0.0.1:3000/hook
+  bugfender-hooks trigger new_issue_separate --to http://127.0.0.1:3000/hook --count 20 --batch --duplicate
+  bugfender-hooks trigger new_crash --to http://127.0.0.1:3000/hook --set 'title=\"Out of memory\"' --set app.id=7
   bugfender-hooks trigger crash --instabug --secret-file secret.txt --to http://127.0.0.1:4000/instabug";
 
 fn names() -> Vec<&'static str> {

@@ -51,17 +51,20 @@ pub const ALL: &[Variable] = &[
     Variable { name: CLIENT_SECRET_FILE, meaning: "A file that holds the client secret" },
     Variable { name: PRIVATE_KEY_FILE, meaning: "A PEM file with the service account's RSA private key" },
     Variable { name: PROFILE, meaning: "The profile of the configuration to use (--profile)" },
-    Variable { name: STORE, meaning: "Where the registry of hooks is, as sqlite:PATH (--store)" },
+    Variable {
+        name: STORE,
+        meaning: "Where the registry of hooks is, as sqlite:PATH; the inbox is beside it (--store)",
+    },
+    Variable {
+        name: INSTABUG_SECRET,
+        meaning: "The secret of Instabug's signatures, for `listen`; two with a comma between them while one is replaced",
+    },
     Variable { name: COMPLETE, meaning: "Set by the shell completions when they call the tool" },
     Variable { name: "NO_COLOR", meaning: "No colour when set and not empty" },
     Variable { name: "CLICOLOR_FORCE", meaning: "Colour even off a terminal when set and not 0" },
     Variable { name: "HTTPS_PROXY", meaning: "The proxy for https URLs; also https_proxy, ALL_PROXY, all_proxy" },
     Variable { name: "HTTP_PROXY", meaning: "The proxy for http URLs; also http_proxy; never used for this machine" },
     Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
-    Variable {
-        name: INSTABUG_SECRET,
-        meaning: "The secret of Instabug's signatures, for `listen`; two with a comma between them while one is replaced",
-    },
     Variable {
         name: "SSL_CERT_FILE",
         meaning: "A PEM file of certificate authorities, instead of the system's (--ca-file)",

@@ -324,7 +324,7 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
         Some(rustls::Error::InvalidCertificate(_)) => {
             "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
         }
-        Some(_) => "the server must speak TLS 1.2 or newer; check --api-url",
+        Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
     let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);

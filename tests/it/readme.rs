@@ -5,7 +5,7 @@ use std::path::Path;
 use bugfender_hooks::config::environment;
 use bugfender_hooks::error::EXIT_CODES;
 
-use crate::support::{Home, Run, SandboxServer};
+use crate::support::{Home, Run, SandboxServer, http_get, wait_until};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -26,10 +26,14 @@ fn run_block(marker: &str, sandbox: &SandboxServer) -> (Home, Run) {
 }
 
 fn run_block_in(home: Home, marker: &str) -> (Home, Run) {
+    run_script_in(home, &block(marker))
+}
+
+fn run_script_in(home: Home, script: &str) -> (Home, Run) {
     let binary = Path::new(env!("CARGO_BIN_EXE_bugfender-hooks"));
     let inner = home.command::<&str>([]);
     let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-eu", "-c", &block(marker)]).env_clear().current_dir(home.path());
+    command.args(["-eu", "-c", script]).env_clear().current_dir(home.path());
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()));
     let run = Run::of(command.output().unwrap());
@@ -43,6 +47,53 @@ fn the_quick_start_runs() {
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
     assert!(sandbox.hooks().is_empty());
+}
+
+#[test]
+fn the_receive_example_runs() {
+    let home = Home::new();
+    // The README has the port that `listen` takes by itself; every run of this test has one of its own.
+    let listen = "bugfender-hooks listen ";
+    let script = block("receive").replace(listen, &format!("{listen}--listen 127.0.0.1:{} ", free_port()));
+    let (_home, run) = run_script_in(home, &script);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(run.stdout.lines().filter(|line| line.contains(" stored ")).count(), 3, "{run}");
+    // Each came twice.
+    let stats = run.stdout.lines().last().unwrap();
+    assert_eq!(stats.split_whitespace().take(5).collect::<Vec<_>>(), ["bugfender", "crash", "1001", "3", "3"], "{run}");
+}
+
+/// A port that the system gives to nobody who asks for any: it stays free until it is used.
+fn free_port() -> u16 {
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports = (0..10_000).map(|next| 20_000 + (first + next) % 10_000);
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
+#[test]
+fn the_tables_of_the_receiver_agree_with_it() {
+    let home = Home::new();
+    let ready = home.path().join("ready.json");
+    let mut receiver = home.spawn(&["listen", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"]);
+    wait_until("it serves", || ready.exists());
+    let urls: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&ready).unwrap()).unwrap();
+    let url = |path: &str| format!("{}{path}", urls["url"].as_str().unwrap());
+    let (metrics, readiness) = (http_get(&url("/metrics")), http_get(&url("/readyz")));
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
+    let text = readme();
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE bugfender_hooks_")?.split_once(' '));
+    let mut seen = 0;
+    for (name, kind) in names {
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        assert!(text.contains(&format!("`{name}{suffix}`")), "{name}");
+        seen += 1;
+    }
+    assert!(seen > 5, "{metrics}");
+    let readiness: serde_json::Value = serde_json::from_str(&readiness).unwrap();
+    for key in readiness.as_object().unwrap().keys() {
+        assert!(text.contains(&format!("`{key}`")), "{key}");
+    }
 }
 
 #[test]

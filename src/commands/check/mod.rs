@@ -63,7 +63,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  bugfender-hooks check http://127.0.0.1:4000/hook
+  bugfender-hooks check http://127.0.0.1:3000/hook
   bugfender-hooks check @url.txt --max-latency 2000 --junit check.xml
   bugfender-hooks check https://hooks.example.com/instabug --instabug --secret-file secret.txt";
 

@@ -39,7 +39,12 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
         return Ok(Report::list(rows, Vec::new()));
     }
-    Ok(Report::of(Listing { inbox, selection: args.filter.selection(), limit: limit(args.limit) }))
+    Ok(Report::of(Listing {
+        inbox,
+        selection: args.filter.selection(),
+        limit: limit(args.limit),
+        any: std::cell::Cell::new(false),
+    }))
 }
 
 /// The events as they are read.
@@ -47,6 +52,7 @@ struct Listing {
     inbox: Option<Box<dyn Inbox>>,
     selection: EventSelection,
     limit: Option<u64>,
+    any: std::cell::Cell<bool>,
 }
 
 impl Source for Listing {
@@ -58,19 +64,25 @@ impl Source for Listing {
 
     fn each(&self, each: &mut dyn FnMut(&EventRow) -> Result<()>) -> Result<()> {
         let Some(inbox) = &self.inbox else { return Ok(()) };
-        let mut shown = Ok(());
+        let (mut shown, mut any) = (Ok(()), false);
         let page = EventPage { newest_first: true, limit: self.limit, with_json: false };
         inbox.events(&self.selection, page, &mut |event| {
+            any = true;
             shown = each(&EventRow::of(event));
             shown.is_ok()
         })?;
+        self.any.set(any);
         shown
     }
 }
 
 impl View for Listing {
     fn show(&self, out: &Output) -> Result<()> {
-        out.show(self)
+        out.show(self)?;
+        if self.inbox.is_some() && !self.any.get() {
+            out.note("no events to list");
+        }
+        Ok(())
     }
 }
 

@@ -142,7 +142,7 @@ pub struct SubscribeArgs {
     pub events: Vec<EventChoice>,
 
     /// How this receiver is reached from outside, such as https://hooks.example.com; /bugfender/KEY is added to it
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
     pub public_url: Option<Url>,
 
     /// A name for finding the hooks again
@@ -209,6 +209,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         None => text.to_owned(),
     };
     full.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:4000 or [::]:4000".to_owned())
+}
+
+/// Reads the URL that a path is added to.
+fn public_url(text: &str) -> Result<Url, String> {
+    let wrong = || "not a URL that a path can be added to, such as https://hooks.example.com".to_owned();
+    let url: Url = text.parse().map_err(|_| wrong())?;
+    let plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if plain && url.has_host() && matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(wrong()) }
 }
 
 /// Reads a network, or an address alone.

@@ -5,6 +5,7 @@ mod route;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -33,6 +34,9 @@ use crate::render::Text;
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
+
+/// How long a second request to end is taken for the first.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// File handles that are not for connections.
 const OTHER_FILES: usize = 64;
@@ -64,7 +68,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let ended = service.stand(signals, stop, serving);
     // What did not end in time is left behind.
     runtime.shutdown_background();
-    ended
+    Ok(ended)
 }
 
 /// A receiver that serves.
@@ -85,11 +89,15 @@ impl Service<'_> {
         mut signals: StopSignals,
         stop: oneshot::Sender<()>,
         serving: tokio::task::JoinHandle<Drained>,
-    ) -> Result<Report> {
-        self.announce()?;
-        let (hooks, mut errors) = self.subscribe()?;
-        // The signal that ended the subscribing is the first one: only the next one ends everything at once.
-        if errors.iter().all(|error| error.kind() == ErrorKind::Interrupted) {
+    ) -> Report {
+        // It serves already; who is told that it is ready can count on the hooks too.
+        let (hooks, mut errors) = self.subscribe().unwrap_or_else(|error| (Vec::new(), vec![error]));
+        if errors.is_empty()
+            && let Err(error) = self.announce()
+        {
+            errors.push(error);
+        }
+        if errors.is_empty() {
             self.wait(&mut signals);
         }
         platform::notify_service_manager(ServiceState::Stopping);
@@ -105,7 +113,7 @@ impl Service<'_> {
         let drained = self.runtime.block_on(async {
             tokio::select! {
                 drained = serving => Some(drained),
-                _ = signals.next() => None,
+                () = once_more(&mut signals) => None,
             }
         });
         self.print();
@@ -125,7 +133,7 @@ impl Service<'_> {
                 .hint("forwards are tried again at the next start"),
             ),
         }
-        Ok(Report { errors, ..Report::nothing() })
+        Report { errors, ..Report::nothing() }
     }
 
     /// Waits for the end; meanwhile prints what is stored, if it is to.
@@ -182,7 +190,7 @@ impl Service<'_> {
             out.note(&format!("listening; Bugfender delivers to {url}"));
         } else {
             out.note(&format!(
-                "listening on {base}; `bugfender-hooks listen --show-url` shows where Bugfender delivers"
+                "listening on {base}; `bugfender-hooks listen --show-url`, with the same flags, shows where Bugfender delivers"
             ));
         }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;
@@ -213,7 +221,21 @@ impl Service<'_> {
             let what = if hook.created { "subscribed" } else { "was subscribed already" };
             self.ctx.out().note(&format!("{} {what}", hook.record.name()));
         }
+        let mut errors = errors;
+        // For three events there may be three times the same to say.
+        errors.dedup_by_key(|error| error.to_string());
         Ok((done.iter().filter(|hook| hook.created).filter_map(|hook| hook.record.hook_id).collect(), errors))
+    }
+}
+
+/// Waits for somebody to ask again. What comes at once is the same wish: a terminal and `timeout` both send it.
+async fn once_more(signals: &mut StopSignals) {
+    let asked = Instant::now();
+    loop {
+        signals.next().await;
+        if asked.elapsed() > SAME_WISH {
+            return;
+        }
     }
 }
 

@@ -49,13 +49,21 @@ pub(super) fn policy(args: &HandingOnArgs) -> Policy {
 
 /// All targets.
 pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>> {
+    let endpoints = args.forward_to.len() + args.routes.len();
+    for (flag, given) in [("--template", args.template.is_some()), ("--sign-with", args.sign_with.is_some())] {
+        if given && endpoints == 0 {
+            return Err(Error::usage(format!("{flag} is for endpoints, and there is none"))
+                .hint("add --forward-to URL or --route EVENT=URL"));
+        }
+    }
     let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path)).transpose()?;
     let mut targets: Vec<Target> = Vec::new();
-    let plain = args.forward_to.iter().map(|url| (None, url));
-    let routed = args.routes.iter().map(|route| (Some(&route.event), &route.url));
-    for (event, url) in plain.chain(routed) {
-        let url = url.resolve(ctx)?;
-        let name = TargetName { key: key_of(&["url", url.expose()]), shown: url.redacted().into_owned() };
+    let plain = args.forward_to.iter().map(|url| ("--forward-to", None, url));
+    let routed = args.routes.iter().map(|route| ("--route", Some(&route.event), &route.url));
+    for (flag, event, url) in plain.chain(routed) {
+        let url = url.resolve(ctx).map_err(|error| error.about(flag))?;
+        let key = key_of(&["url", url.expose()]);
+        let name = TargetName { shown: shown(&url, &key), key };
         // The same endpoint for several types is one target; for all of them, if it is named without one too.
         if let Some(known) = targets.iter_mut().find(|target| target.name == name) {
             match event {
@@ -99,7 +107,7 @@ fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
         vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()]
     } else {
         shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
-            Error::usage("--exec: the command can't be read: is a quote missing?")
+            Error::usage("--exec: the command is empty, or a quote is missing")
                 .hint("words are split as a shell does, but no shell runs it; --shell has one do so")
         })?
     };
@@ -112,6 +120,15 @@ fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
     let hidden = vec![environment::INSTABUG_SECRET];
     let exec = ExecTarget { program, arguments: words.collect(), hidden, timeout: args.exec_timeout };
     Ok(Target { name, types: Vec::new(), kind: TargetKind::Exec(exec) })
+}
+
+/// What logs and metrics call an endpoint: where it is, and a mark that tells it from others there. Its path is often a
+/// secret, as that of chat services is.
+fn shown(url: &TargetUrl, key: &str) -> String {
+    let parsed = Url::parse(url.expose()).ok();
+    let origin = parsed.as_ref().map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    let bare = parsed.is_some_and(|url| url.path() == "/" && url.query().is_none());
+    if bare { origin } else { format!("{origin}/#{}", &key[..8]) }
 }
 
 /// What makes a target the same one from run to run.
