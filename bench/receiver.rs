@@ -12,7 +12,7 @@ use bugfender_hooks::receiver::{self, Access, Limits, Options, Policy, Receiver}
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
-    Quarantined, Receipt, Registry, Route, Settlement, Store, StoreError, TargetId, TargetName,
+    Quarantined, Receipt, Registry, Route, Settlement, Store, StoreError, TargetId, TargetName, Wish,
 };
 use jiff::Timestamp;
 
@@ -97,8 +97,12 @@ impl Inbox for Singly {
         Ok(receipts)
     }
 
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, limit: usize) -> Result<Vec<Forward>, StoreError> {
-        self.inbox.claim_forwards(target, now, limit)
+    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
+        self.inbox.claim_forwards(target, now, wish)
+    }
+
+    fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
+        self.inbox.waiting()
     }
 
     fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError> {

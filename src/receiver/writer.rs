@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Forward, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId};
+use crate::store::{Forward, ForwardId, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId, Wish};
 
 /// How many jobs may wait; who brings another waits too.
 const QUEUE: usize = 4096;
@@ -39,7 +39,8 @@ type Reply<T> = oneshot::Sender<Result<T>>;
 enum Job {
     Deliver(Box<Delivery>, Reply<Receipt>),
     Settle(Settlement, Reply<()>),
-    Claim(TargetId, usize, Reply<Vec<Forward>>),
+    Claim(TargetId, Wish, Reply<Vec<Forward>>),
+    Release(ForwardId),
     NextDue(TargetId, Reply<Option<Timestamp>>),
     Probe(Reply<()>),
     Expire(Timestamp, Reply<u64>),
@@ -88,8 +89,14 @@ impl Writer {
         answer.await.map_err(|_| ended())?
     }
 
-    pub(super) async fn claim(&self, target: TargetId, limit: usize) -> Result<Vec<Forward>> {
-        self.ask(|reply| Job::Claim(target, limit, reply)).await
+    pub(super) async fn claim(&self, target: TargetId, wish: Wish) -> Result<Vec<Forward>> {
+        self.ask(|reply| Job::Claim(target, wish, reply)).await
+    }
+
+    /// Gives a claim back whose attempt did not come to its end.
+    pub(super) fn release(&self, forward: ForwardId) {
+        // With a full queue it stays claimed until the next start.
+        let _ = self.jobs.try_send(Job::Release(forward));
     }
 
     pub(super) async fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>> {
@@ -254,8 +261,9 @@ impl Thread {
         // Who does not wait for an answer any more does not need one.
         match job {
             Job::Deliver(..) | Job::Settle(..) => {}
-            Job::Claim(target, limit, reply) => {
-                let claimed = self.inbox.claim_forwards(target, Timestamp::now(), limit).map_err(Error::from);
+            Job::Release(forward) => self.inbox.release_forwards(&[forward]),
+            Job::Claim(target, wish, reply) => {
+                let claimed = self.inbox.claim_forwards(target, Timestamp::now(), wish).map_err(Error::from);
                 if let Err(Ok(unclaimed)) = reply.send(claimed) {
                     self.inbox.release_forwards(&unclaimed.iter().map(|forward| forward.id).collect::<Vec<_>>());
                 }

@@ -114,6 +114,25 @@ impl Forward {
     }
 }
 
+/// What is to be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// At most so many.
+    pub limit: usize,
+    /// At most so many of these that failed before.
+    pub retries: usize,
+    /// Of those that were not tried yet, the newest rather than the oldest: to find out whether a target is well again,
+    /// whatever it is that it fails over.
+    pub newest: bool,
+}
+
+impl Wish {
+    /// At most so many, the oldest first.
+    pub fn up_to(limit: usize) -> Self {
+        Self { limit, retries: limit, newest: false }
+    }
+}
+
 /// How an attempt to hand on ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -327,9 +346,12 @@ pub trait Inbox: Send {
     /// An event that was stored before, by sender and id alone, is counted and otherwise dropped.
     fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
 
-    /// Claims at most `limit` forwards to a target that are due, in the order in which they came, those that failed
-    /// before in the order in which they are due. A claim ends with its settlement, or with this process.
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, limit: usize) -> Result<Vec<Forward>, StoreError>;
+    /// Claims forwards to a target that are due, in the order in which they came, those that failed before in the order
+    /// in which they are due. A claim ends with its settlement, or with this process.
+    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError>;
+
+    /// How many forwards wait for each target that any wait for, and what people see of it.
+    fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
 
     /// When the next forward to a target that is not claimed will be due, if there is one.
     fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError>;

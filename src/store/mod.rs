@@ -8,7 +8,7 @@ pub mod sqlite;
 pub use error::StoreError;
 pub use inbox::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Forward, ForwardId, Inbox,
-    Outcome, PurgeRule, Purged, Quarantined, Receipt, Route, Settlement, TargetId, TargetName,
+    Outcome, PurgeRule, Purged, Quarantined, Receipt, Route, Settlement, TargetId, TargetName, Wish,
 };
 
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// So many failures in a row open it.
 const THRESHOLD: u32 = 5;
 
+/// So many events in a row that it answered, but did not take: a key that was revoked, a command that is broken.
+const REFUSALS: u32 = 20;
+
 /// The upper bound of the first rest; it doubles each time.
 const FIRST_REST: Duration = Duration::from_secs(2);
 
@@ -15,6 +18,7 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
+    refusals: u32,
     rests: u32,
     closed_until: Option<Instant>,
     /// Until when the target itself asked to be left alone.
@@ -41,10 +45,21 @@ impl Breaker {
         rested
     }
 
-    /// It answered, though it did not take the event.
-    pub(super) fn answered(&mut self) {
+    /// It answered, though it did not take the event. Says for how long it is left alone, if that begins now.
+    pub(super) fn refused(&mut self, now: Instant) -> Option<Duration> {
+        self.refusals += 1;
+        if self.refusals >= REFUSALS {
+            self.failures = self.failures.max(THRESHOLD - 1);
+            return self.failed(now, None);
+        }
         self.failures = 0;
         self.rests = 0;
+        None
+    }
+
+    /// Whether the next attempt is to find out if it is well again.
+    pub(super) fn is_probing(&self) -> bool {
+        self.rests > 0
     }
 
     /// It failed, and perhaps asked to be left alone. Says for how long it is, if that begins now.
@@ -81,7 +96,7 @@ mod tests {
         for _ in 0..THRESHOLD - 1 {
             assert_eq!(breaker.failed(now, None), None);
         }
-        breaker.answered();
+        assert_eq!(breaker.refused(now), None);
         assert_eq!(breaker.failed(now, None), None);
         assert_eq!(breaker.room(now, 7), usize::MAX);
         for _ in 0..THRESHOLD - 2 {
@@ -98,6 +113,18 @@ mod tests {
         assert!(breaker.succeeded());
         assert_eq!(breaker.room(later, 3), usize::MAX);
         assert!(!breaker.succeeded());
+    }
+
+    #[test]
+    fn it_opens_when_nothing_is_taken_at_all() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for _ in 0..REFUSALS - 1 {
+            assert_eq!(breaker.refused(now), None);
+        }
+        assert!(breaker.refused(now).is_some());
+        assert!(breaker.is_probing() && breaker.room(now, 0) == 0);
+        assert!(breaker.succeeded());
+        assert_eq!(breaker.refused(now), None);
     }
 
     #[test]

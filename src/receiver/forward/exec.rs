@@ -38,7 +38,7 @@ impl ExecTarget {
             }
             Err(error) => {
                 let error = format!("{} can't be run: {error}", self.program.to_string_lossy());
-                Verdict::Failed { error, trouble: Trouble::Sick { pause: None } }
+                Verdict::Failed { error, trouble: Trouble::Sick { pause: None, reached: false } }
             }
         }
     }

@@ -92,7 +92,8 @@ fn judge(outcome: std::result::Result<Answer, crate::http::Failure>) -> Verdict 
         Ok(answer) if answer.status.is_success() => return Verdict::Taken,
         Ok(answer) => answer,
         Err(failure) => {
-            let trouble = if failure.transient { Trouble::Sick { pause: None } } else { Trouble::OfTheEvent };
+            let trouble =
+                if failure.transient { Trouble::Sick { pause: None, reached: false } } else { Trouble::OfTheEvent };
             return failed(failure.error, trouble);
         }
     };
@@ -100,9 +101,9 @@ fn judge(outcome: std::result::Result<Answer, crate::http::Failure>) -> Verdict 
     match answer.status {
         StatusCode::GONE => failed(error, Trouble::Gone),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            failed(error, Trouble::Sick { pause: answer.retry_after })
+            failed(error, Trouble::Sick { pause: answer.retry_after, reached: true })
         }
-        status if status.is_server_error() => failed(error, Trouble::Sick { pause: answer.retry_after }),
+        status if status.is_server_error() => failed(error, Trouble::Sick { pause: answer.retry_after, reached: true }),
         _ => failed(error, Trouble::OfTheEvent),
     }
 }

@@ -23,7 +23,7 @@ use self::breaker::Breaker;
 use self::target::{Trouble, Verdict};
 use super::metrics::Metrics;
 use super::writer::Writer;
-use crate::store::{Forward, Outcome, Settlement, TargetId};
+use crate::store::{Forward, ForwardId, Outcome, Settlement, TargetId, Wish};
 
 /// How often the inbox is looked at though nothing was heard: another process may have put something in line.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,6 +76,8 @@ pub(super) struct Forwarder {
     stored: Arc<Notify>,
     count: Count,
     breaker: Breaker,
+    /// How many under way failed before.
+    retries: Count,
     stopped: bool,
 }
 
@@ -84,6 +86,10 @@ pub(super) struct Forwarder {
 pub(super) struct Count(Arc<AtomicUsize>);
 
 impl Count {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn begin(&self) -> UnderWay {
         self.0.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
@@ -108,7 +114,8 @@ impl Forwarder {
         (metrics, stored, count): (Arc<Metrics>, Arc<Notify>, Count),
     ) -> Self {
         let breaker = Breaker::default();
-        Self { target: Arc::new(target), id, policy, writer, metrics, stored, count, breaker, stopped: false }
+        let (target, retries) = (Arc::new(target), Count::default());
+        Self { target, id, policy, writer, metrics, stored, count, breaker, retries, stopped: false }
     }
 
     /// Hands on until told to stop, and then finishes what is under way.
@@ -139,7 +146,10 @@ impl Forwarder {
         if self.stopped || room == 0 {
             return LOOK;
         }
-        let claimed = match self.writer.claim(self.id, room).await {
+        // Half of the places are for what was not tried yet: events that fail slowly leave room for the others.
+        let for_retries = self.policy.max_in_flight.div_ceil(2).saturating_sub(self.retries.get());
+        let wish = Wish { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
+        let claimed = match self.writer.claim(self.id, wish).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!("nothing could be claimed: {error}");
@@ -153,7 +163,8 @@ impl Forwarder {
                 policy: self.policy.clone(),
                 writer: self.writer.clone(),
                 metrics: Arc::clone(&self.metrics),
-                under_way: self.count.begin(),
+                claim: Some(Claim { forward: Some(forward.id), writer: self.writer.clone() }),
+                under_way: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
             };
             under_way.spawn(attempt.make(forward));
         }
@@ -181,14 +192,20 @@ impl Forwarder {
                 }
                 self.stopped = true;
             }
-            Ok(End::Failed(Trouble::Sick { pause })) => {
+            Ok(End::Failed(Trouble::Sick { pause, .. })) => {
                 let pause = pause.map(|pause| pause.min(LONGEST_PAUSE));
                 if let Some(wait) = self.breaker.failed(Instant::now(), pause) {
                     tracing::warn!("{shown} fails; it is left alone for {} s", wait.as_secs_f32().ceil());
                 }
             }
-            // It fails over this event: the others go on.
-            Ok(End::Failed(Trouble::OfTheEvent)) => self.breaker.answered(),
+            // It fails over this event: the others go on, unless it is so with all of them.
+            Ok(End::Failed(Trouble::OfTheEvent)) => {
+                if let Some(wait) = self.breaker.refused(Instant::now()) {
+                    tracing::warn!("{shown} takes no event; it is left alone for {} s", wait.as_secs_f32().ceil());
+                }
+            }
+            // That it fails over again says nothing about the target.
+            Ok(End::FailedAgain) => {}
         }
     }
 }
@@ -197,6 +214,31 @@ impl Forwarder {
 enum End {
     Taken,
     Failed(Trouble),
+    /// The same event had failed several times before.
+    FailedAgain,
+}
+
+/// So many failures of one event say no more about the target than about the event.
+const ITS_OWN_FAULT: u32 = 3;
+
+/// A claim that is given back if its attempt does not come to its end, as when a bug ends it.
+struct Claim {
+    forward: Option<ForwardId>,
+    writer: Writer,
+}
+
+impl Claim {
+    fn is_settled(mut self) {
+        self.forward = None;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(forward) = self.forward {
+            self.writer.release(forward);
+        }
+    }
 }
 
 /// One attempt to hand on.
@@ -205,12 +247,13 @@ struct Attempt {
     policy: Policy,
     writer: Writer,
     metrics: Arc<Metrics>,
-    under_way: UnderWay,
+    claim: Option<Claim>,
+    under_way: (UnderWay, Option<UnderWay>),
 }
 
 impl Attempt {
     /// Makes it, and has its outcome stored.
-    async fn make(self, forward: Forward) -> End {
+    async fn make(mut self, forward: Forward) -> End {
         let started = Instant::now();
         let verdict = self.target.deliver(&forward).await;
         let shown = &self.target.name.shown;
@@ -225,18 +268,24 @@ impl Attempt {
                 self.metrics.failed(shown, dead, started.elapsed());
                 tracing::info!(attempt = forward.attempts + 1, "{shown}: {error}");
                 let pause = match trouble {
-                    Trouble::Sick { pause } => pause.unwrap_or_default().min(LONGEST_PAUSE),
+                    Trouble::Sick { pause, .. } => pause.unwrap_or_default().min(LONGEST_PAUSE),
                     _ => Duration::ZERO,
                 };
                 let wait = self.policy.wait_after(forward.attempts).max(pause);
                 let at = now.checked_add(wait).unwrap_or(now);
-                (if dead { Outcome::Dead { error } } else { Outcome::Again { at, error } }, End::Failed(trouble))
+                let own_fault = forward.attempts >= ITS_OWN_FAULT && trouble.is_an_answer();
+                let end = if own_fault { End::FailedAgain } else { End::Failed(trouble) };
+                (if dead { Outcome::Dead { error } } else { Outcome::Again { at, error } }, end)
             }
         };
         let settlement = Settlement { forward: forward.id, at: now, outcome };
         while let Err(error) = self.writer.settle(settlement.clone()).await {
             tracing::debug!("an outcome could not be stored: {error}");
             tokio::time::sleep(STORE_AGAIN).await;
+        }
+        // The settlement ended it.
+        if let Some(claim) = self.claim.take() {
+            claim.is_settled();
         }
         drop(self.under_way);
         end
@@ -246,7 +295,7 @@ impl Attempt {
 /// Waits for forwarders to end; cuts them off then, and counts the attempts that were under way.
 pub(super) async fn drain(mut forwarding: JoinSet<()>, count: &Count, deadline: tokio::time::Instant) -> usize {
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, forwarding.join_next()).await {}
-    let left = if forwarding.is_empty() { 0 } else { count.0.load(Ordering::Relaxed) };
+    let left = if forwarding.is_empty() { 0 } else { count.get() };
     forwarding.shutdown().await;
     left
 }

@@ -45,11 +45,20 @@ pub(super) enum Trouble {
     Sick {
         /// How long it asked to be left alone.
         pause: Option<Duration>,
+        /// Whether it answered at all.
+        reached: bool,
     },
     /// It answers, but does not take this event.
     OfTheEvent,
     /// It wants nothing any more.
     Gone,
+}
+
+impl Trouble {
+    /// Whether the target was reached and said no, without asking for a pause.
+    pub(super) fn is_an_answer(self) -> bool {
+        matches!(self, Self::OfTheEvent | Self::Sick { pause: None, reached: true })
+    }
 }
 
 impl Target {

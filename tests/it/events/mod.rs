@@ -4,7 +4,7 @@ mod replay;
 mod tail;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{Outcome, Route, Settlement, Store, TargetName};
+use bugfender_hooks::store::{Outcome, Route, Settlement, Store, TargetName, Wish};
 use serde_json::{Value, json};
 
 use crate::assert_shown;
@@ -36,7 +36,7 @@ fn filled() -> Home {
         r#"{"id":"feedback-3","type":"feedback","title":"Nice","app":{"id":8}}"#,
     );
     inbox.commit_deliveries(&[bugfender(10, &body)], &routes).unwrap();
-    let claimed = inbox.claim_forwards(target, at(11), 9).unwrap();
+    let claimed = inbox.claim_forwards(target, at(11), Wish::up_to(9)).unwrap();
     let outcomes = [
         Outcome::Dead { error: "HTTP 410 \u{1b}[2J".to_owned() },
         Outcome::Delivered,

@@ -1,13 +1,15 @@
 //! Events are handed on: to whom, in which order, and again after a failure.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{Backlog, EventSelection, EventState, Forward, Inbox, Outcome, Route, Store, TargetId};
+use bugfender_hooks::store::{
+    Backlog, EventSelection, EventState, Forward, Inbox, Outcome, Route, Store, TargetId, Wish,
+};
 
 use super::{all, all_to, commit, events, ids_of, is_new, receiver, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug, of_ids};
 
 fn claim(inbox: &mut dyn Inbox, target: TargetId, second: i64) -> Vec<Forward> {
-    inbox.claim_forwards(target, at(second), 100).unwrap()
+    inbox.claim_forwards(target, at(second), Wish::up_to(100)).unwrap()
 }
 
 fn claimed_ids(inbox: &mut dyn Inbox, target: TargetId, second: i64) -> Vec<Vec<String>> {
@@ -59,12 +61,12 @@ pub(super) fn claims_come_in_order_and_once(store: &dyn Store) {
     for (second, id) in [(9, "a"), (1, "b"), (5, "c")] {
         commit(&mut *inbox, &[of_ids(second, &[id])], &[all_to(to)]);
     }
-    assert!(inbox.claim_forwards(to, at(20), 0).unwrap().is_empty());
-    assert!(inbox.claim_forwards(other, at(20), 9).unwrap().is_empty());
+    assert!(inbox.claim_forwards(to, at(20), Wish::up_to(0)).unwrap().is_empty());
+    assert!(inbox.claim_forwards(other, at(20), Wish::up_to(9)).unwrap().is_empty());
     assert_eq!(inbox.next_due(other).unwrap(), None);
     assert!(inbox.next_due(to).unwrap().is_some_and(|due| due <= at(0)));
     // In the order in which they came, whatever their times say.
-    let first = inbox.claim_forwards(to, at(20), 2).unwrap();
+    let first = inbox.claim_forwards(to, at(20), Wish::up_to(2)).unwrap();
     assert_eq!(first.iter().map(ids_of).collect::<Vec<_>>(), [["a"], ["b"]]);
     assert_eq!(claimed_ids(&mut *inbox, to, 20), [["c"]]);
     assert!(claim(&mut *inbox, to, 20).is_empty());
@@ -128,14 +130,14 @@ pub(super) fn failed_ones_do_not_hold_up_new_ones(store: &dyn Store) {
     for number in 0..10 {
         commit(&mut *inbox, &[of_ids(4, &[&format!("new-{number}")])], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(100), 4).unwrap();
+    let claimed = inbox.claim_forwards(to, at(100), Wish::up_to(4)).unwrap();
     assert_eq!(
         claimed.iter().map(|forward| ids_of(forward)[0]).collect::<Vec<_>>(),
         ["new-0", "new-1", "failed-9", "failed-8"]
     );
     // Both kinds move on, however few are claimed at once.
     let mut kinds = Vec::new();
-    while let Some(forward) = inbox.claim_forwards(to, at(100), 1).unwrap().pop() {
+    while let Some(forward) = inbox.claim_forwards(to, at(100), Wish::up_to(1)).unwrap().pop() {
         kinds.push(ids_of(&forward)[0].split('-').next().unwrap().to_owned());
     }
     assert_eq!(kinds.len(), 16);
@@ -147,7 +149,7 @@ pub(super) fn what_waits_too_long_is_given_up(store: &dyn Store) {
     for (second, id) in [(1, "a"), (2, "b"), (50, "c")] {
         commit(&mut *inbox, &[of_ids(second, &[id])], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(60), 1).unwrap();
+    let claimed = inbox.claim_forwards(to, at(60), Wish::up_to(1)).unwrap();
     let backlog = Backlog { pending: 3, dead: 0, oldest_pending: Some(at(1)), last_event: Some(at(50)) };
     assert_eq!(inbox.backlog().unwrap(), backlog);
     assert_eq!(inbox.expire_forwards(at(50)).unwrap(), 1);

@@ -1,7 +1,7 @@
 //! Events are found by what is known of them, and counted.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Inbox, Outcome, Store};
+use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Inbox, Outcome, Store, Wish};
 
 use super::{all, all_to, commit, events, ids, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug};
@@ -18,7 +18,7 @@ fn filled(store: &dyn Store) -> Box<dyn Inbox> {
     ] {
         commit(&mut *inbox, &[bugfender(second, body)], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(31), 9).unwrap();
+    let claimed = inbox.claim_forwards(to, at(31), Wish::up_to(9)).unwrap();
     settle(&mut *inbox, &claimed[0], 32, Outcome::Dead { error: "gone".to_owned() });
     settle(&mut *inbox, &claimed[2], 33, Outcome::Delivered);
     inbox.release_forwards(&[claimed[1].id]);

@@ -1,6 +1,6 @@
 //! What is old, or too much, is removed, and nothing else is.
 
-use bugfender_hooks::store::{EventSelection, Inbox, Outcome, PurgeRule, Purged, Store};
+use bugfender_hooks::store::{EventSelection, Inbox, Outcome, PurgeRule, Purged, Store, Wish};
 
 use super::{all, all_to, commit, ids, is_new, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, of_ids};
@@ -24,7 +24,7 @@ pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
     }
     commit(&mut *inbox, &[of_ids(4, &["d"]), bugfender(4, "no JSON"), bugfender(20, "nor this")], &[]);
     commit(&mut *inbox, &[of_ids(10, &["e"])], &[]);
-    let claimed = inbox.claim_forwards(to, at(5), 9).unwrap();
+    let claimed = inbox.claim_forwards(to, at(5), Wish::up_to(9)).unwrap();
     settle(&mut *inbox, &claimed[0], 6, Outcome::Delivered);
     settle(&mut *inbox, &claimed[1], 6, Outcome::Dead { error: "x".to_owned() });
     let old = PurgeRule { before: Some(at(10)), ..PurgeRule::default() };

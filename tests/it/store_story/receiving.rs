@@ -1,7 +1,7 @@
 //! Deliveries are committed, and what comes again is known.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventPage, EventSelection, EventState, Receipt, Store};
+use bugfender_hooks::store::{EventPage, EventSelection, EventState, Receipt, Store, Wish};
 use jiff::Timestamp;
 
 use super::{all, all_to, commit, events, ids, is_new, receiver, target, with_ids};
@@ -143,7 +143,7 @@ pub(super) fn one_receives_and_any_number_look(store: &dyn Store) {
     assert!(refused.contains("another `bugfender-hooks listen` receives into it"), "{refused}");
     assert!(second.commit_deliveries(&[of_ids(1, &["a"])], &[]).is_err());
     let to = target(&mut *second, "x");
-    assert!(second.claim_forwards(to, at(1), 1).is_err());
+    assert!(second.claim_forwards(to, at(1), Wish::up_to(1)).is_err());
     commit(&mut *inbox, &[of_ids(1, &["a"])], &[]);
     assert_eq!(ids(&*second, &EventSelection::default()), ["a"]);
     second.probe().unwrap();

@@ -8,12 +8,24 @@ use rusqlite::{Connection, ToSql, params};
 use super::query::{self, Condition};
 use super::{Fault, stored, time};
 use crate::domain::event::{EventFacts, EventKey};
-use crate::store::{EventSelection, Forward, ForwardId, Outcome, Settlement, TargetId};
+use crate::store::{EventSelection, Forward, ForwardId, Outcome, Settlement, TargetId, Wish};
 
 /// The states of a forward, as they are stored.
 pub(super) const PENDING: i64 = 0;
 pub(super) const DELIVERED: i64 = 1;
 pub(super) const DEAD: i64 = 2;
+
+/// How many wait, by target.
+pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, u64)>, Fault> {
+    let sql =
+        "SELECT t.id, t.shown, count(*) FROM forwards f INDEXED BY forwards_pending JOIN targets t ON t.id = f.target
+               WHERE f.state = 0 GROUP BY f.target ORDER BY f.target";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok((TargetId(row.get(0)?), row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)))
+    })?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?)
+}
 
 /// How many dead letters are made in one commit.
 const EXPIRED_AT_ONCE: i64 = 1000;
@@ -26,15 +38,15 @@ pub(super) fn claim(
     claimed: &HashSet<ForwardId>,
     target: TargetId,
     now: Timestamp,
-    limit: usize,
+    Wish { limit, retries, newest }: Wish,
 ) -> Result<Vec<Forward>, Fault> {
-    let mut retries = due(connection, claimed, target, (1, stored(now)), limit)?;
-    let mut fresh = due(connection, claimed, target, (0, 0), limit)?;
+    let mut again = due(connection, claimed, target, (1, stored(now)), limit.min(retries), false)?;
+    let mut fresh = due(connection, claimed, target, (0, 0), limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
     let half = limit / 2 + usize::from(limit % 2 == 1 && fastrand::bool());
-    retries.truncate(half.max(limit.saturating_sub(fresh.len())));
-    fresh.truncate(limit.saturating_sub(retries.len()));
-    let ids = fresh.into_iter().chain(retries);
+    again.truncate(half.max(limit.saturating_sub(fresh.len())));
+    fresh.truncate(limit.saturating_sub(again.len()));
+    let ids = fresh.into_iter().chain(again);
     ids.filter_map(|id| read(connection, id).transpose()).collect()
 }
 
@@ -45,9 +57,12 @@ fn due(
     target: TargetId,
     (from, to): (i64, i64),
     limit: usize,
+    newest: bool,
 ) -> Result<Vec<i64>, Fault> {
-    let sql = "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at, id";
-    let mut statement = connection.prepare_cached(sql)?;
+    let oldest_first =
+        "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at, id";
+    let newest_first = "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at DESC, id DESC";
+    let mut statement = connection.prepare_cached(if newest { newest_first } else { oldest_first })?;
     let mut rows = statement.query([target.0, from, to])?;
     let mut ids = Vec::new();
     while let Some(row) = rows.next()? {

@@ -24,7 +24,7 @@ use crate::platform::FileIdentity;
 use crate::store::error::Problem;
 use crate::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
-    Quarantined, Receipt, Route, Settlement, TargetId, TargetName,
+    Quarantined, Receipt, Route, Settlement, TargetId, TargetName, Wish,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -157,9 +157,13 @@ impl Inbox for SqliteInbox {
         commit::deliveries(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(path).of_inbox())
     }
 
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, limit: usize) -> Result<Vec<Forward>, StoreError> {
+    fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
+        self.read(forwards::waiting)
+    }
+
+    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
         self.begin_receiving()?;
-        let claimed = self.read(|connection| forwards::claim(connection, &self.claimed, target, now, limit))?;
+        let claimed = self.read(|connection| forwards::claim(connection, &self.claimed, target, now, wish))?;
         self.claimed.extend(claimed.iter().map(|forward| forward.id));
         Ok(claimed)
     }
