@@ -101,6 +101,15 @@ impl Receiver {
         found.unwrap_or_default()
     }
 
+    /// A metric of a target, which is named by where it is and perhaps by more.
+    fn metric_of(&self, name: &str, target: &str) -> u64 {
+        let origin = target.rsplit_once('/').unwrap().0;
+        let start = format!("bugfender_hooks_{name}{{target=\"{origin}");
+        let text = self.get("/metrics").body;
+        let found = text.lines().find_map(|line| line.strip_prefix(&start)?.rsplit_once(' ')?.1.parse().ok());
+        found.unwrap_or_default()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.ready["pid"].as_i64().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

@@ -160,8 +160,7 @@ fn a_locked_database_is_told_as_soon_with_forwards_under_way() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     // The outcome of the forward waits for the database first.
     drop(answers);
-    let forwarded = format!(r#"bugfender_hooks_forwarded_total{{target="{}"}}"#, sink.url);
-    wait_until("the target has it", || receiver.metric(&forwarded) == 1);
+    wait_until("the target has it", || receiver.metric_of("forwarded_total", &sink.url) == 1);
     let start = Instant::now();
     assert_unavailable(&receiver.post(event("refused", 10)));
     let took = start.elapsed();

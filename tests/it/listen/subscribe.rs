@@ -1,15 +1,15 @@
 //! `listen --subscribe`: hooks come with the start and, if so asked, go with the end.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::client::{connect, read_reply};
 
-use super::{Receiver, events, refused};
-use crate::support::{Home, SandboxServer, wait_until};
+use super::{Receiver, call, events, refused, request};
+use crate::support::{Home, Run, SandboxServer, wait_until};
 
 #[test]
 fn ephemeral_hooks_live_as_long_as_the_receiver() {
@@ -110,21 +110,26 @@ fn a_signal_while_subscribing_ends_it_well() {
     let sandbox = SandboxServer::with_faults(&["subscribe=hang"]);
     let home = Home::of(&sandbox);
     let args = ["--subscribe", "--app-id", "1001", "--public-url", "https://hooks.example.com", "--event", "new_crash"];
-    let receiver = Receiver::start(&home, &args);
+    // It says that it is ready no sooner than it is subscribed, so that the port is one that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let url = home.run(["listen", "--show-url"]).stdout;
+    let path = url::Url::parse(url.trim()).unwrap().path().to_owned();
+    let child = home.spawn(&[&["listen", "--listen", &address], &args[..]].concat());
     wait_until("the request is there", || !sandbox.requests("POST /api/hook").is_empty());
-    let path = url::Url::parse(receiver.ready["bugfender_url"].as_str().unwrap()).unwrap().path().to_owned();
-    let address = receiver.ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
     let mut stream = connect(&address);
     let (first, second) = (r#"[{"id":"la"#, r#"te"}]"#);
     let length = first.len() + second.len();
     write!(stream, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{first}").unwrap();
-    wait_until("the call is there", || receiver.metric("bugfender_hooks_open_connections") == 2);
-    receiver.signal(Signal::TERM);
+    wait_until("the call is there", || {
+        let metrics = call(&address, &request("GET /metrics", &[], b"")).unwrap().body;
+        metrics.contains("bugfender_hooks_open_connections 2")
+    });
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     wait_until("it accepts nobody", || TcpStream::connect(&address).is_err());
     stream.write_all(second.as_bytes()).unwrap();
     assert_eq!(read_reply(&mut stream).unwrap().status, 200);
-    let (code, log) = receiver.wait();
+    let run = Run::of(child.wait_with_output().unwrap());
     // It is not known whether the hook was made.
-    assert!(code != 0 && !log.contains("before all that was under way"), "{log}");
+    assert!(run.code != 0 && !run.stderr.contains("before all that was under way"), "{run}");
     assert_eq!((events(&home).len(), home.statuses()), (1, vec!["unknown".to_owned()]));
 }
