@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, Gate};
-use bugfender_hooks::platform::{ReloadSignals, StopSignals};
+use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Access, Limits, Options, Policy, Receiver};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stop = async move {
             let _ = signals.next().await;
         };
-        tokio::spawn(receiver.serve(listener, stop, ReloadSignals::listen()?)).await?;
+        tokio::spawn(receiver.serve(listener, stop, None)).await?;
         Ok(())
     })
 }

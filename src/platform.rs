@@ -255,6 +255,20 @@ pub fn nobody_reads() -> bool {
     false
 }
 
+/// Whether standard output takes a few lines right now, so that writing them keeps nobody waiting.
+pub fn somebody_reads() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdout = io::stdout();
+        let mut pipe = [PollFd::new(&stdout, PollFlags::OUT)];
+        // Where this cannot be asked, writing tells. A pipe that takes nothing any more is ready to say so.
+        poll(&mut pipe, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) != Ok(0)
+    }
+    #[cfg(not(unix))]
+    true
+}
+
 /// How the terminal on standard input is set, to be set so again.
 #[derive(Debug)]
 pub struct TerminalModes {

@@ -38,6 +38,9 @@ pub const INSTABUG_SECRET: &str = "BUGFENDER_HOOKS_INSTABUG_SECRET";
 /// Asks for completions; the scripts that `completions` prints set it.
 pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 
+/// Those that are secrets, which commands of others do not get to see.
+pub const SECRETS: [&str; 4] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, INSTABUG_SECRET];
+
 /// All of them. Those of other makers are read by the libraries named in the text.
 pub const ALL: &[Variable] = &[
     Variable { name: API_URL, meaning: "The Bugfender installation, with or without a trailing /api (--api-url)" },

@@ -99,6 +99,7 @@ pub struct Receiver {
     retention: Option<SignedDuration>,
     max_age: SignedDuration,
     drain_timeout: Duration,
+    unnamed: Vec<(String, u64)>,
 }
 
 impl Receiver {
@@ -113,6 +114,8 @@ impl Receiver {
         inbox.begin_receiving()?;
         let routes = routes(&mut *inbox, &targets)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
+        let unnamed = inbox.waiting()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
+        let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
         let observer = Observer::new(store.inbox()?);
         let (writer, thread) = Writer::start(inbox, routes.clone(), Arc::clone(&metrics), Arc::clone(&stored))?;
         let under_way = Count::default();
@@ -126,7 +129,24 @@ impl Receiver {
         let writer_of_intake = writer.clone();
         let intake =
             Arc::new(Intake { gate, access, limits, redaction, budget, metrics, observer, writer: writer_of_intake });
-        Ok(Self { intake, tls, forwarders, under_way, writer, thread, stored, retention, max_age, drain_timeout })
+        Ok(Self {
+            intake,
+            tls,
+            forwarders,
+            under_way,
+            writer,
+            thread,
+            stored,
+            retention,
+            max_age,
+            drain_timeout,
+            unnamed,
+        })
+    }
+
+    /// Targets of earlier runs that are not among those of this one, and how many forwards wait for each.
+    pub fn unnamed(&self) -> &[(String, u64)] {
+        &self.unnamed
     }
 
     /// Is told when events were stored.
@@ -140,7 +160,7 @@ impl Receiver {
         self,
         listener: TcpListener,
         stop: impl Future<Output = ()>,
-        mut reload: ReloadSignals,
+        mut reload: Option<ReloadSignals>,
     ) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let connections = Connections { intake: self.intake, tls: self.tls.clone(), stop: stopped.clone() };
@@ -154,7 +174,7 @@ impl Receiver {
         loop {
             tokio::select! {
                 () = stop.as_mut() => break,
-                () = reload.next() => if let Some(tls) = &self.tls {
+                () = next(&mut reload) => if let Some(tls) = &self.tls {
                     match tls.reload() {
                         Ok(()) => tracing::warn!("the certificate was read again"),
                         Err(error) => tracing::error!("the certificate stays as it was: {error}"),
@@ -218,6 +238,14 @@ fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
     let route =
         |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
     Ok(targets.iter().zip(ids).map(route).collect())
+}
+
+/// Waits for a request to read files again, which may never come.
+async fn next(reload: &mut Option<ReloadSignals>) {
+    match reload {
+        Some(reload) => reload.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for connections to end; cuts the rest off and counts them.

@@ -134,6 +134,14 @@ impl<'a> Tail<'a> {
     /// # Errors
     /// As [`Tail::from_now`].
     pub fn step(&mut self) -> Result<bool> {
+        self.step_while(|| true)
+    }
+
+    /// The same, as long as `may` says so; it is asked before each event.
+    ///
+    /// # Errors
+    /// As [`Tail::from_now`].
+    pub fn step_while(&mut self, may: impl Fn() -> bool) -> Result<bool> {
         // The newest of all is found at once, whatever the filters are.
         let newest = self.newest()?;
         if newest <= self.shown {
@@ -142,7 +150,13 @@ impl<'a> Tail<'a> {
         self.selection.after = Some(self.shown);
         let rows = self.read(EventPage { limit: Some(PAGE), ..EventPage::default() })?;
         let all = (rows.len() as u64) < PAGE;
-        self.show(rows)?;
+        for (seq, row) in rows {
+            if !may() {
+                return Ok(false);
+            }
+            self.stream.row(&row)?;
+            self.shown = seq;
+        }
         if all {
             self.shown = self.shown.max(newest);
         }

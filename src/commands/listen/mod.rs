@@ -38,6 +38,9 @@ const MAX_THREADS: usize = 4;
 /// How long a second request to end is taken for the first.
 const SAME_WISH: Duration = Duration::from_millis(500);
 
+/// How long to wait before looking again whether somebody reads what is printed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// File handles that are not for connections.
 const OTHER_FILES: usize = 64;
 
@@ -58,8 +61,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let address = listener.local_addr()?;
     let (receiver, reload) = {
         let _within = runtime.enter();
-        (Receiver::open(&*ctx.store()?, options)?, ReloadSignals::listen()?)
+        // A terminal that is closed ends this as it does everything, unless there is a certificate to read again.
+        let wanted = args.limits.tls_cert.is_some() || !ctx.is_interactive();
+        let reload = if wanted { Some(ReloadSignals::listen()?) } else { None };
+        (Receiver::open(&*ctx.store()?, options)?, reload)
     };
+    for (shown, waiting) in receiver.unnamed() {
+        ctx.out().warn(&format!("forwards that wait for {shown}, which is no target this time: {waiting}"));
+    }
     let stored = receiver.stored();
     let printer = if args.print { Some(Tail::from_now(ctx, ctx.store()?.inbox()?)?) } else { None };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -148,6 +157,8 @@ impl Service<'_> {
                 tokio::select! {
                     _ = signals.next() => true,
                     () = heard, if self.printer.is_some() => false,
+                    // What could not be printed a moment ago, as nobody read.
+                    () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => false,
                 }
             });
             if ended {
@@ -160,7 +171,7 @@ impl Service<'_> {
     fn print(&mut self) {
         let Some(printer) = &mut self.printer else { return };
         loop {
-            match printer.step() {
+            match printer.step_while(platform::somebody_reads) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {

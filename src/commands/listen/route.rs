@@ -117,7 +117,7 @@ fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
     let name = TargetName { key: key_of(&key), shown };
     let mut words = words.into_iter().map(Into::into);
     let program = words.next().unwrap_or_default();
-    let hidden = vec![environment::INSTABUG_SECRET];
+    let hidden = environment::SECRETS.to_vec();
     let exec = ExecTarget { program, arguments: words.collect(), hidden, timeout: args.exec_timeout };
     Ok(Target { name, types: Vec::new(), kind: TargetKind::Exec(exec) })
 }

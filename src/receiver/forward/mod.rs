@@ -182,8 +182,8 @@ impl Forwarder {
         let shown = &self.target.name.shown;
         match ended {
             Ok(End::Taken) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
-            // One that was aborted, or met a bug, says nothing.
-            Ok(End::Taken) | Err(_) => {}
+            // One that was aborted, or met a bug, says nothing; nor does an event that had failed several times.
+            Ok(End::Taken | End::FailedAgain) | Err(_) => {}
             Ok(End::Failed(Trouble::Gone)) => {
                 if !self.stopped {
                     tracing::error!(
@@ -204,8 +204,6 @@ impl Forwarder {
                     tracing::warn!("{shown} takes no event; it is left alone for {} s", wait.as_secs_f32().ceil());
                 }
             }
-            // That it fails over again says nothing about the target.
-            Ok(End::FailedAgain) => {}
         }
     }
 }
@@ -228,7 +226,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn is_settled(mut self) {
+    fn end(mut self) {
         self.forward = None;
     }
 }
@@ -285,7 +283,7 @@ impl Attempt {
         }
         // The settlement ended it.
         if let Some(claim) = self.claim.take() {
-            claim.is_settled();
+            claim.end();
         }
         drop(self.under_way);
         end

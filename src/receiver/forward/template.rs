@@ -50,6 +50,11 @@ impl Template {
 
     fn compile(name: &str, text: String) -> Result<Self> {
         let mut environment = Environment::new();
+        let is_json = begins_json(&text);
+        if is_json {
+            // What stands in an event cannot become part of the message's own structure.
+            environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Json);
+        }
         // A field that one shape has and the other has not is nothing, at any depth.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.add_filter("short", short);
@@ -63,7 +68,11 @@ impl Template {
         let template = Self { environment, name: name.to_owned() };
         let sample = sample();
         if let Some(event) = sample.events.first() {
-            template.text(&sample, event).map_err(|error| wrong(&error))?;
+            let text = template.text(&sample, event).map_err(|error| wrong(&error))?;
+            if is_json && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
+                return Err(Error::usage(format!("the template {name} looks like JSON but does not make any"))
+                    .hint("values are written as JSON: {{ title }}, without quotes around it"));
+            }
         }
         Ok(template)
     }
@@ -97,6 +106,13 @@ impl Template {
         };
         self.environment.get_template(&self.name)?.render(context)
     }
+}
+
+/// Whether a template makes JSON: it begins with a bracket that is none of the language's own.
+fn begins_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let of_the_language = ["{{", "{%", "{#"].iter().any(|start| text.starts_with(start));
+    text.starts_with('[') || text.starts_with('{') && !of_the_language
 }
 
 /// A forward of one event that shows what templates get.
@@ -184,6 +200,11 @@ mod tests {
         let template = Template::load(&file("own.json", r#"{"t": {{ title }}, "n": {{ event.n }}}"#)).unwrap();
         let (content_type, text) = render(&template, r#"[{"id":1,"title":"a\"b","n":{"x":[1]}}]"#);
         assert_eq!((content_type.as_str(), text.as_str()), ("application/json", r#"{"t": "a\"b", "n": {"x":[1]}}"#));
+        // What an event holds stays within its field, whatever the file is called.
+        let template = Template::load(&file("named-anyhow.tmpl", "{\"t\": {{ title }}}")).unwrap();
+        let (_, text) = render(&template, r#"[{"id":1,"title":"x\", \"channel\": \"general"}]"#);
+        assert_eq!(text, r#"{"t": "x\", \"channel\": \"general"}"#);
+        assert!(Template::load(&file("quoted.tmpl", r#"{"t": "{{ title }}"}"#)).is_err());
         assert!(Template::load(&file("bad.txt", "{{ oops")).is_err());
         assert!(Template::load(&file("worse.txt", "{{ title|nope }}")).is_err());
         assert!(Template::load("not-there").is_err());
