@@ -44,6 +44,7 @@ pub(super) fn claim(
     let mut fresh = due(connection, claimed, target, (0, 0), limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
     let half = limit / 2 + usize::from(limit % 2 == 1 && fastrand::bool());
+    let half = if newest { 0 } else { half };
     again.truncate(half.max(limit.saturating_sub(fresh.len())));
     fresh.truncate(limit.saturating_sub(again.len()));
     let ids = fresh.into_iter().chain(again);
