@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::access::Access;
 use super::answer::{self, Answer};
-use super::body::{self, Budget, Limits, Whole};
+use super::body::{self, Budgets, Limits, Whole};
 use super::metrics::{Metrics, Rejection};
 use super::observe::Observer;
 use super::writer::Writer;
@@ -32,7 +32,7 @@ pub struct Intake {
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
-    pub(super) budget: Budget,
+    pub(super) budgets: Budgets,
     pub(super) metrics: Arc<Metrics>,
     pub(super) observer: Observer,
     pub(super) writer: Writer,
@@ -95,7 +95,7 @@ impl Intake {
             return self.reject(Rejection::Method);
         }
         let (head, body) = request.into_parts();
-        match body::read(body, &head.headers, &self.limits, &self.budget).await {
+        match body::read(body, &head.headers, &self.limits, &self.budgets.known).await {
             Ok(whole) => self.store(&admission, &head.headers, whole).await,
             Err(why) => self.reject(why),
         }
@@ -111,17 +111,17 @@ impl Intake {
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
-        // The signature is over the body; without one there is no need to read it.
-        if !request.headers().contains_key(INSTABUG_SIGNATURE) {
-            return self.reject(Rejection::Signature);
-        }
         let (head, body) = request.into_parts();
-        let whole = match body::read(body, &head.headers, &self.limits, &self.budget).await {
+        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
+        // The signature is over the body; without one there is no need to read it.
+        let Some(signature) = signature.filter(|text| may_be_signature(text)) else {
+            return self.reject(Rejection::Signature);
+        };
+        let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
-        match self.gate.admit_instabug(signature, &whole.bytes) {
+        match self.gate.admit_instabug(Some(signature), &whole.bytes) {
             Some(admission) => self.store(&admission, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }
@@ -184,6 +184,14 @@ impl Intake {
             Rejection::Overload => answer::and_close(answer::unavailable("there is too much going on")),
         }
     }
+}
+
+/// Whether this has the shape of Instabug's signature: that of SHA-256 in hexadecimal, perhaps with its name before it.
+fn may_be_signature(text: &str) -> bool {
+    let text = text.trim();
+    let named = text.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"));
+    let digits = named.map_or(text, |(_, digits)| digits);
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn place(path: &str) -> Place<'_> {

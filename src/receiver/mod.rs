@@ -37,7 +37,7 @@ pub use self::key::KeyFile;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
-use self::body::Budget;
+use self::body::Budgets;
 use self::forward::{Count, Forwarder};
 use self::intake::Intake;
 use self::metrics::Metrics;
@@ -121,11 +121,11 @@ impl Receiver {
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
-        let budget = Budget::default();
+        let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
         let writer_of_intake = writer.clone();
         let intake =
-            Arc::new(Intake { gate, access, limits, redaction, budget, metrics, observer, writer: writer_of_intake });
+            Arc::new(Intake { gate, access, limits, redaction, budgets, metrics, observer, writer: writer_of_intake });
         Ok(Self { intake, tls, forwarders, under_way, writer, thread, stored, retention, max_age, drain_timeout })
     }
 

@@ -1,0 +1,51 @@
+//! Callers that go away, strangers that want everything, the moment of the end.
+
+use std::fs;
+use std::io::Write;
+
+use super::client::{connect, read_reply};
+use super::{Receiver, ids};
+use crate::support::Home;
+
+const MIB: usize = 1024 * 1024;
+
+/// The head of a POST; what follows is the body.
+fn head(path: &str, headers: &str, length: usize) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn strangers_do_not_take_the_memory_of_known_senders() {
+    let home = Home::new();
+    fs::write(home.path().join("secret"), "someSecretOfInstabug").unwrap();
+    let receiver = Receiver::start(&home, &["--instabug-secret-file", "secret", "--max-body", "40MiB"]);
+    let signature = format!("x-ibg-signature-256: sha256={}\r\n", "ab".repeat(32));
+    let body = vec![b'x'; 40 * MIB];
+    // Each holds what it sent, and never comes to its end.
+    let strangers: Vec<_> = (0..6)
+        .map(|_| {
+            let mut stream = connect(&receiver.address);
+            stream.write_all(&head("/instabug", &signature, body.len())).unwrap();
+            // Who does not fit is told so, and finds the connection closed.
+            let _ = stream.write_all(&body[1..]);
+            stream
+        })
+        .collect();
+    let text = "x".repeat(38 * MIB);
+    assert_eq!(receiver.post(format!(r#"[{{"id":"known","text":"{text}"}}]"#)).status, 200);
+    drop(strangers);
+    assert_eq!(ids(&home), ["known"]);
+}
+
+#[test]
+fn what_cannot_be_a_signature_is_refused_before_the_body_comes() {
+    let home = Home::new();
+    fs::write(home.path().join("secret"), "someSecretOfInstabug").unwrap();
+    let receiver = Receiver::start(&home, &["--instabug-secret-file", "secret", "--body-timeout", "2"]);
+    for signature in ["", "x", "sha256=", &"ab".repeat(31), &"xy".repeat(32), &format!("sha1={}", "ab".repeat(32))] {
+        let mut stream = connect(&receiver.address);
+        let header = format!("x-ibg-signature-256: {signature}\r\n");
+        stream.write_all(&head("/instabug", &header, 1000)).unwrap();
+        assert_eq!(read_reply(&mut stream).unwrap().status, 401, "{signature}");
+    }
+}
