@@ -123,6 +123,8 @@ impl Connections {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
+        // Who closes its side, or is gone, after a whole call has made that call all the same.
+        builder.half_close(true);
         let stream = Patient::new(stream, self.intake.limits.body_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {

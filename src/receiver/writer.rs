@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::metrics::Metrics;
@@ -76,16 +76,22 @@ impl Writer {
         Ok((Self { jobs }, thread))
     }
 
-    /// Stores a delivery. When this returns without an error, it is on the disk.
+    /// Stores a delivery. When this returns without an error, it is on the disk. It is stored too when nobody waits for
+    /// that any more.
     ///
     /// # Errors
     /// When it is not: the store failed, or there is too much going on.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt> {
-        let Ok(place) = tokio::time::timeout(PATIENCE, self.jobs.reserve()).await else {
-            return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
-        };
         let (reply, answer) = oneshot::channel();
-        place.map_err(|_| ended())?.send(Job::Deliver(Box::new(delivery), reply));
+        match self.jobs.try_send(Job::Deliver(Box::new(delivery), reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(ended()),
+            Err(TrySendError::Full(job)) => {
+                // In a task of its own, which goes on when who brought it does not.
+                let waiting = tokio::spawn(send_in_time(self.jobs.clone(), job));
+                waiting.await.map_err(|_| ended())??;
+            }
+        }
         answer.await.map_err(|_| ended())?
     }
 
@@ -130,6 +136,14 @@ impl Writer {
         self.jobs.send(job(reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
+}
+
+/// Waits for a place in the queue, though not for ever.
+async fn send_in_time(jobs: mpsc::Sender<Job>, job: Job) -> Result<()> {
+    let Ok(sent) = tokio::time::timeout(PATIENCE, jobs.send(job)).await else {
+        return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
+    };
+    sent.map_err(|_| ended())
 }
 
 fn ended() -> Error {
@@ -319,6 +333,34 @@ fn answer_all<T>(replies: Vec<Reply<T>>, outcome: Result<impl IntoIterator<Item 
             for reply in replies {
                 let _ = reply.send(Err(error.again()));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Secret;
+    use crate::domain::delivery::Gate;
+
+    fn delivery() -> Delivery {
+        let key = "a-key-of-the-receiver-0123456789";
+        let gate = Gate::new(&Secret::parse("the key", key).unwrap(), Vec::new()).unwrap();
+        Delivery::read(&gate.admit_bugfender(key).unwrap(), Timestamp::now(), None, b"[]".to_vec(), None)
+    }
+
+    #[tokio::test]
+    async fn what_was_brought_is_stored_when_its_bringer_has_gone() {
+        let (jobs, mut queue) = mpsc::channel(1);
+        let writer = Writer { jobs };
+        for _ in 0..2 {
+            // The second finds no place, and waits for one.
+            let gone = tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery())).await;
+            assert!(gone.is_err());
+        }
+        for _ in 0..2 {
+            let job = tokio::time::timeout(PATIENCE, queue.recv()).await;
+            assert!(matches!(job, Ok(Some(Job::Deliver(..)))));
         }
     }
 }

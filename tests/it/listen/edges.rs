@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::Shutdown;
 
 use super::client::{connect, read_reply};
 use super::{Receiver, ids};
-use crate::support::Home;
+use crate::support::{Home, wait_until};
 
 const MIB: usize = 1024 * 1024;
 
@@ -48,4 +49,32 @@ fn what_cannot_be_a_signature_is_refused_before_the_body_comes() {
         stream.write_all(&head("/instabug", &header, 1000)).unwrap();
         assert_eq!(read_reply(&mut stream).unwrap().status, 401, "{signature}");
     }
+}
+
+#[test]
+fn a_whole_call_is_stored_though_its_sender_has_gone() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    for id in 0..50 {
+        let size = if id % 2 == 0 { 10 } else { 300_000 };
+        let body = format!(r#"[{{"id":"{id}","text":"{}"}}]"#, "x".repeat(size));
+        let mut stream = connect(&receiver.address);
+        stream.write_all(&[head(&receiver.path, "", body.len()), body.into_bytes()].concat()).unwrap();
+    }
+    wait_until("all are stored", || ids(&home).len() == 50);
+    // Closed with an answer that was not read, which the other side takes for a failure.
+    let mut stream = connect(&receiver.address);
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.peek(&mut [0]).unwrap();
+    let body = br#"[{"id":"reset"}]"#;
+    stream.write_all(&[&head(&receiver.path, "", body.len())[..], body].concat()).unwrap();
+    drop(stream);
+    wait_until("it is stored", || ids(&home).len() == 51);
+    // Closed on one side only: the answer comes on the other.
+    let mut stream = connect(&receiver.address);
+    let body = br#"[{"id":"half"}]"#;
+    stream.write_all(&[&head(&receiver.path, "", body.len())[..], body].concat()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_reply(&mut stream).unwrap().status, 200);
+    assert_eq!(receiver.end().0, 0);
 }
