@@ -6,6 +6,8 @@ use std::net::Shutdown;
 
 use super::client::{connect, read_reply};
 use super::{Receiver, ids};
+use rustix::process::Signal;
+
 use crate::support::{Home, wait_until};
 
 const MIB: usize = 1024 * 1024;
@@ -77,4 +79,33 @@ fn a_whole_call_is_stored_though_its_sender_has_gone() {
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_reply(&mut stream).unwrap().status, 200);
     assert_eq!(receiver.end().0, 0);
+}
+
+/// What came before the end was asked for is taken, though the receiver has had no time for it yet.
+#[test]
+fn calls_that_came_before_the_end_are_stored() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    let call = |id: usize| {
+        let body = format!(r#"[{{"id":"{id}"}}]"#);
+        [head(&receiver.path, "", body.len()), body.into_bytes()].concat()
+    };
+    let mut kept = connect(&receiver.address);
+    kept.write_all(&call(0)).unwrap();
+    assert_eq!(read_reply(&mut kept).unwrap().status, 200);
+    let silent = connect(&receiver.address);
+    wait_until("all are accepted", || receiver.metric("bugfender_hooks_open_connections") == 3);
+    // Nothing is accepted or read while it sleeps; the system says yes in its place.
+    receiver.signal(Signal::STOP);
+    let mut callers = vec![kept, silent];
+    callers.extend((2..300).map(|_| connect(&receiver.address)));
+    for (id, stream) in callers.iter_mut().enumerate() {
+        stream.write_all(&call(id + 1)).unwrap();
+    }
+    receiver.signal(Signal::TERM);
+    receiver.signal(Signal::CONT);
+    let answered = callers.iter_mut().filter_map(|stream| Some(read_reply(stream)?.status)).collect::<Vec<_>>();
+    assert_eq!(answered, vec![200; 300]);
+    assert_eq!(receiver.wait().0, 0);
+    assert_eq!(ids(&home).len(), 301);
 }
