@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// At the end, how long the head of a call may still take that has begun: what is not whole by then is no call yet.
 const LAST_HEAD: Duration = Duration::from_millis(500);
+
+/// At the end, how long an answer may take to get out: one that takes longer nobody reads.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 
 /// At the end, how long a connection that has said nothing yet still has for its first call: what was sent before the
 /// end may be known a moment later.
@@ -156,16 +159,10 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let intake = Arc::clone(&self.intake);
-        let has_call = Arc::new(AtomicBool::new(false));
-        let begins = Arc::clone(&has_call);
+        let (here, mut has_call) = watch::channel(false);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            begins.store(true, Ordering::Relaxed);
-            let (intake, ends) = (Arc::clone(&intake), Arc::clone(&begins));
-            async move {
-                let answer = intake.answer(request, peer).await;
-                ends.store(false, Ordering::Relaxed);
-                Ok::<_, io::Error>(answer)
-            }
+            let under_way = UnderWay::begin(Arc::clone(&intake), here.clone());
+            async move { Ok::<_, io::Error>(under_way.intake.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
@@ -181,10 +178,39 @@ impl Connections {
         }
         // What is under way is finished; nothing more is read.
         connection.as_mut().graceful_shutdown();
-        match tokio::time::timeout(LAST_HEAD, connection.as_mut()).await {
-            Ok(served) => served.map_err(io::Error::other),
-            Err(_) if has_call.load(Ordering::Relaxed) => connection.await.map_err(io::Error::other),
-            Err(_) => Ok(()),
+        let nothing_left = async {
+            tokio::time::sleep(LAST_HEAD).await;
+            if *has_call.borrow() {
+                // It has ended too when nobody is left to say so.
+                let _ = has_call.wait_for(|has_call| !has_call).await;
+                tokio::time::sleep(LAST_ANSWER).await;
+            }
+        };
+        tokio::select! {
+            served = connection => served.map_err(io::Error::other),
+            () = nothing_left => Ok(()),
         }
+    }
+}
+
+/// A call, from its head to the answer or until it is cut off.
+struct UnderWay {
+    intake: Arc<Intake>,
+    /// Where the connection is told.
+    here: watch::Sender<bool>,
+}
+
+impl UnderWay {
+    fn begin(intake: Arc<Intake>, here: watch::Sender<bool>) -> Self {
+        intake.under_way.fetch_add(1, Ordering::Relaxed);
+        here.send_replace(true);
+        Self { intake, here }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.here.send_replace(false);
+        self.intake.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub(super) metrics: Arc<Metrics>,
     pub(super) observer: Observer,
     pub(super) writer: Writer,
+    /// How many calls have come and have no answer yet.
+    pub(super) under_way: AtomicUsize,
 }
 
 /// What a path is for.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
 use super::client::{connect, read_reply};
 use super::{Receiver, ids};
@@ -108,4 +109,41 @@ fn calls_that_came_before_the_end_are_stored() {
     assert_eq!(answered, vec![200; 300]);
     assert_eq!(receiver.wait().0, 0);
     assert_eq!(ids(&home).len(), 301);
+}
+
+/// Connections that bring nothing neither hold the end up nor count as calls.
+#[test]
+fn the_end_waits_for_calls_and_not_for_connections() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &["--drain-timeout", "20"]);
+    let mut half = connect(&receiver.address);
+    half.write_all(b"POST /bug").unwrap();
+    // Answers that nobody reads.
+    let mut deaf = connect(&receiver.address);
+    deaf.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    while deaf.write_all(many.as_bytes()).is_ok() {}
+    // A call whose body is still to come.
+    let body = br#"[{"id":"late"}]"#;
+    let mut late = connect(&receiver.address);
+    late.write_all(&head(&receiver.path, "", body.len())).unwrap();
+    wait_until("all are accepted", || receiver.metric("bugfender_hooks_open_connections") == 4);
+    receiver.signal(Signal::TERM);
+    wait_until("nothing is accepted", || std::net::TcpStream::connect(&receiver.address).is_err());
+    // Later than those without a call are cut off.
+    std::thread::sleep(Duration::from_millis(800));
+    late.write_all(body).unwrap();
+    assert_eq!(read_reply(&mut late).unwrap().status, 200);
+    let start = Instant::now();
+    let (code, log) = receiver.wait();
+    assert!(code == 0 && start.elapsed() < Duration::from_secs(5), "{code}, {:?}: {log}", start.elapsed());
+    assert_eq!(ids(&home), ["late"]);
+
+    // However little time there is, half a head is no call.
+    let receiver = Receiver::start(&home, &["--drain-timeout", "0.1"]);
+    let mut half = connect(&receiver.address);
+    half.write_all(b"POST /bug").unwrap();
+    wait_until("all are accepted", || receiver.metric("bugfender_hooks_open_connections") == 2);
+    let (code, log) = receiver.end();
+    assert_eq!(code, 0, "{log}");
 }
