@@ -83,7 +83,7 @@ pub(super) struct Held(Option<OwnedSemaphorePermit>);
 
 impl Held {
     /// Holds enough for this many bytes, if there is so much.
-    fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
+    pub(super) fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
         let held = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(held)).ok()?;
         if missing > 0 {

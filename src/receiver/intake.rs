@@ -145,8 +145,7 @@ impl Intake {
             Delivery::read(admission, now, content_type, bytes, self.redaction.as_ref())
         };
         let malformed = delivery.malformed().map(ToString::to_string);
-        let outcome = self.writer.deliver(delivery).await;
-        drop(held);
+        let outcome = self.writer.deliver(delivery, held).await;
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");
