@@ -134,8 +134,7 @@ impl Intake {
         let Whole { bytes, held } = whole;
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let compressed =
-            headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let compressed = is_compressed(headers);
         let now = Timestamp::now();
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";
@@ -194,6 +193,13 @@ fn may_be_signature(text: &str) -> bool {
     let named = text.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"));
     let digits = named.map_or(text, |(_, digits)| digits);
     digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a body is anything but plain: each header may name several codings, and `identity` or nothing is none.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn place(path: &str) -> Place<'_> {

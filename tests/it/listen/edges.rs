@@ -147,3 +147,16 @@ fn the_end_waits_for_calls_and_not_for_connections() {
     let (code, log) = receiver.end();
     assert_eq!(code, 0, "{log}");
 }
+
+#[test]
+fn plain_bodies_are_taken_however_they_are_said_to_be_plain() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    let post =
+        |id: &str, headers: &[&str]| receiver.post_to(&receiver.path, headers, format!(r#"[{{"id":"{id}"}}]"#)).status;
+    assert_eq!(post("1", &["content-encoding: IDENTITY"]), 200);
+    assert_eq!(post("2", &["content-encoding:"]), 200);
+    assert_eq!(post("3", &["content-encoding: identity, Identity", "content-encoding: "]), 200);
+    assert_eq!(post("4", &["content-encoding: identity", "content-encoding: gzip"]), 415);
+    assert_eq!(ids(&home), ["1", "2", "3"]);
+}
