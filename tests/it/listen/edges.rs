@@ -160,3 +160,15 @@ fn plain_bodies_are_taken_however_they_are_said_to_be_plain() {
     assert_eq!(post("4", &["content-encoding: identity", "content-encoding: gzip"]), 415);
     assert_eq!(ids(&home), ["1", "2", "3"]);
 }
+
+#[test]
+fn both_headers_of_a_proxy_must_be_good() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &["--allow-from", "10.0.0.0/8", "--trust-proxy"]);
+    let post = |plain: &str, full: &str| {
+        let headers = [format!("x-forwarded-for: {plain}"), format!("forwarded: for={full}")];
+        receiver.post_to(&receiver.path, &[&headers[0], &headers[1]], "[]").status
+    };
+    assert_eq!(post("10.0.0.1", "10.0.0.1"), 200);
+    assert_eq!((post("10.0.0.1", "11.0.0.1"), post("11.0.0.1", "10.0.0.1"), post("10.0.0.1", "_x")), (403, 403, 403));
+}
