@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::client::{connect, read_reply};
 use super::{Receiver, ids};
 use rustix::process::Signal;
 
-use crate::support::{Home, wait_until};
+use crate::support::{Home, PATIENCE, wait_until};
 
 const MIB: usize = 1024 * 1024;
 
@@ -171,4 +172,33 @@ fn both_headers_of_a_proxy_must_be_good() {
     };
     assert_eq!(post("10.0.0.1", "10.0.0.1"), 200);
     assert_eq!((post("10.0.0.1", "11.0.0.1"), post("11.0.0.1", "10.0.0.1"), post("10.0.0.1", "_x")), (403, 403, 403));
+}
+
+/// As many connections are open as leave file handles for handing on; the rest wait.
+#[test]
+fn connections_leave_file_handles_for_handing_on() {
+    let home = Home::new();
+    let inner = Receiver::command(&home, &["--exec", "true", "--max-in-flight", "40", "--header-timeout", "20"]);
+    let mut command = Command::new("/bin/sh");
+    // 256 - 64 - 4 * 40 = 32.
+    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(home.path());
+    let receiver = Receiver::of(&home, command);
+    let files = || fs::read_dir(format!("/proc/{}/fd", receiver.ready["pid"])).unwrap().count();
+    let before = files();
+    let mut open: Vec<_> = (0..31).map(|_| connect(&receiver.address)).collect();
+    // There is a place left for one at a time.
+    receiver.event("1");
+    wait_until("all are accepted", || files() >= before + 31);
+    let mut last = connect(&receiver.address);
+    last.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut last).unwrap().status, 200);
+    let mut waits = connect(&receiver.address);
+    waits.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    waits.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(read_reply(&mut waits).is_none());
+    open.clear();
+    waits.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(read_reply(&mut waits).unwrap().status, 200);
 }
