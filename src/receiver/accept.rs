@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::intake::Intake;
+use super::metrics::Metrics;
 use super::patience::Patient;
 use super::tls::Tls;
 
@@ -108,12 +109,10 @@ async fn accept_last(
 impl Connections {
     /// Serves a connection, which has its place for so long.
     async fn hold(self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
-        let metrics = Arc::clone(&self.intake.metrics);
-        metrics.opened();
+        let _open = Open::begin(Arc::clone(&self.intake.metrics));
         if let Err(error) = self.serve_tcp(stream, peer).await {
             tracing::debug!(%error, "a connection ended early");
         }
-        metrics.closed();
         drop(place);
     }
 
@@ -193,6 +192,22 @@ impl Connections {
     }
 }
 
+/// A connection that is counted as open, until it ends or is cut off.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn begin(metrics: Arc<Metrics>) -> Self {
+        metrics.opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
 /// A call, from its head to the answer or until it is cut off.
 struct UnderWay {
     intake: Arc<Intake>,
@@ -212,5 +227,30 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.here.send_replace(false);
         self.intake.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Backlog;
+
+    #[tokio::test]
+    async fn a_connection_that_is_cut_off_is_not_open() {
+        let metrics = Arc::new(Metrics::default());
+        let open = |count: u32| {
+            let text = metrics.text(&Backlog::default(), jiff::Timestamp::now());
+            text.contains(&format!("bugfender_hooks_open_connections {count}\n"))
+        };
+        let (one, (tell, begun)) = (Open::begin(Arc::clone(&metrics)), tokio::sync::oneshot::channel());
+        let task = tokio::spawn(async move {
+            let _one = one;
+            let _ = tell.send(());
+            std::future::pending::<()>().await;
+        });
+        begun.await.unwrap();
+        assert!(open(1));
+        task.abort();
+        assert!(task.await.is_err() && open(0));
     }
 }
