@@ -1,9 +1,10 @@
 //! Connections: how many there may be, how long they may say nothing, how they end when the receiver does.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -12,10 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::intake::Intake;
+use super::metrics::Metrics;
 use super::patience::Patient;
 use super::tls::Tls;
 
@@ -28,6 +30,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// At the end, how long the head of a call may still take that has begun: what is not whole by then is no call yet.
 const LAST_HEAD: Duration = Duration::from_millis(500);
 
+/// At the end, how long an answer may take to get out: one that takes longer nobody reads.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
+
+/// At the end, how long a connection that has said nothing yet still has for its first call: what was sent before the
+/// end may be known a moment later.
+const LAST_CALL: Duration = Duration::from_millis(250);
+
+/// At the end, the most connections that are still taken from the system's queue: as many as it holds, and no more, were
+/// they to come for ever.
+const LAST_CONNECTIONS: usize = super::BACKLOG as usize;
+
 /// What all connections share.
 #[derive(Clone)]
 pub(super) struct Connections {
@@ -36,7 +49,7 @@ pub(super) struct Connections {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Accepts until told to stop; the connections that are open then are in the set.
+/// Accepts until told to stop, and then what has come by then; the connections that are open at the end are in the set.
 pub(super) async fn accept(listener: TcpListener, connections: Connections) -> JoinSet<()> {
     let mut open = JoinSet::new();
     let places = Arc::new(Semaphore::new(connections.intake.limits.max_connections));
@@ -48,32 +61,71 @@ pub(super) async fn accept(listener: TcpListener, connections: Connections) -> J
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return open,
+            _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = open.join_next() => continue,
             next = next => next,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connections = connections.clone();
-                open.spawn(async move {
-                    let metrics = Arc::clone(&connections.intake.metrics);
-                    metrics.opened();
-                    if let Err(error) = connections.serve_tcp(stream, peer).await {
-                        tracing::debug!(%error, "a connection ended early");
-                    }
-                    metrics.closed();
-                    drop(place);
-                });
-            }
+            Ok((stream, peer)) => drop(open.spawn(connections.clone().hold(stream, peer, place.ok()))),
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+    if let Err(error) = accept_last(listener, &connections, &places, &mut open).await {
+        tracing::debug!(%error, "the last connections could not be accepted");
+    }
+    open
+}
+
+/// Accepts what is in the system's queue: with the listener it would be gone, and the calls in it too.
+async fn accept_last(
+    listener: TcpListener,
+    connections: &Connections,
+    places: &Arc<Semaphore>,
+    open: &mut JoinSet<()>,
+) -> io::Result<()> {
+    // Asked directly, the system says for certain whether there is more.
+    let listener = listener.into_std()?;
+    let end = tokio::time::Instant::now() + LAST_HEAD;
+    for _ in 0..LAST_CONNECTIONS {
+        // Idle ones make room now.
+        let Ok(Ok(place)) = tokio::time::timeout_at(end, Arc::clone(places).acquire_owned()).await else { break };
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                open.spawn(connections.clone().hold(TcpStream::from_std(stream)?, peer, Some(place)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // One of them was gone already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Connections {
+    /// Serves a connection, which has its place for so long.
+    async fn hold(self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+        let _open = Open::begin(Arc::clone(&self.intake.metrics));
+        if let Err(error) = self.serve_tcp(stream, peer).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        drop(place);
+    }
+
+    /// Is ready this long after the receiver was told to stop.
+    fn stopped_for(&self, time: Duration) -> impl Future<Output = ()> + use<> {
+        let mut stop = self.stop.clone();
+        async move {
+            // Nobody is left to tell when everything has ended already.
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(time).await;
+        }
+    }
+
     async fn serve_tcp(mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         // Answers are small, and nobody should wait for more of them.
         stream.set_nodelay(true)?;
@@ -81,23 +133,19 @@ impl Connections {
         // Until something comes, a connection takes next to no memory. A look tells; `readable` may say so too early.
         let mut first = [0];
         tokio::select! {
+            biased;
             come = tokio::time::timeout(patience, stream.peek(&mut first)) => if come?? == 0 {
                 return Ok(());
             },
-            _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+            () = self.stopped_for(LAST_CALL) => return Ok(()),
         }
         match self.tls.take() {
             // In a box, so that one that waits does not have the place for it already.
             None => Box::pin(self.serve(stream, peer.ip())).await,
             Some(tls) => {
-                let mut stop = self.stop.clone();
-                let too_late = async {
-                    let _ = stop.wait_for(|stop| *stop).await;
-                    tokio::time::sleep(LAST_HEAD).await;
-                };
                 let stream = tokio::select! {
                     shaken = tokio::time::timeout(patience, Box::pin(tls.acceptor().accept(stream))) => shaken??,
-                    () = too_late => return Ok(()),
+                    () = self.stopped_for(LAST_HEAD) => return Ok(()),
                 };
                 Box::pin(self.serve(stream, peer.ip())).await
             }
@@ -110,31 +158,99 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let intake = Arc::clone(&self.intake);
-        let has_call = Arc::new(AtomicBool::new(false));
-        let begins = Arc::clone(&has_call);
+        let (here, mut has_call) = watch::channel(false);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            begins.store(true, Ordering::Relaxed);
-            let (intake, ends) = (Arc::clone(&intake), Arc::clone(&begins));
-            async move {
-                let answer = intake.answer(request, peer).await;
-                ends.store(false, Ordering::Relaxed);
-                Ok::<_, io::Error>(answer)
-            }
+            let under_way = UnderWay::begin(Arc::clone(&intake), here.clone());
+            async move { Ok::<_, io::Error>(under_way.intake.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
+        // Who closes its side, or is gone, after a whole call has made that call all the same.
+        builder.half_close(true);
         let stream = Patient::new(stream, self.intake.limits.body_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
+            // What has come already comes first.
+            biased;
             served = connection.as_mut() => return served.map_err(io::Error::other),
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
         // What is under way is finished; nothing more is read.
         connection.as_mut().graceful_shutdown();
-        match tokio::time::timeout(LAST_HEAD, connection.as_mut()).await {
-            Ok(served) => served.map_err(io::Error::other),
-            Err(_) if has_call.load(Ordering::Relaxed) => connection.await.map_err(io::Error::other),
-            Err(_) => Ok(()),
+        let nothing_left = async {
+            tokio::time::sleep(LAST_HEAD).await;
+            if *has_call.borrow() {
+                // It has ended too when nobody is left to say so.
+                let _ = has_call.wait_for(|has_call| !has_call).await;
+                tokio::time::sleep(LAST_ANSWER).await;
+            }
+        };
+        tokio::select! {
+            served = connection => served.map_err(io::Error::other),
+            () = nothing_left => Ok(()),
         }
+    }
+}
+
+/// A connection that is counted as open, until it ends or is cut off.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn begin(metrics: Arc<Metrics>) -> Self {
+        metrics.opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+/// A call, from its head to the answer or until it is cut off.
+struct UnderWay {
+    intake: Arc<Intake>,
+    /// Where the connection is told.
+    here: watch::Sender<bool>,
+}
+
+impl UnderWay {
+    fn begin(intake: Arc<Intake>, here: watch::Sender<bool>) -> Self {
+        intake.under_way.fetch_add(1, Ordering::Relaxed);
+        here.send_replace(true);
+        Self { intake, here }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.here.send_replace(false);
+        self.intake.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Backlog;
+
+    #[tokio::test]
+    async fn a_connection_that_is_cut_off_is_not_open() {
+        let metrics = Arc::new(Metrics::default());
+        let open = |count: u32| {
+            let text = metrics.text(&Backlog::default(), jiff::Timestamp::now());
+            text.contains(&format!("bugfender_hooks_open_connections {count}\n"))
+        };
+        let (one, (tell, begun)) = (Open::begin(Arc::clone(&metrics)), tokio::sync::oneshot::channel());
+        let task = tokio::spawn(async move {
+            let _one = one;
+            let _ = tell.send(());
+            std::future::pending::<()>().await;
+        });
+        begun.await.unwrap();
+        assert!(open(1));
+        task.abort();
+        assert!(task.await.is_err() && open(0));
     }
 }

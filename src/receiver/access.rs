@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
 /// Which addresses may call.
@@ -10,7 +11,8 @@ use ipnet::IpNet;
 pub struct Access {
     /// The networks that may; any when there is none.
     pub allow_from: Vec<IpNet>,
-    /// Whether a proxy is in front, which says in `X-Forwarded-For` or `Forwarded` who calls.
+    /// Whether a proxy is in front, on this machine or in a private network, which says in `X-Forwarded-For` or
+    /// `Forwarded` who calls.
     pub trust_proxy: bool,
 }
 
@@ -20,26 +22,40 @@ impl Access {
         if self.allow_from.is_empty() {
             return true;
         }
-        let caller = if self.trust_proxy { forwarded_for(headers, peer) } else { Some(peer) };
-        caller.is_some_and(|caller| self.allow_from.iter().any(|network| network.contains(&caller.to_canonical())))
+        let within = |caller: IpAddr| self.allow_from.iter().any(|network| network.contains(&caller.to_canonical()));
+        let last = |name: &str| headers.get_all(name).iter().next_back();
+        let (plain, full) = (last("x-forwarded-for"), last("forwarded"));
+        if !self.trust_proxy || !is_near(peer) || (plain, full) == (None, None) {
+            return within(peer);
+        }
+        // A proxy writes one of them and hands the other on as it came, and nobody knows which: both must be good.
+        let good = |header: Option<&HeaderValue>, read: fn(&str) -> Option<IpAddr>| {
+            header.is_none_or(|value| value.to_str().ok().and_then(read).is_some_and(within))
+        };
+        good(plain, of_plain) && good(full, of_full)
     }
 }
 
-/// Who the proxy says calls: the last in the list, which is what the proxy itself wrote; those before it anybody may
-/// have written. The peer itself when it says nothing; `None` when that cannot be read.
-fn forwarded_for(headers: &HeaderMap, peer: IpAddr) -> Option<IpAddr> {
-    let last = |name: &str| headers.get_all(name).iter().next_back();
-    if let Some(value) = last("x-forwarded-for") {
-        return value.to_str().ok().and_then(|list| address(list.rsplit(',').next()?));
+/// Whether a proxy of one's own may be there; whoever calls from anywhere else writes headers as they like.
+fn is_near(peer: IpAddr) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
+        IpAddr::V6(peer) => peer.is_loopback() || peer.is_unique_local(),
     }
-    let Some(value) = last("forwarded") else { return Some(peer) };
-    let read = |list: &str| {
-        let hop = list.rsplit(',').next()?;
-        let mut pairs = hop.split(';').filter_map(|pair| pair.split_once('='));
-        let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-        address(node.trim().trim_matches('"'))
-    };
-    value.to_str().ok().and_then(read)
+}
+
+/// Who `X-Forwarded-For` says calls: the last in the list, which is what the proxy itself wrote; those before it anybody
+/// may have written.
+fn of_plain(list: &str) -> Option<IpAddr> {
+    address(list.rsplit(',').next()?)
+}
+
+/// The same of `Forwarded`.
+fn of_full(list: &str) -> Option<IpAddr> {
+    let hop = list.rsplit(',').next()?;
+    let mut pairs = hop.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    address(node.trim().trim_matches('"'))
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
@@ -83,5 +99,23 @@ mod tests {
         assert!(by("forwarded", "proto=https;For=10.0.0.1:99"));
         assert!(!by("forwarded", "for=_hidden"));
         assert!(allows(true, "10.0.0.9", None));
+    }
+
+    #[test]
+    fn only_a_proxy_that_is_near_is_believed() {
+        for (peer, believed) in [
+            ("127.0.0.1", true),
+            ("192.168.1.1", true),
+            ("::1", true),
+            ("fd00::1", true),
+            ("::ffff:172.16.0.1", true),
+            ("11.1.2.3", false),
+            ("::ffff:11.1.2.3", false),
+            ("2a00::1", false),
+        ] {
+            assert_eq!(allows(true, peer, Some(("x-forwarded-for", "10.0.0.1"))), believed, "{peer}");
+        }
+        // It is itself who calls.
+        assert!(allows(true, "2001:db8::7", Some(("x-forwarded-for", "1.2.3.4"))));
     }
 }

@@ -34,8 +34,11 @@ impl Default for Limits {
     }
 }
 
-/// The memory that all bodies together may take, in bytes: what is more is told to come again.
-const BUDGET: usize = 256 * 1024 * 1024;
+/// The memory that the bodies of known senders together may take, in bytes: what is more is told to come again.
+const KNOWN: usize = 256 * 1024 * 1024;
+
+/// The same for bodies of which only their whole tells who sends them: strangers fill this one and no other.
+const UNVERIFIED: usize = 64 * 1024 * 1024;
 
 /// What a place in the budget stands for.
 const UNIT: usize = 1024;
@@ -47,9 +50,23 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Arc<Semaphore>);
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(BUDGET / UNIT)))
+impl Budget {
+    fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(UNIT))))
+    }
+}
+
+/// The memory for bodies, apart for those whose sender is known before they are read and for the others.
+#[derive(Debug, Clone)]
+pub(super) struct Budgets {
+    pub(super) known: Budget,
+    pub(super) unverified: Budget,
+}
+
+impl Budgets {
+    /// Each has room for one body at least.
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { known: Budget::of(KNOWN.max(limits.max_body)), unverified: Budget::of(UNVERIFIED.max(limits.max_body)) }
     }
 }
 
@@ -66,7 +83,7 @@ pub(super) struct Held(Option<OwnedSemaphorePermit>);
 
 impl Held {
     /// Holds enough for this many bytes, if there is so much.
-    fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
+    pub(super) fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
         let held = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(held)).ok()?;
         if missing > 0 {

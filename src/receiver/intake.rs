@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 
 use super::access::Access;
 use super::answer::{self, Answer};
-use super::body::{self, Budget, Limits, Whole};
+use super::body::{self, Budgets, Limits, Whole};
 use super::metrics::{Metrics, Rejection};
 use super::observe::Observer;
 use super::writer::Writer;
@@ -32,10 +33,12 @@ pub struct Intake {
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
-    pub(super) budget: Budget,
+    pub(super) budgets: Budgets,
     pub(super) metrics: Arc<Metrics>,
     pub(super) observer: Observer,
     pub(super) writer: Writer,
+    /// How many calls have come and have no answer yet.
+    pub(super) under_way: AtomicUsize,
 }
 
 /// What a path is for.
@@ -95,7 +98,7 @@ impl Intake {
             return self.reject(Rejection::Method);
         }
         let (head, body) = request.into_parts();
-        match body::read(body, &head.headers, &self.limits, &self.budget).await {
+        match body::read(body, &head.headers, &self.limits, &self.budgets.known).await {
             Ok(whole) => self.store(&admission, &head.headers, whole).await,
             Err(why) => self.reject(why),
         }
@@ -111,17 +114,17 @@ impl Intake {
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
-        // The signature is over the body; without one there is no need to read it.
-        if !request.headers().contains_key(INSTABUG_SIGNATURE) {
-            return self.reject(Rejection::Signature);
-        }
         let (head, body) = request.into_parts();
-        let whole = match body::read(body, &head.headers, &self.limits, &self.budget).await {
+        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
+        // The signature is over the body; without one there is no need to read it.
+        let Some(signature) = signature.filter(|text| may_be_signature(text)) else {
+            return self.reject(Rejection::Signature);
+        };
+        let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
-        match self.gate.admit_instabug(signature, &whole.bytes) {
+        match self.gate.admit_instabug(Some(signature), &whole.bytes) {
             Some(admission) => self.store(&admission, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }
@@ -131,8 +134,7 @@ impl Intake {
         let Whole { bytes, held } = whole;
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let compressed =
-            headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let compressed = is_compressed(headers);
         let now = Timestamp::now();
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";
@@ -142,8 +144,7 @@ impl Intake {
             Delivery::read(admission, now, content_type, bytes, self.redaction.as_ref())
         };
         let malformed = delivery.malformed().map(ToString::to_string);
-        let outcome = self.writer.deliver(delivery).await;
-        drop(held);
+        let outcome = self.writer.deliver(delivery, held).await;
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");
@@ -184,6 +185,21 @@ impl Intake {
             Rejection::Overload => answer::and_close(answer::unavailable("there is too much going on")),
         }
     }
+}
+
+/// Whether this has the shape of Instabug's signature: that of SHA-256 in hexadecimal, perhaps with its name before it.
+fn may_be_signature(text: &str) -> bool {
+    let text = text.trim();
+    let named = text.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"));
+    let digits = named.map_or(text, |(_, digits)| digits);
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a body is anything but plain: each header may name several codings, and `identity` or nothing is none.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 fn place(path: &str) -> Place<'_> {

@@ -20,6 +20,7 @@ mod writer;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub use self::key::KeyFile;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
-use self::body::Budget;
+use self::body::Budgets;
 use self::forward::{Count, Forwarder};
 use self::intake::Intake;
 use self::metrics::Metrics;
@@ -124,11 +125,19 @@ impl Receiver {
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
-        let budget = Budget::default();
+        let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let writer_of_intake = writer.clone();
-        let intake =
-            Arc::new(Intake { gate, access, limits, redaction, budget, metrics, observer, writer: writer_of_intake });
+        let intake = Arc::new(Intake {
+            gate,
+            access,
+            limits,
+            redaction,
+            budgets,
+            metrics,
+            observer,
+            writer: writer.clone(),
+            under_way: AtomicUsize::new(0),
+        });
         Ok(Self {
             intake,
             tls,
@@ -163,6 +172,7 @@ impl Receiver {
         mut reload: Option<ReloadSignals>,
     ) -> Drained {
         let (tell, stopped) = watch::channel(false);
+        let intake = Arc::clone(&self.intake);
         let connections = Connections { intake: self.intake, tls: self.tls.clone(), stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
@@ -186,9 +196,11 @@ impl Receiver {
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let calls = match accepting.await {
-            Ok(open) => drain(open, deadline).await,
+            Ok(open) => drain(open, &intake, deadline).await,
             Err(_) => 0,
         };
+        // It has a way to the writer.
+        drop(intake);
         let forwards = forward::drain(forwarding, &self.under_way, deadline).await;
         upkeep.abort();
         let _ = upkeep.await;
@@ -248,10 +260,10 @@ async fn next(reload: &mut Option<ReloadSignals>) {
     }
 }
 
-/// Waits for connections to end; cuts the rest off and counts them.
-async fn drain(mut open: JoinSet<()>, deadline: tokio::time::Instant) -> usize {
+/// Waits for connections to end, which those without a call do soon; cuts the rest off and counts their calls.
+async fn drain(mut open: JoinSet<()>, intake: &Intake, deadline: tokio::time::Instant) -> usize {
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, open.join_next()).await {}
-    let left = open.len();
+    let left = intake.under_way.load(Ordering::Relaxed);
     open.shutdown().await;
     left
 }

@@ -1,4 +1,4 @@
-//! A stream whose other side must read what it is sent.
+//! A stream whose other side must read what it is sent, and may go away once it has sent everything.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// Writing fails when nothing could be written for so long: who never reads would keep the connection for ever.
+///
+/// Reading just ends when the other side is gone: a call that came whole is good, however its sender left.
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
@@ -36,8 +38,16 @@ impl<S> Patient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+            Err(error) if is_end(&error) => Poll::Ready(Ok(())),
+            outcome => Poll::Ready(outcome),
+        }
     }
+}
+
+/// Whether the other side is gone, without a word as it may be. Calls say themselves how long they are.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {

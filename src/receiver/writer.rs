@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::body::Held;
 use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
@@ -37,7 +38,8 @@ const YIELDS: u32 = 20;
 type Reply<T> = oneshot::Sender<Result<T>>;
 
 enum Job {
-    Deliver(Box<Delivery>, Reply<Receipt>),
+    /// The memory of its body is held for as long as the delivery is here.
+    Deliver(Box<Delivery>, Held, Reply<Receipt>),
     Settle(Settlement, Reply<()>),
     Claim(TargetId, Wish, Reply<Vec<Forward>>),
     Release(ForwardId),
@@ -76,16 +78,22 @@ impl Writer {
         Ok((Self { jobs }, thread))
     }
 
-    /// Stores a delivery. When this returns without an error, it is on the disk.
+    /// Stores a delivery. When this returns without an error, it is on the disk. It is stored too when nobody waits for
+    /// that any more.
     ///
     /// # Errors
     /// When it is not: the store failed, or there is too much going on.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<Receipt> {
-        let Ok(place) = tokio::time::timeout(PATIENCE, self.jobs.reserve()).await else {
-            return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
-        };
+    pub(super) async fn deliver(&self, delivery: Delivery, held: Held) -> Result<Receipt> {
         let (reply, answer) = oneshot::channel();
-        place.map_err(|_| ended())?.send(Job::Deliver(Box::new(delivery), reply));
+        match self.jobs.try_send(Job::Deliver(Box::new(delivery), held, reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(ended()),
+            Err(TrySendError::Full(job)) => {
+                // In a task of its own, which goes on when who brought it does not.
+                let waiting = tokio::spawn(send_in_time(self.jobs.clone(), job));
+                waiting.await.map_err(|_| ended())??;
+            }
+        }
         answer.await.map_err(|_| ended())?
     }
 
@@ -132,6 +140,14 @@ impl Writer {
     }
 }
 
+/// Waits for a place in the queue, though not for ever.
+async fn send_in_time(jobs: mpsc::Sender<Job>, job: Job) -> Result<()> {
+    let Ok(sent) = tokio::time::timeout(PATIENCE, jobs.send(job)).await else {
+        return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
+    };
+    sent.map_err(|_| ended())
+}
+
 fn ended() -> Error {
     Error::new(ErrorKind::Store, "the writer of the inbox has ended")
 }
@@ -153,6 +169,7 @@ struct Thread {
 struct Group {
     deliveries: Vec<Delivery>,
     receipts: Vec<Reply<Receipt>>,
+    held: Vec<Held>,
     settlements: Vec<Settlement>,
     settled: Vec<Reply<()>>,
     others: Vec<Job>,
@@ -162,10 +179,11 @@ struct Group {
 impl Group {
     fn add(&mut self, job: Job) {
         match job {
-            Job::Deliver(delivery, reply) => {
+            Job::Deliver(delivery, held, reply) => {
                 self.bytes += delivery.body().len();
                 self.deliveries.push(*delivery);
                 self.receipts.push(reply);
+                self.held.push(held);
             }
             Job::Settle(settlement, reply) => {
                 self.settlements.push(settlement);
@@ -198,7 +216,7 @@ impl Thread {
     }
 
     fn work(&mut self, group: Group) {
-        let Group { deliveries, receipts, settlements, settled, others, .. } = group;
+        let Group { deliveries, receipts, held, settlements, settled, others, .. } = group;
         // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
         let mut failed = None;
         if !deliveries.is_empty() {
@@ -210,6 +228,8 @@ impl Thread {
                 None => answer_all(receipts, outcome),
             }
         }
+        // What follows may take its time.
+        drop((deliveries, held));
         if !settlements.is_empty() {
             let settle = || self.inbox.settle_forwards(&settlements).map_err(Error::from);
             let outcome = failed.take().map_or_else(settle, Err);
@@ -320,5 +340,51 @@ fn answer_all<T>(replies: Vec<Reply<T>>, outcome: Result<impl IntoIterator<Item 
                 let _ = reply.send(Err(error.again()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::{Budgets, Limits};
+    use super::*;
+    use crate::domain::Secret;
+    use crate::domain::delivery::Gate;
+
+    fn delivery() -> Delivery {
+        let key = "a-key-of-the-receiver-0123456789";
+        let gate = Gate::new(&Secret::parse("the key", key).unwrap(), Vec::new()).unwrap();
+        Delivery::read(&gate.admit_bugfender(key).unwrap(), Timestamp::now(), None, b"[]".to_vec(), None)
+    }
+
+    #[tokio::test]
+    async fn what_was_brought_is_stored_when_its_bringer_has_gone() {
+        let (jobs, mut queue) = mpsc::channel(1);
+        let writer = Writer { jobs };
+        for _ in 0..2 {
+            // The second finds no place, and waits for one.
+            let gone =
+                tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), Held::default())).await;
+            assert!(gone.is_err());
+        }
+        for _ in 0..2 {
+            let job = tokio::time::timeout(PATIENCE, queue.recv()).await;
+            assert!(matches!(job, Ok(Some(Job::Deliver(..)))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_waits_holds_its_memory_when_its_bringer_has_gone() {
+        let limits = Limits { max_body: 1, ..Limits::default() };
+        let budget = Budgets::new(&limits).unverified;
+        let all = 64 * 1024 * 1024;
+        let (jobs, mut queue) = mpsc::channel(1);
+        let writer = Writer { jobs };
+        let mut held = Held::default();
+        held.grow(&budget, all).unwrap();
+        let gone = tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), held)).await;
+        assert!(gone.is_err());
+        assert!(Held::default().grow(&budget, 1).is_none());
+        drop(queue.recv().await);
+        assert!(Held::default().grow(&budget, all).is_some());
     }
 }

@@ -164,7 +164,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub allow_from: Vec<IpNet>,
 
-    /// Believe a proxy in front about who calls (X-Forwarded-For, Forwarded)
+    /// Believe a proxy on this machine or in a private network about who calls (X-Forwarded-For, Forwarded)
     #[arg(long)]
     pub trust_proxy: bool,
 

@@ -15,7 +15,7 @@ use url::Url;
 
 pub use self::args::Args;
 
-use self::args::{LimitArgs, SubscribeArgs};
+use self::args::{HandingOnArgs, LimitArgs, SubscribeArgs};
 use super::Report;
 use super::events::Tail;
 use super::hook_args::{self, read_file, write_ready_file};
@@ -41,8 +41,11 @@ const SAME_WISH: Duration = Duration::from_millis(500);
 /// How long to wait before looking again whether somebody reads what is printed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// File handles that are not for connections.
+/// File handles that are neither for connections nor for handing on.
 const OTHER_FILES: usize = 64;
+
+/// File handles that an attempt to hand on may take: a socket, or a command's process and pipes.
+const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let key_file = KeyFile::at(match &args.key_file {
@@ -276,7 +279,10 @@ fn options(ctx: &Context, args: &Args, key: &Secret) -> Result<Options> {
 /// As many as are asked for and the system has file handles for.
 fn max_connections(args: &Args) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
-    let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(16));
+    let HandingOnArgs { forward_to, routes, exec, max_in_flight, .. } = &args.handing_on;
+    let targets = forward_to.len() + routes.len() + exec.len();
+    let others = OTHER_FILES + FILES_OF_ATTEMPT * usize::from(*max_in_flight) * targets;
+    let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(others).max(16));
     wanted.min(possible)
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod durability;
+mod edges;
 mod exec;
 mod forward;
 mod gate;
