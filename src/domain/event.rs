@@ -6,9 +6,10 @@ use std::ops::Range;
 use memchr::memchr2;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::is_unsafe_char;
+use super::{excerpt, is_unsafe_char};
 
 /// Who sends an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,14 +114,23 @@ pub struct EventFacts {
     pub span: Range<usize>,
 }
 
-/// Why a body cannot be taken for events.
+/// How long a reason may be, in characters.
+const MAX_REASON: usize = 200;
+
+/// Why a body cannot be taken for events. It repeats nothing of the body, which may hold personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub String);
+pub struct Malformed(String);
 
 impl Malformed {
-    fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+    /// A reason, or the start of it.
+    pub fn new(what: &str) -> Self {
+        Self(excerpt(what, MAX_REASON - 1))
+    }
+
+    /// The reason.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -132,11 +142,10 @@ impl Malformed {
 /// When it is not JSON of the form that the sender is documented to send, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
     if is_deep(body) {
-        return Err(Malformed::new(format!("it is nested more than {MAX_DEPTH} deep")));
+        return Err(Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep")));
     }
     match sender {
         Sender::Bugfender => {
-            // What the reader says of another type repeats what was sent, which may be personal data.
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("it is not a JSON array"));
             }
@@ -179,7 +188,18 @@ fn behind_text(mut rest: &[u8]) -> &[u8] {
 }
 
 fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
-    Malformed::new(format!("it is not a JSON {what}: {error}"))
+    Malformed::new(&format!("it is not a JSON {what}: {}", problem(error)))
+}
+
+/// What is wrong with some JSON, and where. What the reader itself says of it repeats what was sent.
+fn problem(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax => "wrong syntax",
+        Category::Data => "an unexpected value",
+        Category::Io => "it cannot be read",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
 }
 
 /// The fields of a Bugfender event that matter here.
@@ -198,11 +218,11 @@ struct BugfenderEvent<'a> {
 }
 
 fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Malformed> {
-    let about = |what: &str| Malformed::new(format!("event {}: {what}", index + 1));
+    let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
     if !raw.get().starts_with('{') {
         return Err(about("it is not an object"));
     }
-    let event: BugfenderEvent<'_> = serde_json::from_str(raw.get()).map_err(|error| about(&error.to_string()))?;
+    let event: BugfenderEvent<'_> = serde_json::from_str(raw.get()).map_err(|error| about(&problem(&error)))?;
     // `uid` is the deprecated twin of `id` (documented).
     let id = event.id.and_then(read_id).or_else(|| event.uid.and_then(read_id));
     let (is_number, id) = id.ok_or_else(|| about("it has no id"))?;
@@ -371,6 +391,34 @@ mod tests {
         assert!(bugfender(&long).is_err());
         // Nothing is in it, so nothing can be lost.
         assert_eq!(bugfender("[]").unwrap(), []);
+    }
+
+    #[test]
+    fn reasons_repeat_nothing_of_the_body() {
+        let long = "jo@example.com".repeat(10_000);
+        for body in [
+            format!("[\"{long}\"]"),
+            format!("[{{\"id\":1,\"{long}\\x\":1}}]"),
+            format!("[{{\"id\":1}}] {long}"),
+            format!("{{\"{long}\":1}}"),
+            format!("[{{\"id\":\"{long}\"}}]"),
+        ] {
+            for sender in Sender::ALL {
+                if let Err(malformed) = decode(sender, body.as_bytes()) {
+                    let reason = malformed.to_string();
+                    assert!(!reason.contains("jo@") && reason.chars().count() <= MAX_REASON, "{reason}");
+                }
+            }
+        }
+        // An object where a text is expected: here the reader would repeat the text.
+        let misplaced = format!("\"{long}\"");
+        let reason = decode(Sender::Instabug, misplaced.as_bytes()).unwrap_err().to_string();
+        assert_eq!(reason, "it is not a JSON object");
+        assert_eq!(
+            bugfender("[1,").unwrap_err().to_string(),
+            "it is not a JSON array: it ends too early at line 1 column 3"
+        );
+        assert_eq!(Malformed::new(&long).as_str().chars().count(), MAX_REASON);
     }
 
     #[test]
