@@ -151,9 +151,9 @@ mod tests {
 
     #[test]
     fn a_name_that_no_text_can_hold_hides_nothing() {
-        let body = r#"[{"id":1,"device":{"\ud800":2,"us\u0065r":"Jo","x":3},"user":["\ud800",{"user":4}]}]"#;
+        let body = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"Jo","x":3},"user":["\ud800",{"user":4}]}]"#;
         let (text, events) = redact("device.user,user.user", Sender::Bugfender, body);
-        let expected = r#"[{"id":1,"device":{"\ud800":2,"us\u0065r":"[redacted]","x":3},"user":["\ud800",{"user":"[redacted]"}]}]"#;
+        let expected = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"[redacted]","x":3},"user":["\ud800",{"user":"[redacted]"}]}]"#;
         assert_eq!(text, expected);
         assert_eq!(events.len(), 1);
     }
