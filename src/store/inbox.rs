@@ -309,7 +309,7 @@ pub struct Quarantined {
 }
 
 /// What is to be purged.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PurgeRule {
     /// Deliveries that came before this time.
     pub before: Option<Timestamp>,
@@ -387,7 +387,8 @@ pub trait Inbox: Send {
     /// The newest deliveries that could not be read, newest first; or the one with this number.
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError>;
 
-    /// Removes some of what a rule means: to be called again while there is more.
+    /// Removes some of what a rule means: to be called again, with the same rule, while there is more. What was kept is
+    /// not looked at again until then.
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError>;
 
     /// Does what would keep senders waiting: to be called when nobody waits for an answer.

@@ -41,6 +41,8 @@ pub struct SqliteInbox {
     owners: Owners,
     receiving: Option<Receiving>,
     claimed: HashSet<ForwardId>,
+    /// A purge that has not come to its end.
+    purging: Option<(PurgeRule, purge::Reached)>,
 }
 
 /// What the one process has that receives.
@@ -80,7 +82,8 @@ impl SqliteInbox {
         let owners = Owners::beside(path);
         let opened = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT);
         let connection = opened.map_err(StoreError::of_inbox)?;
-        Ok(Self { path: path.to_owned(), connection, owners, receiving: None, claimed: HashSet::new() })
+        let (receiving, claimed, purging) = (None, HashSet::new(), None);
+        Ok(Self { path: path.to_owned(), connection, owners, receiving, claimed, purging })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
@@ -216,8 +219,11 @@ impl Inbox for SqliteInbox {
     }
 
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        let mut purged = self.write(|connection| purge::step(connection, rule))?;
+        let begun = self.purging.take().filter(|(begun, _)| begun == rule);
+        let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
+        let mut purged = self.write(|connection| purge::step(connection, rule, &mut reached))?;
         purged.more |= self.read(purge::give_back)?;
+        self.purging = purged.more.then_some((*rule, reached));
         if purged.events > 0
             && let Some(receiving) = &mut self.receiving
         {
