@@ -367,7 +367,7 @@ pub trait Inbox: Send {
     fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError>;
 
     /// Puts the dead letters among these events, and those that wait for another try, in line again. Returns how many
-    /// forwards.
+    /// forwards. Of very many, those before an error are in line.
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError>;
 
     /// What waits to be handed on.

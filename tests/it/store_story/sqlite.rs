@@ -204,3 +204,24 @@ fn a_purge_gives_the_space_back() {
     drop(inbox);
     assert!(size() < 1_000_000, "{} of {before}", size());
 }
+
+#[test]
+fn very_many_are_put_in_line_again_step_by_step() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let to = target(&mut *inbox, "x");
+    let group: Vec<_> = (0..1200).map(|number| of_ids(2, &[&format!("b-{number}"), &format!("c-{number}")])).collect();
+    commit(&mut *inbox, &group, &[all_to(to)]);
+    assert_eq!(inbox.expire_forwards(at(9)).unwrap(), 1000);
+    assert_eq!(inbox.expire_forwards(at(9)).unwrap(), 200);
+    let other = Connection::open(&path).unwrap();
+    let trigger = "CREATE TRIGGER stop BEFORE UPDATE ON forwards WHEN old.id = 1200
+                   BEGIN SELECT raise(ABORT, 'stopped'); END";
+    other.execute_batch(trigger).unwrap();
+    assert!(inbox.requeue_forwards(&EventSelection::default(), at(10)).is_err());
+    // The lock was given back before.
+    assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (1000, 200));
+    other.execute_batch("DROP TRIGGER stop").unwrap();
+    assert_eq!(inbox.requeue_forwards(&EventSelection::default(), at(10)).unwrap(), 1200);
+    assert_eq!(inbox.backlog().unwrap().dead, 0);
+}

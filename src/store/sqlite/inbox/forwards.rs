@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::query::{self, Condition};
 use super::{Fault, stored, time};
@@ -26,6 +26,9 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, 
     })?;
     Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
+
+/// How many are put in line again in one commit.
+pub(super) const REQUEUED_AT_ONCE: usize = 500;
 
 /// How many dead letters are made in one commit.
 const EXPIRED_AT_ONCE: i64 = 1000;
@@ -172,20 +175,33 @@ pub(super) fn expire(
     Ok(expired)
 }
 
-pub(super) fn requeue(connection: &Connection, selection: &EventSelection, now: Timestamp) -> Result<u64, Fault> {
-    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(0) };
+/// The forwards among these events that were given up or wait.
+pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -> Result<Vec<i64>, Fault> {
+    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
     let sql = format!(
-        "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
-         WHERE state IN (0, 2) AND id IN (
-             SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
-             JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
-             WHERE {sql})"
+        "SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
+         JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
+         WHERE f.state IN (0, 2) AND {sql}"
     );
-    let now = stored(now);
-    let first: &dyn ToSql = &now;
-    let values: Vec<&dyn ToSql> =
-        std::iter::once(first).chain(values.iter().map(|value| value as &dyn ToSql)).collect();
-    Ok(connection.execute(&sql, values.as_slice())? as u64)
+    let mut statement = connection.prepare(&sql)?;
+    let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+    let mut ids = ids.collect::<Result<Vec<i64>, _>>()?;
+    // One of several events is found once for each of them.
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Puts these in line again, unless they were delivered meanwhile.
+pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, Fault> {
+    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
+               WHERE state IN (0, 2) AND id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut requeued = 0;
+    for id in ids {
+        requeued += statement.execute([stored(now), *id])? as u64;
+    }
+    Ok(requeued)
 }
 
 /// When the oldest unsettled forward was put in line, and how many there are of them and of dead ones.

@@ -33,6 +33,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for what nobody waits for, and is done again if it fails: deliveries come behind it.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long others have for the inbox between the steps of a long change.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// An inbox in a file.
 #[derive(Debug)]
 pub struct SqliteInbox {
@@ -194,7 +197,16 @@ impl Inbox for SqliteInbox {
     }
 
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        self.write(|connection| forwards::requeue(connection, selection, now))
+        let ids = self.read(|connection| forwards::undelivered(connection, selection))?;
+        let mut requeued = 0;
+        for (index, some) in ids.chunks(forwards::REQUEUED_AT_ONCE).enumerate() {
+            if index > 0 {
+                // A receiver that waits for the lock gets it now.
+                std::thread::sleep(PAUSE);
+            }
+            requeued += self.write(|connection| forwards::requeue(connection, some, now))?;
+        }
+        Ok(requeued)
     }
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
