@@ -92,7 +92,7 @@ pub struct Forward {
     pub attempts: u32,
     /// The events, with their places in `body`.
     pub events: Vec<EventFacts>,
-    /// The body of the delivery that they came in.
+    /// The body of the delivery that they came in, or the part of it that they are in.
     pub body: Vec<u8>,
     /// Whether they are all that was in it.
     pub whole: bool,
@@ -347,7 +347,7 @@ pub trait Inbox: Send {
     fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
 
     /// Claims forwards to a target that are due, in the order in which they came, those that failed before in the order
-    /// in which they are due. A claim ends with its settlement, or with this process.
+    /// in which they are due. Fewer when they are large. A claim ends with its settlement, or with this process.
     fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError>;
 
     /// How many forwards wait for each target that any wait for, and what people see of it.

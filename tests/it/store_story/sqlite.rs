@@ -36,6 +36,7 @@ stories! {
     forwarding::settlements_say_what_became_of_events,
     forwarding::failed_ones_do_not_hold_up_new_ones,
     forwarding::what_waits_too_long_is_given_up,
+    forwarding::claims_are_bounded_in_bytes,
     forwarding::a_purged_claim_is_not_taken_for_another,
     looking::selections_meet_every_condition,
     looking::pages_have_an_order_and_an_end,

@@ -27,6 +27,9 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, 
     Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
+/// How many bytes of events end a claim, whatever is left of it.
+const CLAIMED_BYTES: usize = 16 * 1024 * 1024;
+
 /// How many are put in line again in one commit.
 pub(super) const REQUEUED_AT_ONCE: usize = 500;
 
@@ -49,8 +52,20 @@ pub(super) fn claim(
     let half = limit / 2 + usize::from(limit % 2 == 1 && fastrand::bool());
     again.truncate(half.max(limit.saturating_sub(fresh.len())));
     fresh.truncate(limit.saturating_sub(again.len()));
-    let ids = fresh.into_iter().chain(again);
-    ids.filter_map(|id| read(connection, id).transpose()).collect()
+    // Large ones of the one kind leave room for the other.
+    let room = if again.is_empty() { CLAIMED_BYTES } else { CLAIMED_BYTES / 2 };
+    let (mut claims, mut bytes) = (Vec::new(), 0);
+    for (ids, room) in [(fresh, room), (again, CLAIMED_BYTES)] {
+        for id in ids {
+            let Some(forward) = read(connection, id)? else { continue };
+            bytes += forward.body.len();
+            claims.push(forward);
+            if bytes >= room {
+                break;
+            }
+        }
+    }
+    Ok(claims)
 }
 
 /// The ids of forwards that are due in this span of time.
@@ -83,12 +98,20 @@ fn due(
 /// A forward with its events; `None` when it was purged.
 fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
-                      d.sender, d.content_type, d.received_at, d.events, d.body
+                      d.sender, d.content_type, d.received_at, d.events
                FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let events = events(connection, row.get(0)?, row.get(1)?, row.get(2)?)?;
+    let delivery: i64 = row.get(0)?;
+    let mut events = events(connection, delivery, row.get(1)?, row.get(2)?)?;
+    let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
+    let body = if whole {
+        let body = "SELECT body FROM deliveries WHERE id = ?";
+        connection.prepare_cached(body)?.query_row([delivery], |row| row.get(0))?
+    } else {
+        part_with(connection, delivery, &mut events)?
+    };
     Ok(Some(Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
@@ -96,10 +119,23 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
         received_at: time(row.get(7)?),
         queued_at: time(row.get(4)?),
         attempts: row.get(3)?,
-        whole: row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0),
+        whole,
         events,
-        body: row.get(9)?,
+        body,
     }))
+}
+
+/// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
+fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, Fault> {
+    let blob = connection.blob_open("main", "deliveries", "body", delivery, true)?;
+    let end = events.iter().map(|event| event.span.end).max().unwrap_or(0).min(blob.len());
+    let start = events.iter().map(|event| event.span.start).min().unwrap_or(0).min(end);
+    let mut part = vec![0; end - start];
+    blob.read_at_exact(&mut part, start)?;
+    for event in events {
+        event.span = event.span.start - start..event.span.end - start;
+    }
+    Ok(part)
 }
 
 fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, Fault> {
