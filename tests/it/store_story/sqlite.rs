@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store};
+use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store, Wish};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -225,4 +225,20 @@ fn very_many_are_put_in_line_again_step_by_step() {
     other.execute_batch("DROP TRIGGER stop").unwrap();
     assert_eq!(inbox.requeue_forwards(&EventSelection::default(), at(10)).unwrap(), 1200);
     assert_eq!(inbox.backlog().unwrap().dead, 0);
+}
+
+#[test]
+fn forwards_of_nothing_are_dropped() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let to = target(&mut *inbox, "x");
+    for id in ["b", "c", "d"] {
+        commit(&mut *inbox, &[of_ids(2, &[id])], &[all_to(to)]);
+    }
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("DELETE FROM deliveries WHERE id = 2; DELETE FROM events WHERE event_id = 'c'").unwrap();
+    let claimed = inbox.claim_forwards(to, at(9), Wish::up_to(9)).unwrap();
+    assert_eq!(claimed.iter().map(super::ids_of).collect::<Vec<_>>(), [["d"]]);
+    assert_eq!(inbox.next_due(to).unwrap(), None);
+    assert_eq!(inbox.backlog().unwrap().pending, 1);
 }

@@ -36,7 +36,7 @@ pub(super) const REQUEUED_AT_ONCE: usize = 500;
 /// How many dead letters are made in one commit.
 const EXPIRED_AT_ONCE: i64 = 1000;
 
-/// The forwards that are due and nobody has claimed.
+/// The forwards that are due and nobody has claimed, and the ids of such whose events are not there.
 ///
 /// Half of them may be such that failed before, so that neither holds the other up for long.
 pub(super) fn claim(
@@ -45,7 +45,7 @@ pub(super) fn claim(
     target: TargetId,
     now: Timestamp,
     Wish { limit, retries, newest }: Wish,
-) -> Result<Vec<Forward>, Fault> {
+) -> Result<(Vec<Forward>, Vec<i64>), Fault> {
     let mut again = due(connection, claimed, target, (1, stored(now)), limit.min(retries), false)?;
     let mut fresh = due(connection, claimed, target, (0, 0), limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
@@ -54,10 +54,13 @@ pub(super) fn claim(
     fresh.truncate(limit.saturating_sub(again.len()));
     // Large ones of the one kind leave room for the other.
     let room = if again.is_empty() { CLAIMED_BYTES } else { CLAIMED_BYTES / 2 };
-    let (mut claims, mut bytes) = (Vec::new(), 0);
+    let (mut claims, mut orphans, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (ids, room) in [(fresh, room), (again, CLAIMED_BYTES)] {
         for id in ids {
-            let Some(forward) = read(connection, id)? else { continue };
+            let Some(forward) = read(connection, id)? else {
+                orphans.push(id);
+                continue;
+            };
             bytes += forward.body.len();
             claims.push(forward);
             if bytes >= room {
@@ -65,7 +68,14 @@ pub(super) fn claim(
             }
         }
     }
-    Ok(claims)
+    Ok((claims, orphans))
+}
+
+/// Removes forwards that have no events: they would be due for ever.
+pub(super) fn drop_orphans(connection: &Connection, ids: &[i64]) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?;
+    ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
+    Ok(())
 }
 
 /// The ids of forwards that are due in this span of time.
@@ -95,7 +105,7 @@ fn due(
     Ok(ids)
 }
 
-/// A forward with its events; `None` when it was purged.
+/// A forward with its events; `None` when there are none: it was purged, or they were lost.
 fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
                       d.sender, d.content_type, d.received_at, d.events
@@ -105,6 +115,9 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let delivery: i64 = row.get(0)?;
     let mut events = events(connection, delivery, row.get(1)?, row.get(2)?)?;
+    if events.is_empty() {
+        return Ok(None);
+    }
     let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
     let body = if whole {
         let body = "SELECT body FROM deliveries WHERE id = ?";

@@ -169,7 +169,11 @@ impl Inbox for SqliteInbox {
 
     fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
         self.begin_receiving()?;
-        let claimed = self.read(|connection| forwards::claim(connection, &self.claimed, target, now, wish))?;
+        let claim = |connection: &Connection| forwards::claim(connection, &self.claimed, target, now, wish);
+        let (claimed, orphans) = self.read(claim)?;
+        if !orphans.is_empty() {
+            self.write_if_free(|connection| forwards::drop_orphans(connection, &orphans))?;
+        }
         self.claimed.extend(claimed.iter().map(|forward| forward.id));
         Ok(claimed)
     }
