@@ -242,3 +242,15 @@ fn forwards_of_nothing_are_dropped() {
     assert_eq!(inbox.next_due(to).unwrap(), None);
     assert_eq!(inbox.backlog().unwrap().pending, 1);
 }
+
+#[test]
+fn a_link_leads_to_the_same_locks() {
+    let (dir, store, path) = filled();
+    let linked = SqliteStore::at(&dir.path().join("hooks.db"));
+    std::os::unix::fs::symlink(&path, linked.inbox_path()).unwrap();
+    let first = receiver(&store);
+    let error = linked.inbox().unwrap().begin_receiving().unwrap_err().to_string();
+    assert!(error.contains("another `bugfender-hooks listen` receives into it"), "{error}");
+    drop(first);
+    receiver(&linked);
+}
