@@ -242,6 +242,8 @@ pub struct EventSelection {
     pub dead: bool,
     /// Those behind this one.
     pub after: Option<EventSeq>,
+    /// Those ahead of this one.
+    pub before: Option<EventSeq>,
 }
 
 /// In which order events are given, and what of them.

@@ -33,6 +33,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for what nobody waits for, and is done again if it fails: deliveries come behind it.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// What is left of the log on the disk when it has grown: somebody who looked for long kept it from being used again.
+const LOG_BYTES: i64 = 16 * 1024 * 1024;
+
 /// How long others have for the inbox between the steps of a long change.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -85,6 +88,8 @@ impl SqliteInbox {
         let owners = Owners::beside(path);
         let opened = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT);
         let connection = opened.map_err(StoreError::of_inbox)?;
+        let shortened = connection.pragma_update(None, "journal_size_limit", LOG_BYTES);
+        shortened.map_err(|error| StoreError::sqlite(path, error).of_inbox())?;
         let (receiving, claimed, purging) = (None, HashSet::new(), None);
         Ok(Self { path: path.to_owned(), connection, owners, receiving, claimed, purging })
     }

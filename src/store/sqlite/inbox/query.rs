@@ -20,7 +20,7 @@ impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, Fault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
-        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after } = selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before } = selection;
         if let Some(ids) = ids {
             let found = seen::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
@@ -47,6 +47,9 @@ impl Condition {
         }
         if let Some(EventSeq(after)) = after {
             condition.add("e.id > ?", (*after).into());
+        }
+        if let Some(EventSeq(before)) = before {
+            condition.add("e.id < ?", (*before).into());
         }
         let with = |states: &str| {
             format!(
