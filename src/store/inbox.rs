@@ -306,7 +306,9 @@ pub struct Quarantined {
     pub content_type: Option<String>,
     /// What is wrong with it.
     pub reason: String,
-    /// The body as it came; empty when personal data may be in it that was to be redacted.
+    /// How many bytes its body has: none when personal data may be in it that was to be redacted.
+    pub size: u64,
+    /// The body as it came, if the delivery was asked for by its number.
     pub body: Vec<u8>,
 }
 
@@ -386,7 +388,7 @@ pub trait Inbox: Send {
     /// Counts the events that are meant, by sender, type and app.
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError>;
 
-    /// The newest deliveries that could not be read, newest first; or the one with this number.
+    /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number.
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError>;
 
     /// Removes some of what a rule means: to be called again, with the same rule, while there is more. What was kept is

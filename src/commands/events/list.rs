@@ -90,7 +90,7 @@ pub struct QuarantinedRow {
     #[serde(serialize_with = "seconds")]
     received_at: Option<Timestamp>,
     content_type: Option<String>,
-    size: usize,
+    size: u64,
     reason: String,
 }
 
@@ -101,7 +101,7 @@ impl QuarantinedRow {
             source: delivery.sender,
             received_at: Some(delivery.received_at),
             content_type: delivery.content_type.clone(),
-            size: delivery.body.len(),
+            size: delivery.size,
             reason: delivery.reason.clone(),
         }
     }

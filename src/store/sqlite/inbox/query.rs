@@ -200,7 +200,9 @@ pub(super) fn quarantined(
     number: Option<i64>,
     limit: Option<u64>,
 ) -> Result<Vec<Quarantined>, Fault> {
-    let sql = "SELECT id, sender, received_at, content_type, reason, body FROM quarantine
+    let sql =
+        "SELECT id, sender, received_at, content_type, reason, length(body), CASE WHEN ?1 IS NOT NULL THEN body END
+               FROM quarantine
                WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC LIMIT ?2";
     let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
     let mut statement = connection.prepare_cached(sql)?;
@@ -213,7 +215,8 @@ pub(super) fn quarantined(
             received_at: time(row.get(2)?),
             content_type: row.get(3)?,
             reason: row.get(4)?,
-            body: row.get(5)?,
+            size: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+            body: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default(),
         });
     }
     Ok(found)
