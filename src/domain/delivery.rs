@@ -117,7 +117,7 @@ impl Delivery {
         body: Vec<u8>,
         reason: &str,
     ) -> Self {
-        let content = Content::Malformed(Malformed(reason.to_owned()));
+        let content = Content::Malformed(Malformed::new(reason));
         Self { sender: admission.sender, received_at, content_type, body, content }
     }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr2;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::is_unsafe_char;
+use super::json::{self, fields, problem};
+pub use super::json::{MAX_DEPTH, on_one_line};
+use super::{excerpt, is_unsafe_char};
 
 /// Who sends an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,11 +40,11 @@ impl fmt::Display for Sender {
     }
 }
 
-/// How deep the arrays and objects of a body may be nested: as deep as the usual JSON readers go.
-pub const MAX_DEPTH: usize = 127;
-
 /// The longest id of an event, in bytes. Bugfender's have some 40.
 const MAX_ID: usize = 1024;
+
+/// The most events that a body may have: each costs some hundred bytes of memory, however short it is.
+pub const MAX_EVENTS: usize = 20_000;
 
 /// How much of a title is kept beside the event, in characters.
 const MAX_TITLE: usize = 300;
@@ -70,7 +71,7 @@ impl EventKey {
 
     /// Both keys that an id may have, as somebody writes it.
     pub fn candidates(sender: Sender, id: &str) -> impl Iterator<Item = Self> {
-        let number = id.parse::<i64>().is_ok().then(|| Self::of(sender, true, id.as_bytes()));
+        let number = is_number(id).then(|| Self::of(sender, true, id.as_bytes()));
         [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
     }
 
@@ -113,14 +114,23 @@ pub struct EventFacts {
     pub span: Range<usize>,
 }
 
-/// Why a body cannot be taken for events.
+/// How long a reason may be, in characters.
+const MAX_REASON: usize = 200;
+
+/// Why a body cannot be taken for events. It repeats nothing of the body, which may hold personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub String);
+pub struct Malformed(String);
 
 impl Malformed {
-    fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+    /// A reason, or the start of it.
+    pub fn new(what: &str) -> Self {
+        Self(excerpt(what, MAX_REASON - 1))
+    }
+
+    /// The reason.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -131,80 +141,35 @@ impl Malformed {
 /// # Errors
 /// When it is not JSON of the form that the sender is documented to send, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
-    if is_deep(body) {
-        return Err(Malformed::new(format!("it is nested more than {MAX_DEPTH} deep")));
+    if json::is_deep(body) {
+        return Err(Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep")));
     }
     match sender {
         Sender::Bugfender => {
-            // What the reader says of another type repeats what was sent, which may be personal data.
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("it is not a JSON array"));
             }
-            let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| not_an("array", &error))?;
+            let events = json::items(body, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
+            let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
             events.into_iter().enumerate().map(|(index, event)| bugfender(body, index, event)).collect()
         }
         Sender::Instabug => instabug(body).map(|event| vec![event]),
     }
 }
 
-/// Whether arrays and objects are nested too deep, whatever else is wrong with it.
-fn is_deep(body: &[u8]) -> bool {
-    let (mut depth, mut rest) = (0_usize, body);
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => rest = behind_text(rest),
-            _ => {}
-        }
-    }
-    false
-}
-
-/// What follows a text that begins here.
-fn behind_text(mut rest: &[u8]) -> &[u8] {
-    while let Some(end) = memchr2(b'"', b'\\', rest) {
-        if rest[end] == b'"' {
-            return &rest[end + 1..];
-        }
-        rest = rest.get(end + 2..).unwrap_or_default();
-    }
-    &[]
-}
-
 fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
-    Malformed::new(format!("it is not a JSON {what}: {error}"))
-}
-
-/// The fields of a Bugfender event that matter here.
-#[derive(Deserialize)]
-struct BugfenderEvent<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    uid: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    event_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    title: Option<&'a RawValue>,
-    #[serde(borrow)]
-    app: Option<&'a RawValue>,
+    Malformed::new(&format!("it is not a JSON {what}: {}", problem(error)))
 }
 
 fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Malformed> {
-    let about = |what: &str| Malformed::new(format!("event {}: {what}", index + 1));
+    let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
     if !raw.get().starts_with('{') {
         return Err(about("it is not an object"));
     }
-    let event: BugfenderEvent<'_> = serde_json::from_str(raw.get()).map_err(|error| about(&error.to_string()))?;
+    let [id, uid, event_type, title, app] =
+        fields(raw.get(), ["id", "uid", "type", "title", "app"]).map_err(|error| about(&problem(&error)))?;
     // `uid` is the deprecated twin of `id` (documented).
-    let id = event.id.and_then(read_id).or_else(|| event.uid.and_then(read_id));
+    let id = id.and_then(read_id).or_else(|| uid.and_then(read_id));
     let (is_number, id) = id.ok_or_else(|| about("it has no id"))?;
     if id.len() > MAX_ID {
         return Err(about("its id is too long"));
@@ -212,19 +177,28 @@ fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Ma
     Ok(EventFacts {
         key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
         id: clean(&id, MAX_ID),
-        event_type: event.event_type.and_then(text).map(|text| clean(&text, 64)),
-        app_id: event.app.and_then(app_id),
-        title: event.title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
+        event_type: event_type.and_then(text).map(|text| clean(&text, 64)),
+        app_id: app.and_then(app_id),
+        title: title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
         span: span(body, raw.get()),
     })
 }
 
-/// An id, and whether it is a number: Bugfender's older shape has integers.
+/// An id, and whether it is a number: Bugfender's older shape has integers. A number is its digits as they were written,
+/// and so is a text that has half a character in it, with its quotes.
 fn read_id(raw: &RawValue) -> Option<(bool, String)> {
-    match text(raw) {
-        Some(text) => (!text.is_empty()).then_some((false, text)),
-        None => raw.get().parse::<i64>().is_ok().then(|| (true, raw.get().to_owned())),
+    let written = || raw.get().to_owned();
+    match raw.get().as_bytes().first()? {
+        b'"' => Some((false, text(raw).unwrap_or_else(written))).filter(|(_, id)| !id.is_empty()),
+        b'-' | b'0'..=b'9' => Some((true, written())),
+        _ => None,
     }
+}
+
+/// Whether a text is a number of JSON.
+fn is_number(text: &str) -> bool {
+    text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
 }
 
 fn text(raw: &RawValue) -> Option<String> {
@@ -233,30 +207,9 @@ fn text(raw: &RawValue) -> Option<String> {
 
 /// The app's id, a number or its text.
 fn app_id(raw: &RawValue) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct App<'a> {
-        #[serde(borrow)]
-        id: Option<&'a RawValue>,
-    }
-    let id = serde_json::from_str::<App<'_>>(raw.get()).ok()?.id?;
+    let [id] = fields(raw.get(), ["id"]).ok()?;
+    let id = id?;
     id.get().parse().ok().or_else(|| text(id)?.parse().ok())
-}
-
-/// The fields of an Instabug report that tell its kind.
-#[derive(Deserialize)]
-struct InstabugReport<'a> {
-    #[serde(borrow, rename = "Exception")]
-    exception: Option<&'a RawValue>,
-    #[serde(borrow, rename = "Title")]
-    bug_title: Option<&'a RawValue>,
-    #[serde(borrow, rename = "Reported At")]
-    reported_at: Option<&'a RawValue>,
-    #[serde(borrow, rename = "title")]
-    apm_title: Option<&'a RawValue>,
-    #[serde(borrow)]
-    metric: Option<&'a RawValue>,
-    #[serde(borrow)]
-    trigger: Option<&'a RawValue>,
 }
 
 fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
@@ -264,12 +217,17 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     if !raw.get().starts_with('{') {
         return Err(Malformed::new("it is not a JSON object"));
     }
-    let report: InstabugReport<'_> = serde_json::from_str(raw.get()).map_err(|error| not_an("object", &error))?;
-    let (event_type, title) = match &report {
-        InstabugReport { exception: Some(exception), .. } => (Some("crash"), Some(*exception)),
-        InstabugReport { bug_title: Some(title), reported_at: Some(_), .. } => (Some("bug"), Some(*title)),
-        InstabugReport { metric: Some(_), trigger: Some(_), .. } => (Some("apm"), report.apm_title),
-        _ => (None, report.bug_title.or(report.apm_title)),
+    let names = ["Exception", "Title", "Reported At", "title", "metric", "trigger"];
+    let [exception, bug_title, reported_at, apm_title, metric, trigger] =
+        fields(raw.get(), names).map_err(|error| not_an("object", &error))?;
+    let (event_type, title) = if exception.is_some() {
+        (Some("crash"), exception)
+    } else if bug_title.is_some() && reported_at.is_some() {
+        (Some("bug"), bug_title)
+    } else if metric.is_some() && trigger.is_some() {
+        (Some("apm"), apm_title)
+    } else {
+        (None, bug_title.or(apm_title))
     };
     let id = super::signature::to_hex(ring::digest::digest(&SHA256, body).as_ref());
     Ok(EventFacts {
@@ -294,22 +252,6 @@ fn clean(text: &str, max: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(max).map(|c| if is_unsafe_char(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// JSON without the white space between its parts: on one line, and otherwise as it was, digits and escapes included.
-pub fn on_one_line(json: &str) -> String {
-    let (mut in_text, mut escaped) = (false, false);
-    let keep = |c: &char| {
-        let inside = in_text;
-        match (in_text, c) {
-            (true, _) if escaped => escaped = false,
-            (true, '\\') => escaped = true,
-            (_, '"') => in_text = !in_text,
-            _ => {}
-        }
-        inside || !matches!(c, ' ' | '\t' | '\r' | '\n')
-    };
-    json.chars().filter(keep).collect()
 }
 
 #[cfg(test)]
@@ -356,10 +298,8 @@ mod tests {
             "[{}]",
             r#"[{"id":""}]"#,
             r#"[{"id":null}]"#,
-            r#"[{"id":1.5}]"#,
             r#"[{"id":1}"#,
             r#"[{"id":1}] x"#,
-            r#"[{"id":1,"id":2}]"#,
             "null",
             r#"[{"id":true}]"#,
         ] {
@@ -371,6 +311,59 @@ mod tests {
         assert!(bugfender(&long).is_err());
         // Nothing is in it, so nothing can be lost.
         assert_eq!(bugfender("[]").unwrap(), []);
+    }
+
+    #[test]
+    fn one_odd_event_does_not_spoil_the_others() {
+        let ids = |body: &str| bugfender(body).unwrap().into_iter().map(|event| event.id).collect::<Vec<_>>();
+        let body = r#"[{"id":1.50},{"id":-1e400},{"id":12345678901234567890},{"id":"\ud800"},
+            {"id":1,"title":"a","id":"last","title":"b"},{"uid":1,"uid":"u","id":""},{"\ud800":1,"\u0069d":"escaped"}]"#;
+        let expected = ["1.50", "-1e400", "12345678901234567890", r#""\ud800""#, "last", "u", "escaped"];
+        assert_eq!(ids(body), expected);
+        for (event, id) in bugfender(body).unwrap().into_iter().zip(expected) {
+            assert!(EventKey::candidates(Sender::Bugfender, id).any(|key| key == event.key), "{id}");
+        }
+        assert_eq!(bugfender(body).unwrap()[4].title.as_deref(), Some("b"));
+        let twice = decode(Sender::Instabug, br#"{"Exception":"a","Exception":"b","\ud800":1}"#).unwrap();
+        assert_eq!(twice[0].title.as_deref(), Some("b"));
+        assert!(bugfender(r#"[{"id":"a","id":null}]"#).is_err());
+    }
+
+    #[test]
+    fn the_number_of_events_is_bounded() {
+        let many = |count: usize| format!("[{}]", vec![r#"{"id":1}"#; count].join(","));
+        assert_eq!(bugfender(&many(MAX_EVENTS)).unwrap().len(), MAX_EVENTS);
+        let error = bugfender(&many(MAX_EVENTS + 1)).unwrap_err().to_string();
+        assert_eq!(error, "it has more than 20000 events");
+        assert!(bugfender(&many(MAX_EVENTS + 1).replace(']', "")).is_err());
+    }
+
+    #[test]
+    fn reasons_repeat_nothing_of_the_body() {
+        let long = "jo@example.com".repeat(10_000);
+        for body in [
+            format!("[\"{long}\"]"),
+            format!("[{{\"id\":1,\"{long}\\x\":1}}]"),
+            format!("[{{\"id\":1}}] {long}"),
+            format!("{{\"{long}\":1}}"),
+            format!("[{{\"id\":\"{long}\"}}]"),
+        ] {
+            for sender in Sender::ALL {
+                if let Err(malformed) = decode(sender, body.as_bytes()) {
+                    let reason = malformed.to_string();
+                    assert!(!reason.contains("jo@") && reason.chars().count() <= MAX_REASON, "{reason}");
+                }
+            }
+        }
+        // An object where a text is expected: here the reader would repeat the text.
+        let misplaced = format!("\"{long}\"");
+        let reason = decode(Sender::Instabug, misplaced.as_bytes()).unwrap_err().to_string();
+        assert_eq!(reason, "it is not a JSON object");
+        assert_eq!(
+            bugfender("[1,").unwrap_err().to_string(),
+            "it is not a JSON array: it ends too early at line 1 column 3"
+        );
+        assert_eq!(Malformed::new(&long).as_str().chars().count(), MAX_REASON);
     }
 
     #[test]
@@ -391,15 +384,10 @@ mod tests {
         assert_eq!(kind(r#"{"Exception":"boom","Number":1}"#).as_deref(), Some("crash"));
         assert_eq!(kind(r#"{"Title":"t","Reported At":"now"}"#).as_deref(), Some("bug"));
         assert_eq!(kind(r#"{"title":"t","metric":"m","trigger":"x"}"#).as_deref(), Some("apm"));
+        assert_eq!(kind(r#"{"Exception":null,"Title":"t","Reported At":"now"}"#).as_deref(), Some("bug"));
         assert_eq!(kind("{}"), None);
         let crash = read(r#" {"Exception":"boom"} "#).unwrap();
         assert_eq!((crash.title.as_deref(), crash.id.len(), crash.span), (Some("boom"), 64, 1..21));
         assert!(read("[]").is_err() && read("1").is_err());
-    }
-
-    #[test]
-    fn one_line_is_the_same_json() {
-        let text = "{ \"a b\" : [1.0e400,\n\t\"x \\\" y\\n\" ] }";
-        assert_eq!(on_one_line(text), "{\"a b\":[1.0e400,\"x \\\" y\\n\"]}");
     }
 }

@@ -5,6 +5,7 @@ pub mod event;
 mod event_kind;
 mod host;
 mod ids;
+mod json;
 mod label;
 mod names;
 mod origin;

@@ -1,13 +1,9 @@
 //! Personal data that is taken out of events before they are stored.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
 use super::event::EventFacts;
+use super::json::{Parts, says};
 use crate::error::Error;
 
 /// What stands in place of what was taken out.
@@ -79,25 +75,30 @@ impl Redaction {
 }
 
 /// Writes `json` with what stands at `paths` redacted. Lists on the way are gone through.
+///
+/// What cannot be taken apart although something below it is to go is redacted whole: nobody can tell where it stands.
 fn rewrite(json: &str, paths: &[&[String]], out: &mut String) {
     if paths.iter().any(|path| path.is_empty()) {
         out.push_str(REDACTED);
         return;
     }
-    let Ok(parts) = serde_json::from_str::<Parts<'_>>(json) else { return out.push_str(json) };
+    // There is nothing below numbers, texts and the like.
+    if paths.is_empty() || !json.starts_with(['{', '[']) {
+        out.push_str(json);
+        return;
+    }
+    let Ok(parts) = serde_json::from_str::<Parts<'_>>(json) else { return out.push_str(REDACTED) };
     match parts {
-        _ if paths.is_empty() => out.push_str(json),
         Parts::Object(fields) => {
             out.push('{');
             for (index, (name, value)) in fields.iter().enumerate() {
                 if index > 0 {
                     out.push(',');
                 }
-                // A key that was read can be written.
-                out.push_str(&serde_json::to_string(name).unwrap_or_default());
+                out.push_str(name.get());
                 out.push(':');
                 let below: Vec<&[String]> =
-                    paths.iter().filter(|path| path[0] == *name).map(|path| &path[1..]).collect();
+                    paths.iter().filter(|path| says(name, &path[0])).map(|path| &path[1..]).collect();
                 if below.is_empty() { out.push_str(value.get()) } else { rewrite(value.get(), &below, out) }
             }
             out.push('}');
@@ -112,44 +113,6 @@ fn rewrite(json: &str, paths: &[&[String]], out: &mut String) {
             }
             out.push(']');
         }
-    }
-}
-
-/// An object or a list, one level of it.
-enum Parts<'a> {
-    Object(Vec<(String, &'a RawValue)>),
-    Array(Vec<&'a RawValue>),
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PartsVisitor)
-    }
-}
-
-struct PartsVisitor;
-
-impl<'de> Visitor<'de> for PartsVisitor {
-    type Value = Parts<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Parts::Object(fields))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        Ok(Parts::Array(items))
     }
 }
 
@@ -184,6 +147,30 @@ mod tests {
             r#"{"Exception":"[redacted]","Email":"[redacted]","Console Log":[{"x":"[redacted]"},{"x":"[redacted]"}]}"#;
         assert_eq!(text, expected);
         assert_eq!(events[0].title, None);
+    }
+
+    #[test]
+    fn a_name_that_no_text_can_hold_hides_nothing() {
+        let body = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"Jo","x":3},"user":["\ud800",{"user":4}]}]"#;
+        let (text, events) = redact("device.user,user.user", Sender::Bugfender, body);
+        let expected = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"[redacted]","x":3},"user":["\ud800",{"user":"[redacted]"}]}]"#;
+        assert_eq!(text, expected);
+        assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_apart_goes_whole() {
+        let rewritten = |json: &str| {
+            let (path, mut out) = (["a".to_owned()], String::new());
+            rewrite(json, &[&path], &mut out);
+            out
+        };
+        for broken in [r#"{"a":"Jo""#, r#"{"x":1,"a":"Jo",}"#, r#"["Jo" "a"]"#] {
+            assert_eq!(rewritten(broken), REDACTED, "{broken}");
+        }
+        for scalar in ["7", "null", r#""Jo""#] {
+            assert_eq!(rewritten(scalar), scalar);
+        }
     }
 
     #[test]

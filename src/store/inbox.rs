@@ -92,7 +92,7 @@ pub struct Forward {
     pub attempts: u32,
     /// The events, with their places in `body`.
     pub events: Vec<EventFacts>,
-    /// The body of the delivery that they came in.
+    /// The body of the delivery that they came in, or the part of it that they are in.
     pub body: Vec<u8>,
     /// Whether they are all that was in it.
     pub whole: bool,
@@ -242,6 +242,8 @@ pub struct EventSelection {
     pub dead: bool,
     /// Those behind this one.
     pub after: Option<EventSeq>,
+    /// Those ahead of this one.
+    pub before: Option<EventSeq>,
 }
 
 /// In which order events are given, and what of them.
@@ -304,12 +306,14 @@ pub struct Quarantined {
     pub content_type: Option<String>,
     /// What is wrong with it.
     pub reason: String,
-    /// The body as it came; empty when personal data may be in it that was to be redacted.
+    /// How many bytes its body has: none when personal data may be in it that was to be redacted.
+    pub size: u64,
+    /// The body as it came, if the delivery was asked for by its number.
     pub body: Vec<u8>,
 }
 
 /// What is to be purged.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PurgeRule {
     /// Deliveries that came before this time.
     pub before: Option<Timestamp>,
@@ -347,7 +351,7 @@ pub trait Inbox: Send {
     fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
 
     /// Claims forwards to a target that are due, in the order in which they came, those that failed before in the order
-    /// in which they are due. A claim ends with its settlement, or with this process.
+    /// in which they are due. Fewer when they are large. A claim ends with its settlement, or with this process.
     fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError>;
 
     /// How many forwards wait for each target that any wait for, and what people see of it.
@@ -367,7 +371,7 @@ pub trait Inbox: Send {
     fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError>;
 
     /// Puts the dead letters among these events, and those that wait for another try, in line again. Returns how many
-    /// forwards.
+    /// forwards. Of very many, those before an error are in line.
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError>;
 
     /// What waits to be handed on.
@@ -384,10 +388,11 @@ pub trait Inbox: Send {
     /// Counts the events that are meant, by sender, type and app.
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError>;
 
-    /// The newest deliveries that could not be read, newest first; or the one with this number.
+    /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number.
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError>;
 
-    /// Removes some of what a rule means: to be called again while there is more.
+    /// Removes some of what a rule means: to be called again, with the same rule, while there is more. What was kept is
+    /// not looked at again until then.
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError>;
 
     /// Does what would keep senders waiting: to be called when nobody waits for an answer.

@@ -4,13 +4,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::filter::FilterArgs;
-use super::pages::{each_event, limit};
+use super::pages::{ORIGINALS, each_event, limit};
 use super::row::{EventRow, fields, original};
 use crate::commands::Report;
 use crate::context::Context;
 use crate::error::Result;
 use crate::render::{Cell, Output, OutputFormat, Row, Shape, Source, View};
-use crate::store::{EventSelection, Inbox};
+use crate::store::{EventPage, EventSelection, Inbox};
 
 /// Write events as they came, oldest first: a line of JSON each
 ///
@@ -51,7 +51,8 @@ impl View for Export {
 impl Export {
     fn each(&self, each: &mut dyn FnMut(EventRow, Box<RawValue>) -> Result<()>) -> Result<()> {
         let Some(inbox) = &self.inbox else { return Ok(()) };
-        each_event(&**inbox, self.selection.clone(), self.limit, &mut |event| {
+        let page = EventPage { limit: self.limit, ..ORIGINALS };
+        each_event(&**inbox, self.selection.clone(), page, &mut |event| {
             let json = original(&event)?;
             each(EventRow::of(event), json)
         })

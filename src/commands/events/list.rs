@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::{FILTERS, FilterArgs};
-use super::pages::limit;
+use super::pages::{each_event, limit};
 use super::row::{EventRow, shown_time};
 use crate::commands::Report;
 use crate::commands::hook_row::seconds;
@@ -64,15 +64,11 @@ impl Source for Listing {
 
     fn each(&self, each: &mut dyn FnMut(&EventRow) -> Result<()>) -> Result<()> {
         let Some(inbox) = &self.inbox else { return Ok(()) };
-        let (mut shown, mut any) = (Ok(()), false);
         let page = EventPage { newest_first: true, limit: self.limit, with_json: false };
-        inbox.events(&self.selection, page, &mut |event| {
-            any = true;
-            shown = each(&EventRow::of(event));
-            shown.is_ok()
-        })?;
-        self.any.set(any);
-        shown
+        each_event(&**inbox, self.selection.clone(), page, &mut |event| {
+            self.any.set(true);
+            each(&EventRow::of(event))
+        })
     }
 }
 
@@ -94,7 +90,7 @@ pub struct QuarantinedRow {
     #[serde(serialize_with = "seconds")]
     received_at: Option<Timestamp>,
     content_type: Option<String>,
-    size: usize,
+    size: u64,
     reason: String,
 }
 
@@ -105,7 +101,7 @@ impl QuarantinedRow {
             source: delivery.sender,
             received_at: Some(delivery.received_at),
             content_type: delivery.content_type.clone(),
-            size: delivery.body.len(),
+            size: delivery.size,
             reason: delivery.reason.clone(),
         }
     }

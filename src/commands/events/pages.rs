@@ -1,4 +1,4 @@
-//! Going through any number of events, oldest first, with few of them in memory at a time.
+//! Going through any number of events with few of them in memory at a time.
 
 use crate::error::Result;
 use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
@@ -9,17 +9,21 @@ const EVENTS: u64 = 500;
 /// How many bytes of JSON end a page, whatever is left of it.
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// Calls `each` with the events that are meant, with their JSON, oldest first.
+/// All events with their JSON, oldest first.
+pub const ORIGINALS: EventPage = EventPage { newest_first: false, limit: None, with_json: true };
+
+/// Calls `each` with the events that are meant, as `wanted` says.
 ///
 /// The inbox is not held on to meanwhile, however slow `each` is: what comes in between may be among them.
 pub fn each_event(
     inbox: &dyn Inbox,
     mut selection: EventSelection,
-    mut limit: Option<u64>,
+    wanted: EventPage,
     each: &mut dyn FnMut(EventRecord) -> Result<()>,
 ) -> Result<()> {
+    let mut left = wanted.limit;
     loop {
-        let page = EventPage { limit: Some(limit.unwrap_or(EVENTS).min(EVENTS)), with_json: true, newest_first: false };
+        let page = EventPage { limit: Some(left.unwrap_or(EVENTS).min(EVENTS)), ..wanted };
         let (mut events, mut bytes) = (Vec::new(), 0);
         inbox.events(&selection, page, &mut |event| {
             bytes += event.json.as_ref().map_or(0, Vec::len);
@@ -27,10 +31,11 @@ pub fn each_event(
             bytes < BYTES
         })?;
         let Some(last) = events.last() else { return Ok(()) };
-        selection.after = Some(last.seq);
-        limit = limit.map(|limit| limit.saturating_sub(events.len() as u64));
+        let reached = if wanted.newest_first { &mut selection.before } else { &mut selection.after };
+        *reached = Some(last.seq);
+        left = left.map(|left| left.saturating_sub(events.len() as u64));
         events.into_iter().try_for_each(&mut *each)?;
-        if limit == Some(0) {
+        if left == Some(0) {
             return Ok(());
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::{FILTERS, FilterArgs};
-use super::pages::each_event;
+use super::pages::{ORIGINALS, each_event};
 use super::{count, unknown};
 use crate::commands::Report;
 use crate::commands::calls::{self, Endpoint, Timed};
@@ -103,7 +103,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let Some(inbox) = inbox else { return Ok(Report::list(Vec::<ReplayedRow>::new(), errors)) };
     if args.dry_run.dry_run {
         let mut requests = Vec::new();
-        each_event(&*inbox, selection, None, &mut |event| {
+        each_event(&*inbox, selection, ORIGINALS, &mut |event| {
             requests.push(replay.request(&event)?);
             Ok(())
         })?;
@@ -114,7 +114,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     let client = replay.endpoint.client(ctx)?;
     let mut rows = Vec::new();
-    let ended = each_event(&*inbox, selection, None, &mut |event| {
+    let ended = each_event(&*inbox, selection, ORIGINALS, &mut |event| {
         let (row, error) = send(ctx, &client, &replay.request(&event)?, event.id)?;
         rows.push(row);
         errors.extend(error);

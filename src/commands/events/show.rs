@@ -79,11 +79,12 @@ fn quarantined(inbox: Option<&dyn Inbox>, number: i64, raw: bool) -> Result<Repo
         Error::new(ErrorKind::NotFound, format!("there is no quarantined delivery with the number {number}"))
             .hint("`bugfender-hooks events list --quarantined` shows the numbers")
     })?;
+    let row = QuarantinedRow::of(&delivery);
+    let body = delivery.body;
     if raw {
-        return Ok(Report::of(Raw(delivery.body)));
+        return Ok(Report::of(Raw(body)));
     }
-    let body = String::from_utf8_lossy(&delivery.body).into_owned();
-    let row = BodyRow { delivery: QuarantinedRow::of(&delivery), body };
+    let row = BodyRow { delivery: row, body: String::from_utf8_lossy(&body).into_owned() };
     Ok(Report::of(Told { text: row.text(), row }))
 }
 

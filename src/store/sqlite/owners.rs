@@ -27,7 +27,9 @@ struct Owner {
 
 impl Owners {
     pub(super) fn beside(registry: &Path) -> Self {
-        let mut dir = registry.as_os_str().to_owned();
+        // Whoever comes by a link must find the same locks. SQLite goes to the file behind it too.
+        let real = registry.canonicalize();
+        let mut dir = real.as_deref().unwrap_or(registry).as_os_str().to_owned();
         dir.push("-locks");
         Self { dir: PathBuf::from(dir), own: OnceCell::new() }
     }

@@ -1,5 +1,6 @@
 //! `events`, over an inbox that was filled as a receiver fills it.
 
+mod large;
 mod replay;
 mod tail;
 

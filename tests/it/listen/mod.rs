@@ -191,7 +191,9 @@ fn pending(home: &Home) -> u64 {
 }
 
 fn quarantined(home: &Home) -> Vec<Quarantined> {
-    inbox(home).quarantined(None, None).unwrap()
+    let inbox = inbox(home);
+    let numbers = inbox.quarantined(None, None).unwrap().into_iter().map(|one| one.number);
+    numbers.flat_map(|number| inbox.quarantined(Some(number), None).unwrap()).collect()
 }
 
 /// Every file below a directory.

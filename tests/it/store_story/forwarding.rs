@@ -180,3 +180,20 @@ pub(super) fn a_purged_claim_is_not_taken_for_another(store: &dyn Store) {
     assert_eq!(claimed_ids(&mut *inbox, to, 8), [["c"]]);
     assert_eq!(inbox.backlog().unwrap().pending, 1);
 }
+
+pub(super) fn claims_are_bounded_in_bytes(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let (whole, each) = (target(&mut *inbox, "whole"), target(&mut *inbox, "each"));
+    let filler = "x".repeat(5_000_000);
+    for id in 0..5 {
+        let body = format!(r#"[{{"id":"small-{id}"}}, {{"id":"large-{id}","text":"{filler}"}}, {{"id":"end-{id}"}}]"#);
+        commit(&mut *inbox, &[bugfender(1, &body)], &[all_to(whole), Route { together: false, ..all_to(each) }]);
+    }
+    assert_eq!((claim(&mut *inbox, whole, 2).len(), claim(&mut *inbox, whole, 2).len()), (4, 1));
+    // Of a large body no more is read than goes.
+    let one = inbox.claim_forwards(each, at(2), Wish::up_to(3)).unwrap();
+    assert_eq!(one.iter().map(|forward| forward.body.len()).filter(|length| *length < 100).count(), 2);
+    let json = |forward: &Forward| String::from_utf8(forward.event_json(&forward.events[0]).to_vec()).unwrap();
+    assert_eq!((json(&one[0]), json(&one[2])), (r#"{"id":"small-0"}"#.to_owned(), r#"{"id":"end-0"}"#.to_owned()));
+    assert_eq!(one[1].json_array(), format!(r#"[{{"id":"large-0","text":"{filler}"}}]"#).into_bytes());
+}

@@ -47,6 +47,7 @@ pub(super) fn selections_meet_every_condition(store: &dyn Store) {
     assert_eq!(found(EventSelection { dead: true, ..none() }), ["a"]);
     assert_eq!(found(EventSelection { dead: true, undelivered: true, ..none() }), ["a"]);
     assert_eq!(found(EventSelection { after: Some(seq(&*inbox, "c")), ..none() }), ["d", report]);
+    assert_eq!(found(EventSelection { before: Some(seq(&*inbox, "c")), ..none() }), ["a", "b"]);
     let crashes =
         EventSelection { types: vec!["crash".to_owned()], app_ids: vec![7, 8], since: Some(at(11)), ..none() };
     assert_eq!(found(crashes), ["c"]);

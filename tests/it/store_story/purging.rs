@@ -109,3 +109,29 @@ pub(super) fn runs_of_purged_events_go_with_them(store: &dyn Store) {
     assert_eq!(commit(&mut *inbox, &[many(12, 0)], &[])[0].events.len(), 1000);
     assert_eq!(commit(&mut *inbox, &[many(13, 0)], &[])[0].stored(), 0);
 }
+
+pub(super) fn what_waits_is_looked_at_once(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    let waits: Vec<_> = (0..5000).map(|number| of_ids(1, &[&format!("waits-{number}")])).collect();
+    commit(&mut *inbox, &waits, &[all_to(to)]);
+    commit(&mut *inbox, &[of_ids(1, &["a"]), of_ids(2, &["b"]), of_ids(9, &["new"])], &[]);
+    for rule in [
+        PurgeRule { before: Some(at(5)), ..PurgeRule::default() },
+        PurgeRule { max_bytes: Some(0), ..PurgeRule::default() },
+    ] {
+        let step = |inbox: &mut dyn Inbox| {
+            let Purged { events, more, .. } = inbox.purge(&rule).unwrap();
+            (events, more)
+        };
+        assert_eq!((step(&mut *inbox), step(&mut *inbox)), ((0, true), (0, true)));
+        let last = step(&mut *inbox);
+        assert!(last.0 > 0);
+        assert_eq!(purge(&mut *inbox, &rule), Purged::default());
+        // A round begins at the start: what waited may have been handed on.
+    }
+    assert_eq!(all(&*inbox).len(), 5000);
+    let claimed = inbox.claim_forwards(to, at(5), Wish::up_to(1)).unwrap();
+    settle(&mut *inbox, &claimed[0], 6, Outcome::Delivered);
+    assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(5)), ..PurgeRule::default() }).events, 1);
+}

@@ -121,7 +121,12 @@ pub(super) fn what_cannot_be_read_is_kept_apart(store: &dyn Store) {
     let receipts =
         commit(&mut *inbox, &[bugfender(1, "[{\"id\":1},"), of_ids(2, &["a"]), instabug(3, "[\u{1b}]")], &[]);
     assert_eq!(receipts.iter().map(|receipt| receipt.events.len()).collect::<Vec<_>>(), [0, 1, 0]);
-    let found = inbox.quarantined(None, None).unwrap();
+    let mut found = inbox.quarantined(None, None).unwrap();
+    // A list of them has any number of bodies, and is without.
+    assert_eq!(found.iter().map(|one| (one.size, one.body.len())).collect::<Vec<_>>(), [(3, 0), (10, 0)]);
+    for one in &mut found {
+        *one = inbox.quarantined(Some(one.number), None).unwrap().remove(0);
+    }
     let senders: Vec<_> = found.iter().map(|one| (one.sender, one.received_at, one.body.as_slice())).collect();
     let expected: [(_, Timestamp, &[u8]); 2] =
         [(Sender::Instabug, at(3), b"[\x1b]"), (Sender::Bugfender, at(1), b"[{\"id\":1},")];
@@ -129,7 +134,6 @@ pub(super) fn what_cannot_be_read_is_kept_apart(store: &dyn Store) {
     assert_eq!(found[0].content_type.as_deref(), Some("application/json"));
     assert!(found[1].reason.contains("array"), "{}", found[1].reason);
     assert_eq!(inbox.quarantined(None, Some(1)).unwrap()[0].number, found[0].number);
-    assert_eq!(inbox.quarantined(Some(found[1].number), None).unwrap()[0].body, found[1].body);
     assert!(inbox.quarantined(Some(99), None).unwrap().is_empty());
     // It may be read another time: it is not known as anything.
     assert_eq!(is_new(&mut *inbox, bugfender(4, "[{\"id\":1}]")), [true]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store};
+use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store, Wish};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -36,6 +36,7 @@ stories! {
     forwarding::settlements_say_what_became_of_events,
     forwarding::failed_ones_do_not_hold_up_new_ones,
     forwarding::what_waits_too_long_is_given_up,
+    forwarding::claims_are_bounded_in_bytes,
     forwarding::a_purged_claim_is_not_taken_for_another,
     looking::selections_meet_every_condition,
     looking::pages_have_an_order_and_an_end,
@@ -44,6 +45,7 @@ stories! {
     purging::the_oldest_go_until_it_is_small,
     purging::purged_events_leave_their_places_empty,
     purging::runs_of_purged_events_go_with_them,
+    purging::what_waits_is_looked_at_once,
     registry::subscriptions_are_made_once,
     registry::what_is_in_doubt_stands_in_the_way,
     registry::removals_end_one_way_or_another,
@@ -202,4 +204,53 @@ fn a_purge_gives_the_space_back() {
     while inbox.purge(&rule).unwrap().more {}
     drop(inbox);
     assert!(size() < 1_000_000, "{} of {before}", size());
+}
+
+#[test]
+fn very_many_are_put_in_line_again_step_by_step() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let to = target(&mut *inbox, "x");
+    let group: Vec<_> = (0..1200).map(|number| of_ids(2, &[&format!("b-{number}"), &format!("c-{number}")])).collect();
+    commit(&mut *inbox, &group, &[all_to(to)]);
+    assert_eq!(inbox.expire_forwards(at(9)).unwrap(), 1000);
+    assert_eq!(inbox.expire_forwards(at(9)).unwrap(), 200);
+    let other = Connection::open(&path).unwrap();
+    let trigger = "CREATE TRIGGER stop BEFORE UPDATE ON forwards WHEN old.id = 1200
+                   BEGIN SELECT raise(ABORT, 'stopped'); END";
+    other.execute_batch(trigger).unwrap();
+    assert!(inbox.requeue_forwards(&EventSelection::default(), at(10)).is_err());
+    // The lock was given back before.
+    assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (1000, 200));
+    other.execute_batch("DROP TRIGGER stop").unwrap();
+    assert_eq!(inbox.requeue_forwards(&EventSelection::default(), at(10)).unwrap(), 1200);
+    assert_eq!(inbox.backlog().unwrap().dead, 0);
+}
+
+#[test]
+fn forwards_of_nothing_are_dropped() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let to = target(&mut *inbox, "x");
+    for id in ["b", "c", "d"] {
+        commit(&mut *inbox, &[of_ids(2, &[id])], &[all_to(to)]);
+    }
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("DELETE FROM deliveries WHERE id = 2; DELETE FROM events WHERE event_id = 'c'").unwrap();
+    let claimed = inbox.claim_forwards(to, at(9), Wish::up_to(9)).unwrap();
+    assert_eq!(claimed.iter().map(super::ids_of).collect::<Vec<_>>(), [["d"]]);
+    assert_eq!(inbox.next_due(to).unwrap(), None);
+    assert_eq!(inbox.backlog().unwrap().pending, 1);
+}
+
+#[test]
+fn a_link_leads_to_the_same_locks() {
+    let (dir, store, path) = filled();
+    let linked = SqliteStore::at(&dir.path().join("hooks.db"));
+    std::os::unix::fs::symlink(&path, linked.inbox_path()).unwrap();
+    let first = receiver(&store);
+    let error = linked.inbox().unwrap().begin_receiving().unwrap_err().to_string();
+    assert!(error.contains("another `bugfender-hooks listen` receives into it"), "{error}");
+    drop(first);
+    receiver(&linked);
 }

@@ -63,7 +63,7 @@ struct Group<'a, 'c> {
 impl Group<'_, '_> {
     fn store(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
         if let Some(malformed) = delivery.malformed() {
-            self.quarantine(delivery, &malformed.0)?;
+            self.quarantine(delivery, malformed.as_str())?;
             return Ok(Receipt::default());
         }
         let (mut receipt, mut new, mut again) = (Receipt::default(), Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::query::{self, Condition};
 use super::{Fault, stored, time};
@@ -27,10 +27,16 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, 
     Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
+/// How many bytes of events end a claim, whatever is left of it.
+const CLAIMED_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many are put in line again in one commit.
+pub(super) const REQUEUED_AT_ONCE: usize = 500;
+
 /// How many dead letters are made in one commit.
 const EXPIRED_AT_ONCE: i64 = 1000;
 
-/// The forwards that are due and nobody has claimed.
+/// The forwards that are due and nobody has claimed, and the ids of such whose events are not there.
 ///
 /// Half of them may be such that failed before, so that neither holds the other up for long.
 pub(super) fn claim(
@@ -39,7 +45,7 @@ pub(super) fn claim(
     target: TargetId,
     now: Timestamp,
     Wish { limit, retries, newest }: Wish,
-) -> Result<Vec<Forward>, Fault> {
+) -> Result<(Vec<Forward>, Vec<i64>), Fault> {
     let mut again = due(connection, claimed, target, (1, stored(now)), limit.min(retries), false)?;
     let mut fresh = due(connection, claimed, target, (0, 0), limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
@@ -47,8 +53,30 @@ pub(super) fn claim(
     let half = if newest { 0 } else { half };
     again.truncate(half.max(limit.saturating_sub(fresh.len())));
     fresh.truncate(limit.saturating_sub(again.len()));
-    let ids = fresh.into_iter().chain(again);
-    ids.filter_map(|id| read(connection, id).transpose()).collect()
+    // Large ones of the one kind leave room for the other.
+    let room = if again.is_empty() { CLAIMED_BYTES } else { CLAIMED_BYTES / 2 };
+    let (mut claims, mut orphans, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (ids, room) in [(fresh, room), (again, CLAIMED_BYTES)] {
+        for id in ids {
+            let Some(forward) = read(connection, id)? else {
+                orphans.push(id);
+                continue;
+            };
+            bytes += forward.body.len();
+            claims.push(forward);
+            if bytes >= room {
+                break;
+            }
+        }
+    }
+    Ok((claims, orphans))
+}
+
+/// Removes forwards that have no events: they would be due for ever.
+pub(super) fn drop_orphans(connection: &Connection, ids: &[i64]) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?;
+    ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
+    Ok(())
 }
 
 /// The ids of forwards that are due in this span of time.
@@ -78,15 +106,26 @@ fn due(
     Ok(ids)
 }
 
-/// A forward with its events; `None` when it was purged.
+/// A forward with its events; `None` when there are none: it was purged, or they were lost.
 fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
-                      d.sender, d.content_type, d.received_at, d.events, d.body
+                      d.sender, d.content_type, d.received_at, d.events
                FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let events = events(connection, row.get(0)?, row.get(1)?, row.get(2)?)?;
+    let delivery: i64 = row.get(0)?;
+    let mut events = events(connection, delivery, row.get(1)?, row.get(2)?)?;
+    if events.is_empty() {
+        return Ok(None);
+    }
+    let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
+    let body = if whole {
+        let body = "SELECT body FROM deliveries WHERE id = ?";
+        connection.prepare_cached(body)?.query_row([delivery], |row| row.get(0))?
+    } else {
+        part_with(connection, delivery, &mut events)?
+    };
     Ok(Some(Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
@@ -94,10 +133,23 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
         received_at: time(row.get(7)?),
         queued_at: time(row.get(4)?),
         attempts: row.get(3)?,
-        whole: row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0),
+        whole,
         events,
-        body: row.get(9)?,
+        body,
     }))
+}
+
+/// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
+fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, Fault> {
+    let blob = connection.blob_open("main", "deliveries", "body", delivery, true)?;
+    let end = events.iter().map(|event| event.span.end).max().unwrap_or(0).min(blob.len());
+    let start = events.iter().map(|event| event.span.start).min().unwrap_or(0).min(end);
+    let mut part = vec![0; end - start];
+    blob.read_at_exact(&mut part, start)?;
+    for event in events {
+        event.span = event.span.start - start..event.span.end - start;
+    }
+    Ok(part)
 }
 
 fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, Fault> {
@@ -173,20 +225,33 @@ pub(super) fn expire(
     Ok(expired)
 }
 
-pub(super) fn requeue(connection: &Connection, selection: &EventSelection, now: Timestamp) -> Result<u64, Fault> {
-    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(0) };
+/// The forwards among these events that were given up or wait.
+pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -> Result<Vec<i64>, Fault> {
+    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
     let sql = format!(
-        "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
-         WHERE state IN (0, 2) AND id IN (
-             SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
-             JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
-             WHERE {sql})"
+        "SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
+         JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
+         WHERE f.state IN (0, 2) AND {sql}"
     );
-    let now = stored(now);
-    let first: &dyn ToSql = &now;
-    let values: Vec<&dyn ToSql> =
-        std::iter::once(first).chain(values.iter().map(|value| value as &dyn ToSql)).collect();
-    Ok(connection.execute(&sql, values.as_slice())? as u64)
+    let mut statement = connection.prepare(&sql)?;
+    let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+    let mut ids = ids.collect::<Result<Vec<i64>, _>>()?;
+    // One of several events is found once for each of them.
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Puts these in line again, unless they were delivered meanwhile.
+pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, Fault> {
+    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
+               WHERE state IN (0, 2) AND id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut requeued = 0;
+    for id in ids {
+        requeued += statement.execute([stored(now), *id])? as u64;
+    }
+    Ok(requeued)
 }
 
 /// When the oldest unsettled forward was put in line, and how many there are of them and of dead ones.

@@ -33,6 +33,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for what nobody waits for, and is done again if it fails: deliveries come behind it.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// What is left of the log on the disk when it has grown: somebody who looked for long kept it from being used again.
+const LOG_BYTES: i64 = 16 * 1024 * 1024;
+
+/// How long others have for the inbox between the steps of a long change.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// An inbox in a file.
 #[derive(Debug)]
 pub struct SqliteInbox {
@@ -41,6 +47,8 @@ pub struct SqliteInbox {
     owners: Owners,
     receiving: Option<Receiving>,
     claimed: HashSet<ForwardId>,
+    /// A purge that has not come to its end.
+    purging: Option<(PurgeRule, purge::Reached)>,
 }
 
 /// What the one process has that receives.
@@ -80,7 +88,10 @@ impl SqliteInbox {
         let owners = Owners::beside(path);
         let opened = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT);
         let connection = opened.map_err(StoreError::of_inbox)?;
-        Ok(Self { path: path.to_owned(), connection, owners, receiving: None, claimed: HashSet::new() })
+        let shortened = connection.pragma_update(None, "journal_size_limit", LOG_BYTES);
+        shortened.map_err(|error| StoreError::sqlite(path, error).of_inbox())?;
+        let (receiving, claimed, purging) = (None, HashSet::new(), None);
+        Ok(Self { path: path.to_owned(), connection, owners, receiving, claimed, purging })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
@@ -163,7 +174,11 @@ impl Inbox for SqliteInbox {
 
     fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
         self.begin_receiving()?;
-        let claimed = self.read(|connection| forwards::claim(connection, &self.claimed, target, now, wish))?;
+        let claim = |connection: &Connection| forwards::claim(connection, &self.claimed, target, now, wish);
+        let (claimed, orphans) = self.read(claim)?;
+        if !orphans.is_empty() {
+            self.write_if_free(|connection| forwards::drop_orphans(connection, &orphans))?;
+        }
         self.claimed.extend(claimed.iter().map(|forward| forward.id));
         Ok(claimed)
     }
@@ -191,7 +206,16 @@ impl Inbox for SqliteInbox {
     }
 
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        self.write(|connection| forwards::requeue(connection, selection, now))
+        let ids = self.read(|connection| forwards::undelivered(connection, selection))?;
+        let mut requeued = 0;
+        for (index, some) in ids.chunks(forwards::REQUEUED_AT_ONCE).enumerate() {
+            if index > 0 {
+                // A receiver that waits for the lock gets it now.
+                std::thread::sleep(PAUSE);
+            }
+            requeued += self.write(|connection| forwards::requeue(connection, some, now))?;
+        }
+        Ok(requeued)
     }
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -216,8 +240,11 @@ impl Inbox for SqliteInbox {
     }
 
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        let mut purged = self.write(|connection| purge::step(connection, rule))?;
+        let begun = self.purging.take().filter(|(begun, _)| begun == rule);
+        let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
+        let mut purged = self.write(|connection| purge::step(connection, rule, &mut reached))?;
         purged.more |= self.read(purge::give_back)?;
+        self.purging = purged.more.then_some((*rule, reached));
         if purged.events > 0
             && let Some(receiving) = &mut self.receiving
         {

@@ -1,6 +1,6 @@
 //! Removing what is old, a little at a time: nobody waits long for the lock.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::{Fault, seen, stored};
 use crate::store::{PurgeRule, Purged};
@@ -11,29 +11,37 @@ const STEP: i64 = 500;
 /// How many pages are given back to the disk at once.
 const PAGES: i64 = 2000;
 
+/// How many deliveries are looked at in one commit: those that wait are kept, however many there are.
+const LOOKS: usize = 2000;
+
+/// How far a round of steps has come: what was looked at is not looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    by_time: (i64, i64),
+    by_id: i64,
+}
+
+impl Default for Reached {
+    fn default() -> Self {
+        Self { by_time: (i64::MIN, i64::MIN), by_id: i64::MIN }
+    }
+}
+
 /// Removes some of what a rule means.
-pub(super) fn step(connection: &Connection, rule: &PurgeRule) -> Result<Purged, Fault> {
+pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reached) -> Result<Purged, Fault> {
     let mut purged = Purged::default();
     if let Some(before) = rule.before {
-        let old = "SELECT id FROM deliveries d WHERE received_at < ?1 AND (?2 OR NOT EXISTS
-                   (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0)) LIMIT ?3";
-        let mut statement = connection.prepare_cached(old)?;
-        let ids = statement.query_map(params![stored(before), rule.even_pending, STEP], |row| row.get(0))?;
-        let ids = ids.collect::<Result<Vec<i64>, _>>()?;
+        let (ids, more) = old(connection, stored(before), rule.even_pending, reached)?;
         let quarantine = "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE received_at < ? LIMIT ?)";
         purged.quarantined = connection.prepare_cached(quarantine)?.execute([stored(before), STEP])? as u64;
-        purged.more = ids.len() as u64 == STEP.unsigned_abs() || purged.quarantined == STEP.unsigned_abs();
+        purged.more = more || purged.quarantined == STEP.unsigned_abs();
         purged.events = remove(connection, &ids)?;
     }
     if let Some(max_bytes) = rule.max_bytes
         && !purged.more
         && bytes_in_use(connection)? > max_bytes
     {
-        let oldest = "SELECT id FROM deliveries d WHERE ?1 OR NOT EXISTS
-                      (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0) ORDER BY id LIMIT ?2";
-        let mut statement = connection.prepare_cached(oldest)?;
-        let ids = statement.query_map(params![rule.even_pending, STEP], |row| row.get(0))?;
-        let ids = ids.collect::<Result<Vec<i64>, _>>()?;
+        let (ids, more) = oldest(connection, rule.even_pending, reached)?;
         let mut gone = 0;
         for (index, id) in ids.iter().enumerate() {
             // Looked at now and then: deliveries are from 1 KB to some MB.
@@ -43,11 +51,11 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule) -> Result<Purged, 
             gone += remove(connection, &[*id])?;
         }
         purged.events += gone;
-        if ids.is_empty() {
+        if ids.is_empty() && !more {
             let quarantine = "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine ORDER BY id LIMIT ?)";
             purged.quarantined += connection.prepare_cached(quarantine)?.execute([STEP])? as u64;
         }
-        let progress = gone > 0 || purged.quarantined > 0;
+        let progress = more || gone > 0 || purged.quarantined > 0;
         purged.more = progress && bytes_in_use(connection)? > max_bytes;
     }
     if purged.events > 0 {
@@ -56,6 +64,55 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule) -> Result<Purged, 
         seen::drop_runs_before(connection, first.unwrap_or(i64::MAX))?;
     }
     Ok(purged)
+}
+
+/// Some deliveries that came before a time and may go, and whether there may be more.
+fn old(
+    connection: &Connection,
+    before: i64,
+    even_pending: bool,
+    reached: &mut Reached,
+) -> Result<(Vec<i64>, bool), Fault> {
+    let sql = "SELECT id, ?1 OR NOT EXISTS (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0),
+                      received_at
+               FROM deliveries d WHERE received_at < ?2 AND (received_at, id) > (?3, ?4) ORDER BY received_at, id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (time, id) = reached.by_time;
+    pick(statement.query(params![even_pending, before, time, id])?, |id, row| {
+        reached.by_time = (row.get(2)?, id);
+        Ok(())
+    })
+}
+
+/// Some of the oldest deliveries that may go, and whether there may be more.
+fn oldest(connection: &Connection, even_pending: bool, reached: &mut Reached) -> Result<(Vec<i64>, bool), Fault> {
+    let sql = "SELECT id, ?1 OR NOT EXISTS (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0)
+               FROM deliveries d WHERE id > ?2 ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    pick(statement.query(params![even_pending, reached.by_id])?, |id, _| {
+        reached.by_id = id;
+        Ok(())
+    })
+}
+
+/// Goes through deliveries, and whether each may go, until there are enough; tells of each that was looked at.
+fn pick(
+    mut rows: Rows<'_>,
+    mut looked_at: impl FnMut(i64, &Row<'_>) -> Result<(), rusqlite::Error>,
+) -> Result<(Vec<i64>, bool), Fault> {
+    let (mut ids, mut looks) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if row.get(1)? {
+            ids.push(id);
+        }
+        looked_at(id, row)?;
+        looks += 1;
+        if looks == LOOKS || ids.len() as u64 == STEP.unsigned_abs() {
+            return Ok((ids, true));
+        }
+    }
+    Ok((ids, false))
 }
 
 /// Removes deliveries with all that belongs to them; returns how many events.

@@ -10,6 +10,9 @@ use crate::store::error::Problem;
 use crate::store::inbox::keys_of;
 use crate::store::{Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined};
 
+/// How many forwards are too many to look events up from.
+const MANY: i64 = 10_000;
+
 /// A condition on events `e` and their deliveries `d`.
 pub(super) struct Condition {
     pub(super) sql: String,
@@ -20,7 +23,7 @@ impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, Fault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
-        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after } = selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before } = selection;
         if let Some(ids) = ids {
             let found = seen::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
@@ -32,6 +35,9 @@ impl Condition {
         }
         if let Some(since) = since {
             condition.add("d.received_at >= ?", stored(*since).into());
+            // Where to begin: times may go back, so it is not all that is meant.
+            let first = "e.id >= (SELECT min(first_event) FROM deliveries WHERE received_at >= ?)";
+            condition.add(first, stored(*since).into());
         }
         if let Some(until) = until {
             condition.add("d.received_at < ?", stored(*until).into());
@@ -48,17 +54,12 @@ impl Condition {
         if let Some(EventSeq(after)) = after {
             condition.add("e.id > ?", (*after).into());
         }
-        let with = |states: &str| {
-            format!(
-                "e.delivery IN (SELECT delivery FROM forwards WHERE {states})
-                 AND EXISTS (SELECT 1 FROM forwards x WHERE x.delivery = e.delivery
-                             AND e.id BETWEEN x.first_event AND x.last_event AND x.{states})"
-            )
-        };
-        if *dead {
-            condition.sql.extend([" AND ", &with("state = 2")]);
-        } else if *undelivered {
-            condition.sql.extend([" AND (", &with("state = 0"), " OR ", &with("state = 2"), ")"]);
+        if let Some(EventSeq(before)) = before {
+            condition.add("e.id < ?", (*before).into());
+        }
+        let states = if *dead { &[DEAD][..] } else { &[PENDING, DEAD] };
+        if *dead || *undelivered {
+            condition.has_forwards(connection, states)?;
         }
         Ok(Some(condition))
     }
@@ -67,6 +68,37 @@ impl Condition {
         self.sql += " AND ";
         self.sql += sql;
         self.values.push(value);
+    }
+
+    /// Those with a forward in one of these states: looked up from such forwards if there are few, and otherwise seen at
+    /// each event, as all of them would have to be gathered before the first event could be told.
+    fn has_forwards(&mut self, connection: &Connection, states: &[i64]) -> Result<(), Fault> {
+        let mut are_few = true;
+        for state in states {
+            let some = format!("SELECT count(*) FROM (SELECT 1 FROM forwards WHERE state = {state} LIMIT {MANY})");
+            are_few &= connection.prepare_cached(&some)?.query_row([], |row| row.get::<_, i64>(0))? < MANY;
+        }
+        // The plus keeps SQLite from making an index over all events for it.
+        let theirs = |state: &i64| {
+            format!(
+                "SELECT y.id FROM forwards x
+                 CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
+                 WHERE x.state = {state}"
+            )
+        };
+        let has = |state: &i64| {
+            format!(
+                "EXISTS (SELECT 1 FROM forwards x WHERE x.delivery = e.delivery
+                         AND e.id BETWEEN x.first_event AND x.last_event AND x.state = {state})"
+            )
+        };
+        let sql = if are_few {
+            format!(" AND e.id IN ({})", states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL "))
+        } else {
+            format!(" AND ({})", states.iter().map(has).collect::<Vec<_>>().join(" OR "))
+        };
+        self.sql += &sql;
+        Ok(())
     }
 
     fn is_one_of(&mut self, column: &str, values: Vec<Value>) {
@@ -197,7 +229,9 @@ pub(super) fn quarantined(
     number: Option<i64>,
     limit: Option<u64>,
 ) -> Result<Vec<Quarantined>, Fault> {
-    let sql = "SELECT id, sender, received_at, content_type, reason, body FROM quarantine
+    let sql =
+        "SELECT id, sender, received_at, content_type, reason, length(body), CASE WHEN ?1 IS NOT NULL THEN body END
+               FROM quarantine
                WHERE ?1 IS NULL OR id = ?1 ORDER BY id DESC LIMIT ?2";
     let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
     let mut statement = connection.prepare_cached(sql)?;
@@ -210,7 +244,8 @@ pub(super) fn quarantined(
             received_at: time(row.get(2)?),
             content_type: row.get(3)?,
             reason: row.get(4)?,
-            body: row.get(5)?,
+            size: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+            body: row.get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default(),
         });
     }
     Ok(found)
@@ -223,3 +258,41 @@ pub(super) fn sender(text: &str) -> Result<Sender, Fault> {
 
 // The names of the states stand in the SQL above as numbers.
 const _: () = assert!(PENDING == 0 && DELIVERED == 1 && DEAD == 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How SQLite goes about finding events.
+    fn plan(connection: &Connection, selection: &EventSelection) -> String {
+        let Condition { sql, values } = Condition::of(connection, selection).unwrap().unwrap();
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT e.id FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {sql}
+             ORDER BY e.id DESC"
+        );
+        let mut statement = connection.prepare(&sql).unwrap();
+        let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+
+    #[test]
+    fn few_of_many_events_are_found_without_a_look_at_all() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../../../../migrations/sqlite/0001_inbox.sql")).unwrap();
+        let none = EventSelection::default;
+        for selection in [
+            EventSelection { since: Some(time(7)), ..none() },
+            EventSelection { dead: true, ..none() },
+            EventSelection { undelivered: true, ..none() },
+        ] {
+            let plan = plan(&connection, &selection);
+            let whole = ["SCAN e", "SCAN d", "SCAN y", "AUTOMATIC", "TEMP B-TREE"];
+            assert!(!whole.iter().any(|step| plan.contains(step)), "{plan}");
+        }
+        let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+                    INSERT INTO forwards (target, delivery, first_event, last_event, queued_at) SELECT 1, i, i, i, 0 FROM n";
+        connection.execute_batch(many).unwrap();
+        let plan = plan(&connection, &EventSelection { undelivered: true, ..none() });
+        assert!(plan.contains("forwards_by_delivery") && !plan.contains("LIST SUBQUERY"), "{plan}");
+    }
+}

@@ -1,0 +1,207 @@
+//! JSON taken apart one level at a time, with every piece left as it was written.
+
+use std::fmt;
+
+use memchr::memchr2;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+/// How deep the arrays and objects of a body may be nested: as deep as the usual JSON readers go.
+pub const MAX_DEPTH: usize = 127;
+
+/// An object or a list, one level of it.
+///
+/// The names of an object are as they were written too: a name may be one that no text can hold, such as `"\ud800"`,
+/// and must not make the rest unreadable.
+pub(super) enum Parts<'a> {
+    Object(Vec<(&'a RawValue, &'a RawValue)>),
+    Array(Vec<&'a RawValue>),
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartsVisitor)
+    }
+}
+
+struct PartsVisitor;
+
+impl<'de> Visitor<'de> for PartsVisitor {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Parts::Object(fields))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Parts::Array(items))
+    }
+}
+
+/// Whether a text in JSON, as it was written, says this.
+pub(super) fn says(written: &RawValue, text: &str) -> bool {
+    let written = written.get();
+    if !written.contains('\\') {
+        return written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(text);
+    }
+    serde_json::from_str::<String>(written).is_ok_and(|read| read == text)
+}
+
+/// What these fields of an object hold. Of a field that is there several times it is the last, as most readers take it. A
+/// `null` is as good as nothing.
+pub(super) fn fields<'a, const N: usize>(
+    object: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    Fields(names).deserialize(&mut serde_json::Deserializer::from_str(object))
+}
+
+struct Fields<'n, const N: usize>([&'n str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [None; N];
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            match self.0.iter().position(|wanted| says(name, wanted)) {
+                Some(place) => found[place] = map.next_value()?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The items of a list: `None` when there are more than `max`, of which none is kept.
+pub(super) fn items(list: &[u8], max: usize) -> Result<Option<Vec<&RawValue>>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(list);
+    let items = Items(max).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(items)
+}
+
+struct Items(usize);
+
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            if items.len() == self.0 {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(None);
+            }
+            items.push(item);
+        }
+        Ok(Some(items))
+    }
+}
+
+/// Whether arrays and objects are nested too deep, whatever else is wrong with it.
+pub(super) fn is_deep(body: &[u8]) -> bool {
+    let (mut depth, mut rest) = (0_usize, body);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => rest = behind_text(rest),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// What follows a text that begins here.
+fn behind_text(mut rest: &[u8]) -> &[u8] {
+    while let Some(end) = memchr2(b'"', b'\\', rest) {
+        if rest[end] == b'"' {
+            return &rest[end + 1..];
+        }
+        rest = rest.get(end + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
+/// What is wrong with some JSON, and where. What the reader itself says of it repeats what was sent.
+pub(super) fn problem(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax => "wrong syntax",
+        Category::Data => "an unexpected value",
+        Category::Io => "it cannot be read",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
+/// JSON without the white space between its parts: on one line, and otherwise as it was, digits and escapes included.
+pub fn on_one_line(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let keep = |c: &char| {
+        let inside = in_text;
+        match (in_text, c) {
+            (true, _) if escaped => escaped = false,
+            (true, '\\') => escaped = true,
+            (_, '"') => in_text = !in_text,
+            _ => {}
+        }
+        inside || !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    json.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_the_same_json() {
+        let text = "{ \"a b\" : [1.0e400,\n\t\"x \\\" y\\n\" ] }";
+        assert_eq!(on_one_line(text), "{\"a b\":[1.0e400,\"x \\\" y\\n\"]}");
+    }
+}
