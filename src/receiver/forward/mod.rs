@@ -267,7 +267,9 @@ impl Attempt {
                 tracing::info!(attempt = forward.attempts + 1, "{shown}: {error}");
                 let pause = match trouble {
                     Trouble::Sick { pause, .. } => pause.unwrap_or_default().min(LONGEST_PAUSE),
-                    _ => Duration::ZERO,
+                    // It is to be known as gone before this is due again.
+                    Trouble::Gone => LOOK,
+                    Trouble::OfTheEvent => Duration::ZERO,
                 };
                 let wait = self.policy.wait_after(forward.attempts).max(pause);
                 let at = now.checked_add(wait).unwrap_or(now);
