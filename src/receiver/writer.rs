@@ -221,8 +221,11 @@ impl Thread {
         let mut failed = None;
         if !deliveries.is_empty() {
             let outcome = self.store(&deliveries);
-            failed = outcome.as_ref().err().map(Error::again);
+            let one_spoils_it = deliveries.len() > 1 && outcome.as_ref().is_err_and(StoreError::may_be_of_one);
+            let outcome = outcome.map_err(Error::from);
+            failed = outcome.as_ref().err().filter(|_| !one_spoils_it).map(Error::again);
             match &self.runtime {
+                _ if one_spoils_it => self.store_singly(&deliveries, receipts),
                 // From here each answer would wake a thread; from there, one does for all.
                 Some(runtime) => drop(runtime.spawn(async { answer_all(receipts, outcome) })),
                 None => answer_all(receipts, outcome),
@@ -245,7 +248,15 @@ impl Thread {
         self.tend();
     }
 
-    fn store(&mut self, deliveries: &[Delivery]) -> Result<Vec<Receipt>> {
+    /// The others of a group need not fail with the one that cannot be stored.
+    fn store_singly(&mut self, deliveries: &[Delivery], receipts: Vec<Reply<Receipt>>) {
+        for (delivery, reply) in deliveries.iter().zip(receipts) {
+            let outcome = self.store(std::slice::from_ref(delivery));
+            answer_all(vec![reply], outcome.map_err(Error::from));
+        }
+    }
+
+    fn store(&mut self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, StoreError> {
         let started = Instant::now();
         let outcome = self.inbox.commit_deliveries(deliveries, &self.routes);
         self.note(&outcome);

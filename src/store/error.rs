@@ -83,6 +83,14 @@ impl StoreError {
         Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
     }
 
+    /// Whether what was to be stored may be to blame: others may then be stored without it.
+    pub fn may_be_of_one(&self) -> bool {
+        let error = self.source.as_ref().and_then(|source| source.downcast_ref::<rusqlite::Error>());
+        let code = error.and_then(rusqlite::Error::sqlite_error_code);
+        let is_of_all = matches!(code, Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory));
+        matches!(self.problem, Problem::Failed(_)) && !is_of_all
+    }
+
     /// The same of the inbox.
     pub(super) fn of_inbox(mut self) -> Self {
         self.part = "inbox";

@@ -77,7 +77,7 @@ fn what_cannot_be_read_is_refused_and_kept_apart() {
         b"{\"id\":\"no array\"}",
         b"[{\"title\":\"no id\"}]",
         b"[{\"id\":\"good\"},{\"id\":null}]",
-        b"[{\"id\":\"\\ud800\"}]",
+        b"[{\"id\":[1]}]",
     ];
     for body in bad {
         let reply = receiver.post(body);

@@ -207,3 +207,31 @@ fn a_damaged_inbox_is_an_error_at_the_start() {
     assert_eq!(run.code, 9, "{run}");
     assert!(run.stderr.contains("the inbox"), "{run}");
 }
+
+#[test]
+fn one_that_cannot_be_stored_keeps_no_other_back() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    receiver.event("before");
+    let other = Connection::open(inbox_file(&home)).unwrap();
+    let trigger = "CREATE TRIGGER poison BEFORE INSERT ON events WHEN new.event_id = 'poison'
+                   BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.busy_timeout(Duration::from_secs(5)).unwrap();
+    other.execute_batch(trigger).unwrap();
+    // While the first waits for the database, the others gather behind it.
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let post = |id: &'static str| {
+            let post = scope.spawn(|| receiver.post(event(id, 10)));
+            std::thread::sleep(Duration::from_millis(200));
+            post
+        };
+        let posts = ["first", "a", "poison", "b"].map(post);
+        other.execute_batch("ROLLBACK").unwrap();
+        posts.map(|post| post.join().unwrap()).into()
+    });
+    assert_eq!([replies[0].status, replies[1].status, replies[3].status], [200; 3], "{replies:?}");
+    assert_unavailable(&replies[2]);
+    assert_eq!(ids(&home), ["before", "first", "a", "b"]);
+    assert_eq!(receiver.end().0, 0);
+}
