@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::body::Held;
@@ -31,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long upkeep rests after a failure.
 const REST: Duration = Duration::from_secs(10);
-
-/// How often others are let run before the writer falls asleep.
-const YIELDS: u32 = 20;
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 
@@ -200,7 +197,7 @@ impl Group {
 
 impl Thread {
     fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = next(&mut queue) {
+        while let Some(job) = queue.blocking_recv() {
             let mut group = Group::default();
             group.add(job);
             while !group.is_full()
@@ -321,21 +318,6 @@ impl Thread {
             Instant::now() + REST
         });
     }
-}
-
-/// The next job, waited for if there is none; `None` when there will never be one.
-///
-/// Under load the next is there in a moment. Falling asleep and being woken takes longer than letting others run a few
-/// times.
-fn next(queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
-    for _ in 0..YIELDS {
-        match queue.try_recv() {
-            Ok(job) => return Some(job),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => std::thread::yield_now(),
-        }
-    }
-    queue.blocking_recv()
 }
 
 /// Gives everybody an answer, or everybody the error.
