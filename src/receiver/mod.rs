@@ -288,11 +288,14 @@ async fn expire(writer: &Writer, before: Timestamp) {
 
 /// Makes dead letters of what waited for too long, and purges what is old.
 async fn upkeep(writer: Writer, max_age: SignedDuration, retention: Option<SignedDuration>) {
+    let mut tried = false;
     loop {
         let now = Timestamp::now();
-        if let Ok(before) = now.checked_sub(max_age) {
+        // Not at once: what grew old while nothing ran is tried once more first.
+        if tried && let Ok(before) = now.checked_sub(max_age) {
             expire(&writer, before).await;
         }
+        tried = true;
         if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
             let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
             loop {
