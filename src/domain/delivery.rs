@@ -3,12 +3,12 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use ring::{hmac, rand};
+use ring::hmac;
 
 use super::event::{self, EventFacts, Malformed, Sender};
-use super::signature::verify_instabug;
+use super::signature::{random_bytes, verify_instabug};
 use super::{Redaction, Secret};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
 pub struct Gate {
@@ -43,8 +43,7 @@ impl Gate {
     /// # Errors
     /// When the system has no random numbers.
     pub fn new(key: &Secret, instabug: Vec<Secret>) -> Result<Self> {
-        let comparison = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
-            .map_err(|_| Error::new(ErrorKind::Other, "the system has no random numbers"))?;
+        let comparison = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
         let bugfender = hmac::sign(&comparison, key.expose().as_bytes());
         Ok(Self { comparison, bugfender, instabug })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use ring::digest::SHA256_OUTPUT_LEN;
 use ring::hmac;
 use serde::Serialize;
 
@@ -55,10 +56,19 @@ impl fmt::Display for Scheme {
 /// That it is an HMAC was seen in a public description; that it is in hexadecimal is assumed. A `sha256=` before it and
 /// upper case are taken too.
 pub fn verify_instabug(secret: &Secret, body: &[u8], header: &str) -> bool {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    instabug_bytes(header).is_some_and(|signature| hmac::verify(&key, body, &signature).is_ok())
+}
+
+/// Whether this can be a signature of Instabug's at all, whatever it may be the signature of.
+pub fn may_be_instabug(header: &str) -> bool {
+    instabug_bytes(header).is_some_and(|signature| signature.len() == SHA256_OUTPUT_LEN)
+}
+
+fn instabug_bytes(header: &str) -> Option<Vec<u8>> {
     let header = header.trim();
     let header = header.get(..7).filter(|start| start.eq_ignore_ascii_case("sha256=")).map_or(header, |_| &header[7..]);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
-    from_hex(header).is_some_and(|signature| hmac::verify(&key, body, &signature).is_ok())
+    from_hex(header)
 }
 
 /// Instabug's signature of `body` with this secret: what [`verify_instabug`] takes.

@@ -19,7 +19,7 @@ use super::observe::Observer;
 use super::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::{Admission, Delivery, Gate};
-use crate::domain::signature::INSTABUG_SIGNATURE;
+use crate::domain::signature::{INSTABUG_SIGNATURE, may_be_instabug};
 
 /// Where Bugfender delivers; the key follows.
 pub const BUGFENDER_PATH: &str = "/bugfender/";
@@ -117,7 +117,7 @@ impl Intake {
         let (head, body) = request.into_parts();
         let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
         // The signature is over the body; without one there is no need to read it.
-        let Some(signature) = signature.filter(|text| may_be_signature(text)) else {
+        let Some(signature) = signature.filter(|text| may_be_instabug(text)) else {
             return self.reject(Rejection::Signature);
         };
         let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
@@ -185,14 +185,6 @@ impl Intake {
             Rejection::Overload => answer::and_close(answer::unavailable("there is too much going on")),
         }
     }
-}
-
-/// Whether this has the shape of Instabug's signature: that of SHA-256 in hexadecimal, perhaps with its name before it.
-fn may_be_signature(text: &str) -> bool {
-    let text = text.trim();
-    let named = text.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"));
-    let digits = named.map_or(text, |(_, digits)| digits);
-    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a body is anything but plain: each header may name several codings, and `identity` or nothing is none.

@@ -55,17 +55,16 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
     ///
-    /// `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
+    /// `inbox` is ready to receive; `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
     ///
     /// # Errors
-    /// When another process receives into the same inbox, or the system refuses a thread.
+    /// When the system refuses a thread.
     pub fn start(
-        mut inbox: Box<dyn Inbox>,
+        inbox: Box<dyn Inbox>,
         routes: Vec<Route>,
         metrics: Arc<Metrics>,
         stored: Arc<Notify>,
     ) -> Result<(Self, JoinHandle<()>)> {
-        inbox.begin_receiving()?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
         let runtime = tokio::runtime::Handle::try_current().ok();

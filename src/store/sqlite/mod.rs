@@ -140,6 +140,12 @@ fn commit<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T
     Ok(value)
 }
 
+/// Reads a whole file for damage.
+fn quick_check(connection: &Connection) -> Result<(), Fault> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
+}
+
 /// What can go wrong inside a transaction, before it is put in the store's words.
 #[derive(Debug)]
 enum Fault {

@@ -185,11 +185,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        let verdict: Result<String, _> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        match verdict.map_err(|error| StoreError::sqlite(&self.path, error))?.as_str() {
-            "ok" => Ok(()),
-            _ => Err(StoreError::new(&self.path, Problem::Damaged)),
-        }
+        super::quick_check(&self.connection).map_err(|fault| self.store_error(fault))
     }
 }
 

@@ -280,10 +280,7 @@ impl Inbox for SqliteInbox {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
-            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
-        })
+        self.read(super::quick_check)
     }
 }
 

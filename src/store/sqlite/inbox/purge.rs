@@ -145,15 +145,17 @@ pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
     Ok((1..before).contains(&free_pages(connection)?))
 }
 
-fn free_pages(connection: &Connection) -> Result<i64, Fault> {
-    Ok(connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
+fn free_pages(connection: &Connection) -> Result<u64, Fault> {
+    number(connection, "freelist_count")
 }
 
 /// What the inbox takes up, without pages that are free.
 fn bytes_in_use(connection: &Connection) -> Result<u64, Fault> {
-    let read = |pragma: &str| -> Result<u64, Fault> {
-        let count: i64 = connection.prepare_cached(&format!("PRAGMA {pragma}"))?.query_row([], |row| row.get(0))?;
-        Ok(u64::try_from(count).unwrap_or(0))
-    };
-    Ok((read("page_count")? - read("freelist_count")?) * read("page_size")?)
+    Ok((number(connection, "page_count")? - free_pages(connection)?) * number(connection, "page_size")?)
+}
+
+/// A number that SQLite knows of a file.
+fn number(connection: &Connection, pragma: &str) -> Result<u64, Fault> {
+    let number: i64 = connection.prepare_cached(&format!("PRAGMA {pragma}"))?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
 }

@@ -86,16 +86,10 @@ impl Condition {
                  WHERE x.state = {state}"
             )
         };
-        let has = |state: &i64| {
-            format!(
-                "EXISTS (SELECT 1 FROM forwards x WHERE x.delivery = e.delivery
-                         AND e.id BETWEEN x.first_event AND x.last_event AND x.state = {state})"
-            )
-        };
         let sql = if are_few {
             format!(" AND e.id IN ({})", states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL "))
         } else {
-            format!(" AND ({})", states.iter().map(has).collect::<Vec<_>>().join(" OR "))
+            format!(" AND ({})", states.iter().copied().map(has_forward).collect::<Vec<_>>().join(" OR "))
         };
         self.sql += &sql;
         Ok(())
@@ -106,6 +100,14 @@ impl Condition {
         self.sql.extend([" AND ", column, " IN (", &places, ")"]);
         self.values.extend(values);
     }
+}
+
+/// Whether event `e` has a forward in this state.
+fn has_forward(state: i64) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM forwards x WHERE x.delivery = e.delivery
+                 AND e.id BETWEEN x.first_event AND x.last_event AND x.state = {state})"
+    )
 }
 
 /// What became of the forwards of an event: the number of pending, dead and delivered ones, and what else is shown.
@@ -184,13 +186,7 @@ pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Resu
     let Some(Condition { sql: condition, values }) = Condition::of(connection, selection)? else {
         return Ok(Vec::new());
     };
-    let has = |state: i64| {
-        format!(
-            "EXISTS (SELECT 1 FROM forwards f WHERE f.state = {state} AND f.delivery = e.delivery
-                     AND e.id BETWEEN f.first_event AND f.last_event)"
-        )
-    };
-    let (pending, dead) = (has(PENDING), has(DEAD));
+    let (pending, dead) = (has_forward(PENDING), has_forward(DEAD));
     let sql = format!(
         "SELECT d.sender, e.type, e.app_id, count(*), sum(e.duplicates), sum({pending}),
                 sum(NOT {pending} AND {dead}), min(d.received_at), max(d.received_at)

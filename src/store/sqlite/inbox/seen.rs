@@ -32,12 +32,11 @@ const CHUNKS: i64 = 65_536;
 pub(super) struct Seen {
     runs: Vec<Run>,
     tail: HashMap<EventKey, i64>,
-    /// The newest event that is in a run.
-    in_runs: i64,
 }
 
+/// Keys that were written, with what is kept of them in memory.
 #[derive(Debug)]
-struct Run {
+pub(super) struct Run {
     id: i64,
     /// The start of the first key of each chunk.
     fences: Vec<u64>,
@@ -47,15 +46,16 @@ struct Run {
 impl Seen {
     /// Reads what is known of all events.
     pub(super) fn load(connection: &Connection) -> Result<Self, Fault> {
-        let mut seen = Self { runs: Vec::new(), tail: HashMap::new(), in_runs: 0 };
+        let mut seen = Self { runs: Vec::new(), tail: HashMap::new() };
+        let mut in_runs = 0;
         let mut statement = connection.prepare("SELECT id, fences, filter, last_event FROM runs ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             seen.runs.push(Run::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?);
-            seen.in_runs = seen.in_runs.max(row.get(3)?);
+            in_runs = row.get::<_, i64>(3)?.max(in_runs);
         }
         let mut statement = connection.prepare("SELECT key, id FROM events WHERE id > ?")?;
-        let mut rows = statement.query([seen.in_runs])?;
+        let mut rows = statement.query([in_runs])?;
         while let Some(row) = rows.next()? {
             seen.tail.insert(EventKey::from_bytes(row.get(0)?), row.get(1)?);
         }
@@ -86,7 +86,7 @@ impl Seen {
     }
 
     /// Writes the keys in memory as a run, within a transaction, and gives it to be passed to [`Seen::forget_tail`].
-    pub(super) fn write_run(&self, connection: &Connection) -> Result<Written, Fault> {
+    pub(super) fn write_run(&self, connection: &Connection) -> Result<Run, Fault> {
         let mut entries: Vec<(EventKey, i64)> = self.tail.iter().map(|(key, event)| (*key, *event)).collect();
         entries.sort_unstable();
         let events = || entries.iter().map(|(_, event)| *event);
@@ -104,13 +104,12 @@ impl Seen {
                 chunk.iter().flat_map(|(key, event)| key.bytes().iter().copied().chain(event.to_le_bytes())).collect();
             insert.execute(params![place, bytes])?;
         }
-        Ok(Written { run: Run { id, fences, filter }, last })
+        Ok(Run { id, fences, filter })
     }
 
     /// Takes a run that was committed in place of the keys in memory.
-    pub(super) fn forget_tail(&mut self, written: Written) {
-        self.in_runs = self.in_runs.max(written.last);
-        self.runs.push(written.run);
+    pub(super) fn forget_tail(&mut self, run: Run) {
+        self.runs.push(run);
         self.tail = HashMap::new();
     }
 
@@ -121,12 +120,6 @@ impl Seen {
         self.runs.retain(|run| ids.contains(&run.id));
         Ok(())
     }
-}
-
-/// A run that was written, but perhaps not committed yet.
-pub(super) struct Written {
-    run: Run,
-    last: i64,
 }
 
 /// Removes the runs all of whose events are gone, as many as are before `event`.
