@@ -1,4 +1,4 @@
-//! Values as they are written on the command line: spans of time, sizes, types of events.
+//! Values as they are written on the command line, and numbers as they are told: spans of time, sizes, types of events.
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
@@ -39,6 +39,11 @@ pub fn size(text: &str) -> Result<u64, String> {
 pub fn event_type(text: &str) -> Result<String, String> {
     let kind = text.trim().parse::<EventKind>();
     Ok(kind.map_or_else(|_| text.trim().to_owned(), |kind| kind.delivered_type().to_owned()))
+}
+
+/// A number of things, in words.
+pub fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 #[cfg(test)]

@@ -143,6 +143,24 @@ impl StandardHeaders<'_> {
     }
 }
 
+/// The headers of a Standard Webhook with this id, made now and signed if there is a secret.
+///
+/// # Errors
+/// As [`StandardHeaders::sign`].
+pub fn standard_headers(
+    id: &str,
+    now: Timestamp,
+    secret: Option<&Secret>,
+    body: &[u8],
+) -> Result<Vec<(&'static str, String)>> {
+    let timestamp = now.as_second().to_string();
+    let signed = StandardHeaders { id, timestamp: &timestamp, signature: "" };
+    let signature = secret.map(|secret| signed.sign(secret, body)).transpose()?;
+    let mut headers = vec![(WEBHOOK_ID, id.to_owned()), (WEBHOOK_TIMESTAMP, timestamp)];
+    headers.extend(signature.map(|signature| (WEBHOOK_SIGNATURE, signature)));
+    Ok(headers)
+}
+
 /// A new secret of the Standard Webhooks specification: 32 random bytes.
 ///
 /// # Errors

@@ -62,11 +62,29 @@ impl FilterArgs {
             ..EventSelection::default()
         }
     }
+}
 
-    /// The selection they make among these ids; among all events if there is none.
-    pub fn selection_of(&self, ids: &[String]) -> EventSelection {
-        let ids = (!ids.is_empty()).then(|| ids.to_vec());
-        EventSelection { ids, ..self.selection() }
+/// Events by their ids or by filters: one of them must be given, so that nobody means all by saying nothing.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
+pub struct WhichArgs {
+    /// The events
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// All events
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+impl WhichArgs {
+    /// The selection they make: of these ids if there is one.
+    pub fn selection(&self) -> EventSelection {
+        let ids = (!self.ids.is_empty()).then(|| self.ids.clone());
+        EventSelection { ids, ..self.filter.selection() }
     }
 }
 

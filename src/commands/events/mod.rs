@@ -68,11 +68,6 @@ fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
     Ok(inbox)
 }
 
-/// A number of things.
-fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
 /// A single record: a sentence for people.
 struct Told<R> {
     row: R,

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::Told;
 use super::row::shown_time;
-use super::{Told, count};
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
-use crate::commands::units::{size, span};
+use crate::commands::units::{count, size, span};
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};

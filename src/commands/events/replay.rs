@@ -6,16 +6,17 @@ use clap::ValueHint;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::filter::{FILTERS, FilterArgs};
+use super::filter::WhichArgs;
 use super::pages::{ORIGINALS, each_event};
-use super::{count, unknown};
+use super::unknown;
 use crate::commands::Report;
 use crate::commands::calls::{self, Endpoint, Timed};
 use crate::commands::confirm::confirm;
 use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::{TargetUrlArg, read_file};
+use crate::commands::units::count;
 use crate::context::{Context, interrupted, unless_interrupted};
-use crate::domain::signature::{StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+use crate::domain::signature::standard_headers;
 use crate::domain::{Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Body, Client, Method, Payload, Repeat, Request};
@@ -28,18 +29,9 @@ use crate::store::{EventRecord, EventSelection, Inbox};
 /// that an endpoint can tell what it has; bugfender-hooks-replay: true marks it as a replay. Transient failures are
 /// tried again. Nothing changes in the inbox.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
 pub struct Args {
-    /// The events
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
-
     #[command(flatten)]
-    filter: FilterArgs,
-
-    /// All events
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
+    which: WhichArgs,
 
     /// The endpoint: a URL, "-" for standard input, or @FILE
     #[arg(long, value_name = "URL")]
@@ -97,9 +89,9 @@ impl Row for ReplayedRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let replay = Replay::prepare(ctx, args)?;
-    let selection = args.filter.selection_of(&args.ids);
+    let selection = args.which.selection();
     let inbox = super::inbox(ctx)?;
-    let mut errors = unknown(inbox.as_deref(), &args.ids, selection.sender)?;
+    let mut errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
     let Some(inbox) = inbox else { return Ok(Report::list(Vec::<ReplayedRow>::new(), errors)) };
     if args.dry_run.dry_run {
         let mut requests = Vec::new();
@@ -109,7 +101,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         })?;
         return Ok(Report { errors, ..dry_run::report(requests, false) });
     }
-    if args.ids.is_empty() && !may_send(ctx, args, &replay, &*inbox, &selection)? {
+    if args.which.ids.is_empty() && !may_send(ctx, args, &replay, &*inbox, &selection)? {
         return Ok(Report::list(Vec::<ReplayedRow>::new(), errors));
     }
     let client = replay.endpoint.client(ctx)?;
@@ -171,12 +163,8 @@ impl Replay {
     }
 
     fn headers(&self, id: &str, body: &[u8]) -> Result<Vec<(&'static str, String)>> {
-        let timestamp = Timestamp::now().as_second().to_string();
-        let standard = StandardHeaders { id, timestamp: &timestamp, signature: "" };
-        let signature = self.secret.as_ref().map(|secret| standard.sign(secret, body)).transpose()?;
-        let mut headers = vec![(WEBHOOK_ID, id.to_owned()), (REPLAY, "true".to_owned())];
-        headers.extend(signature.map(|signature| (WEBHOOK_SIGNATURE, signature)));
-        headers.push((WEBHOOK_TIMESTAMP, timestamp));
+        let mut headers = standard_headers(id, Timestamp::now(), self.secret.as_ref(), body)?;
+        headers.push((REPLAY, "true".to_owned()));
         Ok(headers)
     }
 }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::filter::{FILTERS, FilterArgs};
-use super::{Told, count, unknown};
+use super::filter::WhichArgs;
+use super::{Told, unknown};
 use crate::commands::Report;
+use crate::commands::units::count;
 use crate::context::Context;
 use crate::error::Result;
 use crate::render::{Cell, Row};
@@ -15,18 +16,9 @@ use crate::render::{Cell, Row};
 /// Means forwards that were given up and those that wait for another try. Nothing is sent here: a running
 /// `bugfender-hooks listen` picks them up, or else the next one does.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
 pub struct Args {
-    /// The events
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
-
     #[command(flatten)]
-    filter: FilterArgs,
-
-    /// All events
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
+    which: WhichArgs,
 }
 
 /// How many forwards are in line again.
@@ -45,9 +37,9 @@ impl Row for RetriedRow {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let selection = args.filter.selection_of(&args.ids);
+    let selection = args.which.selection();
     let mut inbox = super::inbox(ctx)?;
-    let errors = unknown(inbox.as_deref(), &args.ids, selection.sender)?;
+    let errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
     let forwards = match &mut inbox {
         Some(inbox) => inbox.requeue_forwards(&selection, Timestamp::now())?,
         None => 0,

@@ -13,6 +13,7 @@ use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
 use super::hook_row::{HookRow, fields};
+use super::units::count;
 use super::{Report, suggest};
 use crate::api::calls;
 use crate::context::{Context, interrupted, unless_interrupted};
@@ -117,7 +118,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(Report::list(Vec::<UnsubscribedRow>::new(), Vec::new()));
     }
     if args.hook_ids.is_empty() {
-        let question = format!("Remove {} of {}?", count(targets.len()), ctx.origin());
+        let question = format!("Remove {} of {}?", count(targets.len() as u64, "hook"), ctx.origin());
         confirm(ctx, &question, args.yes)?;
     }
     // `registry` is there: only a dry run goes without.
@@ -133,10 +134,6 @@ pub fn remove_hooks(ctx: &Context, hook_ids: Vec<HookId>) -> Result<Report> {
     let filter = FilterArgs { app_ids: Vec::new(), events: Vec::new(), target_url: None, label: None };
     let dry_run = DryRunArg { dry_run: false };
     run(ctx, &Args { hook_ids, filter, all: false, yes: true, ignore_missing: true, dry_run, show_secrets: false })
-}
-
-fn count(hooks: usize) -> String {
-    if hooks == 1 { "1 hook".to_owned() } else { format!("{hooks} hooks") }
 }
 
 /// Removes them, several at once, and shows every result.

@@ -8,7 +8,7 @@ use super::target::{Trouble, Verdict};
 use super::template::Template;
 use crate::domain::Secret;
 use crate::domain::event::EventFacts;
-use crate::domain::signature::{StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+use crate::domain::signature::standard_headers;
 use crate::error::{Error, Result};
 use crate::http::{Answer, Body, Client, Method, Payload, Repeat, Request, StatusCode};
 use crate::store::Forward;
@@ -30,10 +30,8 @@ impl HttpTarget {
     /// # Errors
     /// A usage error for a secret that is not one of the Standard Webhooks specification.
     pub fn new(client: Client, url: Url, template: Option<Template>, secret: Option<Secret>) -> Result<Self> {
-        if let Some(secret) = &secret {
-            let headers = StandardHeaders { id: "evt_0", timestamp: "0", signature: "" };
-            headers.sign(secret, b"")?;
-        }
+        // What is wrong with a secret is said before anything is sent.
+        standard_headers("evt_", Timestamp::UNIX_EPOCH, secret.as_ref(), b"")?;
         Ok(Self { client, url, template, secret })
     }
 
@@ -54,12 +52,7 @@ impl HttpTarget {
             _ => (content_type(forward), forward.json_array()),
         };
         let id = message_id(&forward.events);
-        let timestamp = Timestamp::now().as_second().to_string();
-        let mut headers = vec![(WEBHOOK_ID, id.clone()), (WEBHOOK_TIMESTAMP, timestamp.clone())];
-        if let Some(secret) = &self.secret {
-            let signed = StandardHeaders { id: &id, timestamp: &timestamp, signature: "" };
-            headers.push((WEBHOOK_SIGNATURE, signed.sign(secret, &bytes)?));
-        }
+        let headers = standard_headers(&id, Timestamp::now(), self.secret.as_ref(), &bytes)?;
         Ok(Request {
             method: Method::POST,
             url: self.url.clone(),
