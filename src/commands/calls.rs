@@ -25,13 +25,18 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint that the command line names.
     pub fn resolve(ctx: &Context, to: &TargetUrlArg, secret_file: Option<&Path>) -> Result<Self> {
-        let to: TargetUrl = to.resolve(ctx)?;
+        let endpoint = Self::at(&to.resolve(ctx)?)?;
+        let secret = secret_file.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+        Ok(Self { secret, ..endpoint })
+    }
+
+    /// The endpoint at this URL, which must be whole.
+    pub fn at(to: &TargetUrl) -> Result<Self> {
         if to.is_redacted() {
             return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
         }
-        let secret = secret_file.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
         let url = Url::parse(to.expose()).map_err(|error| Error::usage(error.to_string()))?;
-        Ok(Self { url, secret, scope: to.scope() })
+        Ok(Self { url, secret: None, scope: to.scope() })
     }
 
     /// A client for it.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use ring::digest::{SHA256, digest};
 use url::Url;
 
+use super::super::calls::Endpoint;
 use super::super::hook_args::{TargetUrlArg, read_file};
 use super::super::units::event_type;
 use super::args::HandingOnArgs;
@@ -13,7 +14,6 @@ use crate::context::Context;
 use crate::domain::signature::{new_standard_secret, to_hex};
 use crate::domain::{HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Client, Options};
 use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
@@ -85,21 +85,12 @@ pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>
 }
 
 fn http_target(ctx: &Context, url: &TargetUrl, template: Option<&str>, secret: Option<Secret>) -> Result<HttpTarget> {
-    if url.is_redacted() {
-        return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
-    }
-    let parsed = Url::parse(url.expose()).map_err(|error| Error::usage(error.to_string()))?;
-    if parsed.scheme() == "http" && url.scope() == HostScope::Public {
+    let endpoint = Endpoint::at(url)?;
+    if endpoint.url.scheme() == "http" && url.scope() == HostScope::Public {
         ctx.out().warn(&format!("{url} is plain http: events can be read on their way"));
     }
-    let client = Client::new(Options {
-        attempt_timeout: ctx.settings().timeout.value,
-        total_timeout: None,
-        tls: parsed.scheme() == "https",
-        proxy: url.scope() != HostScope::Loopback,
-        roots: ctx.roots(),
-    })?;
-    HttpTarget::new(client, parsed, template.map(Template::load).transpose()?, secret)
+    let client = endpoint.client(ctx)?;
+    HttpTarget::new(client, endpoint.url, template.map(Template::load).transpose()?, secret)
 }
 
 fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
