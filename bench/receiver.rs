@@ -1,14 +1,14 @@
-//! The receiver with another inbox behind it: what it is measured against.
+//! The receiver as it is measured against.
 //!
-//! `nothing` stores nothing: the limit of what the server can answer. `single` commits each delivery by itself.
+//! `nothing` stores nothing: the limit of what the server can answer. `single` commits each delivery by itself, and
+//! answers it then.
 
 use std::path::Path;
-use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, Gate};
 use bugfender_hooks::platform::StopSignals;
-use bugfender_hooks::receiver::{self, Access, Limits, Options, Policy, Receiver};
+use bugfender_hooks::receiver::{self, Limits, Options, Receiver};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
@@ -21,23 +21,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [mode, address, key, path] = arguments.as_slice() else {
         return Err("usage: receiver nothing|single ADDRESS KEY STORE".into());
     };
-    let store = Behind { store: SqliteStore::at(Path::new(path)), stores: mode == "single" };
-    let options = Options {
-        gate: Gate::new(&Secret::parse("the key", key)?, Vec::new())?,
-        access: Access::default(),
-        limits: Limits::default(),
-        redaction: None,
-        tls: None,
-        targets: Vec::new(),
-        policy: Policy::default(),
-        retention: None,
-        drain_timeout: Duration::from_secs(1),
+    let store = SqliteStore::at(Path::new(path));
+    let (store, max_group): (Box<dyn Store>, _) = match mode.as_str() {
+        "nothing" => (Box::new(Nothing(store)), Limits::default().max_group),
+        "single" => (Box::new(store), 1),
+        _ => return Err("usage: receiver nothing|single ADDRESS KEY STORE".into()),
     };
+    let gate = Gate::new(&Secret::parse("the key", key)?, Vec::new())?;
+    let options = Options { limits: Limits { max_group, ..Limits::default() }, ..Options::new(gate) };
     let threads = std::thread::available_parallelism()?.get().min(4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         let listener = receiver::bind(address.parse()?).await?;
-        let receiver = Receiver::open(&store, options)?;
+        let receiver = Receiver::open(&*store, options)?;
         let mut signals = StopSignals::listen()?;
         let stop = async move {
             let _ = signals.next().await;
@@ -47,86 +43,72 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
-/// A store whose inbox is not used as it is meant to be.
-struct Behind {
-    store: SqliteStore,
-    stores: bool,
-}
+/// A store whose inbox keeps nothing.
+struct Nothing(SqliteStore);
 
-impl Store for Behind {
+impl Store for Nothing {
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
-        self.store.registry()
+        self.0.registry()
     }
 
     fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        self.store.existing_registry()
+        self.0.existing_registry()
     }
 
     fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
-        Ok(Box::new(Singly { inbox: self.store.inbox()?, stores: self.stores }))
+        Ok(Box::new(KeepsNothing(self.0.inbox()?)))
     }
 
     fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError> {
-        self.store.existing_inbox()
+        self.0.existing_inbox()
     }
 }
 
-struct Singly {
-    inbox: Box<dyn Inbox>,
-    stores: bool,
-}
+struct KeepsNothing(Box<dyn Inbox>);
 
-impl Inbox for Singly {
+impl Inbox for KeepsNothing {
     fn begin_receiving(&mut self) -> Result<(), StoreError> {
-        self.inbox.begin_receiving()
+        self.0.begin_receiving()
     }
 
     fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {
-        self.inbox.targets(names)
+        self.0.targets(names)
     }
 
-    fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
-        let mut receipts = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            if self.stores {
-                receipts.append(&mut self.inbox.commit_deliveries(std::slice::from_ref(delivery), routes)?);
-            } else {
-                receipts.push(Receipt { events: vec![None; delivery.events().len()] });
-            }
-        }
-        Ok(receipts)
+    fn commit_deliveries(&mut self, deliveries: &[Delivery], _routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
+        Ok(deliveries.iter().map(|delivery| Receipt { events: vec![None; delivery.events().len()] }).collect())
     }
 
     fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
-        self.inbox.claim_forwards(target, now, wish)
+        self.0.claim_forwards(target, now, wish)
     }
 
     fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
-        self.inbox.waiting()
+        self.0.waiting()
     }
 
     fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError> {
-        self.inbox.next_due(target)
+        self.0.next_due(target)
     }
 
     fn settle_forwards(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        self.inbox.settle_forwards(settlements)
+        self.0.settle_forwards(settlements)
     }
 
     fn release_forwards(&mut self, forwards: &[ForwardId]) {
-        self.inbox.release_forwards(forwards);
+        self.0.release_forwards(forwards);
     }
 
     fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError> {
-        self.inbox.expire_forwards(queued_before)
+        self.0.expire_forwards(queued_before)
     }
 
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        self.inbox.requeue_forwards(selection, now)
+        self.0.requeue_forwards(selection, now)
     }
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.inbox.backlog()
+        self.0.backlog()
     }
 
     fn events(
@@ -135,30 +117,30 @@ impl Inbox for Singly {
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
     ) -> Result<(), StoreError> {
-        self.inbox.events(selection, page, each)
+        self.0.events(selection, page, each)
     }
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
-        self.inbox.count_events(selection)
+        self.0.count_events(selection)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
-        self.inbox.quarantined(number, limit)
+        self.0.quarantined(number, limit)
     }
 
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        self.inbox.purge(rule)
+        self.0.purge(rule)
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
-        self.inbox.tend()
+        self.0.tend()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        self.inbox.probe()
+        self.0.probe()
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.inbox.check()
+        self.0.check()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::Gate;
-use bugfender_hooks::receiver::{Access, Limits, Options, Policy, Receiver};
+use bugfender_hooks::receiver::{Access, Limits, Options, Receiver};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,8 +29,8 @@ fn bench() -> Bench {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let dir = tempfile::tempdir().expect("a directory");
     let secret = |text: &str| Secret::parse("the secret", text).expect("a secret");
+    let gate = Gate::new(&secret(KEY), vec![secret("instabug")]).expect("a gate");
     let options = Options {
-        gate: Gate::new(&secret(KEY), vec![secret("instabug")]).expect("a gate"),
         access: Access { allow_from: vec!["10.0.0.0/8".parse().expect("a network")], trust_proxy: true },
         limits: Limits {
             max_body: 4096,
@@ -38,12 +38,7 @@ fn bench() -> Bench {
             body_timeout: Duration::from_millis(200),
             ..Limits::default()
         },
-        redaction: None,
-        tls: None,
-        targets: Vec::new(),
-        policy: Policy::default(),
-        retention: None,
-        drain_timeout: Duration::from_secs(1),
+        ..Options::new(gate)
     };
     let receiver = {
         let _within = runtime.enter();

@@ -1,5 +1,6 @@
 //! Events as their senders write them, read for what a receiver must know and otherwise left byte for byte as they are.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, fields, problem};
+use super::json::{self, fields, problem, text};
 pub use super::json::{MAX_DEPTH, on_one_line};
 use super::{excerpt, is_unsafe_char};
 
@@ -176,21 +177,20 @@ fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Ma
     }
     Ok(EventFacts {
         key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
-        id: clean(&id, MAX_ID),
-        event_type: event_type.and_then(text).map(|text| clean(&text, 64)),
+        id: clean(id, MAX_ID),
+        event_type: event_type.and_then(text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
-        title: title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
+        title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
         span: span(body, raw.get()),
     })
 }
 
 /// An id, and whether it is a number: Bugfender's older shape has integers. A number is its digits as they were written,
 /// and so is a text that has half a character in it, with its quotes.
-fn read_id(raw: &RawValue) -> Option<(bool, String)> {
-    let written = || raw.get().to_owned();
+fn read_id(raw: &RawValue) -> Option<(bool, Cow<'_, str>)> {
     match raw.get().as_bytes().first()? {
-        b'"' => Some((false, text(raw).unwrap_or_else(written))).filter(|(_, id)| !id.is_empty()),
-        b'-' | b'0'..=b'9' => Some((true, written())),
+        b'"' => Some((false, text(raw).unwrap_or(Cow::Borrowed(raw.get())))).filter(|(_, id)| !id.is_empty()),
+        b'-' | b'0'..=b'9' => Some((true, Cow::Borrowed(raw.get()))),
         _ => None,
     }
 }
@@ -199,10 +199,6 @@ fn read_id(raw: &RawValue) -> Option<(bool, String)> {
 fn is_number(text: &str) -> bool {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
-}
-
-fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
 }
 
 /// The app's id, a number or its text.
@@ -235,7 +231,7 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
         id,
         event_type: event_type.map(str::to_owned),
         app_id: None,
-        title: title.and_then(text).map(|text| clean(&text, MAX_TITLE)),
+        title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
         span: span(body, raw.get()),
     })
 }
@@ -247,9 +243,9 @@ fn span(body: &[u8], piece: &str) -> Range<usize> {
 }
 
 /// At most `max` characters, none of them one that acts on a terminal or that a database does not take.
-fn clean(text: &str, max: usize) -> String {
+fn clean(text: Cow<'_, str>, max: usize) -> String {
     if text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return text.to_owned();
+        return text.into_owned();
     }
     text.chars().take(max).map(|c| if is_unsafe_char(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -1,8 +1,9 @@
 //! JSON taken apart one level at a time, with every piece left as it was written.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
@@ -54,11 +55,16 @@ impl<'de> Visitor<'de> for PartsVisitor {
 
 /// Whether a text in JSON, as it was written, says this.
 pub(super) fn says(written: &RawValue, text: &str) -> bool {
-    let written = written.get();
-    if !written.contains('\\') {
-        return written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(text);
+    self::text(written).is_some_and(|read| read == text)
+}
+
+/// What a text in JSON says, unless it has half a character in it, or it is no text.
+pub(super) fn text(written: &RawValue) -> Option<Cow<'_, str>> {
+    let inside = written.get().strip_prefix('"')?.strip_suffix('"')?;
+    if memchr(b'\\', inside.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inside));
     }
-    serde_json::from_str::<String>(written).is_ok_and(|read| read == text)
+    serde_json::from_str(written.get()).ok().map(Cow::Owned)
 }
 
 /// What these fields of an object hold. Of a field that is there several times it is the last, as most readers take it. A
@@ -89,13 +95,36 @@ impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            match self.0.iter().position(|wanted| says(name, wanted)) {
+        while let Some(place) = map.next_key_seed(Place(&self.0))? {
+            match place {
                 Some(place) => found[place] = map.next_value()?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(found)
+    }
+}
+
+/// Which of these a name is. It is read as bytes: there are names that no text can hold.
+struct Place<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|wanted| wanted.as_bytes() == name))
     }
 }
 

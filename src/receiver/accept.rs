@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::intake::Intake;
@@ -158,9 +158,10 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let intake = Arc::clone(&self.intake);
-        let (here, mut has_call) = watch::channel(false);
+        let call = Arc::new(Call::default());
+        let here = Arc::clone(&call);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let under_way = UnderWay::begin(Arc::clone(&intake), here.clone());
+            let under_way = UnderWay::begin(Arc::clone(&intake), Arc::clone(&here));
             async move { Ok::<_, io::Error>(under_way.intake.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
@@ -179,9 +180,8 @@ impl Connections {
         connection.as_mut().graceful_shutdown();
         let nothing_left = async {
             tokio::time::sleep(LAST_HEAD).await;
-            if *has_call.borrow() {
-                // It has ended too when nobody is left to say so.
-                let _ = has_call.wait_for(|has_call| !has_call).await;
+            if call.is_here() {
+                call.ended().await;
                 tokio::time::sleep(LAST_ANSWER).await;
             }
         };
@@ -208,24 +208,44 @@ impl Drop for Open {
     }
 }
 
+/// Whether a connection has a call just now; it has one at a time.
+#[derive(Default)]
+struct Call {
+    is_here: AtomicBool,
+    changed: Notify,
+}
+
+impl Call {
+    fn is_here(&self) -> bool {
+        self.is_here.load(Ordering::Acquire)
+    }
+
+    async fn ended(&self) {
+        while self.is_here() {
+            self.changed.notified().await;
+        }
+    }
+}
+
 /// A call, from its head to the answer or until it is cut off.
 struct UnderWay {
     intake: Arc<Intake>,
     /// Where the connection is told.
-    here: watch::Sender<bool>,
+    here: Arc<Call>,
 }
 
 impl UnderWay {
-    fn begin(intake: Arc<Intake>, here: watch::Sender<bool>) -> Self {
+    fn begin(intake: Arc<Intake>, here: Arc<Call>) -> Self {
         intake.under_way.fetch_add(1, Ordering::Relaxed);
-        here.send_replace(true);
+        here.is_here.store(true, Ordering::Release);
         Self { intake, here }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.here.send_replace(false);
+        self.here.is_here.store(false, Ordering::Release);
+        self.here.changed.notify_one();
         self.intake.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

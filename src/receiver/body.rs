@@ -21,6 +21,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// The most connections at once.
     pub max_connections: usize,
+    /// The most deliveries in a commit.
+    pub max_group: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +32,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             max_connections: 16_384,
+            max_group: 512,
         }
     }
 }

@@ -79,6 +79,23 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
+impl Options {
+    /// A receiver with this gate that keeps what comes, and hands nothing on.
+    pub fn new(gate: Gate) -> Self {
+        Self {
+            gate,
+            access: Access::default(),
+            limits: Limits::default(),
+            redaction: None,
+            tls: None,
+            targets: Vec::new(),
+            policy: Policy::default(),
+            retention: None,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
 /// How a receiver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
@@ -118,7 +135,8 @@ impl Receiver {
         let unnamed = inbox.waiting()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
         let observer = Observer::new(store.inbox()?);
-        let (writer, thread) = Writer::start(inbox, routes.clone(), Arc::clone(&metrics), Arc::clone(&stored))?;
+        let (writer, thread) =
+            Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         let under_way = Count::default();
         let forwarder = |(target, route): (Target, Route)| {
             let shared = (Arc::clone(&metrics), Arc::clone(&stored), under_way.clone());

@@ -20,9 +20,6 @@ use crate::store::{Forward, ForwardId, Inbox, PurgeRule, Receipt, Route, Settlem
 /// How many jobs may wait; who brings another waits too.
 const QUEUE: usize = 4096;
 
-/// The most deliveries in a commit.
-const GROUP: usize = 512;
-
 /// The most bytes of bodies in a commit.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
@@ -55,20 +52,22 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
     ///
-    /// `inbox` is ready to receive; `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
+    /// `inbox` is ready to receive; a commit has at most `max_group` deliveries; `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
     ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(
         inbox: Box<dyn Inbox>,
         routes: Vec<Route>,
+        max_group: usize,
         metrics: Arc<Metrics>,
         stored: Arc<Notify>,
     ) -> Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
         let runtime = tokio::runtime::Handle::try_current().ok();
-        let mut thread = Thread { inbox, routes, metrics, stored, runtime, failing: false, rest_until: None };
+        let mut thread =
+            Thread { inbox, routes, max_group, metrics, stored, runtime, failing: false, rest_until: None };
         let work = move || tracing::dispatcher::with_default(&log, || thread.run(queue));
         let thread = std::thread::Builder::new().name("inbox".to_owned()).spawn(work)?;
         Ok((Self { jobs }, thread))
@@ -151,6 +150,7 @@ fn ended() -> Error {
 struct Thread {
     inbox: Box<dyn Inbox>,
     routes: Vec<Route>,
+    max_group: usize,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
     /// Where those are who wait for answers.
@@ -173,6 +173,15 @@ struct Group {
 }
 
 impl Group {
+    fn with_room_for(deliveries: usize) -> Self {
+        Self {
+            deliveries: Vec::with_capacity(deliveries),
+            receipts: Vec::with_capacity(deliveries),
+            held: Vec::with_capacity(deliveries),
+            ..Self::default()
+        }
+    }
+
     fn add(&mut self, job: Job) {
         match job {
             Job::Deliver(delivery, held, reply) => {
@@ -188,18 +197,15 @@ impl Group {
             other => self.others.push(other),
         }
     }
-
-    fn is_full(&self) -> bool {
-        self.deliveries.len() >= GROUP || self.bytes >= GROUP_BYTES
-    }
 }
 
 impl Thread {
     fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(job) = queue.blocking_recv() {
-            let mut group = Group::default();
+            let mut group = Group::with_room_for((queue.len() + 1).min(self.max_group));
             group.add(job);
-            while !group.is_full()
+            while group.deliveries.len() < self.max_group
+                && group.bytes < GROUP_BYTES
                 && let Ok(job) = queue.try_recv()
             {
                 group.add(job);
@@ -222,13 +228,15 @@ impl Thread {
             failed = outcome.as_ref().err().filter(|_| !one_spoils_it).map(Error::again);
             match &self.runtime {
                 _ if one_spoils_it => self.store_singly(&deliveries, receipts),
-                // From here each answer would wake a thread; from there, one does for all.
-                Some(runtime) => drop(runtime.spawn(async { answer_all(receipts, outcome) })),
+                // From here each answer would wake a thread; from there, one does for all. The memory goes back where it came
+                // from, too.
+                Some(runtime) => drop(runtime.spawn(async {
+                    answer_all(receipts, outcome);
+                    drop((deliveries, held));
+                })),
                 None => answer_all(receipts, outcome),
             }
         }
-        // What follows may take its time.
-        drop((deliveries, held));
         if !settlements.is_empty() {
             let settle = || self.inbox.settle_forwards(&settlements).map_err(Error::from);
             let outcome = failed.take().map_or_else(settle, Err);

@@ -266,6 +266,7 @@ fn options(ctx: &Context, args: &Args, key: &Secret) -> Result<Options> {
             header_timeout: *header_timeout,
             body_timeout: *body_timeout,
             max_connections: max_connections(args),
+            ..Limits::default()
         },
         redaction: (!redaction.is_empty()).then_some(redaction),
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
