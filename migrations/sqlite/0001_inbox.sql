@@ -29,11 +29,10 @@ CREATE TABLE events (
 -- Which keys are there: those of the newest events are in memory, those of older ones in sorted runs. A run is written
 -- once, in one piece. An index on the keys themselves would change a page somewhere in it for every event.
 CREATE TABLE runs (
-    id          INTEGER PRIMARY KEY,
-    first_event INTEGER NOT NULL,
-    last_event  INTEGER NOT NULL,
-    fences      BLOB    NOT NULL,             -- the first key of each chunk
-    filter      BLOB    NOT NULL              -- a Bloom filter over the keys
+    id         INTEGER PRIMARY KEY,
+    last_event INTEGER NOT NULL,
+    fences     BLOB    NOT NULL,              -- the first key of each chunk
+    filter     BLOB    NOT NULL               -- a Bloom filter over the keys
 ) STRICT;
 
 CREATE TABLE run_chunks (

@@ -147,15 +147,29 @@ pub struct SubscriptionArgs {
 impl SubscriptionArgs {
     /// A subscription for each event.
     pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
-        let settings = ctx.settings();
-        let app_id = self.app_id.or(settings.app_id).ok_or_else(|| missing("--app-id", "app_id", "ID"))?;
+        let app_id = app_id(ctx, self.app_id)?;
         let target_url = match &self.target_url {
             Some(given) => given.resolve(ctx)?,
-            None => settings.target_url.clone().ok_or_else(|| missing("--target-url", "target_url", "URL"))?,
+            None => ctx.settings().target_url.clone().ok_or_else(|| missing("--target-url", "target_url", "URL"))?,
         };
-        let one = |event| Subscription { origin: ctx.origin().clone(), app_id, event, target_url: target_url.clone() };
-        Ok(events(&self.events).into_iter().map(one).collect())
+        Ok(subscriptions(ctx, app_id, &self.events, &target_url))
     }
+}
+
+/// The app that is given, or that of the profile.
+pub fn app_id(ctx: &Context, given: Option<AppId>) -> Result<AppId> {
+    given.or(ctx.settings().app_id).ok_or_else(|| missing("--app-id", "app_id", "ID"))
+}
+
+/// A subscription for each event.
+pub fn subscriptions(
+    ctx: &Context,
+    app_id: AppId,
+    choices: &[EventChoice],
+    target_url: &TargetUrl,
+) -> Vec<Subscription> {
+    let one = |event| Subscription { origin: ctx.origin().clone(), app_id, event, target_url: target_url.clone() };
+    events(choices).into_iter().map(one).collect()
 }
 
 fn missing(flag: &str, key: &str, value: &str) -> Error {

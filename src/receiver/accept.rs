@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::count::{Count, UnderWay};
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::patience::Patient;
@@ -157,12 +158,15 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let intake = Arc::clone(&self.intake);
         let call = Arc::new(Call::default());
-        let here = Arc::clone(&call);
+        let (intake, calls) = (Arc::clone(&self.intake), Arc::clone(&call));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let under_way = UnderWay::begin(Arc::clone(&intake), Arc::clone(&here));
-            async move { Ok::<_, io::Error>(under_way.intake.answer(request, peer).await) }
+            let here = Here::begin(Arc::clone(&calls), &intake.calls);
+            let intake = Arc::clone(&intake);
+            async move {
+                let _here = here;
+                Ok::<_, io::Error>(intake.answer(request, peer).await)
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
@@ -228,25 +232,23 @@ impl Call {
 }
 
 /// A call, from its head to the answer or until it is cut off.
-struct UnderWay {
-    intake: Arc<Intake>,
-    /// Where the connection is told.
-    here: Arc<Call>,
+struct Here {
+    /// Of its connection.
+    call: Arc<Call>,
+    _counted: UnderWay,
 }
 
-impl UnderWay {
-    fn begin(intake: Arc<Intake>, here: Arc<Call>) -> Self {
-        intake.under_way.fetch_add(1, Ordering::Relaxed);
-        here.is_here.store(true, Ordering::Release);
-        Self { intake, here }
+impl Here {
+    fn begin(call: Arc<Call>, calls: &Count) -> Self {
+        call.is_here.store(true, Ordering::Release);
+        Self { call, _counted: calls.begin() }
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Here {
     fn drop(&mut self) {
-        self.here.is_here.store(false, Ordering::Release);
-        self.here.changed.notify_one();
-        self.intake.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.call.is_here.store(false, Ordering::Release);
+        self.call.changed.notify_one();
     }
 }
 

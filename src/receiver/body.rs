@@ -1,12 +1,12 @@
 //! Reading bodies within limits: each one's size and time, and the memory of all together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::Rejection;
 
@@ -43,19 +43,19 @@ const KNOWN: usize = 256 * 1024 * 1024;
 /// The same for bodies of which only their whole tells who sends them: strangers fill this one and no other.
 const UNVERIFIED: usize = 64 * 1024 * 1024;
 
-/// What a place in the budget stands for.
-const UNIT: usize = 1024;
+/// The most bytes to make room for before they have come.
+const FIRST_ROOM: usize = 64 * 1024;
 
 /// How much of a body that is too large is read all the same, so that its sender gets to see the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The memory for bodies.
+/// The memory that is left for bodies, in bytes.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Arc<Semaphore>);
+pub(super) struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
     fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.div_ceil(UNIT))))
+        Self(Arc::new(AtomicUsize::new(bytes)))
     }
 }
 
@@ -82,21 +82,28 @@ pub(super) struct Whole {
 
 /// A part of the budget.
 #[derive(Debug, Default)]
-pub(super) struct Held(Option<OwnedSemaphorePermit>);
+pub(super) struct Held {
+    budget: Option<Budget>,
+    bytes: usize,
+}
 
 impl Held {
     /// Holds enough for this many bytes, if there is so much.
     pub(super) fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
-        let held = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = u32::try_from(bytes.div_ceil(UNIT).saturating_sub(held)).ok()?;
-        if missing > 0 {
-            let more = Arc::clone(&budget.0).try_acquire_many_owned(missing).ok()?;
-            match &mut self.0 {
-                Some(permit) => permit.merge(more),
-                None => self.0 = Some(more),
-            }
-        }
+        let missing = bytes.saturating_sub(self.bytes);
+        let take = |left: usize| left.checked_sub(missing);
+        budget.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        self.bytes += missing;
+        self.budget.get_or_insert_with(|| budget.clone());
         Some(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(Budget(left)) = &self.budget {
+            left.fetch_add(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -134,7 +141,7 @@ where
 {
     let mut held = Held::default();
     // What the sender says will come; a sender that lies has only what it sends.
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(UNIT * 64);
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(FIRST_ROOM);
     let mut bytes = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(Rejection::Broken) };

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use jiff::Timestamp;
 use super::access::Access;
 use super::answer::{self, Answer};
 use super::body::{self, Budgets, Limits, Whole};
+use super::count::Count;
 use super::metrics::{Metrics, Rejection};
 use super::observe::Observer;
 use super::writer::Writer;
@@ -38,7 +38,7 @@ pub struct Intake {
     pub(super) observer: Observer,
     pub(super) writer: Writer,
     /// How many calls have come and have no answer yet.
-    pub(super) under_way: AtomicUsize,
+    pub(super) calls: Count,
 }
 
 /// What a path is for.
@@ -73,8 +73,8 @@ impl Intake {
             Place::Ready => self.observer.ready(&self.writer).await,
             Place::Metrics => self.observer.metrics(&self.metrics, &self.writer).await,
             Place::Bugfender(key) => {
-                let key = key.to_owned();
-                let answer = self.bugfender(request, &key).await;
+                let admission = self.gate.admit_bugfender(key);
+                let answer = self.bugfender(request, admission).await;
                 self.time(answer, started)
             }
             Place::Instabug => {
@@ -89,11 +89,11 @@ impl Intake {
         answer
     }
 
-    async fn bugfender<B>(&self, request: Request<B>, key: &str) -> Answer
+    async fn bugfender<B>(&self, request: Request<B>, admission: Option<Admission>) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Some(admission) = self.gate.admit_bugfender(key) else { return self.reject(Rejection::Path) };
+        let Some(admission) = admission else { return self.reject(Rejection::Path) };
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }

@@ -8,6 +8,7 @@ mod accept;
 mod access;
 mod answer;
 mod body;
+mod count;
 mod forward;
 mod intake;
 mod key;
@@ -20,7 +21,6 @@ mod writer;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,7 +39,8 @@ pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
 use self::body::Budgets;
-use self::forward::{Count, Forwarder};
+use self::count::Count;
+use self::forward::Forwarder;
 use self::intake::Intake;
 use self::metrics::Metrics;
 use self::observe::Observer;
@@ -154,7 +155,7 @@ impl Receiver {
             metrics,
             observer,
             writer: writer.clone(),
-            under_way: AtomicUsize::new(0),
+            calls: Count::default(),
         });
         Ok(Self {
             intake,
@@ -281,7 +282,7 @@ async fn next(reload: &mut Option<ReloadSignals>) {
 /// Waits for connections to end, which those without a call do soon; cuts the rest off and counts their calls.
 async fn drain(mut open: JoinSet<()>, intake: &Intake, deadline: tokio::time::Instant) -> usize {
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, open.join_next()).await {}
-    let left = intake.under_way.load(Ordering::Relaxed);
+    let left = intake.calls.get();
     open.shutdown().await;
     left
 }

@@ -24,7 +24,7 @@ use super::unsubscribe::remove_hooks;
 use crate::config::environment;
 use crate::context::{Context, interrupted};
 use crate::domain::delivery::Gate;
-use crate::domain::{HookId, Redaction, Secret, Subscription, TargetUrl};
+use crate::domain::{HookId, Redaction, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{
@@ -221,12 +221,8 @@ impl Service<'_> {
             return Ok((Vec::new(), Vec::new()));
         }
         let target_url: TargetUrl = bugfender_url(self.args, self.address, &self.key).parse()?;
-        let app_id = app_id
-            .or(self.ctx.settings().app_id)
-            .ok_or_else(|| Error::usage("--app-id is missing, and the profile has no default for it"))?;
-        let origin = self.ctx.origin();
-        let one = |event| Subscription { origin: origin.clone(), app_id, event, target_url: target_url.clone() };
-        let wanted: Vec<_> = hook_args::events(events).into_iter().map(one).collect();
+        let app_id = hook_args::app_id(self.ctx, *app_id)?;
+        let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
         if let Some(first) = wanted.first() {
             check_target(self.ctx, first)?;
         }

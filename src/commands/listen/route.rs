@@ -1,7 +1,5 @@
 //! Where events are handed on to, as the command line says it.
 
-use std::str::FromStr;
-
 use ring::digest::{SHA256, digest};
 use url::Url;
 
@@ -18,22 +16,24 @@ use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
 
-/// `EVENT=URL`. The URL is read when the command runs: an error of clap's would repeat it, password and all.
+/// `EVENT=URL`. It is read when the command runs: an error of clap's would repeat it, password and all.
 #[derive(Clone)]
-pub struct RouteArg {
-    event: String,
-    url: TargetUrlArg,
+pub struct RouteArg(String);
+
+impl From<String> for RouteArg {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
 }
 
-impl FromStr for RouteArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (event, url) = text
-            .split_once('=')
-            .filter(|(event, url)| !event.is_empty() && !url.is_empty() && !event.contains([':', '/']))
-            .ok_or("a route is written as EVENT=URL, such as crash=https://example.com/crashes")?;
-        Ok(Self { event: event_type(event)?, url: url.to_owned().into() })
+impl RouteArg {
+    fn read(&self) -> Result<(String, TargetUrlArg)> {
+        let parts = self.0.split_once('=').filter(|(event, url)| !event.is_empty() && !url.is_empty());
+        let (event, url) = parts.filter(|(event, _)| !event.contains([':', '/'])).ok_or_else(|| {
+            Error::usage("--route: it is not of the form EVENT=URL").hint("such as crash=https://example.com/crashes")
+        })?;
+        let event = event_type(event).map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
+        Ok((event, url.to_owned().into()))
     }
 }
 
@@ -58,25 +58,25 @@ pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>
     }
     let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path)).transpose()?;
     let mut targets: Vec<Target> = Vec::new();
-    let plain = args.forward_to.iter().map(|url| ("--forward-to", None, url));
-    let routed = args.routes.iter().map(|route| ("--route", Some(&route.event), &route.url));
-    for (flag, event, url) in plain.chain(routed) {
+    let template = args.template.as_deref().map(Template::load).transpose()?;
+    let plain = args.forward_to.iter().map(|url| Ok(("--forward-to", None, url.clone())));
+    let routed = args.routes.iter().map(|route| route.read().map(|(event, url)| ("--route", Some(event), url)));
+    for wanted in plain.chain(routed) {
+        let (flag, event, url) = wanted?;
         let url = url.resolve(ctx).map_err(|error| error.about(flag))?;
         let key = key_of(&["url", url.expose()]);
         let name = TargetName { shown: shown(&url, &key), key };
         // The same endpoint for several types is one target; for all of them, if it is named without one too.
         if let Some(known) = targets.iter_mut().find(|target| target.name == name) {
             match event {
-                Some(event) if !known.types.is_empty() && !known.types.contains(event) => {
-                    known.types.push(event.clone());
-                }
+                Some(event) if !known.types.is_empty() && !known.types.contains(&event) => known.types.push(event),
                 Some(_) => {}
                 None => known.types.clear(),
             }
             continue;
         }
-        let kind = TargetKind::Http(Box::new(http_target(ctx, &url, args.template.as_deref(), secret.clone())?));
-        targets.push(Target { name, types: event.into_iter().cloned().collect(), kind });
+        let kind = TargetKind::Http(Box::new(http_target(ctx, &url, template.clone(), secret.clone())?));
+        targets.push(Target { name, types: event.into_iter().collect(), kind });
     }
     for command in &args.exec {
         targets.push(exec_target(command, args)?);
@@ -84,13 +84,18 @@ pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>
     Ok(targets)
 }
 
-fn http_target(ctx: &Context, url: &TargetUrl, template: Option<&str>, secret: Option<Secret>) -> Result<HttpTarget> {
+fn http_target(
+    ctx: &Context,
+    url: &TargetUrl,
+    template: Option<Template>,
+    secret: Option<Secret>,
+) -> Result<HttpTarget> {
     let endpoint = Endpoint::at(url)?;
     if endpoint.url.scheme() == "http" && url.scope() == HostScope::Public {
         ctx.out().warn(&format!("{url} is plain http: events can be read on their way"));
     }
     let client = endpoint.client(ctx)?;
-    HttpTarget::new(client, endpoint.url, template.map(Template::load).transpose()?, secret)
+    HttpTarget::new(client, endpoint.url, template, secret)
 }
 
 fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {

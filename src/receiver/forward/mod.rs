@@ -7,7 +7,6 @@ mod target;
 mod template;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +20,7 @@ pub use self::template::{BUILT_IN_TEMPLATES, Template};
 
 use self::breaker::Breaker;
 use self::target::{Trouble, Verdict};
+use super::count::{Count, UnderWay};
 use super::metrics::Metrics;
 use super::writer::Writer;
 use crate::store::{Forward, ForwardId, Outcome, Settlement, TargetId, Wish};
@@ -74,35 +74,12 @@ pub(super) struct Forwarder {
     writer: Writer,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
+    /// How many attempts are under way, to all targets together.
     count: Count,
     breaker: Breaker,
     /// How many under way failed before.
     retries: Count,
     stopped: bool,
-}
-
-/// How many attempts are under way, to all targets together.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Count(Arc<AtomicUsize>);
-
-impl Count {
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn begin(&self) -> UnderWay {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self.clone())
-    }
-}
-
-/// Counts an attempt for as long as it lives.
-struct UnderWay(Count);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Forwarder {

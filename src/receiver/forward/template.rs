@@ -24,6 +24,7 @@ const SAMPLE: &str = r#"[{"id":"sample","title":"Sample <event> & \"title\"","te
   "device":{"name":"Phone","user_data":{}},"self":"https://example.com/1","created_at":"2024-01-01T00:00:00Z"}]"#;
 
 /// A template that was compiled.
+#[derive(Clone)]
 pub struct Template {
     environment: Environment<'static>,
     name: String,

@@ -151,8 +151,12 @@ fn routes_go_by_type() {
     };
     assert_eq!((ids(&crashes).as_str(), ids(&others).as_str(), ids(&all).as_str()), ("1 3 4", "2 5", "1 2 3 4 5 6 7"));
     assert_eq!(receiver.end().0, 0);
-    for wrong in ["crash", "crash=", "=http://127.0.0.1/x", "http://127.0.0.1/?a=b"] {
-        assert_eq!(super::refused(&home, &["--route", wrong]).code, 2, "{wrong}");
+    for wrong in
+        ["crash", "crash=", "=http://u:pass-word@127.0.0.1/x", "http://127.0.0.1/?a=b", "crash:http://u:pass-word@h"]
+    {
+        let refused = super::refused(&home, &["--route", wrong]);
+        assert_eq!(refused.code, 2, "{wrong}");
+        assert!(!refused.stderr.contains("pass-word"), "{}", refused.stderr);
     }
 }
 

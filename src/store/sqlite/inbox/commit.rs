@@ -33,7 +33,7 @@ pub(super) fn deliveries(
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
-        new: HashMap::new(),
+        new: HashMap::with_capacity(deliveries.iter().map(|delivery| delivery.events().len()).sum()),
         next_delivery: receiving.next_delivery,
         next_event: receiving.next_event,
         next_forward: receiving.next_forward,
@@ -66,7 +66,9 @@ impl Group<'_, '_> {
             self.quarantine(delivery, malformed.as_str())?;
             return Ok(Receipt::default());
         }
-        let (mut receipt, mut new, mut again) = (Receipt::default(), Vec::new(), Vec::new());
+        let count = delivery.events().len();
+        let mut receipt = Receipt { events: Vec::with_capacity(count) };
+        let (mut new, mut again) = (Vec::with_capacity(count), Vec::new());
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),

@@ -89,15 +89,14 @@ impl Seen {
     pub(super) fn write_run(&self, connection: &Connection) -> Result<Run, Fault> {
         let mut entries: Vec<(EventKey, i64)> = self.tail.iter().map(|(key, event)| (*key, *event)).collect();
         entries.sort_unstable();
-        let events = || entries.iter().map(|(_, event)| *event);
-        let (first, last) = (events().min().unwrap_or_default(), events().max().unwrap_or_default());
+        let last = entries.iter().map(|(_, event)| *event).max().unwrap_or_default();
         let filter = Filter::of(entries.iter().map(|(key, _)| *key));
         let fences: Vec<u64> = entries.chunks(CHUNK).map(|chunk| fence(chunk[0].0)).collect();
         let fence_bytes: Vec<u8> = fences.iter().flat_map(|fence| fence.to_le_bytes()).collect();
         let id = self.runs.last().map_or(1, |run| run.id + 1);
         connection
-            .prepare_cached("INSERT INTO runs (id, first_event, last_event, fences, filter) VALUES (?, ?, ?, ?, ?)")?
-            .execute(params![id, first, last, fence_bytes, filter.to_bytes()])?;
+            .prepare_cached("INSERT INTO runs (id, last_event, fences, filter) VALUES (?, ?, ?, ?)")?
+            .execute(params![id, last, fence_bytes, filter.to_bytes()])?;
         let mut insert = connection.prepare_cached("INSERT INTO run_chunks (id, entries) VALUES (?, ?)")?;
         for (place, chunk) in (id * CHUNKS..).zip(entries.chunks(CHUNK)) {
             let bytes: Vec<u8> =
