@@ -12,6 +12,11 @@ pub fn span(text: &str) -> Result<SignedDuration, String> {
     if duration.is_positive() { Ok(duration) } else { Err("a span is longer than nothing".to_owned()) }
 }
 
+/// A span, or 0.
+pub fn span_or_none(text: &str) -> Result<SignedDuration, String> {
+    if text.trim() == "0" { Ok(SignedDuration::ZERO) } else { span(text) }
+}
+
 /// A size in bytes: a number, with a unit of powers of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB) or none.
 pub fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();

@@ -14,6 +14,7 @@ use crate::error::Result;
 pub struct Gate {
     comparison: hmac::Key,
     bugfender: hmac::Tag,
+    former: Vec<(hmac::Tag, Timestamp)>,
     instabug: Vec<Secret>,
 }
 
@@ -45,13 +46,23 @@ impl Gate {
     pub fn new(key: &Secret, instabug: Vec<Secret>) -> Result<Self> {
         let comparison = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
         let bugfender = hmac::sign(&comparison, key.expose().as_bytes());
-        Ok(Self { comparison, bugfender, instabug })
+        Ok(Self { comparison, bugfender, former: Vec::new(), instabug })
+    }
+
+    /// The same gate, which takes these keys too, each until its time is over.
+    #[must_use]
+    pub fn with_former_keys(mut self, keys: &[(Secret, Timestamp)]) -> Self {
+        let tag = |key: &Secret| hmac::sign(&self.comparison, key.expose().as_bytes());
+        self.former = keys.iter().map(|(key, until)| (tag(key), *until)).collect();
+        self
     }
 
     /// Lets a call to `/bugfender/{key}` in if that is the key. Takes the same time whatever is wrong with it.
     pub fn admit_bugfender(&self, key: &str) -> Option<Admission> {
-        let same = hmac::verify(&self.comparison, key.as_bytes(), self.bugfender.as_ref()).is_ok();
-        same.then_some(Admission { sender: Sender::Bugfender })
+        let is = |tag: &hmac::Tag| hmac::verify(&self.comparison, key.as_bytes(), tag.as_ref()).is_ok();
+        let current = is(&self.bugfender);
+        let former = self.former.iter().filter(|(tag, until)| is(tag) && Timestamp::now() < *until).count() > 0;
+        (current || former).then_some(Admission { sender: Sender::Bugfender })
     }
 
     /// Whether Instabug may deliver at all.
@@ -179,6 +190,11 @@ mod tests {
         assert!(gate.admit_instabug(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
         assert!(gate.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
         assert!(gate.admit_instabug(None, b"{}").is_none());
+        let in_time = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        let former = [(secret("0ld"), in_time), (secret("0ver"), Timestamp::now())];
+        let gate = gate.with_former_keys(&former);
+        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.admit_bugfender(key).is_some());
+        assert_eq!(opened, [true, true, false, false]);
         let closed = Gate::new(&secret("k3y"), Vec::new()).unwrap();
         assert!(closed.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
         assert!(!format!("{gate:?}").contains("k3y"));

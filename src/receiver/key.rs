@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 
 use crate::domain::Secret;
 use crate::domain::signature::random_bytes;
@@ -15,21 +16,33 @@ use crate::platform;
 /// The shortest key that nobody guesses, in characters.
 const SHORTEST: usize = 16;
 
-/// The file of a key.
+/// What is between a former key and the end of its time.
+const UNTIL: &str = " until ";
+
+/// The keys that a receiver takes.
+#[derive(Debug)]
+pub struct Keys {
+    /// The one in the URL.
+    pub current: Secret,
+    /// Those it replaced, each with the end of its time, for what is still sent to the URLs of before.
+    pub former: Vec<(Secret, Timestamp)>,
+}
+
+/// The file of a receiver's keys: the current one in the first line, and a former one with its end in each further line.
 #[derive(Debug, Clone)]
 pub struct KeyFile(PathBuf);
 
 impl KeyFile {
-    /// The key in this file.
+    /// The keys in this file.
     pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// The key, made if there is none yet.
+    /// The keys. The first is made if there is none yet.
     ///
     /// # Errors
-    /// A store error when the file cannot be read or written, or holds no key.
-    pub fn load(&self) -> Result<Secret> {
+    /// A store error when the file cannot be read or written, or holds something else.
+    pub fn load(&self) -> Result<Keys> {
         match fs::read_to_string(&self.0) {
             Ok(text) => {
                 if platform::tighten(&self.0, platform::OTHERS).unwrap_or(false) {
@@ -37,32 +50,38 @@ impl KeyFile {
                 }
                 self.read(&text)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(),
             Err(error) => Err(self.failed(&error)),
         }
     }
 
-    /// Puts a new key in place of the one that is there.
+    /// Puts a new key in place of the current one, which is taken until `former_until` from then on. If that is over
+    /// already, no former key is.
     ///
     /// # Errors
-    /// As [`KeyFile::load`].
-    pub fn rotate(&self) -> Result<Secret> {
-        self.make(true)
+    /// As [`KeyFile::load`]; what is there and holds no key is replaced.
+    pub fn rotate(&self, former_until: Timestamp) -> Result<Keys> {
+        let former = match self.load() {
+            Ok(_) if former_until <= Timestamp::now() => Vec::new(),
+            Ok(Keys { current, former }) => former.into_iter().chain([(current, former_until)]).collect(),
+            // Who rotates wants a key that works.
+            Err(error) if error.kind() == ErrorKind::Store && fs::read_to_string(&self.0).is_ok() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let keys = Keys { current: new_key()?, former };
+        let former = keys.former.iter().map(|(key, until)| format!("{}{UNTIL}{until}\n", key.expose()));
+        let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
+        platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
+        Ok(keys)
     }
 
-    fn make(&self, replace: bool) -> Result<Secret> {
-        // 160 bits, without characters that a URL does not take.
-        let text = BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<20>()?);
+    fn make(&self) -> Result<Keys> {
         if let Some(dir) = self.0.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             platform::create_private_dir(dir).map_err(|error| self.failed(&error))?;
         }
-        let contents = format!("{text}\n");
-        if replace {
-            platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
-            return self.read(&text);
-        }
-        match platform::add_private_file(&self.0, contents.as_bytes()) {
-            Ok(()) => self.read(&text),
+        let current = new_key()?;
+        match platform::add_private_file(&self.0, format!("{}\n", current.expose()).as_bytes()) {
+            Ok(()) => Ok(Keys { current, former: Vec::new() }),
             // Another process was faster: its key is the one.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let text = fs::read_to_string(&self.0).map_err(|error| self.failed(&error))?;
@@ -72,16 +91,30 @@ impl KeyFile {
         }
     }
 
-    fn read(&self, text: &str) -> Result<Secret> {
+    fn read(&self, text: &str) -> Result<Keys> {
+        let mut lines = text.trim().lines();
+        let current = self.key(lines.next().unwrap_or_default())?;
+        let former = lines.filter(|line| !line.trim().is_empty()).map(|line| {
+            let (key, until) = line.split_once(UNTIL).ok_or_else(|| self.not_a_key())?;
+            Ok((self.key(key)?, until.trim().parse().map_err(|_| self.not_a_key())?))
+        });
+        Ok(Keys { current, former: in_time(former.collect::<Result<_>>()?) })
+    }
+
+    fn key(&self, text: &str) -> Result<Secret> {
         let key = text.trim();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if key.len() < SHORTEST || !key.bytes().all(fits) {
-            let message = format!("{} holds no key of a receiver", self.0.display());
-            let hint =
-                format!("a key has {SHORTEST} letters, digits, - and _ at the least; `listen --rotate-key` makes one");
-            return Err(Error::new(ErrorKind::Store, message).hint(hint));
+            return Err(self.not_a_key());
         }
         Secret::parse("the key", key)
+    }
+
+    fn not_a_key(&self) -> Error {
+        let message = format!("{} holds no key of a receiver", self.0.display());
+        let hint =
+            format!("a key has {SHORTEST} letters, digits, - and _ at the least; `listen --rotate-key` makes one");
+        Error::new(ErrorKind::Store, message).hint(hint)
     }
 
     fn failed(&self, error: &io::Error) -> Error {
@@ -89,20 +122,44 @@ impl KeyFile {
     }
 }
 
+/// 160 bits, without characters that a URL does not take.
+fn new_key() -> Result<Secret> {
+    Secret::parse("the key", &BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<20>()?))
+}
+
+/// Those whose time is not over.
+fn in_time(mut former: Vec<(Secret, Timestamp)>) -> Vec<(Secret, Timestamp)> {
+    let now = Timestamp::now();
+    former.retain(|(_, until)| *until > now);
+    former
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
     fn a_key_is_made_once_and_replaced_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         let file = KeyFile::at(dir.path().join("new/key"));
-        let key = file.load().unwrap();
+        let key = file.load().unwrap().current;
         assert!(key.expose().len() >= 27);
-        assert!(file.load().unwrap() == key);
-        let other = file.rotate().unwrap();
-        assert!(other != key && file.load().unwrap() == other);
-        fs::write(dir.path().join("new/key"), "short\n").unwrap();
-        assert_eq!(file.load().unwrap_err().kind(), ErrorKind::Store);
+        assert!(file.load().unwrap().current == key);
+        let (later, past) = (Timestamp::now() + SignedDuration::from_hours(1), Timestamp::UNIX_EPOCH);
+        let other = file.rotate(later).unwrap();
+        assert!(other.current != key && file.load().unwrap().current == other.current);
+        assert!(other.former == [(key, later)] && file.load().unwrap().former == other.former);
+        let sooner = Timestamp::now() + SignedDuration::from_mins(1);
+        assert!(file.rotate(sooner).unwrap().former.iter().map(|(_, until)| *until).eq([later, sooner]));
+        assert!(file.rotate(past).unwrap().former.is_empty());
+        for wrong in ["short\n", "0123456789abcdef\n0123456789abcdef\n", "0123456789abcdef\n0123456789abcdef until x\n"]
+        {
+            fs::write(dir.path().join("new/key"), wrong).unwrap();
+            assert_eq!(file.load().unwrap_err().kind(), ErrorKind::Store);
+            file.rotate(later).unwrap();
+            assert!(file.load().unwrap().former.is_empty());
+        }
     }
 }

@@ -34,7 +34,7 @@ pub use self::access::Access;
 pub use self::body::Limits;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH};
-pub use self::key::KeyFile;
+pub use self::key::{KeyFile, Keys};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
-use super::super::units::{size, span};
+use super::super::units::{size, span, span_or_none};
 use super::route::RouteArg;
 use crate::domain::{AppId, Label, Redaction};
 
@@ -37,9 +37,13 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["rotate_key", "print"])]
     pub show_url: bool,
 
-    /// Replace the key in that URL, show the new URL, and end; hooks to the old one fail from the next start on
+    /// Replace the key in that URL, show the new URL, and end; a receiver that runs takes it from its next start on
     #[arg(long, conflicts_with = "print")]
     pub rotate_key: bool,
+
+    /// With --rotate-key: for how long the old key is taken too, so that hooks can be replaced; 0 if others know it
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = span_or_none, requires = "rotate_key")]
+    pub keep_old_key: SignedDuration,
 
     /// Keep the key in this file [default: beside the registry]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

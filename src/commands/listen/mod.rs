@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -28,7 +29,7 @@ use crate::domain::{HookId, Redaction, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{
-    self, Access, BUGFENDER_PATH, Drained, INSTABUG_PATH, KeyFile, Limits, Options, Receiver, TlsFiles,
+    self, Access, BUGFENDER_PATH, Drained, INSTABUG_PATH, KeyFile, Keys, Limits, Options, Receiver, TlsFiles,
 };
 use crate::render::Text;
 
@@ -52,12 +53,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         Some(path) => path.clone(),
         None => ctx.settings().store_path()?.path().with_extension("receiver-key"),
     });
-    if args.show_url || args.rotate_key {
-        let key = if args.rotate_key { key_file.rotate()? } else { key_file.load()? };
-        return Ok(Report::of(Text(format!("{}\n", bugfender_url(args, args.listen, &key)))));
+    if args.rotate_key {
+        return rotate(ctx, args, &key_file);
     }
-    let key = key_file.load()?;
-    let options = options(ctx, args, &key)?;
+    let keys = key_file.load()?;
+    if args.show_url {
+        return Ok(url_report(args, &keys));
+    }
+    let options = options(ctx, args, &keys)?;
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
     let listener = listener(ctx, &runtime, args)?;
@@ -76,11 +79,36 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let printer = if args.print { Some(Tail::from_now(ctx, ctx.store()?.inbox()?)?) } else { None };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }, reload));
-    let mut service = Service { ctx, args, runtime: &runtime, address, key, stored, printer };
+    let mut service = Service { ctx, args, runtime: &runtime, address, key: keys.current, stored, printer };
     let ended = service.stand(signals, stop, serving);
     // What did not end in time is left behind.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Makes a new key, and says what is to be done about the old one.
+fn rotate(ctx: &Context, args: &Args, key_file: &KeyFile) -> Result<Report> {
+    let until = Timestamp::now().checked_add(args.keep_old_key).map_err(|_| {
+        Error::usage("--keep-old-key: the time never comes").hint("write a span such as 1d, or 0 to take it no more")
+    })?;
+    // Whole seconds are enough for a person to read.
+    let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+    let keys = key_file.rotate(until)?;
+    ctx.out().note(&match keys.former.last() {
+        Some((_, until)) => format!(
+            "the next start of listen takes this key, and the old one until {until}: \
+             by then, subscribe this URL and unsubscribe the old one"
+        ),
+        None => {
+            "the next start of listen takes this key, and no other: subscribe this URL, and unsubscribe the old one"
+                .to_owned()
+        }
+    });
+    Ok(url_report(args, &keys))
+}
+
+fn url_report(args: &Args, keys: &Keys) -> Report {
+    Report::of(Text(format!("{}\n", bugfender_url(args, args.listen, &keys.current))))
 }
 
 /// A receiver that serves.
@@ -249,13 +277,13 @@ async fn once_more(signals: &mut StopSignals) {
     }
 }
 
-fn options(ctx: &Context, args: &Args, key: &Secret) -> Result<Options> {
+fn options(ctx: &Context, args: &Args, keys: &Keys) -> Result<Options> {
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
     let redaction = Redaction::joined(args.redact.iter().cloned());
     Ok(Options {
-        gate: Gate::new(key, instabug_secrets(ctx, args)?)?,
+        gate: Gate::new(&keys.current, instabug_secrets(ctx, args)?)?.with_former_keys(&keys.former),
         access: Access { allow_from: allow_from.clone(), trust_proxy: *trust_proxy },
         limits: Limits {
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),

@@ -153,17 +153,30 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
         assert_eq!(mode(file), 0o600, "{}", file.display());
     }
     assert_eq!((mode(&home.data()), mode(&inbox_file(&home))), (0o700, 0o600));
-    // Rotated while it serves: the old one is good until the next start.
-    let new = show(&["--rotate-key"]);
+    // Rotated while it serves: it takes the old one until its next start, and that takes both.
+    let rotate = |args: &[&str], note: &str| {
+        let run = home.run(["listen", "--rotate-key"].iter().chain(args));
+        assert!(run.code == 0 && run.stderr.contains(note), "{run}");
+        run.stdout.trim_end().to_owned()
+    };
+    let new = rotate(&[], "the old one until ");
     assert_ne!(new, url);
     assert_eq!((show(&["--show-url"]), mode(&key_file)), (new.clone(), 0o600));
     receiver.event("2");
     drop(receiver);
     let receiver = Receiver::start(&home, &[]);
     assert!(new.ends_with(&receiver.path), "{new}");
-    assert_eq!(receiver.post_to(&format!("/bugfender/{key}"), &[], "[]").status, 404);
-    receiver.event("3");
-    assert_eq!(ids(&home), ["1", "2", "3"]);
+    assert_eq!(receiver.post_to(&format!("/bugfender/{key}"), &[], r#"[{"id":"3"}]"#).status, 200);
+    receiver.event("4");
+    assert_eq!(ids(&home), ["1", "2", "3", "4"]);
+    drop(receiver);
+    let newest = rotate(&["--keep-old-key", "0"], "and no other");
+    let receiver = Receiver::start(&home, &[]);
+    assert!(newest.ends_with(&receiver.path), "{newest}");
+    for old in [key, new.split_once("/bugfender/").unwrap().1] {
+        assert_eq!(receiver.post_to(&format!("/bugfender/{old}"), &[], "[]").status, 404);
+    }
+    assert_eq!(home.run(["listen", "--keep-old-key", "1h"]).code, 2);
 
     fs::write(home.path().join("own-key"), "my-own-key-0123456789\n").unwrap();
     let run = home.run(["listen", "--show-url", "--key-file", "own-key"]);
