@@ -312,15 +312,20 @@ fn finish(outcome: Result<Answer, Failure>, attempts: u32, in_doubt: bool) -> Re
 /// Classifies an error of sending a request or waiting for the head of its answer.
 fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
+    let tls = tls_error(error);
+    let is_authority = tls.is_some_and(is_authority);
     let what = match (error.is_timeout(), before_sending) {
         (true, true) => "no connection within the time allowed".to_owned(),
         (true, false) => "no answer within the time allowed".to_owned(),
+        (false, true) if is_authority => "no connection: the server shows the certificate of an authority".to_owned(),
         (false, true) => format!("no connection: {}", root_cause(error)),
         (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
     };
     tracing::debug!(url = printable(url), what, "no answer");
-    let tls = tls_error(error);
     let hint = match tls {
+        Some(_) if is_authority => {
+            "give the server a certificate of its own, without CA:TRUE in it, which that authority may sign"
+        }
         Some(rustls::Error::InvalidCertificate(_)) => {
             "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
         }
@@ -330,6 +335,14 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
     let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
     let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
     Failure { error: shown, carried_out, transient: tls.is_none() }
+}
+
+/// Whether the server shows a certificate that is for signing others, as the usual recipe for a self-signed one makes it.
+fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rustls::OtherError(other))) = error else {
+        return false;
+    };
+    matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// What the handshake failed over, if it did, which no repetition changes.

@@ -70,8 +70,9 @@ fn start(versions: &str) -> Option<TlsServer> {
     let sign =
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile names";
     openssl(dir.path(), &sign.split(' ').collect::<Vec<_>>());
+    let (certificate, key) = if versions == "authority" { ("ca.pem", "ca.key") } else { ("server.pem", "server.key") };
     let mut child = Command::new("python3")
-        .args(["-c", SERVER, "server.pem", "server.key", versions])
+        .args(["-c", SERVER, certificate, key, versions])
         .current_dir(dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -128,6 +129,15 @@ fn a_file_that_holds_no_authority_is_an_error() {
         assert!(run.stderr.contains("--ca-file"), "{run}");
     }
     assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn an_authority_is_no_server() {
+    let Some(server) = start("authority") else { return };
+    let home = Home::at(&server.url, "t");
+    let run = home.run(SUBSCRIBE.iter().chain(&["--ca-file", server.authority.to_str().unwrap()]));
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stderr.contains("shows the certificate of an authority") && run.stderr.contains("CA:TRUE"), "{run}");
 }
 
 #[test]
