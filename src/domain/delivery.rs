@@ -29,12 +29,18 @@ impl fmt::Debug for Gate {
 #[derive(Debug)]
 pub struct Admission {
     sender: Sender,
+    former_key_until: Option<Timestamp>,
 }
 
 impl Admission {
     /// Whose call it was.
     pub fn sender(&self) -> Sender {
         self.sender
+    }
+
+    /// Until when such a call is taken, if it came with a former key.
+    pub fn former_key_until(&self) -> Option<Timestamp> {
+        self.former_key_until
     }
 }
 
@@ -61,8 +67,9 @@ impl Gate {
     pub fn admit_bugfender(&self, key: &str) -> Option<Admission> {
         let is = |tag: &hmac::Tag| hmac::verify(&self.comparison, key.as_bytes(), tag.as_ref()).is_ok();
         let current = is(&self.bugfender);
-        let former = self.former.iter().filter(|(tag, until)| is(tag) && Timestamp::now() < *until).count() > 0;
-        (current || former).then_some(Admission { sender: Sender::Bugfender })
+        let former = self.former.iter().filter(|(tag, until)| is(tag) && Timestamp::now() < *until);
+        let former_key_until = former.map(|(_, until)| *until).max();
+        (current || former_key_until.is_some()).then_some(Admission { sender: Sender::Bugfender, former_key_until })
     }
 
     /// Whether Instabug may deliver at all.
@@ -74,7 +81,7 @@ impl Gate {
     pub fn admit_instabug(&self, signature: Option<&str>, body: &[u8]) -> Option<Admission> {
         let signature = signature?;
         let good = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
-        (good > 0).then_some(Admission { sender: Sender::Instabug })
+        (good > 0).then_some(Admission { sender: Sender::Instabug, former_key_until: None })
     }
 }
 
@@ -193,8 +200,8 @@ mod tests {
         let in_time = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let former = [(secret("0ld"), in_time), (secret("0ver"), Timestamp::now())];
         let gate = gate.with_former_keys(&former);
-        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.admit_bugfender(key).is_some());
-        assert_eq!(opened, [true, true, false, false]);
+        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.admit_bugfender(key).map(|it| it.former_key_until()));
+        assert_eq!(opened, [Some(None), Some(Some(in_time)), None, None]);
         let closed = Gate::new(&secret("k3y"), Vec::new()).unwrap();
         assert!(closed.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
         assert!(!format!("{gate:?}").contains("k3y"));

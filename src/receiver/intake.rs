@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub struct Intake {
     pub(super) metrics: Arc<Metrics>,
     pub(super) observer: Observer,
     pub(super) writer: Writer,
+    /// Whether it was said that a former key is in use.
+    pub(super) told_of_former: AtomicBool,
     /// How many calls have come and have no answer yet.
     pub(super) calls: Count,
 }
@@ -94,6 +97,11 @@ impl Intake {
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(admission) = admission else { return self.reject(Rejection::Path) };
+        if let Some(until) = admission.former_key_until()
+            && !self.told_of_former.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("a hook still delivers to a former URL, which is taken until {until}: replace it by then");
+        }
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }

@@ -43,36 +43,39 @@ impl KeyFile {
     /// # Errors
     /// A store error when the file cannot be read or written, or holds something else.
     pub fn load(&self) -> Result<Keys> {
-        match fs::read_to_string(&self.0) {
-            Ok(text) => {
-                if platform::tighten(&self.0, platform::OTHERS).unwrap_or(false) {
-                    tracing::warn!("{} was open to others; its permissions are tightened now", self.0.display());
-                }
-                self.read(&text)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(),
-            Err(error) => Err(self.failed(&error)),
-        }
+        self.existing()?.map_or_else(|| self.make(), Ok)
     }
 
     /// Puts a new key in place of the current one, which is taken until `former_until` from then on. If that is over
     /// already, no former key is.
     ///
     /// # Errors
-    /// As [`KeyFile::load`]; what is there and holds no key is replaced.
+    /// As [`KeyFile::load`]; the file is then as it was.
     pub fn rotate(&self, former_until: Timestamp) -> Result<Keys> {
-        let former = match self.load() {
-            Ok(_) if former_until <= Timestamp::now() => Vec::new(),
-            Ok(Keys { current, former }) => former.into_iter().chain([(current, former_until)]).collect(),
-            // Who rotates wants a key that works.
-            Err(error) if error.kind() == ErrorKind::Store && fs::read_to_string(&self.0).is_ok() => Vec::new(),
-            Err(error) => return Err(error),
+        let Some(Keys { current, former }) = self.existing()? else { return self.make() };
+        let former = if former_until > Timestamp::now() {
+            former.into_iter().chain([(current, former_until)]).collect()
+        } else {
+            Vec::new()
         };
         let keys = Keys { current: new_key()?, former };
         let former = keys.former.iter().map(|(key, until)| format!("{}{UNTIL}{until}\n", key.expose()));
         let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
         platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
         Ok(keys)
+    }
+
+    fn existing(&self) -> Result<Option<Keys>> {
+        match fs::read_to_string(&self.0) {
+            Ok(text) => {
+                if platform::tighten(&self.0, platform::OTHERS).unwrap_or(false) {
+                    tracing::warn!("{} was open to others; its permissions are tightened now", self.0.display());
+                }
+                self.read(&text).map(Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
     fn make(&self) -> Result<Keys> {
@@ -112,8 +115,7 @@ impl KeyFile {
 
     fn not_a_key(&self) -> Error {
         let message = format!("{} holds no key of a receiver", self.0.display());
-        let hint =
-            format!("a key has {SHORTEST} letters, digits, - and _ at the least; `listen --rotate-key` makes one");
+        let hint = format!("a key has {SHORTEST} letters, digits, - and _ at the least; without the file, one is made");
         Error::new(ErrorKind::Store, message).hint(hint)
     }
 
@@ -156,10 +158,13 @@ mod tests {
         assert!(file.rotate(past).unwrap().former.is_empty());
         for wrong in ["short\n", "0123456789abcdef\n0123456789abcdef\n", "0123456789abcdef\n0123456789abcdef until x\n"]
         {
-            fs::write(dir.path().join("new/key"), wrong).unwrap();
+            let path = dir.path().join("new/key");
+            fs::write(&path, wrong).unwrap();
             assert_eq!(file.load().unwrap_err().kind(), ErrorKind::Store);
-            file.rotate(later).unwrap();
-            assert!(file.load().unwrap().former.is_empty());
+            assert_eq!(file.rotate(later).unwrap_err().kind(), ErrorKind::Store);
+            assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
+            fs::remove_file(path).unwrap();
+            assert!(file.rotate(later).unwrap().former.is_empty());
         }
     }
 }

@@ -21,6 +21,7 @@ mod writer;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -155,6 +156,7 @@ impl Receiver {
             metrics,
             observer,
             writer: writer.clone(),
+            told_of_former: AtomicBool::new(false),
             calls: Count::default(),
         });
         Ok(Self {
