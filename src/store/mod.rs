@@ -2,13 +2,15 @@
 //! was received, whatever happens to the processes that wrote them.
 
 mod error;
+mod forward;
 mod inbox;
 pub mod sqlite;
 
 pub use error::StoreError;
+pub use forward::{Forward, ForwardId, Outcome, Route, Settlement, TargetId, TargetName, Wish};
 pub use inbox::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Forward, ForwardId, Inbox,
-    Outcome, PurgeRule, Purged, Quarantined, Receipt, Route, Settlement, TargetId, TargetName, Wish,
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Inbox, PurgeRule, Purged,
+    Quarantined, Receipt,
 };
 
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
