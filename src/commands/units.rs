@@ -14,7 +14,11 @@ pub fn span(text: &str) -> Result<SignedDuration, String> {
 
 /// A span, or 0.
 pub fn span_or_none(text: &str) -> Result<SignedDuration, String> {
-    if text.trim() == "0" { Ok(SignedDuration::ZERO) } else { span(text) }
+    if matches!(text.trim(), "0" | "0s") {
+        Ok(SignedDuration::ZERO)
+    } else {
+        span(text).map_err(|wrong| wrong + ", or 0")
+    }
 }
 
 /// A size in bytes: a number, with a unit of powers of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB) or none.
