@@ -16,16 +16,18 @@ use bugfender_hooks::store::{
 };
 use jiff::Timestamp;
 
+const USAGE: &str = "usage: receiver nothing|single ADDRESS KEY STORE";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, address, key, path] = arguments.as_slice() else {
-        return Err("usage: receiver nothing|single ADDRESS KEY STORE".into());
+        return Err(USAGE.into());
     };
     let store = SqliteStore::at(Path::new(path));
     let (store, max_group): (Box<dyn Store>, _) = match mode.as_str() {
         "nothing" => (Box::new(Nothing(store)), Limits::default().max_group),
         "single" => (Box::new(store), 1),
-        _ => return Err("usage: receiver nothing|single ADDRESS KEY STORE".into()),
+        _ => return Err(USAGE.into()),
     };
     let gate = Gate::new(&Secret::parse("the key", key)?, Vec::new())?;
     let options = Options { limits: Limits { max_group, ..Limits::default() }, ..Options::new(gate) };

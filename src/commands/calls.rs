@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 use url::Url;
 
-use super::hook_args::{TargetUrlArg, read_file};
+use super::hook_args::{TargetUrlArg, read_secret};
 use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
@@ -26,7 +26,7 @@ impl Endpoint {
     /// The endpoint that the command line names.
     pub fn resolve(ctx: &Context, to: &TargetUrlArg, secret_file: Option<&Path>) -> Result<Self> {
         let endpoint = Self::at(&to.resolve(ctx)?)?;
-        let secret = secret_file.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+        let secret = secret_file.map(|path| read_secret("the secret", path)).transpose()?;
         Ok(Self { secret, ..endpoint })
     }
 

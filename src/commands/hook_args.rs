@@ -10,7 +10,7 @@ use clap_complete::ArgValueCompleter;
 
 use super::suggest;
 use crate::context::Context;
-use crate::domain::{AppId, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
+use crate::domain::{AppId, EventKind, HookStatus, Label, Secret, Selection, Subscription, TargetUrl};
 use crate::error::{Error, Result};
 use crate::platform;
 
@@ -102,6 +102,11 @@ pub fn read_file(path: &Path) -> Result<String> {
         )));
     }
     Ok(text)
+}
+
+/// The secret in a file; `what` is what errors call it.
+pub fn read_secret(what: &str, path: &Path) -> Result<Secret> {
+    Secret::parse(what, &read_file(path)?)
 }
 
 /// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.

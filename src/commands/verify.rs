@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Report;
-use super::hook_args::{read_file, seconds};
+use super::hook_args::{read_secret, seconds};
 use crate::domain::Secret;
 use crate::domain::signature::{
     INSTABUG_SIGNATURE, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, verify_instabug,
@@ -78,7 +78,7 @@ impl Row for Verdict {
 
 pub fn run(args: &Args) -> Result<Report> {
     let headers = Headers::read(&args.headers)?;
-    let secrets = args.secret_files.iter().map(|path| Secret::parse("the secret", &read_file(path)?));
+    let secrets = args.secret_files.iter().map(|path| read_secret("the secret", path));
     let secrets = secrets.collect::<Result<Vec<Secret>>>()?;
     let body = read_body(&args.body)?;
     let (verdict, why) = judge(args, &headers, &secrets, &body)?;

@@ -40,7 +40,7 @@ pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
 use self::body::Budgets;
-use self::count::Count;
+use self::count::{Count, drain};
 use self::forward::Forwarder;
 use self::intake::Intake;
 use self::metrics::Metrics;
@@ -193,7 +193,7 @@ impl Receiver {
         mut reload: Option<ReloadSignals>,
     ) -> Drained {
         let (tell, stopped) = watch::channel(false);
-        let intake = Arc::clone(&self.intake);
+        let calls = self.intake.calls.clone();
         let connections = Connections { intake: self.intake, tls: self.tls.clone(), stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
@@ -217,12 +217,11 @@ impl Receiver {
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let calls = match accepting.await {
-            Ok(open) => drain(open, &intake, deadline).await,
+            // Those without a call end soon.
+            Ok(open) => drain(open, &calls, deadline).await,
             Err(_) => 0,
         };
-        // It has a way to the writer.
-        drop(intake);
-        let forwards = forward::drain(forwarding, &self.under_way, deadline).await;
+        let forwards = drain(forwarding, &self.under_way, deadline).await;
         upkeep.abort();
         let _ = upkeep.await;
         drop(self.writer);
@@ -279,14 +278,6 @@ async fn next(reload: &mut Option<ReloadSignals>) {
         Some(reload) => reload.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for connections to end, which those without a call do soon; cuts the rest off and counts their calls.
-async fn drain(mut open: JoinSet<()>, intake: &Intake, deadline: tokio::time::Instant) -> usize {
-    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, open.join_next()).await {}
-    let left = intake.calls.get();
-    open.shutdown().await;
-    left
 }
 
 /// Makes dead letters of all that was put in line before this time.

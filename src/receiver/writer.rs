@@ -52,10 +52,11 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. It ends when the last `Writer` is dropped and all that was brought is done.
     ///
-    /// `inbox` is ready to receive; a commit has at most `max_group` deliveries; `stored` is notified when there is something new to hand on. To be called within the runtime that serves.
+    /// `inbox` is ready to receive; a commit has at most `max_group` deliveries; `stored` is notified when there is
+    /// something new to hand on. To be called within the runtime that serves.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the system refuses a thread, or there is no runtime.
     pub fn start(
         inbox: Box<dyn Inbox>,
         routes: Vec<Route>,
@@ -65,7 +66,7 @@ impl Writer {
     ) -> Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
-        let runtime = tokio::runtime::Handle::try_current().ok();
+        let runtime = Handle::try_current().map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
         let mut thread =
             Thread { inbox, routes, max_group, metrics, stored, runtime, failing: false, rest_until: None };
         let work = move || tracing::dispatcher::with_default(&log, || thread.run(queue));
@@ -154,7 +155,7 @@ struct Thread {
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
     /// Where those are who wait for answers.
-    runtime: Option<Handle>,
+    runtime: Handle,
     /// Whether the last commit failed: said once, not for every delivery.
     failing: bool,
     rest_until: Option<Instant>,
@@ -226,15 +227,15 @@ impl Thread {
             let one_spoils_it = deliveries.len() > 1 && outcome.as_ref().is_err_and(StoreError::may_be_of_one);
             let outcome = outcome.map_err(Error::from);
             failed = outcome.as_ref().err().filter(|_| !one_spoils_it).map(Error::again);
-            match &self.runtime {
-                _ if one_spoils_it => self.store_singly(&deliveries, receipts),
-                // From here each answer would wake a thread; from there, one does for all. The memory goes back where it came
-                // from, too.
-                Some(runtime) => drop(runtime.spawn(async {
+            if one_spoils_it {
+                self.store_singly(&deliveries, receipts);
+            } else {
+                // From here each answer would wake a thread; from there, one does for all. The memory goes back where
+                // it came from, too.
+                self.runtime.spawn(async {
                     answer_all(receipts, outcome);
                     drop((deliveries, held));
-                })),
-                None => answer_all(receipts, outcome),
+                });
             }
         }
         if !settlements.is_empty() {

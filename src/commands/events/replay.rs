@@ -13,7 +13,7 @@ use crate::commands::Report;
 use crate::commands::calls::{self, Endpoint, Timed};
 use crate::commands::confirm::confirm;
 use crate::commands::dry_run::{self, DryRunArg};
-use crate::commands::hook_args::{TargetUrlArg, read_file};
+use crate::commands::hook_args::{TargetUrlArg, read_secret};
 use crate::commands::units::count;
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::signature::standard_headers;
@@ -145,8 +145,7 @@ struct Replay {
 impl Replay {
     fn prepare(ctx: &Context, args: &Args) -> Result<Self> {
         let endpoint = Endpoint::resolve(ctx, &args.to, None)?;
-        let secret = args.sign_with.as_ref();
-        let secret = secret.map(|path| Secret::parse("the secret", &read_file(path)?)).transpose()?;
+        let secret = args.sign_with.as_ref().map(|path| read_secret("the secret", path)).transpose()?;
         let replay = Self { endpoint, secret };
         // What is wrong with a secret is said before anything is sent.
         replay.headers("evt_", b"")?;

@@ -124,7 +124,7 @@ impl<'a> Tail<'a> {
         let page = EventPage { newest_first: true, limit: Some(lines), with_json: false };
         let mut rows = self.read(page)?;
         rows.reverse();
-        self.show(rows)?;
+        self.show(rows, || true)?;
         self.shown = self.shown.max(newest);
         Ok(())
     }
@@ -150,12 +150,8 @@ impl<'a> Tail<'a> {
         self.selection.after = Some(self.shown);
         let rows = self.read(EventPage { limit: Some(PAGE), ..EventPage::default() })?;
         let all = (rows.len() as u64) < PAGE;
-        for (seq, row) in rows {
-            if !may() {
-                return Ok(false);
-            }
-            self.stream.row(&row)?;
-            self.shown = seq;
+        if !self.show(rows, may)? {
+            return Ok(false);
         }
         if all {
             self.shown = self.shown.max(newest);
@@ -182,11 +178,15 @@ impl<'a> Tail<'a> {
         Ok(rows)
     }
 
-    fn show(&mut self, rows: Vec<(EventSeq, TailRow)>) -> Result<()> {
+    /// Shows these, as long as `may` says so; says whether it was all of them.
+    fn show(&mut self, rows: Vec<(EventSeq, TailRow)>, may: impl Fn() -> bool) -> Result<bool> {
         for (seq, row) in rows {
+            if !may() {
+                return Ok(false);
+            }
             self.stream.row(&row)?;
             self.shown = seq;
         }
-        Ok(())
+        Ok(true)
     }
 }

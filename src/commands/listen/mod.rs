@@ -19,7 +19,7 @@ pub use self::args::Args;
 use self::args::{HandingOnArgs, LimitArgs, SubscribeArgs};
 use super::Report;
 use super::events::Tail;
-use super::hook_args::{self, read_file, write_ready_file};
+use super::hook_args::{self, read_secret, write_ready_file};
 use super::subscribe::{check_target, subscribe_each};
 use super::unsubscribe::remove_hooks;
 use crate::config::environment;
@@ -314,7 +314,7 @@ fn max_connections(args: &Args) -> usize {
 fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     let what = "Instabug's secret";
     if !args.instabug_secret_file.is_empty() {
-        return args.instabug_secret_file.iter().map(|path| Secret::parse(what, &read_file(path)?)).collect();
+        return args.instabug_secret_file.iter().map(|path| read_secret(what, path)).collect();
     }
     let text = ctx.environment().text(environment::INSTABUG_SECRET)?.unwrap_or_default();
     let secrets = text.split(',').filter(|secret| !secret.trim().is_empty());

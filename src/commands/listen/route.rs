@@ -4,7 +4,7 @@ use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::super::calls::Endpoint;
-use super::super::hook_args::{TargetUrlArg, read_file};
+use super::super::hook_args::{TargetUrlArg, read_secret};
 use super::super::units::event_type;
 use super::args::HandingOnArgs;
 use crate::config::environment;
@@ -144,5 +144,5 @@ fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
     if platform::tighten(path, platform::OTHERS).unwrap_or(false) {
         ctx.out().warn(&format!("{} was open to others; its permissions are tightened now", path.display()));
     }
-    Secret::parse("the secret to sign with", &read_file(path)?)
+    read_secret("the secret to sign with", path)
 }

@@ -140,7 +140,7 @@ impl Forwarder {
                 policy: self.policy.clone(),
                 writer: self.writer.clone(),
                 metrics: Arc::clone(&self.metrics),
-                claim: Some(Claim { forward: Some(forward.id), writer: self.writer.clone() }),
+                claim: Claim { forward: Some(forward.id), writer: self.writer.clone() },
                 under_way: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
             };
             under_way.spawn(attempt.make(forward));
@@ -222,13 +222,13 @@ struct Attempt {
     policy: Policy,
     writer: Writer,
     metrics: Arc<Metrics>,
-    claim: Option<Claim>,
+    claim: Claim,
     under_way: (UnderWay, Option<UnderWay>),
 }
 
 impl Attempt {
     /// Makes it, and has its outcome stored.
-    async fn make(mut self, forward: Forward) -> End {
+    async fn make(self, forward: Forward) -> End {
         let started = Instant::now();
         let verdict = self.target.deliver(&forward).await;
         let shown = &self.target.name.shown;
@@ -261,18 +261,8 @@ impl Attempt {
             tokio::time::sleep(STORE_AGAIN).await;
         }
         // The settlement ended it.
-        if let Some(claim) = self.claim.take() {
-            claim.end();
-        }
+        self.claim.end();
         drop(self.under_way);
         end
     }
-}
-
-/// Waits for forwarders to end; cuts them off then, and counts the attempts that were under way.
-pub(super) async fn drain(mut forwarding: JoinSet<()>, count: &Count, deadline: tokio::time::Instant) -> usize {
-    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, forwarding.join_next()).await {}
-    let left = if forwarding.is_empty() { 0 } else { count.get() };
-    forwarding.shutdown().await;
-    left
 }

@@ -1,6 +1,6 @@
 //! Removing what is old, a little at a time: nobody waits long for the lock.
 
-use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, Row, Rows, params};
 
 use super::{Fault, seen, stored};
 use crate::store::{PurgeRule, Purged};
@@ -59,8 +59,7 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reac
         purged.more = progress && bytes_in_use(connection)? > max_bytes;
     }
     if purged.events > 0 {
-        let first: Option<i64> =
-            connection.query_row("SELECT min(id) FROM events", [], |row| row.get(0)).optional()?.flatten();
+        let first: Option<i64> = connection.query_row("SELECT min(id) FROM events", [], |row| row.get(0))?;
         seen::drop_runs_before(connection, first.unwrap_or(i64::MAX))?;
     }
     Ok(purged)
