@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stop = async move {
             let _ = signals.next().await;
         };
-        tokio::spawn(receiver.serve(listener, stop, None)).await?;
+        tokio::spawn(receiver.serve(listener, stop)).await?;
         Ok(())
     })
 }

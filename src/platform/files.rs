@@ -61,6 +61,7 @@ impl PrivateFile {
         let dir = dir_of(path);
         // Created with mode 0600.
         let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
+        leave_to_owner(path, temporary.as_file());
         temporary.write_all(&[b' '; RESERVED])?;
         Ok(Self { path: path.to_owned(), temporary: Some(temporary) })
     }
@@ -75,6 +76,18 @@ impl PrivateFile {
         temporary.persist(&self.path)?;
         sync_dir(dir_of(&self.path))
     }
+}
+
+/// Gives `file`, which is to replace the one at `path`, the same owner: what root replaces for a service stays the
+/// service's. Others may not do so, and have it themselves then.
+fn leave_to_owner(path: &Path, file: &File) {
+    #[cfg(unix)]
+    if let Ok(replaced) = fs::symlink_metadata(path) {
+        use std::os::unix::fs::MetadataExt;
+        let _ = std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()));
+    }
+    #[cfg(not(unix))]
+    let _ = (path, file);
 }
 
 /// The directory that `path` is in; a name alone is in the current one.
@@ -169,4 +182,24 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_stays_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace_private_file(&path, b"old").unwrap();
+        // Only root can do this; for others it stays their own.
+        let _ = chown(&path, Some(12_345), Some(12_345));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid(), found.mode() & 0o777));
+        let before = owner(&path).unwrap();
+        replace_private_file(&path, b"new").unwrap();
+        assert_eq!((owner(&path).unwrap(), fs::read(&path).unwrap()), (before, b"new".to_vec()));
+    }
 }

@@ -15,6 +15,7 @@ use super::access::Access;
 use super::answer::{self, Answer};
 use super::body::{self, Budgets, Limits, Whole};
 use super::count::Count;
+use super::current::Current;
 use super::metrics::{Metrics, Rejection};
 use super::observe::Observer;
 use super::writer::Writer;
@@ -28,9 +29,33 @@ pub const BUGFENDER_PATH: &str = "/bugfender/";
 /// Where Instabug delivers.
 pub const INSTABUG_PATH: &str = "/instabug";
 
+/// The gate, and what was said of those who come through it.
+pub(super) struct Entrance {
+    gate: Gate,
+    /// Whether it was said that a former key is in use.
+    told_of_former: AtomicBool,
+}
+
+impl Entrance {
+    pub(super) fn new(gate: Gate) -> Self {
+        Self { gate, told_of_former: AtomicBool::new(false) }
+    }
+
+    /// Lets in who knows a key, and says once that it is a former one.
+    fn admit_bugfender(&self, key: &str) -> Option<Admission> {
+        let admission = self.gate.admit_bugfender(key)?;
+        if let Some(until) = admission.former_key_until()
+            && !self.told_of_former.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("a hook still delivers to a former URL, which is taken until {until}: replace it by then");
+        }
+        Some(admission)
+    }
+}
+
 /// What answers calls. Connections share it.
 pub struct Intake {
-    pub(super) gate: Gate,
+    pub(super) entrance: Arc<Current<Entrance>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
@@ -38,8 +63,6 @@ pub struct Intake {
     pub(super) metrics: Arc<Metrics>,
     pub(super) observer: Observer,
     pub(super) writer: Writer,
-    /// Whether it was said that a former key is in use.
-    pub(super) told_of_former: AtomicBool,
     /// How many calls have come and have no answer yet.
     pub(super) calls: Count,
 }
@@ -76,7 +99,7 @@ impl Intake {
             Place::Ready => self.observer.ready(&self.writer).await,
             Place::Metrics => self.observer.metrics(&self.metrics, &self.writer).await,
             Place::Bugfender(key) => {
-                let admission = self.gate.admit_bugfender(key);
+                let admission = self.entrance.get().admit_bugfender(key);
                 let answer = self.bugfender(request, admission).await;
                 self.time(answer, started)
             }
@@ -97,11 +120,6 @@ impl Intake {
         B: Body<Data = Bytes> + Unpin,
     {
         let Some(admission) = admission else { return self.reject(Rejection::Path) };
-        if let Some(until) = admission.former_key_until()
-            && !self.told_of_former.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!("a hook still delivers to a former URL, which is taken until {until}: replace it by then");
-        }
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
@@ -116,7 +134,8 @@ impl Intake {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if !self.gate.knows_instabug() {
+        let entrance = self.entrance.get();
+        if !entrance.gate.knows_instabug() {
             return self.reject(Rejection::Path);
         }
         if request.method() != Method::POST {
@@ -132,7 +151,7 @@ impl Intake {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        match self.gate.admit_instabug(Some(signature), &whole.bytes) {
+        match entrance.gate.admit_instabug(Some(signature), &whole.bytes) {
             Some(admission) => self.store(&admission, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }

@@ -46,6 +46,14 @@ impl KeyFile {
         self.existing()?.map_or_else(|| self.make(), Ok)
     }
 
+    /// The keys, for a receiver that had some of this file before.
+    ///
+    /// # Errors
+    /// As [`KeyFile::load`], and when there is no file any more.
+    pub fn reload(&self) -> Result<Keys> {
+        self.existing()?.ok_or_else(|| self.failed(&io::ErrorKind::NotFound.into()))
+    }
+
     /// Puts a new key in place of the current one, which is taken until `former_until` from then on. If that is over
     /// already, no former key is.
     ///

@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod body;
 mod count;
+mod current;
 mod forward;
 mod intake;
 mod key;
@@ -21,7 +22,6 @@ mod writer;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,8 +41,9 @@ pub use self::tls::TlsFiles;
 use self::accept::Connections;
 use self::body::Budgets;
 use self::count::{Count, drain};
+use self::current::Current;
 use self::forward::Forwarder;
-use self::intake::Intake;
+use self::intake::{Entrance, Intake};
 use self::metrics::Metrics;
 use self::observe::Observer;
 use self::tls::Tls;
@@ -50,7 +51,7 @@ use self::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::Gate;
 use crate::error::Result;
-use crate::platform::{self, ReloadSignals};
+use crate::platform;
 use crate::store::{Inbox, PurgeRule, Route, Store};
 
 /// How often old events are purged and dead letters made.
@@ -107,10 +108,32 @@ pub struct Drained {
     pub forwards: usize,
 }
 
+/// What of a receiver can be replaced while it serves.
+#[derive(Clone)]
+pub struct Replaceable {
+    entrance: Arc<Current<Entrance>>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Replaceable {
+    /// Lets in whom this gate does, from the next call on.
+    pub fn replace_gate(&self, gate: Gate) {
+        self.entrance.replace(Entrance::new(gate));
+    }
+
+    /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not of each other; those that were read before are used on.
+    pub fn reread_certificate(&self) -> Result<bool> {
+        self.tls.as_ref().map_or(Ok(false), |tls| tls.reload().map(|()| true))
+    }
+}
+
 /// A receiver that has its inbox, and is ready to serve.
 pub struct Receiver {
     intake: Arc<Intake>,
-    tls: Option<Arc<Tls>>,
+    replaceable: Replaceable,
     forwarders: Vec<Forwarder>,
     under_way: Count,
     writer: Writer,
@@ -147,8 +170,9 @@ impl Receiver {
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
+        let entrance = Arc::new(Current::new(Entrance::new(gate)));
         let intake = Arc::new(Intake {
-            gate,
+            entrance: Arc::clone(&entrance),
             access,
             limits,
             redaction,
@@ -156,12 +180,11 @@ impl Receiver {
             metrics,
             observer,
             writer: writer.clone(),
-            told_of_former: AtomicBool::new(false),
             calls: Count::default(),
         });
         Ok(Self {
             intake,
-            tls,
+            replaceable: Replaceable { entrance, tls },
             forwarders,
             under_way,
             writer,
@@ -184,35 +207,23 @@ impl Receiver {
         Arc::clone(&self.stored)
     }
 
-    /// Serves until `stop`, then finishes what is under way. Each time `reload` is signalled, certificates are read
-    /// again.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-        mut reload: Option<ReloadSignals>,
-    ) -> Drained {
+    /// What can be replaced while this one serves.
+    pub fn replaceable(&self) -> Replaceable {
+        self.replaceable.clone()
+    }
+
+    /// Serves until `stop`, then finishes what is under way.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let calls = self.intake.calls.clone();
-        let connections = Connections { intake: self.intake, tls: self.tls.clone(), stop: stopped.clone() };
+        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(stopped.clone()));
         }
         let upkeep = tokio::spawn(upkeep(self.writer.clone(), self.max_age, self.retention));
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            tokio::select! {
-                () = stop.as_mut() => break,
-                () = next(&mut reload) => if let Some(tls) = &self.tls {
-                    match tls.reload() {
-                        Ok(()) => tracing::warn!("the certificate was read again"),
-                        Err(error) => tracing::error!("the certificate stays as it was: {error}"),
-                    }
-                },
-            }
-        }
+        stop.await;
         // Nobody listens when everything has ended already.
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
@@ -270,14 +281,6 @@ fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
     let route =
         |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
     Ok(targets.iter().zip(ids).map(route).collect())
-}
-
-/// Waits for a request to read files again, which may never come.
-async fn next(reload: &mut Option<ReloadSignals>) {
-    match reload {
-        Some(reload) => reload.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Makes dead letters of all that was put in line before this time.

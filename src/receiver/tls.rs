@@ -1,7 +1,7 @@
 //! The server side of TLS, from PEM files that may be replaced while it runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::current::Current;
 use crate::error::{Error, Result};
 
 /// The certificate and key to serve with.
@@ -23,25 +24,24 @@ pub struct TlsFiles {
 /// What was read of the files last.
 pub(super) struct Tls {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: Current<ServerConfig>,
 }
 
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self> {
-        let current = RwLock::new(Arc::new(config(&files)?));
+        let current = Current::new(config(&files)?);
         Ok(Self { files, current })
     }
 
     /// Reads the files again. What was there before is used on if they cannot be read.
     pub(super) fn reload(&self) -> Result<()> {
-        let config = Arc::new(config(&self.files)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.current.replace(config(&self.files)?);
         Ok(())
     }
 
     /// For connections that are made from now on.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        TlsAcceptor::from(self.current.get())
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["rotate_key", "print"])]
     pub show_url: bool,
 
-    /// Replace the key in that URL, show the new URL, and end; a receiver that runs takes it from its next start on
+    /// Replace the key in that URL, show the new URL, and end; a receiver that runs takes it on SIGHUP, or when started again
     #[arg(long, conflicts_with = "print")]
     pub rotate_key: bool,
 
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 
-    /// The secret of Instabug's signatures is in this file; two while one is being replaced [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
+    /// The secret of Instabug's signatures is in this file; two while one is being replaced; read again on SIGHUP [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub instabug_secret_file: Vec<PathBuf>,
 

@@ -3,9 +3,10 @@
 use std::fs;
 
 use bugfender_hooks::domain::event::Sender;
+use rustix::process::Signal;
 
 use super::{Receiver, Sink, call, events, files, ids, inbox_file, mode, quarantined, request};
-use crate::support::{Home, Run, Terminal, have};
+use crate::support::{Home, Run, Terminal, have, wait_until};
 
 const OLD: &str = "oldSecretOfInstabug1";
 const NEW: &str = "newSecretOfInstabug2";
@@ -153,7 +154,7 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
         assert_eq!(mode(file), 0o600, "{}", file.display());
     }
     assert_eq!((mode(&home.data()), mode(&inbox_file(&home))), (0o700, 0o600));
-    // Rotated while it serves: it takes the old one until its next start, and that takes both.
+    // Rotated while it serves: it takes the old one alone until it is told, or started again.
     let rotate = |args: &[&str], note: &str| {
         let run = home.run(["listen", "--rotate-key"].iter().chain(args));
         assert!(run.code == 0 && run.stderr.contains(note), "{run}");
@@ -188,6 +189,52 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     assert_eq!(mode(&home.path().join("own-key")), 0o600);
     fs::write(home.path().join("own-key"), "short\n").unwrap();
     assert_eq!(home.run(["listen", "--show-url", "--key-file", "own-key"]).code, 9);
+}
+
+#[test]
+fn keys_and_secrets_are_read_again_on_a_hangup() {
+    let home = Home::new();
+    let secret = home.path().join("secret");
+    fs::write(&secret, OLD).unwrap();
+    let receiver = Receiver::start(&home, &["--instabug-secret-file", "secret"]);
+    let rotate = |args: &[&str]| {
+        let run = home.run(["listen", "--rotate-key"].iter().chain(args));
+        run.stdout.trim_end().split_once(":4000").unwrap().1.to_owned()
+    };
+    let hang_up = |times: usize, what: &str| {
+        receiver.signal(Signal::HUP);
+        wait_until(what, || receiver.log().matches(what).count() == times);
+    };
+    let status = |path: &str| receiver.post_to(path, &[], "[]").status;
+    let signed = |secret: &str| {
+        let header = format!("x-ibg-signature-256: {}", signature(secret, "{}"));
+        receiver.post_to("/instabug", &[&header], "{}").status
+    };
+    let first = receiver.path.clone();
+    let second = rotate(&[]);
+    fs::write(&secret, NEW).unwrap();
+    assert_eq!([status(&first), status(&second), signed(OLD), signed(NEW)], [200, 404, 200, 401]);
+    hang_up(1, "the keys were read again");
+    assert_eq!([status(&first), status(&second), signed(OLD), signed(NEW)], [200, 200, 401, 200]);
+    let ready = || fs::read_to_string(home.path().join("ready.json")).unwrap();
+    wait_until("the new URL is told", || ready().contains(&second));
+    assert_eq!(receiver.log().matches("a former URL").count(), 1);
+
+    let third = rotate(&["--keep-old-key", "0"]);
+    hang_up(2, "the keys were read again");
+    assert_eq!([status(&first), status(&second), status(&third)], [404, 404, 200]);
+    // What cannot be read changes nothing, and nothing is made in its place.
+    let key_file = home.data().join("registry.receiver-key");
+    fs::remove_file(&key_file).unwrap();
+    hang_up(1, "the keys stay as they were");
+    fs::write(&key_file, "short").unwrap();
+    hang_up(2, "the keys stay as they were");
+    fs::remove_file(&secret).unwrap();
+    fs::remove_file(&key_file).unwrap();
+    hang_up(3, "the keys stay as they were");
+    assert!(!key_file.exists());
+    assert_eq!([status(&second), status(&third), signed(NEW)], [404, 200, 200]);
+    assert_eq!(receiver.end().0, 0);
 }
 
 #[test]

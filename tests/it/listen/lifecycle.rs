@@ -89,7 +89,7 @@ fn tls_is_served_and_certificates_are_read_again() {
 }
 
 #[test]
-fn a_hangup_without_certificates_changes_nothing() {
+fn a_hangup_holds_nothing_up() {
     let home = Home::new();
     let receiver = Receiver::start(&home, &[]);
     receiver.signal(Signal::HUP);

@@ -66,6 +66,20 @@ fn hooks_stay_unless_they_are_ephemeral() {
 }
 
 #[test]
+fn a_new_key_is_subscribed_too() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let args = ["--subscribe", "--app-id", "1001", "--public-url", "https://hooks.example.com", "--ephemeral"];
+    let receiver = Receiver::start(&home, &[&args[..], &["--event", "new_crash"]].concat());
+    let run = home.run(["listen", "--rotate-key", "--public-url", "https://hooks.example.com"]);
+    receiver.signal(Signal::HUP);
+    wait_until("it is subscribed", || sandbox.hooks().len() == 2);
+    assert_eq!(sandbox.hooks()[1]["target_url"], run.stdout.trim_end());
+    let (code, log) = receiver.end();
+    assert_eq!((code, sandbox.hooks().len()), (0, 0), "{log}");
+}
+
+#[test]
 fn what_cannot_be_subscribed_ends_it() {
     let sandbox = SandboxServer::with_faults(&["subscribe=403x9"]);
     let home = Home::of(&sandbox);

@@ -1,0 +1,55 @@
+//! Who may deliver: the keys of Bugfender's path, and the secrets of Instabug's signatures.
+
+use jiff::Timestamp;
+
+use super::args::Args;
+use crate::commands::hook_args::read_secret;
+use crate::config::environment;
+use crate::context::Context;
+use crate::domain::Secret;
+use crate::domain::delivery::Gate;
+use crate::error::{Error, Result};
+use crate::receiver::{KeyFile, Keys};
+
+/// The file of the keys: beside the registry, unless another one is named.
+pub(super) fn file(ctx: &Context, args: &Args) -> Result<KeyFile> {
+    Ok(KeyFile::at(match &args.key_file {
+        Some(path) => path.clone(),
+        None => ctx.settings().store_path()?.path().with_extension("receiver-key"),
+    }))
+}
+
+/// A gate for these keys, and for Instabug's secrets as they are now.
+pub(super) fn gate(ctx: &Context, args: &Args, keys: &Keys) -> Result<Gate> {
+    Ok(Gate::new(&keys.current, instabug_secrets(ctx, args)?)?.with_former_keys(&keys.former))
+}
+
+fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
+    let what = "Instabug's secret";
+    if !args.instabug_secret_file.is_empty() {
+        return args.instabug_secret_file.iter().map(|path| read_secret(what, path)).collect();
+    }
+    let text = ctx.environment().text(environment::INSTABUG_SECRET)?.unwrap_or_default();
+    let secrets = text.split(',').filter(|secret| !secret.trim().is_empty());
+    secrets.map(|secret| Secret::parse(environment::INSTABUG_SECRET, secret)).collect()
+}
+
+/// Makes a new key, and says what is to be done about the old one.
+pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
+    let until = Timestamp::now().checked_add(args.keep_old_key).map_err(|_| {
+        Error::usage("--keep-old-key: the time never comes").hint("write a span such as 1d, or 0 to take it no more")
+    })?;
+    // Whole seconds are enough for a person to read.
+    let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+    let keys = file(ctx, args)?.rotate(until)?;
+    ctx.out().note(&match keys.former.last() {
+        Some((_, until)) => format!(
+            "listen takes this key from its next start or SIGHUP on, and the old one until {until}: \
+             by then, subscribe this URL and unsubscribe the old one"
+        ),
+        None => "listen takes this key from its next start or SIGHUP on, and no other: \
+             subscribe this URL, and unsubscribe the old one"
+            .to_owned(),
+    });
+    Ok(keys)
+}

@@ -1,0 +1,259 @@
+//! The receiver while it serves: its hooks, the files it reads again, its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, oneshot};
+
+use super::args::{Args, SubscribeArgs};
+use super::{bugfender_url, keys, local_base, public_base};
+use crate::commands::Report;
+use crate::commands::events::Tail;
+use crate::commands::hook_args::{self, write_ready_file};
+use crate::commands::subscribe::{check_target, subscribe_each};
+use crate::commands::unsubscribe::remove_hooks;
+use crate::context::{Context, interrupted};
+use crate::domain::{HookId, Secret, TargetUrl};
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
+use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Replaceable};
+
+/// How long to wait before looking again whether somebody reads what is printed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a second request to end is taken for the first.
+const SAME_WISH: Duration = Duration::from_millis(500);
+
+/// A receiver that serves.
+pub(super) struct Service<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) args: &'a Args,
+    pub(super) runtime: &'a Runtime,
+    pub(super) address: SocketAddr,
+    pub(super) key_file: KeyFile,
+    pub(super) key: Secret,
+    /// Requests to read files again.
+    pub(super) hangups: Option<ReloadSignals>,
+    pub(super) replaceable: Replaceable,
+    /// Those that were made here.
+    pub(super) hooks: Vec<HookId>,
+    pub(super) stored: Arc<Notify>,
+    pub(super) printer: Option<Tail<'a>>,
+}
+
+impl Service<'_> {
+    /// Tells whom it concerns, subscribes, waits for the end, and ends well.
+    pub(super) fn stand(
+        &mut self,
+        mut signals: StopSignals,
+        stop: oneshot::Sender<()>,
+        serving: tokio::task::JoinHandle<Drained>,
+    ) -> Report {
+        // It serves already; who is told that it is ready can count on the hooks too.
+        let mut errors = self.subscribe();
+        if errors.is_empty()
+            && let Err(error) = self.announce()
+        {
+            errors.push(error);
+        }
+        if errors.is_empty() {
+            self.wait(&mut signals);
+        }
+        platform::notify_service_manager(ServiceState::Stopping);
+        if self.args.subscription.ephemeral && !self.hooks.is_empty() {
+            // While it still serves: what is sent until then arrives.
+            match remove_hooks(self.ctx, std::mem::take(&mut self.hooks)) {
+                Ok(report) => errors.extend(report.errors),
+                Err(error) => errors.push(error),
+            }
+        }
+        // It has ended by itself if nobody hears this.
+        let _ = stop.send(());
+        let drained = self.runtime.block_on(async {
+            tokio::select! {
+                drained = serving => Some(drained),
+                () = once_more(&mut signals) => None,
+            }
+        });
+        self.print();
+        match drained {
+            None => {
+                errors.insert(0, interrupted("before all that was under way was finished; every event stored is safe"));
+            }
+            Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
+            Some(Ok(Drained { calls: 0, forwards: 0 })) => {}
+            Some(Ok(Drained { calls, forwards })) => errors.push(
+                Error::new(
+                    ErrorKind::Other,
+                    format!(
+                        "cut off after --drain-timeout: {calls} calls, which got no answer, and {forwards} forwards"
+                    ),
+                )
+                .hint("forwards are tried again at the next start"),
+            ),
+        }
+        Report { errors, ..Report::nothing() }
+    }
+
+    /// Waits for the end; meanwhile prints what is stored, if it is to, and reads files again when asked.
+    fn wait(&mut self, signals: &mut StopSignals) {
+        let stored = Arc::clone(&self.stored);
+        loop {
+            let mut heard = std::pin::pin!(stored.notified());
+            // Heard from now on: what is stored while something is printed is not missed.
+            heard.as_mut().enable();
+            self.print();
+            let hangup = async {
+                match &mut self.hangups {
+                    Some(hangups) => hangups.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let wish = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = signals.next() => Wish::End,
+                    () = hangup => Wish::Reload,
+                    () = heard, if self.printer.is_some() => Wish::Print,
+                    // What could not be printed a moment ago, as nobody read.
+                    () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => Wish::Print,
+                }
+            });
+            match wish {
+                Wish::End => return,
+                Wish::Reload => self.reload(),
+                Wish::Print => {}
+            }
+        }
+    }
+
+    /// Reads the keys, the secrets and the certificate again. What cannot be read stays as it was.
+    fn reload(&mut self) {
+        let out = self.ctx.out();
+        let read = || {
+            let keys = self.key_file.reload()?;
+            Ok::<_, Error>((keys::gate(self.ctx, self.args, &keys)?, keys.current))
+        };
+        match read() {
+            Ok((gate, key)) => {
+                self.replaceable.replace_gate(gate);
+                out.note("the keys were read again");
+                if key != self.key {
+                    self.key = key;
+                    self.tell_new_url();
+                }
+            }
+            Err(error) => out.warn(&format!("the keys stay as they were: {error}")),
+        }
+        match self.replaceable.reread_certificate() {
+            Ok(true) => out.note("the certificate was read again"),
+            Ok(false) => {}
+            Err(error) => out.warn(&format!("the certificate stays as it was: {error}")),
+        }
+    }
+
+    /// Tells whom it concerns that Bugfender is to deliver elsewhere.
+    fn tell_new_url(&mut self) {
+        let mut errors = self.subscribe();
+        errors.extend(self.write_ready().err());
+        for error in errors {
+            self.ctx.out().warn(&format!("after the change of the key: {error}"));
+        }
+    }
+
+    /// Prints what was stored. Events are received on when nobody reads it any more.
+    fn print(&mut self) {
+        let Some(printer) = &mut self.printer else { return };
+        loop {
+            match printer.step_while(platform::somebody_reads) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.ctx.out().warn(&format!("events are not printed any more, but stored all the same: {error}"));
+                    self.printer = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn announce(&self) -> Result<()> {
+        let out = self.ctx.out();
+        self.write_ready()?;
+        platform::notify_service_manager(ServiceState::Ready);
+        // The key is for the person at the terminal, not for a log.
+        if self.ctx.is_interactive() {
+            let url = bugfender_url(self.args, self.address, &self.key);
+            out.note(&format!("listening; Bugfender delivers to {url}"));
+        } else {
+            let base = local_base(self.args, self.address);
+            out.note(&format!(
+                "listening on {base}; `bugfender-hooks listen --show-url`, with the same flags, shows where Bugfender delivers"
+            ));
+        }
+        let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;
+        if plain && !self.address.ip().is_loopback() {
+            out.warn("plain http to other machines: events and the key can be read on their way; use --tls-cert, or a proxy and --trust-proxy");
+        }
+        Ok(())
+    }
+
+    fn write_ready(&self) -> Result<()> {
+        let Some(path) = &self.args.ready_file else { return Ok(()) };
+        let url = local_base(self.args, self.address);
+        let bugfender_url = bugfender_url(self.args, self.address, &self.key);
+        let instabug_url = public_base(self.args, self.address) + INSTABUG_PATH;
+        let pid = std::process::id();
+        let ready = json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url, "pid": pid});
+        write_ready_file(path, &ready)
+    }
+
+    /// Makes the hooks that are asked for. Gives what went wrong.
+    fn subscribe(&mut self) -> Vec<Error> {
+        if !self.args.subscription.subscribe {
+            return Vec::new();
+        }
+        self.make_hooks().unwrap_or_else(|error| vec![error])
+    }
+
+    /// Makes the hooks, and notes those that were not there before.
+    fn make_hooks(&mut self) -> Result<Vec<Error>> {
+        let SubscribeArgs { app_id, events, label, .. } = &self.args.subscription;
+        let target_url: TargetUrl = bugfender_url(self.args, self.address, &self.key).parse()?;
+        let app_id = hook_args::app_id(self.ctx, *app_id)?;
+        let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
+        if let Some(first) = wanted.first() {
+            check_target(self.ctx, first)?;
+        }
+        let (done, errors) = subscribe_each(self.ctx, &wanted, label.as_ref(), false)?;
+        for hook in &done {
+            let what = if hook.created { "subscribed" } else { "was subscribed already" };
+            self.ctx.out().note(&format!("{} {what}", hook.record.name()));
+        }
+        let mut errors = errors;
+        // For three events there may be three times the same to say.
+        errors.dedup_by_key(|error| error.to_string());
+        self.hooks.extend(done.iter().filter(|hook| hook.created).filter_map(|hook| hook.record.hook_id));
+        Ok(errors)
+    }
+}
+
+/// What a receiver that serves is to do.
+enum Wish {
+    End,
+    Reload,
+    Print,
+}
+
+/// Waits for somebody to ask again. What comes at once is the same wish: a terminal and `timeout` both send it.
+async fn once_more(signals: &mut StopSignals) {
+    let asked = Instant::now();
+    loop {
+        signals.next().await;
+        if asked.elapsed() > SAME_WISH {
+            return;
+        }
+    }
+}
