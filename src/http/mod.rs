@@ -1,6 +1,7 @@
 //! HTTP as this tool speaks it: timeouts, limits, redirects and retries that never repeat what may have been done.
 
 mod answer;
+mod connected;
 mod redirect;
 mod retry;
 mod tls;
@@ -19,6 +20,7 @@ pub use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use self::connected::Connected;
 use crate::domain::AccessToken;
 use crate::error::{Error, ErrorKind};
 
@@ -155,6 +157,7 @@ pub struct Client {
     /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
     pause: Arc<Mutex<Option<Instant>>>,
     in_doubt: Arc<AtomicBool>,
+    connected: Connected,
     follows: bool,
 }
 
@@ -166,6 +169,7 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let connected = Connected::default();
         let mut builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .default_headers(headers)
@@ -173,6 +177,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(options.connect_timeout())
+            .connector_layer(connected.clone())
             .tls_backend_preconfigured(tls::config(options.tls, &options.roots)?);
         if !options.proxy {
             builder = builder.no_proxy();
@@ -181,7 +186,7 @@ impl Client {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
             Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
         })?;
-        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default(), follows: true })
+        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default(), connected, follows: true })
     }
 
     /// The same client, for which a redirect is an answer like any other.
@@ -192,7 +197,7 @@ impl Client {
 
     /// Whether a request that is given up at this moment may have been carried out, if there is but one.
     pub fn is_in_doubt(&self) -> bool {
-        self.in_doubt.load(Ordering::Relaxed)
+        self.in_doubt.load(Ordering::Relaxed) && self.connected.once()
     }
 
     /// Sends a request until it is answered, fails for good, or its attempts or time are used up.

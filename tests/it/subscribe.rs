@@ -1,5 +1,7 @@
 //! Subscribing: the request, the record, and what is never done twice.
 
+use std::net::TcpListener;
+
 use serde_json::json;
 
 use crate::assert_shown;
@@ -275,6 +277,20 @@ fn an_interrupt_leaves_the_outcome_unknown() {
     let run = crate::support::Run::of(child.wait_with_output().unwrap());
     assert_shown!("interrupted", run);
     assert_eq!(home.statuses(), ["unknown"]);
+}
+
+#[test]
+fn an_interrupt_before_there_is_a_connection_changes_nothing() {
+    // It accepts, and never shakes hands.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::at(&format!("https://{}", server.local_addr().unwrap()), "t");
+    let child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL]);
+    let _connection = server.accept().unwrap();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    assert!(run.code == 130 && run.stderr.contains("nothing was changed"), "{run}");
+    assert!(home.statuses().is_empty());
 }
 
 #[test]
