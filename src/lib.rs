@@ -33,7 +33,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 
-use clap::{CommandFactory, Parser};
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
 
@@ -49,10 +49,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     if let Some(code) = complete(&args) {
         return code;
     }
-    match Cli::try_parse_from(&args) {
+    // Help and complaints about the command line are written before there is a setting.
+    let color = match word_after(&args, "--color") {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
+    let parsed = Cli::command().color(color).try_get_matches_from(&args);
+    match parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => run_command(cli),
         Err(error) => explain(&error, &args),
     }
+}
+
+/// What is given for a flag, last, in a command line that may be wrong otherwise.
+fn word_after<'a>(args: &'a [OsString], flag: &str) -> Option<&'a str> {
+    let word = |index: usize| args.get(index).and_then(|arg| arg.to_str());
+    let value = |index: usize| match word(index)?.strip_prefix(flag)? {
+        "" => word(index + 1),
+        rest => rest.strip_prefix('='),
+    };
+    (1..args.len()).rev().find_map(value)
 }
 
 /// Answers a shell that asks for completions.
@@ -152,11 +169,11 @@ fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
     let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let secrets = likely_secrets(&words);
     let acts_on_terminals = words.iter().any(|word| word.contains(domain::is_unsafe_char));
+    let hide = |text: String, secret: &&str| text.replace(*secret, "****");
+    let text = secrets.iter().fold(error.render().to_string(), hide);
     let printed = if secrets.is_empty() && !acts_on_terminals {
         error.print()
     } else {
-        let hide = |text: String, secret: &&str| text.replace(*secret, "****");
-        let text = secrets.iter().fold(error.render().to_string(), hide);
         Output::of_process(OutputOptions::default()).note(text.trim_end());
         Ok(())
     };
@@ -165,14 +182,12 @@ fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
         let lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
         return if lost { ErrorKind::Other.exit_code().code } else { 0 };
     }
-    let asks_for_json = |format: OutputFormat| {
-        let name = if format == OutputFormat::Json { "json" } else { "ndjson" };
-        let after_flag = args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == name);
-        after_flag || args.iter().any(|arg| *arg == *format!("--output={name}"))
-    };
-    if let Some(format) = [OutputFormat::Json, OutputFormat::Ndjson].into_iter().find(|format| asks_for_json(*format)) {
+    let format = word_after(args, "--output").and_then(|name| name.parse().ok());
+    if let Some(format) = format.filter(|format| matches!(format, OutputFormat::Json | OutputFormat::Ndjson)) {
         let output = Output::of_process(OutputOptions { format, ..OutputOptions::default() });
-        output.fail_for_programs(&Error::usage(error.kind().to_string()));
+        // What is wrong, without the usage that follows it.
+        let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+        output.fail_for_programs(&Error::usage(what.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     ErrorKind::Usage.exit_code().code
 }

@@ -43,7 +43,10 @@ fn usage_errors_are_for_programs_too() {
     assert_eq!(run.code, 2);
     assert_eq!(run.error()["category"], "usage");
     let run = Home::new().run(["list", "--output=ndjson", "--nope"]);
-    assert_eq!(run.error()["code"], 2);
+    assert_eq!(
+        (&run.error()["code"], &run.error()["message"]),
+        (&2.into(), &"unexpected argument '--nope' found".into())
+    );
     let run = Home::new().run(["list", "--api-url", "nope", "--output", "json"]);
     assert_eq!(run.error()["category"], "usage");
     assert!(run.error()["hint"].is_string());
@@ -84,9 +87,11 @@ fn colour_is_for_terminals_unless_asked_for() {
     assert!(!home.run(["list"]).stdout.contains(escape));
     assert!(home.run(["list", "--color", "always"]).stdout.contains(escape));
     assert!(home.run(["unsubscribe", "99", "--color", "always"]).stderr.contains(escape));
+    assert!(home.run(["list", "--nope", "--color=always"]).stderr.contains(escape));
     let forced = home.set("CLICOLOR_FORCE", "1");
     assert!(forced.run(["list"]).stdout.contains(escape));
     assert!(!forced.run(["list", "--color", "never"]).stdout.contains(escape));
+    assert!(!forced.run(["list", "--nope", "--color", "never"]).stderr.contains(escape));
     let none = forced.unset("CLICOLOR_FORCE").set("NO_COLOR", "1");
     let (code, shown) = Terminal::run(&none, &["list"]).end();
     assert_eq!(code, 0);
