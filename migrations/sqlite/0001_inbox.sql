@@ -8,6 +8,7 @@ CREATE TABLE deliveries (
     events       INTEGER NOT NULL,            -- how many are in the body, duplicates too
     first_event  INTEGER NOT NULL,            -- those that are stored, in a row
     last_event   INTEGER NOT NULL,
+    length       INTEGER,                     -- of the body, if it is stored as an LZ4 block, without a header
     body         BLOB    NOT NULL             -- as it came, but for what was to be redacted
 ) STRICT;
 

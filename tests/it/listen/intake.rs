@@ -11,11 +11,16 @@ use crate::support::Home;
 const BATCH: &str = " [ {\"id\" : \"crash-1\",\"title\":\"b\\u00fcm \\ud83d\\udca5\",\"app\":{\"id\":7},\"type\":\"crash\",
   \"big\":1.0e400, \"new\":{\"deep\":[{}]}} ,\n{\"id\":12345,\"title\":\"old\",\"app\":{\"name\":\"n\",\"key\":\"k\"},\"status\":0,\"session_id\":3}\t]\r\n";
 
-/// The bodies of all deliveries, as they are on the disk.
+/// The bodies of all deliveries, from what is on the disk.
 fn bodies(home: &Home) -> Vec<Vec<u8>> {
     let connection = Connection::open(inbox_file(home)).unwrap();
-    let mut statement = connection.prepare("SELECT body FROM deliveries ORDER BY id").unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let mut statement = connection.prepare("SELECT length, body FROM deliveries ORDER BY id").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let body = |row: rusqlite::Result<(Option<u32>, Vec<u8>)>| match row.unwrap() {
+        (None, body) => body,
+        (Some(length), packed) => lz4_flex::block::decompress(&packed, length as usize).unwrap(),
+    };
+    rows.map(body).collect()
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Events are found by what is known of them, and counted.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Inbox, Outcome, Store, Wish};
+use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Forward, Inbox, Outcome, Route, Store, Wish};
 
 use super::{all, all_to, commit, events, ids, receiver, seq, settle, target, with_ids};
-use crate::support::inbox::{at, bugfender, instabug};
+use crate::support::inbox::{at, bugfender, instabug, noise};
 
 /// Crash a of app 7 is dead, issue b of app 7 pending, crash c of app 8 forwarded; d has no type and no target; an
 /// Instabug report is the newest.
@@ -52,6 +52,27 @@ pub(super) fn selections_meet_every_condition(store: &dyn Store) {
         EventSelection { types: vec!["crash".to_owned()], app_ids: vec![7, 8], since: Some(at(11)), ..none() };
     assert_eq!(found(crashes), ["c"]);
     assert!(found(EventSelection { sender: Some(Sender::Instabug), ..with_ids(&["a"]) }).is_empty());
+}
+
+pub(super) fn bodies_are_read_as_they_came(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let (whole, each) = (target(&mut *inbox, "whole"), target(&mut *inbox, "each"));
+    let routes = [all_to(whole), Route { together: false, ..all_to(each) }];
+    let with_json = EventPage { with_json: true, ..EventPage::default() };
+    let text = |length: usize| format!("{}{}", "at com.example.Shop ".repeat(length / 40), noise(length / 2));
+    for (index, length) in [1, 100, 1000, 30_000, 65_000, 66_000, 300_000].into_iter().enumerate() {
+        let event = |id: &str| format!(r#"{{"id":"{id}-{index}","text":"é{}"}}"#, text(length / 2));
+        let (first, second) = (event("a"), event("b"));
+        let body = format!(" [{first},\n {second}]");
+        commit(&mut *inbox, &[bugfender(1, &body)], &routes);
+        let stored = events(&*inbox, &EventSelection::default(), with_json);
+        let json: Vec<_> = stored[2 * index..].iter().map(|event| event.json.as_deref().unwrap()).collect();
+        assert!(json == [first.as_bytes(), second.as_bytes()], "{length}");
+        let mut claim = |to| inbox.claim_forwards(to, at(2), Wish::up_to(2)).unwrap();
+        assert_eq!(claim(whole)[0].body, body.as_bytes(), "{length}");
+        let arrays: Vec<_> = claim(each).iter().map(Forward::json_array).collect();
+        assert!(arrays == [format!("[{first}]").into_bytes(), format!("[{second}]").into_bytes()], "{length}");
+    }
 }
 
 pub(super) fn pages_have_an_order_and_an_end(store: &dyn Store) {

@@ -3,7 +3,7 @@
 use bugfender_hooks::store::{EventSelection, Inbox, Outcome, PurgeRule, Purged, Store, Wish};
 
 use super::{all, all_to, commit, ids, is_new, receiver, seq, settle, target, with_ids};
-use crate::support::inbox::{at, bugfender, of_ids};
+use crate::support::inbox::{at, bugfender, noise, of_ids};
 
 fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> Purged {
     let mut sum = Purged::default();
@@ -44,7 +44,7 @@ pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
 }
 
 fn large(second: i64, id: usize) -> bugfender_hooks::domain::delivery::Delivery {
-    bugfender(second, &format!(r#"[{{"id":"large-{id}","text":"{}"}}]"#, "x".repeat(20_000)))
+    bugfender(second, &format!(r#"[{{"id":"large-{id}","text":"{}"}}]"#, noise(20_000)))
 }
 
 pub(super) fn the_oldest_go_until_it_is_small(store: &dyn Store) {

@@ -39,6 +39,7 @@ stories! {
     forwarding::claims_are_bounded_in_bytes,
     forwarding::a_purged_claim_is_not_taken_for_another,
     looking::selections_meet_every_condition,
+    looking::bodies_are_read_as_they_came,
     looking::pages_have_an_order_and_an_end,
     looking::events_are_counted_by_kind,
     purging::what_is_old_goes_but_for_what_waits,

@@ -31,6 +31,11 @@ pub fn instabug(second: i64, body: &str) -> Delivery {
     deliver(&gate.admit_instabug(Some(&signature), body.as_bytes()).unwrap(), second, body.as_bytes())
 }
 
+/// So many characters that cannot be stored in much less space.
+pub fn noise(length: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
+}
+
 fn of_bugfender() -> Admission {
     let gate = Gate::new(&Secret::parse("the key", KEY).unwrap(), Vec::new()).unwrap();
     gate.admit_bugfender(KEY).unwrap()

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::body::{Packed, Packer};
+use super::seen::Seen;
 use super::{Fault, Receiving, stored};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::{EventFacts, EventKey};
@@ -12,8 +14,8 @@ use crate::store::sqlite::commit;
 use crate::store::{EventSeq, Receipt, Route};
 
 const INSERT_DELIVERY: &str =
-    "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, body)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const INSERT_EVENT: &str = "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -29,7 +31,8 @@ pub(super) fn deliveries(
     receiving.identity.check(path)?;
     let mut group = Group {
         connection,
-        receiving,
+        seen: &receiving.seen,
+        packer: &mut receiving.packer,
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
@@ -50,7 +53,8 @@ pub(super) fn deliveries(
 /// What is being committed together.
 struct Group<'a, 'c> {
     connection: &'c Connection,
-    receiving: &'a Receiving,
+    seen: &'a Seen,
+    packer: &'a mut Packer,
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
@@ -72,7 +76,7 @@ impl Group<'_, '_> {
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
-                None => self.receiving.seen.find(self.connection, event.key)?,
+                None => self.seen.find(self.connection, event.key)?,
             };
             if let Some(id) = known {
                 again.push(id);
@@ -103,7 +107,8 @@ impl Group<'_, '_> {
         let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
         let sender = delivery.sender().as_str();
         let (first, last) = (new.first().map_or(0, |(id, _)| *id), new.last().map_or(0, |(id, _)| *id));
-        let values = params![id, sender, at, delivery.content_type(), count, first, last, delivery.body()];
+        let Packed { bytes: body, length } = self.packer.pack(delivery.body());
+        let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body];
         self.insert_delivery.execute(values)?;
         for (event_id, event) in new {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));

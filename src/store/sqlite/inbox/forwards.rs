@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params, params_from_iter};
 
+use super::body::{Bodies, place};
 use super::query::{self, Condition};
 use super::{Fault, stored, time};
 use crate::domain::event::{EventFacts, EventKey};
@@ -120,12 +121,8 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
         return Ok(None);
     }
     let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
-    let body = if whole {
-        let body = "SELECT body FROM deliveries WHERE id = ?";
-        connection.prepare_cached(body)?.query_row([delivery], |row| row.get(0))?
-    } else {
-        part_with(connection, delivery, &mut events)?
-    };
+    let body =
+        if whole { Bodies::of(connection)?.whole(delivery)? } else { part_with(connection, delivery, &mut events)? };
     Ok(Some(Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
@@ -141,11 +138,9 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
 
 /// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
 fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, Fault> {
-    let blob = connection.blob_open("main", "deliveries", "body", delivery, true)?;
-    let end = events.iter().map(|event| event.span.end).max().unwrap_or(0).min(blob.len());
-    let start = events.iter().map(|event| event.span.start).min().unwrap_or(0).min(end);
-    let mut part = vec![0; end - start];
-    blob.read_at_exact(&mut part, start)?;
+    let end = events.iter().map(|event| event.span.end).max().unwrap_or(0);
+    let start = events.iter().map(|event| event.span.start).min().unwrap_or(0);
+    let part = Bodies::of(connection)?.part(delivery, start..end)?;
     for event in events {
         event.span = event.span.start - start..event.span.end - start;
     }
@@ -157,15 +152,13 @@ fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Resu
                WHERE id BETWEEN ? AND ? AND delivery = ? ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
     let facts = statement.query_map([first, last, delivery], |row| {
-        let start = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-        let length = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
         Ok(EventFacts {
             id: row.get(3)?,
             key: EventKey::from_bytes(row.get(2)?),
             event_type: row.get(4)?,
             app_id: row.get(5)?,
             title: row.get(6)?,
-            span: start..start.saturating_add(length),
+            span: place(row.get(0)?, row.get(1)?),
         })
     })?;
     Ok(facts.collect::<Result<Vec<_>, _>>()?)

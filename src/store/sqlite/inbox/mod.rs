@@ -1,5 +1,6 @@
 //! The inbox in an SQLite file of its own.
 
+mod body;
 mod commit;
 mod filter;
 mod forwards;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use self::body::Packer;
 use self::seen::Seen;
 use super::migrations::INBOX;
 use super::owners::Owners;
@@ -55,6 +57,7 @@ pub struct SqliteInbox {
 #[derive(Debug)]
 struct Receiving {
     seen: Seen,
+    packer: Packer,
     next_delivery: i64,
     next_event: i64,
     /// Not given again while this process has claims: a new forward must not be taken for one that was purged.
@@ -133,6 +136,7 @@ impl SqliteInbox {
         let after_gone: i64 = self.connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Receiving {
             seen: Seen::load(&self.connection)?,
+            packer: Packer::new(),
             next_delivery: after("deliveries")?,
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,

@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
+use super::body::{Bodies, place};
 use super::forwards::{self, DEAD, DELIVERED, PENDING};
 use super::{Fault, seen, stored, time};
 use crate::domain::event::{EventKey, Sender};
@@ -132,14 +133,13 @@ pub(super) fn events(
     values.push(Value::from(page.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1))));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut fate = connection.prepare_cached(FATE)?;
-    let mut json = connection.prepare_cached("SELECT substr(body, ? + 1, ?) FROM deliveries WHERE id = ?")?;
+    let mut bodies = Bodies::of(connection)?;
     // While these rows are open, all that is read is of one moment.
     let mut rows = statement.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
         let mut event = record(row, &mut fate)?;
         if page.with_json {
-            let place: [i64; 3] = [row.get(10)?, row.get(11)?, row.get(9)?];
-            event.json = Some(json.query_row(place, |row| row.get(0))?);
+            event.json = Some(bodies.part(row.get(9)?, place(row.get(10)?, row.get(11)?))?);
         }
         if !each(event) {
             break;
