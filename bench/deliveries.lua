@@ -1,7 +1,25 @@
 -- Deliveries of two events each, 1.5 KB, every event with an id of its own. For wrk.
-local filler = string.rep("at com.example.shop.CheckoutActivity.onResume(CheckoutActivity.kt:42) ", 6)
-local event = '{"id":"%s","title":"NullPointerException in CheckoutActivity","text":"' .. filler
-  .. '","app":{"id":1001,"name":"Shop"},"type":"crash","status":"open","session":{"app_version":{"version":"3.2.1",'
+-- Stacks that differ, as they do: what repeats itself in a body can be stored shorter.
+local packages = { "com.example.shop", "com.example.shop.cart", "com.example.account", "androidx.fragment.app",
+  "androidx.lifecycle", "android.os", "android.view", "java.util.concurrent", "kotlinx.coroutines", "okhttp3.internal" }
+local classes = { "CheckoutActivity", "CartAdapter", "FragmentManager", "Handler", "Choreographer", "SessionRepository",
+  "LiveData", "ThreadPoolExecutor", "DispatchedTask", "RealCall", "ViewModelStore", "Looper", "PriceFormatter" }
+local methods = { "onResume", "dispatchMessage", "bind", "performTraversals", "execute", "resumeWith", "loop", "format",
+  "getOrThrow", "invalidate", "onBindViewHolder", "intercept", "run", "doFrame", "observe", "moveToState", "load" }
+local stacks = {}
+for stack = 1, 101 do
+  local lines = {}
+  for line = 1, 7 do
+    local place = stack * 7 + line * 31 + stack * line
+    local class = classes[place % #classes + 1]
+    lines[line] = string.format("at %s.%s.%s(%s.kt:%d)", packages[place % #packages + 1], class,
+      methods[place % #methods + 1], class, place * 37 % 900 + 10)
+  end
+  stacks[stack] = table.concat(lines, "\\n")
+end
+
+local event = '{"id":"%s","title":"NullPointerException in CheckoutActivity","text":"%s",'
+  .. '"app":{"id":1001,"name":"Shop"},"type":"crash","status":"open","session":{"app_version":{"version":"3.2.1",'
   .. '"build":"321"},"os_version":"15","language":"en"},"device":{"name":"Pixel 9","language":"en","user_data":{}}}'
 local both = "[" .. event .. "," .. event .. "]"
 local threads, number = 0, 0
@@ -24,8 +42,12 @@ local function id()
   return string.format("%07x-%s-%d-%d", math.random(0, 0xfffffff), run, me, number)
 end
 
+local function stack()
+  return stacks[number * 13 % #stacks + 1]
+end
+
 function request()
-  return wrk.format(nil, nil, nil, string.format(both, id(), id()))
+  return wrk.format(nil, nil, nil, string.format(both, id(), stack(), id(), stack()))
 end
 
 function done(summary, latency)
