@@ -1,21 +1,38 @@
 -- Deliveries of two events each, 1.5 KB, every event with an id of its own. For wrk.
--- Stacks that differ, as they do: what repeats itself in a body can be stored shorter.
-local packages = { "com.example.shop", "com.example.shop.cart", "com.example.account", "androidx.fragment.app",
-  "androidx.lifecycle", "android.os", "android.view", "java.util.concurrent", "kotlinx.coroutines", "okhttp3.internal" }
-local classes = { "CheckoutActivity", "CartAdapter", "FragmentManager", "Handler", "Choreographer", "SessionRepository",
-  "LiveData", "ThreadPoolExecutor", "DispatchedTask", "RealCall", "ViewModelStore", "Looper", "PriceFormatter" }
-local methods = { "onResume", "dispatchMessage", "bind", "performTraversals", "execute", "resumeWith", "loop", "format",
-  "getOrThrow", "invalidate", "onBindViewHolder", "intercept", "run", "doFrame", "observe", "moveToState", "load" }
+-- Stacks as Android's are, and different ones: what repeats itself in a body can be stored shorter.
+local traces = {
+  { "com.example.shop.CheckoutActivity.onResume(CheckoutActivity.kt:%d)",
+    "android.app.Instrumentation.callActivityOnResume(Instrumentation.java:1488)",
+    "android.app.Activity.performResume(Activity.java:8321)",
+    "android.app.ActivityThread.performResumeActivity(ActivityThread.java:4829)",
+    "android.app.ActivityThread.handleResumeActivity(ActivityThread.java:4872)",
+    "android.app.ActivityThread$H.handleMessage(ActivityThread.java:2308)" },
+  { "com.example.shop.cart.CartAdapter.onBindViewHolder(CartAdapter.kt:%d)",
+    "androidx.recyclerview.widget.RecyclerView$Adapter.bindViewHolder(RecyclerView.java:7847)",
+    "androidx.recyclerview.widget.RecyclerView$Recycler.getViewForPosition(RecyclerView.java:6506)",
+    "androidx.recyclerview.widget.LinearLayoutManager.layoutChunk(LinearLayoutManager.java:1631)",
+    "android.view.View.layout(View.java:24475)" },
+  { "com.example.shop.api.PriceService.load(PriceService.kt:%d)",
+    "okhttp3.internal.http.RealInterceptorChain.proceed(RealInterceptorChain.kt:109)",
+    "okhttp3.internal.connection.RealCall$AsyncCall.run(RealCall.kt:517)",
+    "java.util.concurrent.ThreadPoolExecutor.runWorker(ThreadPoolExecutor.java:1145)",
+    "java.util.concurrent.ThreadPoolExecutor$Worker.run(ThreadPoolExecutor.java:644)",
+    "java.lang.Thread.run(Thread.java:1012)" },
+  { "com.example.shop.account.ProfileFragment.onViewCreated(ProfileFragment.kt:%d)",
+    "androidx.fragment.app.Fragment.performViewCreated(Fragment.java:3147)",
+    "androidx.fragment.app.FragmentStateManager.createView(FragmentStateManager.java:588)",
+    "androidx.fragment.app.FragmentManager.executeOpsTogether(FragmentManager.java:2189)",
+    "android.os.Handler.handleCallback(Handler.java:942)",
+    "android.os.Looper.loopOnce(Looper.java:201)" },
+  { "com.example.shop.sync.SyncWorker.doWork(SyncWorker.kt:%d)",
+    "androidx.work.CoroutineWorker$startWork$1.invokeSuspend(CoroutineWorker.kt:68)",
+    "kotlin.coroutines.jvm.internal.BaseContinuationImpl.resumeWith(ContinuationImpl.kt:33)",
+    "kotlinx.coroutines.DispatchedTask.run(DispatchedTask.kt:106)",
+    "kotlinx.coroutines.scheduling.CoroutineScheduler$Worker.run(CoroutineScheduler.kt:684)" },
+}
 local stacks = {}
 for stack = 1, 101 do
-  local lines = {}
-  for line = 1, 7 do
-    local place = stack * 7 + line * 31 + stack * line
-    local class = classes[place % #classes + 1]
-    lines[line] = string.format("at %s.%s.%s(%s.kt:%d)", packages[place % #packages + 1], class,
-      methods[place % #methods + 1], class, place * 37 % 900 + 10)
-  end
-  stacks[stack] = table.concat(lines, "\\n")
+  stacks[stack] = string.format("at " .. table.concat(traces[stack % #traces + 1], "\\n\\tat "), stack * 37 % 400 + 10)
 end
 
 local event = '{"id":"%s","title":"NullPointerException in CheckoutActivity","text":"%s",'

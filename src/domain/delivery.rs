@@ -7,7 +7,7 @@ use ring::hmac;
 
 use super::event::{self, EventFacts, Malformed, Sender};
 use super::signature::{random_bytes, verify_instabug};
-use super::{Redaction, Secret};
+use super::{Body, Redaction, Secret};
 use crate::error::Result;
 
 /// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
@@ -91,7 +91,7 @@ pub struct Delivery {
     sender: Sender,
     received_at: Timestamp,
     content_type: Option<String>,
-    body: Vec<u8>,
+    body: Body,
     content: Content,
 }
 
@@ -115,13 +115,13 @@ impl Delivery {
     ) -> Self {
         let sender = admission.sender;
         let (body, content) = match (event::decode(sender, &body), redaction) {
-            (Ok(events), None) => (body, Content::Events(events)),
+            (Ok(events), None) => (Body::packed(body), Content::Events(events)),
             (Ok(events), Some(redaction)) => {
                 let (body, events) = redaction.apply(&body, events);
-                (body, Content::Events(events))
+                (Body::packed(body), Content::Events(events))
             }
-            (Err(malformed), None) => (body, Content::Malformed(malformed)),
-            (Err(malformed), Some(_)) => (Vec::new(), Content::Malformed(malformed)),
+            (Err(malformed), None) => (Body::plain(body), Content::Malformed(malformed)),
+            (Err(malformed), Some(_)) => (Body::plain(Vec::new()), Content::Malformed(malformed)),
         };
         Self { sender, received_at, content_type, body, content }
     }
@@ -135,7 +135,7 @@ impl Delivery {
         reason: &str,
     ) -> Self {
         let content = Content::Malformed(Malformed::new(reason));
-        Self { sender: admission.sender, received_at, content_type, body, content }
+        Self { sender: admission.sender, received_at, content_type, body: Body::plain(body), content }
     }
 
     /// Who sent it.
@@ -153,8 +153,8 @@ impl Delivery {
         self.content_type.as_deref()
     }
 
-    /// The body: the exact bytes, unless something was redacted.
-    pub fn body(&self) -> &[u8] {
+    /// The body: the exact bytes, unless something was redacted. One that could not be read is not compressed.
+    pub fn body(&self) -> &Body {
         &self.body
     }
 

@@ -1,5 +1,6 @@
 //! Pure types and rules, with no file, socket or flag in sight.
 
+mod body;
 pub mod delivery;
 pub mod event;
 mod event_kind;
@@ -17,6 +18,7 @@ mod subscription;
 mod target_url;
 mod text;
 
+pub use body::Body;
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
 pub use ids::{AppId, HookId};

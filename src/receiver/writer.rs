@@ -186,7 +186,7 @@ impl Group {
     fn add(&mut self, job: Job) {
         match job {
             Job::Deliver(delivery, held, reply) => {
-                self.bytes += delivery.body().len();
+                self.bytes += delivery.body().bytes().len();
                 self.deliveries.push(*delivery);
                 self.receipts.push(reply);
                 self.held.push(held);

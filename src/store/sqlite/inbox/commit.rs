@@ -5,7 +5,6 @@ use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::body::{Packed, Packer};
 use super::seen::Seen;
 use super::{Fault, Receiving, stored};
 use crate::domain::delivery::Delivery;
@@ -32,7 +31,6 @@ pub(super) fn deliveries(
     let mut group = Group {
         connection,
         seen: &receiving.seen,
-        packer: &mut receiving.packer,
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
@@ -54,7 +52,6 @@ pub(super) fn deliveries(
 struct Group<'a, 'c> {
     connection: &'c Connection,
     seen: &'a Seen,
-    packer: &'a mut Packer,
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
@@ -107,8 +104,9 @@ impl Group<'_, '_> {
         let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
         let sender = delivery.sender().as_str();
         let (first, last) = (new.first().map_or(0, |(id, _)| *id), new.last().map_or(0, |(id, _)| *id));
-        let Packed { bytes: body, length } = self.packer.pack(delivery.body());
-        let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body];
+        let body = delivery.body();
+        let length = body.packed_from().map(bytes);
+        let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body.bytes()];
         self.insert_delivery.execute(values)?;
         for (event_id, event) in new {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));
@@ -144,7 +142,7 @@ impl Group<'_, '_> {
     fn quarantine(&self, delivery: &Delivery, reason: &str) -> Result<(), Fault> {
         let sql = "INSERT INTO quarantine (sender, received_at, content_type, reason, body) VALUES (?, ?, ?, ?, ?)";
         let at = stored(delivery.received_at());
-        let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, delivery.body()];
+        let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, delivery.body().bytes()];
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }

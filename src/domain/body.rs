@@ -1,0 +1,103 @@
+//! Bodies of deliveries, in less space where that is possible.
+//!
+//! Every byte that is stored is written twice, into a log and from there into its place, and that is what storing spends
+//! most of its time on. Of JSON with a stack trace in it a half is left or less.
+
+use lz4_flex::block;
+
+/// Shorter ones stay as they are: there is nothing to gain. In bytes.
+const SHORTEST: usize = 128;
+
+/// Longer ones do, too: a part of them can be read without the rest. In bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// A body, compressed or as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    bytes: Vec<u8>,
+    length: Option<usize>,
+}
+
+impl Body {
+    /// A body that stays as it is.
+    pub fn plain(body: Vec<u8>) -> Self {
+        Self { bytes: body, length: None }
+    }
+
+    /// A body that is compressed if that saves something.
+    pub fn packed(body: Vec<u8>) -> Self {
+        if !(SHORTEST..=LONGEST).contains(&body.len()) {
+            return Self::plain(body);
+        }
+        let packed = block::compress(&body);
+        if packed.len() < body.len() { Self { bytes: packed, length: Some(body.len()) } } else { Self::plain(body) }
+    }
+
+    /// What [`Body::bytes`] and [`Body::packed_from`] were; `None` if that is no body, as in a damaged store.
+    pub fn from_stored(bytes: Vec<u8>, packed_from: Option<usize>) -> Option<Self> {
+        // Not more memory than any has, whatever is said.
+        packed_from.is_none_or(|length| length <= LONGEST).then_some(Self { bytes, length: packed_from })
+    }
+
+    /// The bytes to store: the body itself, or an LZ4 block without a header.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The length of the body in bytes, if it is compressed.
+    pub fn packed_from(&self) -> Option<usize> {
+        self.length
+    }
+
+    /// The body as it came; `None` if what was stored is damaged.
+    pub fn into_whole(self) -> Option<Vec<u8>> {
+        let Some(length) = self.length else { return Some(self.bytes) };
+        let mut body = vec![0; length];
+        let size = block::decompress_into(&self.bytes, &mut body).ok()?;
+        (size == length).then_some(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many bytes are stored of a body, and what is read of them.
+    fn stored_and_read(body: &[u8]) -> (usize, Vec<u8>) {
+        let packed = Body::packed(body.to_vec());
+        let stored = Body::from_stored(packed.bytes().to_vec(), packed.packed_from()).unwrap();
+        (packed.bytes().len(), stored.into_whole().unwrap())
+    }
+
+    #[test]
+    fn what_repeats_itself_is_stored_shorter() {
+        for (length, is_packed) in [(SHORTEST - 1, false), (SHORTEST, true), (LONGEST, true), (LONGEST + 1, false)] {
+            let body = vec![b'x'; length];
+            let (size, read) = stored_and_read(&body);
+            assert!((size < length) == is_packed && read == body, "{length}: {size}");
+        }
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(2000).collect();
+        assert_eq!(stored_and_read(&noise), (noise.len(), noise));
+    }
+
+    #[test]
+    fn what_was_damaged_is_no_body() {
+        let packed = Body::packed(vec![b'x'; 1000]);
+        let read = |bytes: &[u8], length| Body::from_stored(bytes.to_vec(), Some(length))?.into_whole();
+        assert_eq!(read(packed.bytes(), 1000).unwrap().len(), 1000);
+        for length in [0, 999, 1001, LONGEST + 1, usize::MAX] {
+            assert_eq!(read(packed.bytes(), length), None, "{length}");
+        }
+        assert!(read(&packed.bytes()[1..], 1000).is_none() && read(b"", 1000).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_body_is_read_as_it_came(pieces in prop::collection::vec("[a-c]{0,9}|.{0,40}", 0..200)) {
+            let body = pieces.concat().into_bytes();
+            prop_assert_eq!(stored_and_read(&body).1, body);
+        }
+    }
+}
