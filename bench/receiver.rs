@@ -101,7 +101,7 @@ impl Inbox for KeepsNothing {
         self.0.release_forwards(forwards);
     }
 
-    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError> {
+    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
         self.0.expire_forwards(queued_before)
     }
 

@@ -186,6 +186,10 @@ impl Metrics {
         }
     }
 
+    pub(super) fn expired(&self, target: &str, count: u64) {
+        self.dead.get_or_create(&[("target", target.to_owned())]).inc_by(count);
+    }
+
     /// All of it as text, with what waits to be handed on.
     pub(super) fn text(&self, backlog: &Backlog, now: jiff::Timestamp) -> String {
         self.pending.set(i64::try_from(backlog.pending).unwrap_or(i64::MAX));

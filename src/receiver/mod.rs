@@ -23,7 +23,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,6 +56,9 @@ use crate::store::{Inbox, PurgeRule, Route, Store};
 
 /// How often old events are purged and dead letters made.
 const UPKEEP: Duration = Duration::from_secs(30);
+
+/// What grew old while nothing ran has so long, from the start, to be tried once more.
+const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -215,14 +218,14 @@ impl Receiver {
     /// Serves until `stop`, then finishes what is under way.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
-        let calls = self.intake.calls.clone();
+        let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(stopped.clone()));
         }
-        let upkeep = tokio::spawn(upkeep(self.writer.clone(), self.max_age, self.retention));
+        let upkeep = tokio::spawn(upkeep(self.writer.clone(), metrics, self.max_age, self.retention));
         stop.await;
         // Nobody listens when everything has ended already.
         let _ = tell.send(true);
@@ -284,12 +287,17 @@ fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
 }
 
 /// Makes dead letters of all that was put in line before this time.
-async fn expire(writer: &Writer, before: Timestamp) {
+async fn expire(writer: &Writer, metrics: &Metrics, before: Timestamp) {
     let mut expired = 0;
     loop {
         match writer.expire(before).await {
-            Ok(0) => break,
-            Ok(more) => expired += more,
+            Ok(none) if none.is_empty() => break,
+            Ok(some) => {
+                for (target, count) in some {
+                    metrics.expired(&target, count);
+                    expired += count;
+                }
+            }
             Err(error) => {
                 tracing::warn!("dead letters could not be made: {error}");
                 break;
@@ -302,15 +310,16 @@ async fn expire(writer: &Writer, before: Timestamp) {
 }
 
 /// Makes dead letters of what waited for too long, and purges what is old.
-async fn upkeep(writer: Writer, max_age: SignedDuration, retention: Option<SignedDuration>) {
-    let mut tried = false;
+async fn upkeep(writer: Writer, metrics: Arc<Metrics>, max_age: SignedDuration, retention: Option<SignedDuration>) {
+    let started = Instant::now();
+    let last_tries = LAST_TRIES.min(max_age.unsigned_abs());
     loop {
         let now = Timestamp::now();
-        // Not at once: what grew old while nothing ran is tried once more first.
-        if tried && let Ok(before) = now.checked_sub(max_age) {
-            expire(&writer, before).await;
+        if started.elapsed() >= last_tries
+            && let Ok(before) = now.checked_sub(max_age)
+        {
+            expire(&writer, &metrics, before).await;
         }
-        tried = true;
         if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
             let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
             loop {

@@ -39,7 +39,7 @@ enum Job {
     Release(ForwardId),
     NextDue(TargetId, Reply<Option<Timestamp>>),
     Probe(Reply<()>),
-    Expire(Timestamp, Reply<u64>),
+    Expire(Timestamp, Reply<Vec<(String, u64)>>),
     Purge(PurgeRule, Reply<bool>),
 }
 
@@ -119,8 +119,8 @@ impl Writer {
         self.ask(Job::Probe).await
     }
 
-    /// Makes some dead letters; says how many.
-    pub(super) async fn expire(&self, queued_before: Timestamp) -> Result<u64> {
+    /// Makes some dead letters; says how many, by target.
+    pub(super) async fn expire(&self, queued_before: Timestamp) -> Result<Vec<(String, u64)>> {
         self.ask(|reply| Job::Expire(queued_before, reply)).await
     }
 

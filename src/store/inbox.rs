@@ -233,9 +233,9 @@ pub trait Inbox: Send {
     /// Gives claimed forwards back untried.
     fn release_forwards(&mut self, forwards: &[ForwardId]);
 
-    /// Makes dead letters of some of what was put in line before this time and is not claimed. Returns how many: to be
-    /// called again while there are any.
-    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError>;
+    /// Makes dead letters of some of what was put in line before this time and is not claimed. Returns how many of
+    /// which target, as people see it: to be called again while there are any.
+    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<Vec<(String, u64)>, StoreError>;
 
     /// Puts the dead letters among these events, and those that wait for another try, in line again. Returns how many
     /// forwards. Of very many, those before an error are in line.

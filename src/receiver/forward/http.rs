@@ -84,9 +84,10 @@ fn judge(outcome: std::result::Result<Answer, crate::http::Failure>) -> Verdict 
     let answer = match outcome {
         Ok(answer) if answer.status.is_success() => return Verdict::Taken,
         Ok(answer) => answer,
+        // A redirect that is not followed is an answer; a certificate that is not trusted is none.
         Err(failure) => {
-            let trouble =
-                if failure.transient { Trouble::Sick { pause: None, reached: false } } else { Trouble::OfTheEvent };
+            let answered = failure.error.http_status().is_some();
+            let trouble = if answered { Trouble::OfTheEvent } else { Trouble::Sick { pause: None, reached: false } };
             return failed(failure.error, trouble);
         }
     };

@@ -145,7 +145,8 @@ impl Forwarder {
             };
             under_way.spawn(attempt.make(forward));
         }
-        if full {
+        // With no place for those that failed before, it is no matter when the next of them is due: what ends makes one.
+        if full || for_retries == 0 {
             return LOOK;
         }
         match self.writer.next_due(self.id).await {

@@ -1,6 +1,6 @@
 //! Handing on: what is due, what became of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params, params_from_iter};
@@ -202,20 +202,21 @@ pub(super) fn expire(
     connection: &Connection,
     claimed: &HashSet<ForwardId>,
     queued_before: Timestamp,
-) -> Result<u64, Fault> {
-    let old = "SELECT id FROM forwards INDEXED BY forwards_by_age WHERE state = 0 AND queued_at < ? LIMIT ?";
+) -> Result<Vec<(String, u64)>, Fault> {
+    let old = "SELECT f.id, t.shown FROM forwards f INDEXED BY forwards_by_age JOIN targets t ON t.id = f.target
+               WHERE f.state = 0 AND f.queued_at < ? LIMIT ?";
     let mut statement = connection.prepare_cached(old)?;
     let limit = EXPIRED_AT_ONCE + i64::try_from(claimed.len()).unwrap_or(0);
-    let ids = statement.query_map([stored(queued_before), limit], |row| row.get::<_, i64>(0))?;
-    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    let old = statement.query_map([stored(queued_before), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let old: Vec<(i64, String)> = old.collect::<Result<_, _>>()?;
     let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it waited for too long') WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut expired = 0;
-    for id in ids.into_iter().filter(|id| !claimed.contains(&ForwardId(*id))) {
+    let mut expired = BTreeMap::new();
+    for (id, target) in old.into_iter().filter(|(id, _)| !claimed.contains(&ForwardId(*id))) {
         statement.execute([id])?;
-        expired += 1;
+        *expired.entry(target).or_default() += 1;
     }
-    Ok(expired)
+    Ok(expired.into_iter().collect())
 }
 
 /// The forwards among these events that were given up or wait.

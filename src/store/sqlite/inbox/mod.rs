@@ -16,7 +16,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use self::body::Packer;
 use self::seen::Seen;
 use super::migrations::INBOX;
 use super::owners::Owners;
@@ -57,7 +56,6 @@ pub struct SqliteInbox {
 #[derive(Debug)]
 struct Receiving {
     seen: Seen,
-    packer: Packer,
     next_delivery: i64,
     next_event: i64,
     /// Not given again while this process has claims: a new forward must not be taken for one that was purged.
@@ -136,7 +134,6 @@ impl SqliteInbox {
         let after_gone: i64 = self.connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Receiving {
             seen: Seen::load(&self.connection)?,
-            packer: Packer::new(),
             next_delivery: after("deliveries")?,
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,
@@ -205,7 +202,7 @@ impl Inbox for SqliteInbox {
         }
     }
 
-    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<u64, StoreError> {
+    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
         self.write_if_free(|connection| forwards::expire(connection, &self.claimed, queued_before))
     }
 
@@ -246,15 +243,21 @@ impl Inbox for SqliteInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
         let begun = self.purging.take().filter(|(begun, _)| begun == rule);
         let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
-        let mut purged = self.write(|connection| purge::step(connection, rule, &mut reached))?;
-        purged.more |= self.read(purge::give_back)?;
-        self.purging = purged.more.then_some((*rule, reached));
+        let step = |connection: &Connection| purge::step(connection, rule, &mut reached);
+        // Who receives has senders that wait behind this.
+        let mut purged = if self.receiving.is_some() { self.write_if_free(step) } else { self.write(step) }?;
         if purged.events > 0
             && let Some(receiving) = &mut self.receiving
         {
             let reloaded = receiving.seen.reload_runs(&self.connection);
             reloaded.map_err(|fault| fault.at(&self.path).of_inbox())?;
         }
+        match self.read(purge::give_back) {
+            Ok(more) => purged.more |= more,
+            // What was removed is gone all the same; its space is used again, or given back the next time.
+            Err(error) => tracing::debug!("space could not be given back: {error}"),
+        }
+        self.purging = purged.more.then_some((*rule, reached));
         Ok(purged)
     }
 
