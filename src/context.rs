@@ -185,6 +185,7 @@ impl Context {
             tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
             roots: self.roots(),
+            peer: http::Peer::Api,
         })
     }
 

@@ -115,6 +115,14 @@ impl Error {
         Self { kind: *kind, message, hints, http_status: *http_status, source: None, closed_pipe: *closed_pipe }
     }
 
+    /// The same error without `secret` in its words, and without its cause.
+    #[must_use]
+    pub fn hiding(&self, secret: &str) -> Self {
+        let hide = |text: &String| text.replace(secret, "****");
+        let hints = self.hints.iter().map(hide).collect();
+        Self { message: hide(&self.message), hints, ..self.again() }
+    }
+
     /// Says before the message what was being done, or what it is about.
     #[must_use]
     pub fn about(self, what: impl fmt::Display) -> Self {

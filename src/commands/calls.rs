@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Answer, Body, Client, Failure, Method, Options, Payload, Repeat, Request};
+use crate::http::{Answer, Body, Client, Failure, Method, Options, Payload, Peer, Repeat, Request};
 
 /// Where calls go, and the secret that signs them.
 pub struct Endpoint {
@@ -48,6 +48,7 @@ impl Endpoint {
             tls: self.url.scheme() == "https",
             proxy: self.scope != HostScope::Loopback,
             roots: ctx.roots(),
+            peer: Peer::Endpoint,
         })
     }
 

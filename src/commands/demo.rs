@@ -16,7 +16,7 @@ use super::Report;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, Client, Method, Options, Repeat, Request, Roots};
+use crate::http::{Body, Client, Method, Options, Peer, Repeat, Request, Roots};
 use crate::platform;
 use crate::render::sanitize;
 use crate::sandbox::{self, Sandbox};
@@ -205,8 +205,14 @@ impl Stage<'_> {
     /// Calls one of the sandbox's own paths.
     async fn ask(&self, method: Method, what: &str, body: Option<Value>) -> Result<Vec<u8>> {
         let url = Url::parse(&format!("{}/sandbox/{what}", self.url)).map_err(|error| failed(&error.to_string()))?;
-        let options =
-            Options { attempt_timeout: PATIENCE, total_timeout: None, tls: false, proxy: false, roots: Roots::System };
+        let options = Options {
+            attempt_timeout: PATIENCE,
+            total_timeout: None,
+            tls: false,
+            proxy: false,
+            roots: Roots::System,
+            peer: Peer::Api,
+        };
         let request = Request { method, url, body: body.map(Body::Json), repeat: Repeat::Never };
         let answer = Client::new(options)?.send(&request, None).await.map_err(|failure| failure.error)?;
         if !answer.status.is_success() {

@@ -12,7 +12,6 @@ use super::suggest;
 use crate::context::Context;
 use crate::domain::{AppId, EventKind, HookStatus, Label, Secret, Selection, Subscription, TargetUrl};
 use crate::error::{Error, Result};
-use crate::platform;
 
 /// An event on the command line: one of them, or all.
 #[derive(Clone, Copy)]
@@ -125,12 +124,6 @@ pub fn read_stdin(what: &str) -> Result<String> {
         )));
     }
     Ok(text)
-}
-
-/// Says in a file that something serves, and how to reach it: whole or not at all, for its owner alone.
-pub fn write_ready_file(path: &Path, ready: &serde_json::Value) -> Result<()> {
-    let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
-    written.map_err(|error| Error::usage(format!("{}: {error}", path.display())).source(error))
 }
 
 /// What makes a subscription, for commands that name exactly one or a few.

@@ -19,6 +19,7 @@ mod import;
 mod list;
 mod listen;
 mod man;
+mod ready_file;
 mod sandbox;
 mod subscribe;
 mod suggest;

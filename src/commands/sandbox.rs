@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Report;
-use super::hook_args::write_ready_file;
+use super::ready_file::ReadyFile;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -101,12 +101,9 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
     }
     ctx.block_on(async {
         let signals = StopSignals::listen()?;
-        let ready_file = options.ready_file.clone();
+        let ready_file = ReadyFile::prepare(options.ready_file.clone());
         let sandbox = Sandbox::bind(options.listen, options.into()).await?;
-        if let Some(path) = ready_file {
-            let ready = json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()});
-            write_ready_file(&path, &ready)?;
-        }
+        ready_file.write(&json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()}))?;
         match command {
             None => serve(ctx, sandbox, signals).await,
             Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command, signals).await,

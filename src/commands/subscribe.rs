@@ -82,7 +82,7 @@ impl Row for SubscribedRow {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let wanted = args.subscription.subscriptions(ctx)?;
     if let Some(first) = wanted.first() {
-        check_target(ctx, first)?;
+        check_target(ctx, first, &first.target_url.redacted())?;
     }
     if args.dry_run.dry_run {
         return plan(ctx, args, wanted);
@@ -150,8 +150,8 @@ fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report>
     Ok(Report { errors, ..dry_run::report(requests, args.show_secrets) })
 }
 
-/// Refuses a target that cannot be meant, and warns of one that Bugfender can't reach.
-pub(super) fn check_target(ctx: &Context, subscription: &Subscription) -> Result<()> {
+/// Refuses a target that cannot be meant, and warns of one that Bugfender can't reach, which is shown so.
+pub(super) fn check_target(ctx: &Context, subscription: &Subscription, shown: &str) -> Result<()> {
     if subscription.target_url.is_redacted() {
         return Err(Error::usage("the password in the target URL is hidden (****)")
             .hint("give the whole URL; `bugfender-hooks list --show-secrets` shows those on record"));
@@ -162,7 +162,7 @@ pub(super) fn check_target(ctx: &Context, subscription: &Subscription) -> Result
         HostScope::Private => "a private network",
     };
     if !subscription.origin.is_loopback() {
-        ctx.out().warn(&format!("{} is on {place}: Bugfender can't reach it", subscription.target_url));
+        ctx.out().warn(&format!("{shown} is on {place}: Bugfender can't reach it"));
     }
     Ok(())
 }

@@ -161,6 +161,21 @@ pub fn standard_headers(
     Ok(headers)
 }
 
+/// Whether a secret is fit for signing as the Standard Webhooks specification says: 24 to 64 bytes, in base64.
+///
+/// # Errors
+/// A usage error that says what is wrong with it.
+pub fn check_standard_secret(secret: &Secret) -> Result<()> {
+    let length = standard_bytes(secret)?.len();
+    if (24..=64).contains(&length) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "the secret to sign with has {length} bytes; the Standard Webhooks specification asks for 24 to 64"
+    ))
+    .hint("name a file that is not there yet: a secret is made in it"))
+}
+
 /// A new secret of the Standard Webhooks specification: 32 random bytes.
 ///
 /// # Errors
@@ -181,12 +196,17 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
 }
 
 fn standard_key(secret: &Secret) -> Result<hmac::Key> {
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &standard_bytes(secret)?))
+}
+
+/// The bytes of a secret, of which there is one at the least: anybody could sign with none.
+fn standard_bytes(secret: &Secret) -> Result<Vec<u8>> {
     let text = secret.expose();
-    let key = BASE64_STANDARD.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text)).map_err(|_| {
+    let bytes = BASE64_STANDARD.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text)).ok();
+    bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
         Error::usage("the secret is not one of the Standard Webhooks specification")
             .hint(format!("it is base64, with {SECRET_PREFIX} before it"))
-    })?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +251,10 @@ mod tests {
         assert!(!headers.verify(&key, b"{}").unwrap());
         assert!(!StandardHeaders { id: "other", ..headers }.verify(&key, body).unwrap());
         assert!(!StandardHeaders { timestamp: "1614265331", ..headers }.verify(&key, body).unwrap());
-        assert!(headers.verify(&secret("whsec_***"), body).is_err());
+        for wrong in ["whsec_***", "whsec_"] {
+            assert!(headers.verify(&secret(wrong), body).is_err(), "{wrong}");
+        }
+        assert!(check_standard_secret(&key).is_ok() && check_standard_secret(&secret("whsec_YWJj")).is_err());
         let signed_at = headers.signed_at().unwrap();
         assert!(headers.is_recent(signed_at + SignedDuration::from_secs(300), Duration::from_secs(300)));
         assert!(!headers.is_recent(signed_at + SignedDuration::from_secs(301), Duration::from_secs(300)));

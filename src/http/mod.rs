@@ -52,6 +52,17 @@ pub struct Options {
     pub proxy: bool,
     /// Which certificate authorities are trusted.
     pub roots: Roots,
+    /// What the client speaks to.
+    pub peer: Peer,
+}
+
+/// What a client speaks to, which decides what logs hold and what errors advise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Bugfender, or who gives tokens for it.
+    Api,
+    /// Somebody's endpoint. Its path is often a secret.
+    Endpoint,
 }
 
 /// Which certificate authorities are trusted.
@@ -283,17 +294,32 @@ impl Client {
                 builder = builder.bearer_auth(token.expose());
             }
             let started = Instant::now();
-            let response = builder.send().await.map_err(|error| transport_failure(&url, &error))?;
+            let response = builder.send().await.map_err(|error| self.transport_failure(&url, &error))?;
             let status = response.status();
-            tracing::debug!(method = %request.method, url = printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
+            tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
             if !(self.follows && redirect::is_redirect(status)) {
                 return Ok(Answer::read(response).await);
             }
-            url = redirect::target(&url, &response, &request.method)?;
-            tracing::info!(url = printable(&url), "following a redirect to the same path");
+            url = redirect::target(&url, &response, &request.method, self.options.peer)?;
+            tracing::info!(url = self.printable(&url), "following a redirect to the same path");
         }
         let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));
         Err(Failure { error, carried_out: CarriedOut::No, transient: false })
+    }
+
+    /// Classifies an error of sending a request or waiting for the head of its answer.
+    fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
+        let failure = transport_failure(url, error, self.options.peer);
+        tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
+        failure
+    }
+
+    /// A URL for the log: without user name, password and query, which may be secret, and perhaps without its path.
+    fn printable(&self, url: &Url) -> String {
+        match self.options.peer {
+            Peer::Api => format!("{}{}", shown(url), url.path()),
+            Peer::Endpoint => shown(url),
+        }
     }
 }
 
@@ -314,8 +340,8 @@ fn finish(outcome: Result<Answer, Failure>, attempts: u32, in_doubt: bool) -> Re
     }
 }
 
-/// Classifies an error of sending a request or waiting for the head of its answer.
-fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
+/// What an error of sending a request says, and what is known of its effect.
+fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
     let tls = tls_error(error);
     let is_authority = tls.is_some_and(is_authority);
@@ -326,7 +352,6 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
         (false, true) => format!("no connection: {}", root_cause(error)),
         (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
     };
-    tracing::debug!(url = printable(url), what, "no answer");
     let hint = match tls {
         Some(_) if is_authority => {
             "give the server a certificate of its own, without CA:TRUE in it, which that authority may sign"
@@ -335,6 +360,7 @@ fn transport_failure(url: &Url, error: &reqwest::Error) -> Failure {
             "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
         }
         Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
+        None if peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
     let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
@@ -370,11 +396,6 @@ fn root_cause(error: &dyn StdError) -> String {
         cause = next;
     }
     crate::domain::excerpt(&cause.to_string(), 200)
-}
-
-/// A URL for the log: without user name, password and query, which may be secret.
-fn printable(url: &Url) -> String {
-    format!("{}{}", shown(url), url.path())
 }
 
 /// The origin of a URL, which is enough to say which server is meant.

@@ -6,7 +6,7 @@ use reqwest::header::LOCATION;
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
-use super::{CarriedOut, Failure};
+use super::{CarriedOut, Failure, Peer};
 use crate::domain::excerpt;
 use crate::error::{Error, ErrorKind};
 
@@ -21,13 +21,13 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 /// Where a redirect leads, if it may be followed.
 ///
 /// "See other" (303) is what a server says once it has done what it was asked for: only a GET is sent again after it.
-pub(super) fn target(from: &Url, response: &Response, method: &Method) -> Result<Url, Failure> {
+pub(super) fn target(from: &Url, response: &Response, method: &Method, peer: Peer) -> Result<Url, Failure> {
     let status = response.status();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
     match to {
         Some(to) if is_same_place(from, &to) && (status != StatusCode::SEE_OTHER || method == Method::GET) => Ok(to),
-        to => Err(refused(status, to.as_ref())),
+        to => Err(refused(status, to.as_ref(), peer)),
     }
 }
 
@@ -37,13 +37,16 @@ fn is_same_place(from: &Url, to: &Url) -> bool {
     from.origin() == to.origin() && path(from) == path(to) && from.query() == to.query() && !userinfo(to)
 }
 
-fn refused(status: StatusCode, to: Option<&Url>) -> Failure {
+fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
     // Without user name, password and query: those may be secret.
     let place = to.map(|to| excerpt(&format!("{}{}", to.origin().ascii_serialization(), to.path()), 200));
     let place = place.as_deref().unwrap_or("a place that is not a URL");
     let code = status.as_u16();
     let error = Error::new(ErrorKind::Other, format!("the server redirects to {place} (HTTP {code}); not followed"))
-        .hint("check --api-url: it is the origin of the Bugfender installation itself")
+        .hint(match peer {
+            Peer::Api => "check --api-url: it is the origin of the Bugfender installation itself",
+            Peer::Endpoint => "give the URL that it redirects to; webhooks are not redirected",
+        })
         .status(code);
     let carried_out = if code == 303 { CarriedOut::Maybe } else { CarriedOut::No };
     Failure { error, carried_out, transient: false }

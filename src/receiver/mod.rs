@@ -20,6 +20,7 @@ mod tls;
 mod writer;
 
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,7 +51,7 @@ use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::Gate;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::store::{Inbox, PurgeRule, Route, Store};
 
@@ -261,7 +262,7 @@ impl Receiver {
 /// Binds an address. A port that was in use a moment ago can be had again.
 ///
 /// # Errors
-/// A usage error that names the address.
+/// One that names the address: of the network when it is in use or not there, which may pass, else a usage error.
 // A socket can be made within a runtime only, which this sees to.
 #[allow(clippy::unused_async)]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -272,7 +273,12 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
         socket.listen(BACKLOG)
     };
     bound().map_err(|error| {
-        crate::error::Error::usage(format!("{address} can't be listened on: {error}"))
+        // In use, or not there yet when a machine starts: that may pass, and who starts this again is right to.
+        let kind = match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => ErrorKind::Unavailable,
+            _ => ErrorKind::Usage,
+        };
+        Error::new(kind, format!("{address} can't be listened on: {error}"))
             .hint("give another address with --listen; port 0 picks a free one")
             .source(error)
     })

@@ -12,7 +12,7 @@ use super::sample::{self, EventShape};
 use super::state::{Delivery, Hook};
 use crate::domain::EventKind;
 use crate::error::{Error, Result};
-use crate::http::{Body, Client, Method, Options, Repeat, Request, Roots};
+use crate::http::{Body, Client, Method, Options, Peer, Repeat, Request, Roots};
 
 /// How long an endpoint may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,6 +115,7 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
         tls: url.scheme() == "https",
         proxy: false,
         roots: Roots::System,
+        peer: Peer::Endpoint,
     };
     let request = Request { method: Method::POST, url, body: Some(Body::Json(events.into())), repeat: Repeat::Never };
     let answer = Client::new(options)?.send(&request, None).await;

@@ -184,11 +184,7 @@ fn never_connected(call: &Timed) -> bool {
 
 /// The error of a receiver that is not there.
 fn no_receiver(call: Timed) -> Option<Error> {
-    let failure = call.outcome.err()?;
-    // Over TLS there is more to say than that.
-    let hint = "check the URL, and that the receiver is running";
-    let plain = |error: &Error| Error::new(error.kind(), error.to_string()).hint(hint);
-    Some(if failure.transient { plain(&failure.error) } else { failure.error })
+    Some(call.outcome.err()?.error)
 }
 
 /// The error that says which cases failed.

@@ -18,6 +18,7 @@ use self::args::{HandingOnArgs, LimitArgs};
 use self::service::Service;
 use super::Report;
 use super::events::Tail;
+use super::ready_file::ReadyFile;
 use crate::context::Context;
 use crate::domain::{Redaction, Secret};
 use crate::error::Result;
@@ -44,15 +45,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(url_report(args, &keys));
     }
     let options = options(ctx, args, &keys)?;
+    let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
     let listener = listener(ctx, &runtime, args)?;
     let address = listener.local_addr()?;
     let (receiver, hangups) = {
         let _within = runtime.enter();
-        // A terminal that is closed ends this as it does everything, unless there is a certificate to read again.
-        let wanted = args.limits.tls_cert.is_some() || !ctx.is_interactive();
-        let hangups = if wanted { Some(ReloadSignals::listen()?) } else { None };
+        let hangups = ReloadSignals::listen()?;
         (Receiver::open(&*ctx.store()?, options)?, hangups)
     };
     for (shown, waiting) in receiver.unnamed() {
@@ -70,6 +70,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         key_file,
         key: keys.current,
         hangups,
+        ready_file,
+        resubscribe: None,
         replaceable,
         hooks: Vec::new(),
         stored,

@@ -9,9 +9,9 @@ use super::super::units::event_type;
 use super::args::HandingOnArgs;
 use crate::config::environment;
 use crate::context::Context;
-use crate::domain::signature::{new_standard_secret, to_hex};
+use crate::domain::signature::{check_standard_secret, new_standard_secret, to_hex};
 use crate::domain::{HostScope, Secret, TargetUrl};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
@@ -137,12 +137,15 @@ fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
     if !path.try_exists().unwrap_or(true) {
         let secret = new_standard_secret()?;
         let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
-        made.map_err(|error| Error::new(ErrorKind::Other, format!("{}: {error}", path.display())).source(error))?;
+        made.map_err(|error| Error::usage(format!("--sign-with {}: {}", path.display(), error.kind())).source(error))?;
         ctx.out().note(&format!("made a secret to sign with in {}", path.display()));
         return Ok(secret);
     }
+    let secret = read_secret("the secret to sign with", path)?;
+    check_standard_secret(&secret)?;
+    // Only now: what holds no secret is some other file, named by mistake.
     if platform::tighten(path, platform::OTHERS).unwrap_or(false) {
         ctx.out().warn(&format!("{} was open to others; its permissions are tightened now", path.display()));
     }
-    read_secret("the secret to sign with", path)
+    Ok(secret)
 }

@@ -12,11 +12,12 @@ use super::args::{Args, SubscribeArgs};
 use super::{bugfender_url, keys, local_base, public_base};
 use crate::commands::Report;
 use crate::commands::events::Tail;
-use crate::commands::hook_args::{self, write_ready_file};
+use crate::commands::hook_args;
+use crate::commands::ready_file::ReadyFile;
 use crate::commands::subscribe::{check_target, subscribe_each};
 use crate::commands::unsubscribe::remove_hooks;
 use crate::context::{Context, interrupted};
-use crate::domain::{HookId, Secret, TargetUrl};
+use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Replaceable};
@@ -25,7 +26,11 @@ use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Replaceable};
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long a second request to end is taken for the first.
-const SAME_WISH: Duration = Duration::from_millis(500);
+const SAME_WISH: Duration = Duration::from_millis(100);
+
+/// How long to wait before a new URL is subscribed again; twice as long each time, and no longer than the second.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
 /// A receiver that serves.
 pub(super) struct Service<'a> {
@@ -36,7 +41,10 @@ pub(super) struct Service<'a> {
     pub(super) key_file: KeyFile,
     pub(super) key: Secret,
     /// Requests to read files again.
-    pub(super) hangups: Option<ReloadSignals>,
+    pub(super) hangups: ReloadSignals,
+    pub(super) ready_file: ReadyFile,
+    /// When to try again to subscribe the URL of a new key, and how long that wait was.
+    pub(super) resubscribe: Option<(Instant, Duration)>,
     pub(super) replaceable: Replaceable,
     /// Those that were made here.
     pub(super) hooks: Vec<HookId>,
@@ -106,25 +114,27 @@ impl Service<'_> {
             // Heard from now on: what is stored while something is printed is not missed.
             heard.as_mut().enable();
             self.print();
-            let hangup = async {
-                match &mut self.hangups {
-                    Some(hangups) => hangups.next().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let wish = self.runtime.block_on(async {
+            let resubscribe = self.resubscribe.map_or_else(Instant::now, |(at, _)| at);
+            let next = self.runtime.block_on(async {
                 tokio::select! {
-                    _ = signals.next() => Wish::End,
-                    () = hangup => Wish::Reload,
-                    () = heard, if self.printer.is_some() => Wish::Print,
+                    _ = signals.next() => Next::End,
+                    () = self.hangups.next() => Next::Reload,
+                    () = tokio::time::sleep_until(resubscribe.into()), if self.resubscribe.is_some() => Next::Subscribe,
+                    () = heard, if self.printer.is_some() => Next::Print,
                     // What could not be printed a moment ago, as nobody read.
-                    () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => Wish::Print,
+                    () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => Next::Print,
                 }
             });
-            match wish {
-                Wish::End => return,
-                Wish::Reload => self.reload(),
-                Wish::Print => {}
+            match next {
+                Next::End => return,
+                // A terminal that is closed ends this as it does everything, unless there is a certificate to read.
+                Next::Reload if self.ctx.is_interactive() && self.args.limits.tls_cert.is_none() => return,
+                Next::Reload => self.reload(),
+                Next::Subscribe => {
+                    let wait = self.resubscribe.map_or(FIRST_WAIT, |(_, wait)| LONGEST_WAIT.min(wait * 2));
+                    self.subscribe_new_url(wait);
+                }
+                Next::Print => {}
             }
         }
     }
@@ -140,9 +150,12 @@ impl Service<'_> {
             Ok((gate, key)) => {
                 self.replaceable.replace_gate(gate);
                 out.note("the keys were read again");
-                if key != self.key {
+                if key != self.key || self.resubscribe.is_some() {
                     self.key = key;
-                    self.tell_new_url();
+                    if let Err(error) = self.write_ready() {
+                        out.warn(&error.to_string());
+                    }
+                    self.subscribe_new_url(FIRST_WAIT);
                 }
             }
             Err(error) => out.warn(&format!("the keys stay as they were: {error}")),
@@ -154,12 +167,13 @@ impl Service<'_> {
         }
     }
 
-    /// Tells whom it concerns that Bugfender is to deliver elsewhere.
-    fn tell_new_url(&mut self) {
-        let mut errors = self.subscribe();
-        errors.extend(self.write_ready().err());
+    /// Subscribes the URL of a new key. If that fails it is tried again after this time: the old URL is not taken for
+    /// ever.
+    fn subscribe_new_url(&mut self, wait: Duration) {
+        let errors = self.subscribe();
+        self.resubscribe = (!errors.is_empty()).then(|| (Instant::now() + wait, wait));
         for error in errors {
-            self.ctx.out().warn(&format!("after the change of the key: {error}"));
+            self.ctx.out().warn(&format!("the new URL is not subscribed yet: {error}"));
         }
     }
 
@@ -201,13 +215,12 @@ impl Service<'_> {
     }
 
     fn write_ready(&self) -> Result<()> {
-        let Some(path) = &self.args.ready_file else { return Ok(()) };
         let url = local_base(self.args, self.address);
         let bugfender_url = bugfender_url(self.args, self.address, &self.key);
         let instabug_url = public_base(self.args, self.address) + INSTABUG_PATH;
         let pid = std::process::id();
         let ready = json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url, "pid": pid});
-        write_ready_file(path, &ready)
+        self.ready_file.write(&ready)
     }
 
     /// Makes the hooks that are asked for. Gives what went wrong.
@@ -215,7 +228,9 @@ impl Service<'_> {
         if !self.args.subscription.subscribe {
             return Vec::new();
         }
-        self.make_hooks().unwrap_or_else(|error| vec![error])
+        let errors = self.make_hooks().unwrap_or_else(|error| vec![error]);
+        // The key is in the URL that they are about, and this may be a log.
+        errors.iter().map(|error| error.hiding(self.key.expose())).collect()
     }
 
     /// Makes the hooks, and notes those that were not there before.
@@ -225,10 +240,10 @@ impl Service<'_> {
         let app_id = hook_args::app_id(self.ctx, *app_id)?;
         let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
         if let Some(first) = wanted.first() {
-            check_target(self.ctx, first)?;
+            check_target(self.ctx, first, &public_base(self.args, self.address))?;
         }
         let (done, errors) = subscribe_each(self.ctx, &wanted, label.as_ref(), false)?;
-        for hook in &done {
+        for hook in done.iter().filter(|hook| hook.record.status == HookStatus::Active) {
             let what = if hook.created { "subscribed" } else { "was subscribed already" };
             self.ctx.out().note(&format!("{} {what}", hook.record.name()));
         }
@@ -241,9 +256,10 @@ impl Service<'_> {
 }
 
 /// What a receiver that serves is to do.
-enum Wish {
+enum Next {
     End,
     Reload,
+    Subscribe,
     Print,
 }
 

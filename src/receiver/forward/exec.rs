@@ -78,9 +78,17 @@ impl Drop for Group {
 }
 
 async fn feed(child: &mut Child, json: &[u8]) -> std::io::Result<std::process::ExitStatus> {
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read it may succeed all the same.
-        let _ = stdin.write_all(json).await;
+    let stdin = child.stdin.take();
+    let give = async move {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read it may succeed all the same.
+            let _ = stdin.write_all(json).await;
+        }
+    };
+    tokio::select! {
+        // When it has ended nobody waits for the rest, though something that it started may keep its input open.
+        ended = child.wait() => return ended,
+        () = give => {}
     }
     child.wait().await
 }

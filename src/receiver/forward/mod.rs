@@ -7,10 +7,11 @@ mod target;
 mod template;
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 pub use self::exec::ExecTarget;
@@ -79,6 +80,8 @@ pub(super) struct Forwarder {
     breaker: Breaker,
     /// How many under way failed before.
     retries: Count,
+    /// Hears when the newest attempt has begun.
+    last_begun: Option<oneshot::Receiver<()>>,
     stopped: bool,
 }
 
@@ -92,7 +95,7 @@ impl Forwarder {
     ) -> Self {
         let breaker = Breaker::default();
         let (target, retries) = (Arc::new(target), Count::default());
-        Self { target, id, policy, writer, metrics, stored, count, breaker, retries, stopped: false }
+        Self { target, id, policy, writer, metrics, stored, count, breaker, retries, last_begun: None, stopped: false }
     }
 
     /// Hands on until told to stop, and then finishes what is under way.
@@ -143,7 +146,9 @@ impl Forwarder {
                 claim: Claim { forward: Some(forward.id), writer: self.writer.clone() },
                 under_way: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
             };
-            under_way.spawn(attempt.make(forward));
+            let (begun, next) = oneshot::channel();
+            let before = self.last_begun.replace(next);
+            under_way.spawn(attempt.make_in_turn(forward, before, begun));
         }
         // With no place for those that failed before, it is no matter when the next of them is due: what ends makes one.
         if full || for_retries == 0 {
@@ -228,6 +233,26 @@ struct Attempt {
 }
 
 impl Attempt {
+    /// Makes it, beginning when the one before has begun: tasks run in any order, and some start with the last.
+    async fn make_in_turn(
+        self,
+        forward: Forward,
+        before: Option<oneshot::Receiver<()>>,
+        begun: oneshot::Sender<()>,
+    ) -> End {
+        if let Some(before) = before {
+            // It is gone if that one never came to begin.
+            let _ = before.await;
+        }
+        let mut work = std::pin::pin!(self.make(forward));
+        let first_step = futures_util::poll!(work.as_mut());
+        let _ = begun.send(());
+        match first_step {
+            Poll::Ready(end) => end,
+            Poll::Pending => work.await,
+        }
+    }
+
     /// Makes it, and has its outcome stored.
     async fn make(self, forward: Forward) -> End {
         let started = Instant::now();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde_json::Value;
 
 use crate::domain::event::{EventFacts, Sender, decode};
@@ -17,6 +17,9 @@ pub const BUILT_IN_TEMPLATES: [(&str, &str); 3] = [
     ("discord", include_str!("templates/discord.json")),
     ("teams", include_str!("templates/teams.json")),
 ];
+
+/// How many steps a template may take for a message: some milliseconds, where receiving is not held up.
+const FUEL: u64 = 200_000;
 
 /// What a template is tried with before anything depends on it.
 const SAMPLE: &str = r#"[{"id":"sample","title":"Sample <event> & \"title\"","text":"**text**\nof it","type":"crash",
@@ -51,13 +54,15 @@ impl Template {
 
     fn compile(name: &str, text: String) -> Result<Self> {
         let mut environment = Environment::new();
-        let is_json = begins_json(&text);
-        if is_json {
-            // What stands in an event cannot become part of the message's own structure.
-            environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Json);
-        }
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_fuel(Some(FUEL));
         // A field that one shape has and the other has not is nothing, at any depth.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        environment.set_formatter(|out, state, value| match state.auto_escape() {
+            // In plain text, nothing is nothing.
+            AutoEscape::None if value.is_none() => Ok(()),
+            _ => minijinja::escape_formatter(out, state, value),
+        });
         environment.add_filter("short", short);
         environment.add_filter("slack", slack);
         environment.add_filter("discord", discord);
@@ -65,12 +70,17 @@ impl Template {
             Error::usage(format!("the template {name}: {error:#}"))
                 .hint("see https://docs.rs/minijinja for the language")
         };
-        environment.add_template_owned(name.to_owned(), text).map_err(|error| wrong(&error))?;
-        let template = Self { environment, name: name.to_owned() };
+        environment.add_template_owned(name.to_owned(), text.clone()).map_err(|error| wrong(&error))?;
+        let mut template = Self { environment, name: name.to_owned() };
         let sample = sample();
-        if let Some(event) = sample.events.first() {
-            let text = template.text(&sample, event).map_err(|error| wrong(&error))?;
-            if is_json && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
+        let Some(event) = sample.events.first() else { return Ok(template) };
+        let plain = template.text(&sample, event).map_err(|error| wrong(&error))?;
+        if plain.trim_start().starts_with(['{', '[']) {
+            // What stands in an event cannot become part of the message's own structure.
+            template.environment.set_auto_escape_callback(|_| AutoEscape::Json);
+            template.environment.add_template_owned(name.to_owned(), text).map_err(|error| wrong(&error))?;
+            let json = template.text(&sample, event).map_err(|error| wrong(&error))?;
+            if serde_json::from_str::<serde::de::IgnoredAny>(&json).is_err() {
                 return Err(Error::usage(format!("the template {name} looks like JSON but does not make any"))
                     .hint("values are written as JSON: {{ title }}, without quotes around it"));
             }
@@ -107,13 +117,6 @@ impl Template {
         };
         self.environment.get_template(&self.name)?.render(context)
     }
-}
-
-/// Whether a template makes JSON: it begins with a bracket that is none of the language's own.
-fn begins_json(text: &str) -> bool {
-    let text = text.trim_start();
-    let of_the_language = ["{{", "{%", "{#"].iter().any(|start| text.starts_with(start));
-    text.starts_with('[') || text.starts_with('{') && !of_the_language
 }
 
 /// A forward of one event that shows what templates get.
@@ -205,6 +208,16 @@ mod tests {
         let template = Template::load(&file("named-anyhow.tmpl", "{\"t\": {{ title }}}")).unwrap();
         let (_, text) = render(&template, r#"[{"id":1,"title":"x\", \"channel\": \"general"}]"#);
         assert_eq!(text, r#"{"t": "x\", \"channel\": \"general"}"#);
+        let commented = "{# for the team #}\n{% set t = title %}\n{\"t\": {{ t }}, \"a\": {{ app_id }}}";
+        let template = Template::load(&file("commented", commented)).unwrap();
+        let (_, text) = render(&template, r#"[{"id":1,"title":"a\"b"}]"#);
+        assert_eq!(text.trim(), r#"{"t": "a\"b", "a": null}"#);
+        let template =
+            Template::load(&file("nothing.txt", "<{{ title }}>{% if title is none %}none{% endif %}")).unwrap();
+        assert_eq!(render(&template, r#"[{"id":1}]"#).1, "<>none");
+        let long = "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}";
+        let error = Template::load(&file("long.txt", long)).err().unwrap();
+        assert!(error.to_string().contains("fuel"), "{error}");
         assert!(Template::load(&file("quoted.tmpl", r#"{"t": "{{ title }}"}"#)).is_err());
         assert!(Template::load(&file("bad.txt", "{{ oops")).is_err());
         assert!(Template::load(&file("worse.txt", "{{ title|nope }}")).is_err());

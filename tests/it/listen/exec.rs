@@ -34,6 +34,35 @@ fn wait_for_all(home: &Home) {
 }
 
 #[test]
+fn commands_are_started_in_the_order_of_arrival() {
+    let home = home();
+    // Process ids are given in order.
+    let command = script(&home, "echo $$ $BUGFENDER_EVENT_ID >> started");
+    let receiver = Receiver::start(&home, &["--exec", &command]);
+    let ids: Vec<String> = (10..34).map(|id| id.to_string()).collect();
+    for some in ids.chunks(8) {
+        let events: Vec<String> = some.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
+        assert_eq!(receiver.post(format!("[{}]", events.join(","))).status, 200);
+    }
+    wait_for_all(&home);
+    let started = fs::read_to_string(home.path().join("started")).unwrap();
+    let mut started: Vec<(u32, &str)> =
+        started.lines().map(|line| line.split_once(' ').unwrap()).map(|(pid, id)| (pid.parse().unwrap(), id)).collect();
+    started.sort_unstable();
+    assert_eq!(started.iter().map(|(_, id)| *id).collect::<Vec<_>>(), ids);
+}
+
+#[test]
+fn a_command_has_ended_when_it_has_though_its_input_is_open() {
+    let home = home();
+    let command = script(&home, "sleep 20 <&0 >/dev/null 2>&1 &");
+    let receiver = Receiver::start(&home, &["--exec", &command, "--exec-timeout", "10"]);
+    assert_eq!(receiver.post(format!(r#"[{{"id":"1","text":"{}"}}]"#, "x".repeat(500_000))).status, 200);
+    wait_for_all(&home);
+    assert_eq!(events(&home)[0].attempts, 1);
+}
+
+#[test]
 fn a_command_gets_the_event_and_the_facts() {
     let home = home().set("BUGFENDER_HOOKS_INSTABUG_SECRET", "secretOfInstabug1");
     let command = script(

@@ -77,6 +77,30 @@ fn a_new_key_is_subscribed_too() {
     assert_eq!(sandbox.hooks()[1]["target_url"], run.stdout.trim_end());
     let (code, log) = receiver.end();
     assert_eq!((code, sandbox.hooks().len()), (0, 0), "{log}");
+    assert!(!home.path().join("ready.json").exists());
+}
+
+#[test]
+fn a_new_key_that_could_not_be_subscribed_is_tried_again() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=403x2"]);
+    let home = Home::of(&sandbox);
+    let public = ["--public-url", "https://hooks.example.com"];
+    let args = ["--subscribe", "--app-id", "1001", "--event", "new_crash"];
+    let key = |run: Run| run.stdout.trim_end().rsplit_once('/').unwrap().1.to_owned();
+    let first = key(home.run(["listen", "--show-url"].iter().chain(&public)));
+    let run = refused(&home, &[&args[..], &public].concat());
+    assert!(run.code == 5 && run.stderr.contains("403") && !run.stderr.contains(&first), "{run}");
+    let target = format!("https://hooks.example.com/bugfender/{first}");
+    let imported = ["import", "77", "--app-id", "1001", "--event", "new_crash", "--target-url", &target];
+    assert_eq!(home.run(imported).code, 0);
+    let receiver = Receiver::start(&home, &[&args[..], &public].concat());
+    let second = key(home.run(["listen", "--rotate-key"].iter().chain(&public)));
+    receiver.signal(Signal::HUP);
+    wait_until("it is told", || receiver.log().contains("the new URL is not subscribed yet"));
+    receiver.signal(Signal::HUP);
+    wait_until("it is subscribed", || sandbox.hooks().len() == 1);
+    let (code, log) = receiver.end();
+    assert!(code == 0 && !log.contains(&first) && !log.contains(&second), "{log}");
 }
 
 #[test]
