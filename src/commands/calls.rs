@@ -1,7 +1,7 @@
 //! Calls to an endpoint, made as Bugfender or Instabug makes them.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -41,9 +41,14 @@ impl Endpoint {
 
     /// A client for it.
     pub fn client(&self, ctx: &Context) -> Result<Client> {
+        self.client_that_waits(ctx, ctx.settings().timeout.value)
+    }
+
+    /// A client that gives up a call after this time, unless the command line says another.
+    pub fn client_that_waits(&self, ctx: &Context, time: Duration) -> Result<Client> {
         let settings = ctx.settings();
         Client::new(Options {
-            attempt_timeout: settings.timeout.value,
+            attempt_timeout: settings.total_timeout().unwrap_or(time),
             total_timeout: settings.total_timeout(),
             tls: self.url.scheme() == "https",
             proxy: self.scope != HostScope::Loopback,

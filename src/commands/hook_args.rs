@@ -126,6 +126,24 @@ pub fn read_stdin(what: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The longest body that is read, in bytes.
+const MAX_BODY: u64 = 64 * 1024 * 1024;
+
+/// The body of a call, from a file or, with "-", from standard input: its bytes, whatever they are.
+pub fn read_body(path: &Path) -> Result<Vec<u8>> {
+    let wrong = |error: std::io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
+    let mut body = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
+    };
+    if u64::try_from(read.map_err(wrong)?).is_ok_and(|read| read > MAX_BODY) {
+        return Err(Error::usage(format!("the body is longer than {MAX_BODY} bytes")));
+    }
+    Ok(body)
+}
+
 /// What makes a subscription, for commands that name exactly one or a few.
 #[derive(clap::Args)]
 pub struct SubscriptionArgs {

@@ -1,6 +1,6 @@
 //! `trigger`: sample events, sent to an endpoint as Bugfender or Instabug would send them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
 use clap::builder::PossibleValuesParser;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Report;
 use super::calls::{self, Endpoint, Timed, to_bytes};
 use super::dry_run::{self, DryRunArg};
-use super::hook_args::{TargetUrlArg, read_file, read_stdin};
+use super::hook_args::{TargetUrlArg, read_body};
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ pub struct Args {
     set: Vec<String>,
 
     /// Send what is in this file ("-": standard input) in place of a sample; without --set, byte by byte
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["older", "app_id"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["older", "app_id", "batch"])]
     data: Option<PathBuf>,
 
     /// Send Instabug's reports: an object a call
@@ -117,6 +117,7 @@ impl Row for CallRow {
 }
 
 /// The body of a call, and how many events it holds.
+#[derive(Clone)]
 struct Call {
     bytes: Vec<u8>,
     events: usize,
@@ -173,20 +174,8 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<Call>> {
     let make = maker(ctx, args)?;
     let set = args.set.iter().map(|text| Setting::read(text)).collect::<Result<Vec<_>>>()?;
     if let Some(path) = &args.data {
-        let text = if path.as_os_str() == "-" { read_stdin("the data")? } else { read_file(path)? };
-        let wrong = |error| Error::usage(format!("{}: it is not JSON: {error}", path.display()));
-        let mut value: Value = serde_json::from_str(&text).map_err(wrong)?;
-        let events = value.as_array().map_or(1, Vec::len);
-        let bytes = if set.is_empty() {
-            text.into_bytes()
-        } else {
-            match &mut value {
-                Value::Array(all) => all.iter_mut().try_for_each(|event| lay_over(event, &set))?,
-                one => lay_over(one, &set)?,
-            }
-            to_bytes(&value)?
-        };
-        return Ok((0..args.count).map(|_| Call { bytes: bytes.clone(), events }).collect());
+        let call = from_file(path, &set)?;
+        return Ok((0..args.count).map(|_| call.clone()).collect());
     }
     let mut events = Vec::new();
     for _ in 0..args.count {
@@ -203,6 +192,24 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<Call>> {
         Ok(Call { bytes: to_bytes(&body)?, events: 1 })
     };
     events.into_iter().map(one).collect()
+}
+
+/// A call with the bytes of a file, which may be anything: endpoints have to live with that too. With settings it must
+/// be JSON.
+fn from_file(path: &Path, set: &[Setting]) -> Result<Call> {
+    let bytes = read_body(path)?;
+    let parsed = serde_json::from_slice::<Value>(&bytes);
+    if set.is_empty() {
+        let events = parsed.map_or(0, |value| value.as_array().map_or(1, Vec::len));
+        return Ok(Call { bytes, events });
+    }
+    let mut value = parsed.map_err(|error| Error::usage(format!("{}: it is not JSON: {error}", path.display())))?;
+    match &mut value {
+        Value::Array(all) => all.iter_mut().try_for_each(|event| lay_over(event, set))?,
+        one => lay_over(one, set)?,
+    }
+    let events = value.as_array().map_or(1, Vec::len);
+    Ok(Call { bytes: to_bytes(&value)?, events })
 }
 
 /// What makes the events.

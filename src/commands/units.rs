@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::domain::EventKind;
+use crate::domain::event::EVENT_TYPES;
 
 /// A span: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
 pub fn span(text: &str) -> Result<SignedDuration, String> {
@@ -46,8 +47,10 @@ pub fn size(text: &str) -> Result<u64, String> {
 // clap asks for a `Result`.
 #[allow(clippy::unnecessary_wraps)]
 pub fn event_type(text: &str) -> Result<String, String> {
-    let kind = text.trim().parse::<EventKind>();
-    Ok(kind.map_or_else(|_| text.trim().to_owned(), |kind| kind.delivered_type().to_owned()))
+    let text = text.trim();
+    let kind = text.parse::<EventKind>();
+    let known = EVENT_TYPES.iter().find(|known| known.eq_ignore_ascii_case(text)).copied();
+    Ok(kind.map_or_else(|_| known.unwrap_or(text).to_owned(), |kind| kind.delivered_type().to_owned()))
 }
 
 /// A number of things, in words.

@@ -1,8 +1,6 @@
 //! `verify`: whether a webhook was signed by who has the secret, without any network.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueHint;
@@ -10,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Report;
-use super::hook_args::{read_secret, seconds};
+use super::hook_args::{read_body, read_secret, seconds};
 use crate::domain::Secret;
 use crate::domain::signature::{
     INSTABUG_SIGNATURE, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, verify_instabug,
@@ -48,9 +46,6 @@ Examples:
   bugfender-hooks verify --secret-file secret.txt -H 'x-ibg-signature-256: 5bdcc1…' body.json
   bugfender-hooks verify --secret-file secret.txt -H \"webhook-id: $ID\" -H \"webhook-timestamp: $TIME\" \\
       -H \"webhook-signature: $SIGNATURE\" < body.json";
-
-/// The longest body that is read, in bytes: that of the longest webhook that anybody takes, many times over.
-const MAX_BODY: u64 = 64 * 1024 * 1024;
 
 /// What was found.
 #[derive(Serialize)]
@@ -137,18 +132,4 @@ impl Headers {
             ))
         })
     }
-}
-
-fn read_body(path: &Path) -> Result<Vec<u8>> {
-    let wrong = |error: io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
-    let mut body = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
-    };
-    if read.map_err(wrong)? as u64 > MAX_BODY {
-        return Err(Error::usage(format!("the body is longer than {MAX_BODY} bytes")));
-    }
-    Ok(body)
 }

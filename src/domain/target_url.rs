@@ -111,6 +111,13 @@ impl FromStr for TargetUrl {
         if text.len() > Self::MAX_LEN {
             return Err(wrong(&format!("is longer than {} bytes", Self::MAX_LEN)));
         }
+        if text.is_empty() {
+            return Err(wrong("is empty"));
+        }
+        // A reader of URLs would leave these out, and make one of two lines.
+        if text.contains(char::is_control) {
+            return Err(wrong("holds a line break or another control character: there is to be one URL"));
+        }
         let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("must begin with https:// or http://"));

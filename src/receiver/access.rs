@@ -50,12 +50,29 @@ fn of_plain(list: &str) -> Option<IpAddr> {
     address(list.rsplit(',').next()?)
 }
 
-/// The same of `Forwarded`.
+/// The same of `Forwarded` (RFC 7239).
 fn of_full(list: &str) -> Option<IpAddr> {
-    let hop = list.rsplit(',').next()?;
-    let mut pairs = hop.split(';').filter_map(|pair| pair.split_once('='));
+    let hop = unquoted_parts(list, ',').pop()?;
+    let parts = unquoted_parts(hop, ';');
+    let mut pairs = parts.iter().filter_map(|pair| pair.split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     address(node.trim().trim_matches('"'))
+}
+
+/// The parts between these separators, of which one in quotes is none: a caller may have chosen what is quoted, such as
+/// the host that it asked for.
+fn unquoted_parts(text: &str, separator: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let is_separator = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => return c == separator && !quoted,
+        }
+        false
+    };
+    text.split(is_separator).collect()
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
@@ -98,6 +115,15 @@ mod tests {
         assert!(by("forwarded", "for=1.2.3.4, for=\"[2001:db8::1]:443\";proto=https"));
         assert!(by("forwarded", "proto=https;For=10.0.0.1:99"));
         assert!(!by("forwarded", "for=_hidden"));
+        for quoted in [
+            r#"for=9.9.9.9;host="evil,for=10.0.0.1""#,
+            r#"proto=http;host="a,for=10.0.0.1;x=";for=9.9.9.9"#,
+            r#"for=9.9.9.9;host="a\",for=10.0.0.1""#,
+            r#"for=10.0.0.1, for=9.9.9.9;host="a,""#,
+        ] {
+            assert!(!by("forwarded", quoted), "{quoted}");
+        }
+        assert!(by("forwarded", r#"host="a,b;c";for=10.0.0.1"#));
         assert!(allows(true, "10.0.0.9", None));
     }
 

@@ -72,6 +72,10 @@ fn fields_are_set_and_files_are_sent_as_they_are() {
     assert_eq!(arrived.lock().unwrap()[1].0, bytes);
     home.json(&["trigger", "new_crash", "--to", &server.url, "--data", "event.json", "--set", "0=x"]);
     assert_eq!(bodies(&arrived)[2][0]["0"], "x");
+    let large = format!("\u{feff}no JSON at all {}", "x".repeat(300_000));
+    fs::write(home.path().join("event.json"), &large).unwrap();
+    home.json(&["trigger", "new_crash", "--to", &server.url, "--data", "event.json"]);
+    assert!(arrived.lock().unwrap()[3].0 == large);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod judge;
 mod junit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueHint;
 use futures_util::future::join_all;
@@ -119,6 +120,11 @@ impl Row for CaseRow {
     }
 }
 
+/// How long to wait for an answer that is too late already: to tell a slow receiver from one that never answers.
+fn patience(max_latency: u64) -> Duration {
+    Duration::from_millis(max_latency.saturating_mul(4)).clamp(Duration::from_secs(5), Duration::from_secs(30))
+}
+
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if let Some(path) = &args.junit {
         junit::check_place(path)?;
@@ -129,7 +135,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     } else {
         cases::bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
     };
-    let client = endpoint.client(ctx)?.without_redirects();
+    let client = endpoint.client_that_waits(ctx, patience(args.max_latency))?.without_redirects();
     let mut judge = Judge::new(&endpoint, args.max_latency);
     let Played { rows, stopped } = play(ctx, &client, cases, &mut judge)?;
     let mut errors = Vec::from_iter(failures(&rows));

@@ -9,6 +9,7 @@ use super::super::units::event_type;
 use super::args::HandingOnArgs;
 use crate::config::environment;
 use crate::context::Context;
+use crate::domain::event::EVENT_TYPES;
 use crate::domain::signature::{check_standard_secret, new_standard_secret, to_hex};
 use crate::domain::{HostScope, Secret, TargetUrl};
 use crate::error::{Error, Result};
@@ -27,13 +28,20 @@ impl From<String> for RouteArg {
 }
 
 impl RouteArg {
-    fn read(&self) -> Result<(String, TargetUrlArg)> {
+    /// The types of events, and where they go.
+    fn read(&self, ctx: &Context) -> Result<(Vec<String>, TargetUrlArg)> {
         let parts = self.0.split_once('=').filter(|(event, url)| !event.is_empty() && !url.is_empty());
         let (event, url) = parts.filter(|(event, _)| !event.contains([':', '/'])).ok_or_else(|| {
             Error::usage("--route: it is not of the form EVENT=URL").hint("such as crash=https://example.com/crashes")
         })?;
-        let event = event_type(event).map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
-        Ok((event, url.to_owned().into()))
+        let types = event.split(',').map(event_type).collect::<Result<Vec<_>, _>>();
+        let types = types.map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
+        for unknown in types.iter().filter(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
+            let known = EVENT_TYPES.join(", ");
+            ctx.out()
+                .warn(&format!("--route: events of type {unknown} are not known to be sent; those that are: {known}"));
+        }
+        Ok((types, url.to_owned().into()))
     }
 }
 
@@ -59,24 +67,24 @@ pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>
     let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path)).transpose()?;
     let mut targets: Vec<Target> = Vec::new();
     let template = args.template.as_deref().map(Template::load).transpose()?;
-    let plain = args.forward_to.iter().map(|url| Ok(("--forward-to", None, url.clone())));
-    let routed = args.routes.iter().map(|route| route.read().map(|(event, url)| ("--route", Some(event), url)));
+    let plain = args.forward_to.iter().map(|url| Ok(("--forward-to", Vec::new(), url.clone())));
+    let routed = args.routes.iter().map(|route| route.read(ctx).map(|(types, url)| ("--route", types, url)));
     for wanted in plain.chain(routed) {
-        let (flag, event, url) = wanted?;
+        let (flag, types, url) = wanted?;
         let url = url.resolve(ctx).map_err(|error| error.about(flag))?;
         let key = key_of(&["url", url.expose()]);
         let name = TargetName { shown: shown(&url, &key), key };
         // The same endpoint for several types is one target; for all of them, if it is named without one too.
         if let Some(known) = targets.iter_mut().find(|target| target.name == name) {
-            match event {
-                Some(event) if !known.types.is_empty() && !known.types.contains(&event) => known.types.push(event),
-                Some(_) => {}
-                None => known.types.clear(),
+            if types.is_empty() || known.types.is_empty() {
+                known.types.clear();
+            } else {
+                known.types.extend(types);
             }
             continue;
         }
         let kind = TargetKind::Http(Box::new(http_target(ctx, &url, template.clone(), secret.clone())?));
-        targets.push(Target { name, types: event.into_iter().collect(), kind });
+        targets.push(Target { name, types, kind });
     }
     for command in &args.exec {
         targets.push(exec_target(command, args)?);

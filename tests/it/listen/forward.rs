@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -127,8 +128,12 @@ fn forwards_are_signed_and_known_again() {
     let receiver = Receiver::start(&home, &args);
     assert_eq!(fs::read_to_string(&key_file).unwrap().trim(), secret);
     assert_eq!(receiver.end().0, 0);
-    fs::write(&key_file, "whsec_***").unwrap();
-    assert_eq!(super::refused(&home, &args).code, 2);
+    // What holds no secret to sign with is some other file, which is left as it is.
+    for wrong in ["whsec_***", "whsec_", "whsec_YWJj", "a text\nof two lines"] {
+        fs::write(&key_file, wrong).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!((super::refused(&home, &args).code, super::mode(&key_file)), (2, 0o644), "{wrong}");
+    }
 }
 
 #[test]
@@ -136,8 +141,8 @@ fn routes_go_by_type() {
     let home = Home::new();
     let (crashes, others, all) = (Sink::always("200 OK"), Sink::always("200 OK"), Sink::always("200 OK"));
     let route = |event: &str, sink: &Sink| format!("{event}={}", sink.url);
-    let (crash, issue, own) = (route("new_crash", &crashes), route("issue", &others), route("own-type", &others));
-    let args = ["--route", &crash, "--route", &issue, "--route", &own, "--forward-to", &all.url];
+    let (crash, other) = (route("new_crash", &crashes), route("Issue, own-type", &others));
+    let args = ["--route", &crash, "--route", &other, "--forward-to", &all.url];
     let receiver = Receiver::start(&home, &args);
     let event = |id: u32, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}"}}"#);
     let kinds = ["crash", "issue", "crash", "crash", "own-type", "feedback"];
@@ -150,7 +155,8 @@ fn routes_go_by_type() {
         ids.join(" ")
     };
     assert_eq!((ids(&crashes).as_str(), ids(&others).as_str(), ids(&all).as_str()), ("1 3 4", "2 5", "1 2 3 4 5 6 7"));
-    assert_eq!(receiver.end().0, 0);
+    let (code, log) = receiver.end();
+    assert!(code == 0 && log.matches("are not known to be sent").count() == 1 && log.contains("own-type"), "{log}");
     for wrong in
         ["crash", "crash=", "=http://u:pass-word@127.0.0.1/x", "http://127.0.0.1/?a=b", "crash:http://u:pass-word@h"]
     {
