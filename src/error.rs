@@ -84,6 +84,7 @@ pub struct Error {
     http_status: Option<u16>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     closed_pipe: bool,
+    in_doubt: bool,
 }
 
 /// The result of everything in this crate that can fail.
@@ -92,7 +93,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind; the message says what happened, to what.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new(), http_status: None, source: None, closed_pipe: false }
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            http_status: None,
+            source: None,
+            closed_pipe: false,
+            in_doubt: false,
+        }
     }
 
     /// A mistake in a flag, variable or input.
@@ -110,9 +119,9 @@ impl Error {
     /// The same error for somebody else, without its cause.
     #[must_use]
     pub fn again(&self) -> Self {
-        let Self { kind, message, hints, http_status, closed_pipe, .. } = self;
-        let (message, hints) = (message.clone(), hints.clone());
-        Self { kind: *kind, message, hints, http_status: *http_status, source: None, closed_pipe: *closed_pipe }
+        let Self { kind, http_status, closed_pipe, in_doubt, .. } = *self;
+        let (message, hints) = (self.message.clone(), self.hints.clone());
+        Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt }
     }
 
     /// The same error without `secret` in its words, and without its cause.
@@ -134,6 +143,17 @@ impl Error {
     pub fn status(mut self, status: u16) -> Self {
         self.http_status = Some(status);
         self
+    }
+
+    /// Notes that what failed may have been done: somebody has to look first.
+    #[must_use]
+    pub fn in_doubt(self) -> Self {
+        Self { in_doubt: true, ..self }
+    }
+
+    /// Whether the same command may succeed later with nothing changed.
+    pub fn retryable(&self) -> bool {
+        self.kind.retryable() && !self.in_doubt
     }
 
     /// Keeps the cause.

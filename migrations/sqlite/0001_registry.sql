@@ -20,4 +20,6 @@ CREATE TABLE hooks (
 
 CREATE UNIQUE INDEX hooks_by_id ON hooks (id);
 CREATE INDEX hooks_by_owner ON hooks (owner) WHERE owner IS NOT NULL;
-CREATE UNIQUE INDEX hooks_by_hook_id ON hooks (api_url, hook_id) WHERE hook_id IS NOT NULL;
+-- A server that was reset gives numbers anew.
+CREATE UNIQUE INDEX hooks_by_hook_id ON hooks (api_url, hook_id)
+    WHERE hook_id IS NOT NULL AND status NOT IN ('removed', 'gone');

@@ -14,7 +14,7 @@ use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{HookId, HookRecord, HookStatus, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
-use crate::store::{Begin, Registry, Standing, StoreError};
+use crate::store::{Activated, Begin, Registry, Standing, StoreError};
 
 /// How often to look whether another process has finished the same subscription.
 const POLL: Duration = Duration::from_millis(20);
@@ -232,7 +232,18 @@ impl Run<'_> {
     fn send(&self, api: &AuthenticatedApi, wanted: &Subscription, row: RowId) -> Result<HookRecord, Trouble> {
         let answer = self.ctx.block_on(async { Ok(unless_interrupted(api.subscribe(wanted)).await) })?;
         match answer {
-            Some(Ok(hook)) => self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error)),
+            Some(Ok(hook)) => {
+                let activated = self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error))?;
+                let Activated { record, displaced } = activated;
+                if let Some(displaced) = displaced {
+                    self.ctx.out().warn(&format!(
+                        "hook {hook} was on record as {}: the server gives its number to this one, so that record is \
+                         gone now",
+                        displaced.subscription
+                    ));
+                }
+                Ok(record)
+            }
             Some(Err(Failure { error, carried_out: CarriedOut::No, .. })) => {
                 self.registry.abandon(row)?;
                 Err(error.into())
@@ -279,6 +290,7 @@ fn with_ways_out(error: Error, record: &HookRecord) -> Error {
     }
     let selector = selector(&record.subscription);
     error
+        .in_doubt()
         .hint(format!(
             "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
         ))

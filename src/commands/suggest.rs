@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap_complete::CompletionCandidate;
 
 use super::app_cache;
-use crate::config::{ConfigFile, Environment, Overrides, Settings};
+use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
 use crate::store::Registry;
@@ -54,12 +54,23 @@ fn from_registry(current: &OsStr, value: impl Fn(&HookRecord) -> Option<(String,
 }
 
 fn candidates(current: &OsStr, found: BTreeMap<String, String>) -> Vec<CompletionCandidate> {
+    let is_bash = environment::completes_in_bash();
     let typed = current.to_string_lossy();
+    let typed = if is_bash { typed.replace('\\', "") } else { typed.into_owned() };
     let candidate = |(value, help): (String, String)| {
         let help = Some(sanitize(&help).into_owned()).filter(|help| !help.is_empty());
-        CompletionCandidate::new(sanitize(&value).into_owned()).help(help.map(Into::into))
+        let value = sanitize(&value);
+        let value = if is_bash { quoted_for_bash(&value) } else { value.into_owned() };
+        CompletionCandidate::new(value).help(help.map(Into::into))
     };
     found.into_iter().filter(|(value, _)| value.starts_with(&*typed)).map(candidate).collect()
+}
+
+/// The value as it has to stand in a line of bash, which takes what it is offered as if somebody had typed it: a label
+/// could be a command otherwise. Other shells quote by themselves.
+fn quoted_for_bash(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./@%+=".contains(c);
+    value.chars().flat_map(|c| (!is_plain(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {

@@ -38,6 +38,14 @@ pub const INSTABUG_SECRET: &str = "BUGFENDER_HOOKS_INSTABUG_SECRET";
 /// Asks for completions; the scripts that `completions` prints set it.
 pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 
+/// What the completion script of bash sets, and those of other shells do not.
+const COMPLETES_IN_BASH: &str = "_CLAP_COMPLETE_COMP_TYPE";
+
+/// Whether bash asks for completions.
+pub fn completes_in_bash() -> bool {
+    std::env::var_os(COMPLETES_IN_BASH).is_some()
+}
+
 /// Those that are secrets, which commands of others do not get to see.
 pub const SECRETS: [&str; 4] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, INSTABUG_SECRET];
 

@@ -56,7 +56,7 @@ fn machine_line(error: &Error) -> String {
         message: &error.to_string(),
         hint: Some(error.hints().join("\n")).filter(|hint| !hint.is_empty()),
         http_status: error.http_status(),
-        retryable: error.kind().retryable(),
+        retryable: error.retryable(),
     };
     let mut line = Vec::new();
     // Writing plain fields to memory cannot fail; an empty line is what would be left if it did.

@@ -7,6 +7,15 @@ use jaq_json::Val;
 
 use crate::error::{Error, ErrorKind};
 
+/// What jq has and its library here has not.
+const FORMATS: &str = r#"
+def _cell(of_text): if type == "string" then of_text elif . == null then "" elif type == "number" or type == "boolean"
+  then tojson else error("\(type) is not valid in a row") end;
+def @csv: [.[] | _cell("\"" + (split("\"") | join("\"\"")) + "\"")] | join(",");
+def @tsv: [.[] | _cell(reduce (["\\", "\\\\"], ["\t", "\\t"], ["\n", "\\n"], ["\r", "\\r"]) as $pair
+  (.; split($pair[0]) | join($pair[1])))] | join("\t");
+"#;
+
 /// A compiled filter.
 pub struct JqFilter(Filter<JustLut<Val>>);
 
@@ -22,7 +31,8 @@ impl JqFilter {
     /// # Errors
     /// A usage error that says where the expression goes wrong.
     pub fn compile(expression: &str) -> Result<Self, Error> {
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let formats = jaq_core::load::parse(FORMATS, |parser| parser.defs()).unwrap_or_default();
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(formats);
         // `env` would show the token; nothing else of the process is a result either.
         let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
         let functions = functions.filter(|(name, ..)| *name != "env");
@@ -74,6 +84,14 @@ mod tests {
 
     fn jq(expression: &str, input: &str) -> Vec<String> {
         JqFilter::compile(expression).unwrap().run(input.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn rows_are_written_as_in_jq() {
+        let rows = r#"[["a \"b\"", 1.50, true, null, "x\ty\\z\n"], []]"#;
+        assert_eq!(jq(".[] | @csv", rows), [r#""a ""b""",1.50,true,,"x	y\z"#.to_owned() + "\n\"", String::new()]);
+        assert_eq!(jq(".[] | @tsv", rows), ["a \"b\"\t1.50\ttrue\t\tx\\ty\\\\z\\n", ""]);
+        assert!(JqFilter::compile("@csv").unwrap().run(b"[[1]]").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What every call of the API passes: the log, the latency, the faults.
 
 use std::io;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -8,6 +9,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, U
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::fault::{Operation, What};
@@ -65,15 +67,22 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
     response
 }
 
+/// How long the sent half of an answer is on its way before the connection breaks.
+const BEFORE_BREAKING_OFF: Duration = Duration::from_millis(20);
+
 /// The answer with its whole length announced and half of it sent.
 async fn truncate(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let whole = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let half = whole.slice(..whole.len() / 2);
     parts.headers.insert(CONTENT_LENGTH, whole.len().max(1).into());
-    let pieces = [Ok::<Bytes, io::Error>(half), Err(io::Error::other("broken off, as asked"))];
-    let stream = futures_util::stream::iter(pieces);
-    Response::from_parts(parts, Body::from_stream(stream))
+    let broken_off = async {
+        // What is there is sent only when there is nothing more to be had at once.
+        tokio::time::sleep(BEFORE_BREAKING_OFF).await;
+        Err(io::Error::other("broken off, as asked"))
+    };
+    let half = futures_util::stream::iter([Ok::<Bytes, io::Error>(half)]);
+    Response::from_parts(parts, Body::from_stream(half.chain(futures_util::stream::once(broken_off))))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

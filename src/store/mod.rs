@@ -26,6 +26,21 @@ pub enum Standing {
     InProgress,
 }
 
+/// A subscription that has become a hook.
+#[derive(Debug)]
+pub struct Activated {
+    /// Its row.
+    pub record: HookRecord,
+    /// The row of another subscription whose number the server gave anew; it is `gone` now.
+    pub displaced: Option<HookRecord>,
+}
+
+impl From<HookRecord> for Activated {
+    fn from(record: HookRecord) -> Self {
+        Self { record, displaced: None }
+    }
+}
+
 /// What the registry says to an intent to subscribe.
 #[derive(Debug)]
 pub enum Begin {
@@ -106,8 +121,9 @@ pub trait Registry {
     /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
     fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError>;
 
-    /// The request made this hook: `pending` → `active`. If another row holds that hook, it becomes this one.
-    fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError>;
+    /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
+    /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
+    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError>;
 
     /// The request may have made a hook: `pending` → `unknown`.
     fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError>;

@@ -75,6 +75,32 @@ fn bash_completes() {
 }
 
 #[test]
+fn bash_takes_a_label_for_what_it_is() {
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    let evil = "it's $(touch${IFS}pwned) `touch pwned`; \"*\" & two";
+    home.json(&[
+        "subscribe",
+        "--app-id",
+        "4711",
+        "--event",
+        "new_issue_separate",
+        "--target-url",
+        "https://h.example",
+        "--label",
+        evil,
+    ]);
+    let lines = offered(&home, "list --label it");
+    assert_eq!(lines.len(), 1);
+    // As if it had been typed, in quotes too.
+    for (quote, is_whole) in [("", true), ("\"", false)] {
+        let shown = shell(&home, "/bin/bash", &["--norc", "-c"], &format!("printf %s {quote}{}{quote}", lines[0]));
+        assert!(shown == evil || !is_whole, "{lines:?}: {shown}");
+        assert!(!home.path().join("pwned").exists(), "{lines:?}");
+    }
+}
+
+#[test]
 fn zsh_completes() {
     if !have("zsh") {
         return;

@@ -162,11 +162,20 @@ fn an_empty_file_becomes_a_registry() {
 fn a_reset_server_that_numbers_anew_is_followed() {
     let (sandbox, home) = filled();
     crate::support::http_post(&format!("{}/sandbox/reset", sandbox.url), "");
-    let record = home.subscribe("1001", "new_crash", URL);
-    assert_eq!(record["hook_id"], 1);
-    let rows = home.json(&["list", "--all"]);
-    assert_eq!(rows.as_array().unwrap().len(), 1);
-    assert_eq!(rows[0]["event"], "new_crash");
+    let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL, "--output", "json"];
+    let run = home.run(args);
+    assert!(run.code == 0 && run.stderr.contains("hook 1 was on record as new_user_feedback"), "{run}");
+    assert_eq!(run.json()[0]["hook_id"], 1);
+    let states = |args: &[&str]| {
+        let rows = home.json(args);
+        let text = |row: &serde_json::Value| format!("{} {} {}", row["hook_id"], row["event"], row["status"]);
+        rows.as_array().unwrap().iter().map(text).collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    // Nothing is dropped from the record, and the number means the hook that is there.
+    assert_eq!(states(&["list", "--all"]), "1 new_crash active, 1 new_user_feedback gone");
+    assert_eq!(states(&["list"]), "1 new_crash active");
+    assert_eq!(states(&["unsubscribe", "1"]), "1 new_crash removed");
+    assert!(sandbox.hooks().is_empty());
 }
 
 #[test]

@@ -71,7 +71,10 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
     registry.hooks(None, &mut |record| {
         if let Some(id) = record.hook_id.filter(|id| args.hook_ids.contains(id)) {
             if record.subscription.origin == *ctx.origin() {
-                held.insert(id, record);
+                // A number may have been given anew: it is that of the one that has not ended.
+                if !record.status.is_ended() || !held.contains_key(&id) {
+                    held.insert(id, record);
+                }
             } else if !record.status.is_ended() {
                 foreign.insert(id, record.subscription.origin);
             }

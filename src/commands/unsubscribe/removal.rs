@@ -43,8 +43,8 @@ pub(super) struct Pace {
     limit: usize,
     /// When it was halved last: many answers of one burst say the same.
     slowed: Option<Instant>,
-    /// How many requests in a row were refused although they went alone.
-    refused_alone: u32,
+    /// Whether a request was refused, as often as it was sent, although it went alone.
+    refused_alone: bool,
 }
 
 /// For how long further refusals are taken for those of the same burst.
@@ -52,13 +52,13 @@ const BURST: Duration = Duration::from_secs(1);
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { limit: CONCURRENCY, slowed: None, refused_alone: 0 }
+        Self { limit: CONCURRENCY, slowed: None, refused_alone: false }
     }
 }
 
 impl Pace {
     fn slow_down(&mut self, alone: bool) {
-        self.refused_alone += u32::from(alone);
+        self.refused_alone |= alone;
         if self.slowed.is_none_or(|slowed| slowed.elapsed() >= BURST) {
             self.limit = (self.limit / 2).max(1);
             self.slowed = Some(Instant::now());
@@ -66,13 +66,13 @@ impl Pace {
     }
 
     fn speed_up(&mut self) {
-        self.refused_alone = 0;
+        self.refused_alone = false;
         self.limit = (self.limit + 1).min(CONCURRENCY);
     }
 
     /// Whether the server does not even take one request at a time.
     fn is_hopeless(&self) -> bool {
-        self.refused_alone >= 2
+        self.refused_alone
     }
 }
 

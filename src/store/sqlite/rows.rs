@@ -79,9 +79,10 @@ impl<'a> Reader<'a> {
         Ok(self.all("WHERE id = ?1", [row.0])?.pop())
     }
 
-    /// The row that holds this hook.
+    /// The row that holds this hook: of several the one that has not ended, or else the newest.
     pub(super) fn hook(&mut self, origin: &ApiOrigin, hook: HookId) -> Result<Option<Found>, Fault> {
-        Ok(self.all("WHERE api_url = ?1 AND hook_id = ?2", (origin.as_str(), hook.get()))?.pop())
+        let holders = "WHERE api_url = ?1 AND hook_id = ?2 ORDER BY status NOT IN ('removed', 'gone'), id";
+        Ok(self.all(holders, (origin.as_str(), hook.get()))?.pop())
     }
 
     fn found(&mut self, row: &Row<'_>) -> Result<Found, Fault> {

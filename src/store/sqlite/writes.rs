@@ -7,7 +7,7 @@ use super::rows::{Found, Reader};
 use super::{Fault, SqliteRegistry};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Problem;
-use crate::store::{Begin, BeginRemoval, Registry, Removal, Standing, StoreError};
+use crate::store::{Activated, Begin, BeginRemoval, Registry, Removal, Standing, StoreError};
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
 const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
@@ -18,6 +18,9 @@ const PAGES_FOR_LISTS: i64 = 32;
 /// Selects the rows of one subscription that are not known to be over, oldest first.
 const SAME: &str = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND target_url = ?4 \
                     AND status NOT IN ('removed', 'gone') ORDER BY id";
+
+/// What changes when a subscription has become a hook.
+const ACTIVATE: &str = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
 
 impl SqliteRegistry {
     fn reader<'a>(&'a self, connection: &'a Connection) -> Reader<'a> {
@@ -108,11 +111,10 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn activate(&self, row: RowId, hook: HookId) -> Result<HookRecord, StoreError> {
-        let change = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
-        let changed = self.reader(&self.connection).change(row, change, params![row.0, hook.get(), now()]);
+    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError> {
+        let changed = self.reader(&self.connection).change(row, ACTIVATE, params![row.0, hook.get(), now()]);
         match changed {
-            Ok(Some(record)) => Ok(record),
+            Ok(Some(record)) => Ok(record.into()),
             Err(Fault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 self.write(|connection| self.take_over(connection, row, hook))
             }
@@ -216,18 +218,20 @@ impl SqliteRegistry {
         Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
     }
 
-    /// The server gave a new hook a number that is on record: that record is about the new hook from now on.
-    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<HookRecord, Fault> {
-        let pending = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
-        let wanted = &pending.subscription;
-        let holder = self.reader(connection).hook(&wanted.origin, hook)?.ok_or_else(|| lost(pending.row))?.record.row;
-        connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.row.0])?;
-        let sql =
-            "UPDATE hooks SET app_id = ?2, event = ?3, target_url = ?4, label = ?5, created_at = ?6 WHERE id = ?1";
-        let (app, event, target) = (wanted.app_id.get(), wanted.event.as_str(), wanted.target_url.expose());
-        let label = pending.label.as_ref().map(Label::as_str);
-        connection.execute(sql, params![holder.0, app, event, target, label, pending.created_at.as_second()])?;
-        self.settle(connection, holder, HookStatus::Active, None)
+    /// The server gave a new hook a number that is on record.
+    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<Activated, Fault> {
+        let wanted = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
+        let origin = &wanted.subscription.origin;
+        let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
+        if holder.subscription == wanted.subscription {
+            connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
+            let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
+            connection.execute(sql, params![holder.row.0, wanted.label.as_ref().map(Label::as_str)])?;
+            return Ok(self.settle(connection, holder.row, HookStatus::Active, None)?.into());
+        }
+        let displaced = Some(self.settle(connection, holder.row, HookStatus::Gone, None)?);
+        let record = self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now()])?;
+        Ok(Activated { record: record.ok_or_else(|| lost(pending))?, displaced })
     }
 
     /// The unresolved row that an import settles, or a fresh one.
@@ -256,7 +260,10 @@ fn insert(
     label: Option<&Label>,
     owner: Option<&str>,
 ) -> Result<RowId, Fault> {
-    let id: i64 = connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM hooks", [], |row| row.get(0))?;
+    // Never one that was given before, though its row be gone: somebody may still mean that one.
+    let at_least = Timestamp::now().as_millisecond();
+    let next = "SELECT max(coalesce(max(id), 0) + 1, ?1) FROM hooks";
+    let id: i64 = connection.query_row(next, [at_least], |row| row.get(0))?;
     let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
     let values = params![

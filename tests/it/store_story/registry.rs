@@ -37,7 +37,7 @@ pub(super) fn subscriptions_are_made_once(store: &dyn Store) {
     assert_eq!(statuses(&*registry), [HookStatus::Pending]);
     let other = store.existing_registry().unwrap().unwrap();
     assert!(matches!(other.standing(&wanted).unwrap(), Some(Standing::InProgress)));
-    let hook = registry.activate(row, HookId::new(7).unwrap()).unwrap();
+    let hook = registry.activate(row, HookId::new(7).unwrap()).unwrap().record;
     assert_eq!((hook.hook_id, hook.status), (HookId::new(7), HookStatus::Active));
     assert!(
         matches!(other.standing(&wanted).unwrap(), Some(Standing::Exists(found)) if found.hook_id == HookId::new(7))
@@ -74,7 +74,7 @@ pub(super) fn removals_end_one_way_or_another(store: &dyn Store) {
     let registry = store.registry().unwrap();
     let made = |app: i64| {
         let row = begin(&*registry, &subscription(app, HERE));
-        registry.activate(row, HookId::new(app).unwrap()).unwrap().row
+        registry.activate(row, HookId::new(app).unwrap()).unwrap().record.row
     };
     let all: Vec<_> = (1..=4).map(made).collect();
     let (_, intents) = registry.turn_removals(&[], &all).unwrap();
