@@ -4,6 +4,7 @@
 //! answers it then.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, Gate};
@@ -53,8 +54,8 @@ impl Store for Nothing {
         self.0.registry()
     }
 
-    fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        self.0.existing_registry()
+    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        self.0.existing_registry(patience)
     }
 
     fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {

@@ -205,7 +205,7 @@ impl Context {
     /// # Errors
     /// A store error when there is no home directory and no setting.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        Ok(Box::new(SqliteStore::at(self.settings.store_path()?.path())))
+        store_of(&self.settings)
     }
 
     /// The registry, made if need be.
@@ -221,7 +221,7 @@ impl Context {
     /// # Errors
     /// A store error.
     pub fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>> {
-        Ok(self.store()?.existing_registry()?)
+        Ok(self.store()?.existing_registry(None)?)
     }
 
     /// The inbox, if there is one: for all but what receives.
@@ -286,6 +286,14 @@ impl TokenProvider for Session {
     ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
         Box::pin(self.instead_of(refused, status))
     }
+}
+
+/// The store that these settings name.
+///
+/// # Errors
+/// A store error when there is no home directory and no setting.
+pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
+    Ok(Box::new(SqliteStore::at(settings.store_path()?.path())))
 }
 
 /// The end of what Ctrl-C stops.

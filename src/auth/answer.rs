@@ -14,8 +14,8 @@ pub(super) struct Answer {
     pub(super) token_type: Option<String>,
     #[serde(default, deserialize_with = "seconds")]
     pub(super) expires_in: Option<Duration>,
-    #[serde(default, deserialize_with = "text")]
-    pub(super) refresh_token: Option<String>,
+    #[serde(default, deserialize_with = "refresh_token")]
+    pub(super) refresh_token: Option<RefreshToken>,
     #[serde(skip, default = "bearer")]
     bearer: BasicTokenType,
 }
@@ -28,6 +28,10 @@ fn bearer() -> BasicTokenType {
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().map(str::to_owned).filter(|text| !text.is_empty()))
+}
+
+fn refresh_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RefreshToken>, D::Error> {
+    Ok(text(deserializer)?.map(RefreshToken::new))
 }
 
 /// A number of seconds; some servers write it as text. What is not more than nothing says nothing.
@@ -52,9 +56,8 @@ impl TokenResponse for Answer {
         self.expires_in
     }
 
-    /// Taken from the field instead.
     fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
+        self.refresh_token.as_ref()
     }
 
     fn scopes(&self) -> Option<&Vec<Scope>> {

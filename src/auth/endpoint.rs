@@ -306,7 +306,7 @@ impl Call<'_> {
         }
         let unreadable = |_| Refusal::Other(failed(ErrorKind::Other, "the token it gave can't be used"));
         let access = AccessToken::parse(answer.access_token.secret()).map_err(unreadable)?;
-        let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", &token));
+        let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", token.secret()));
         Ok(Granted {
             token: Token::granted(access, self.began, answer.expires_in),
             refresh_token: refresh_token.transpose().map_err(unreadable)?,

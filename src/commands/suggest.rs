@@ -8,10 +8,9 @@ use clap_complete::CompletionCandidate;
 
 use super::app_cache;
 use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
+use crate::context::store_of;
 use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
-use crate::store::Registry;
-use crate::store::sqlite::SqliteRegistry;
 
 /// How long a shell waits for a registry that somebody else holds.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -75,7 +74,7 @@ fn quoted_for_bash(value: &str) -> String {
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     let settings = settings()?;
-    if let Some(registry) = SqliteRegistry::open_existing_within(settings.store_path()?.path(), PATIENCE)? {
+    if let Some(registry) = store_of(&settings)?.existing_registry(Some(PATIENCE))? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {
                 each(&record);

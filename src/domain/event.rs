@@ -17,9 +17,9 @@ use super::{excerpt, is_unsafe_char};
 #[serde(rename_all = "snake_case")]
 pub enum Sender {
     /// Bugfender: an array of events in a call.
-    Bugfender,
+    Bugfender = 0,
     /// Instabug, now Luciq: one report in a call.
-    Instabug,
+    Instabug = 1,
 }
 
 impl Sender {
@@ -63,6 +63,7 @@ impl EventKey {
     /// The key of an event of `sender`: of `text`, and of whether that is a number.
     fn of(sender: Sender, is_number: bool, text: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
+        // What is stored depends on these: they stay as they are.
         context.update(&[sender as u8, u8::from(is_number)]);
         context.update(text);
         let mut key = [0; 16];
@@ -256,6 +257,13 @@ mod tests {
 
     fn bugfender(body: &str) -> Result<Vec<EventFacts>, Malformed> {
         decode(Sender::Bugfender, body.as_bytes())
+    }
+
+    #[test]
+    fn keys_stay_as_they_are_stored() {
+        let key = |sender, is_number| EventKey::of(sender, is_number, b"7").message_id();
+        assert_eq!(key(Sender::Bugfender, false), "evt_9e491d81337cc8f636636916904e1c7b");
+        assert_eq!(key(Sender::Instabug, true), "evt_01e097b2854acddc96c54b5bbacbee7d");
     }
 
     #[test]

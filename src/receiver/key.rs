@@ -1,8 +1,8 @@
 //! The key in Bugfender's path: whoever knows it may deliver, as Bugfender signs nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -60,6 +60,8 @@ impl KeyFile {
     /// # Errors
     /// As [`KeyFile::load`]; the file is then as it was.
     pub fn rotate(&self, former_until: Timestamp) -> Result<Keys> {
+        // Whoever rotates at the same time has the key of this one for its former key.
+        let _lock = self.lock().map_err(|error| self.failed(&error))?;
         let Some(Keys { current, former }) = self.existing()? else { return self.make() };
         let former = if former_until > Timestamp::now() {
             former.into_iter().chain([(current, former_until)]).collect()
@@ -71,6 +73,20 @@ impl KeyFile {
         let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
         platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
         Ok(keys)
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        let mut name = self.0.clone().into_os_string();
+        name.push(".lock");
+        self.make_dir()?;
+        let lock = platform::open_lock(Path::new(&name))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    fn make_dir(&self) -> io::Result<()> {
+        let dir = self.0.parent().filter(|dir| !dir.as_os_str().is_empty());
+        dir.map_or(Ok(()), platform::create_private_dir)
     }
 
     fn existing(&self) -> Result<Option<Keys>> {
@@ -87,9 +103,7 @@ impl KeyFile {
     }
 
     fn make(&self) -> Result<Keys> {
-        if let Some(dir) = self.0.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            platform::create_private_dir(dir).map_err(|error| self.failed(&error))?;
-        }
+        self.make_dir().map_err(|error| self.failed(&error))?;
         let current = new_key()?;
         match platform::add_private_file(&self.0, format!("{}\n", current.expose()).as_bytes()) {
             Ok(()) => Ok(Keys { current, former: Vec::new() }),
@@ -161,6 +175,15 @@ mod tests {
         let other = file.rotate(later).unwrap();
         assert!(other.current != key && file.load().unwrap().current == other.current);
         assert!(other.former == [(key, later)] && file.load().unwrap().former == other.former);
+        let rotate = || file.rotate(later).unwrap().former.len();
+        let many: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(rotate)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(many.iter().max(), Some(&5), "{many:?}");
+        file.rotate(past).unwrap();
+        let other = file.rotate(later).unwrap();
+        assert_eq!(other.former.len(), 1);
         let sooner = Timestamp::now() + SignedDuration::from_mins(1);
         assert!(file.rotate(sooner).unwrap().former.iter().map(|(_, until)| *until).eq([later, sooner]));
         assert!(file.rotate(past).unwrap().former.is_empty());

@@ -1,8 +1,5 @@
 //! What can be wrong with a store, and what to do about it.
 
-use std::path::{Path, PathBuf};
-
-use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use crate::domain::HookId;
@@ -10,10 +7,10 @@ use crate::error::{Error, ErrorKind};
 
 /// A failure of the registry or the inbox. The file is as it was before.
 #[derive(Debug, Error)]
-#[error("the {part} {}: {problem}", path.display())]
+#[error("the {part} {place}: {problem}")]
 pub struct StoreError {
     part: &'static str,
-    path: PathBuf,
+    place: String,
     problem: Problem,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -44,6 +41,8 @@ pub(super) enum Problem {
     Unopenable(String),
     #[error("{0}")]
     Failed(String),
+    #[error("the system fails: {0}")]
+    System(String),
     #[error("row {0} is not there any more")]
     Lost(i64),
     #[error("a process is at work on that row")]
@@ -57,38 +56,19 @@ pub(super) enum Problem {
 }
 
 impl StoreError {
-    pub(super) fn new(path: &Path, problem: Problem) -> Self {
-        Self { part: "registry", path: path.to_path_buf(), problem, source: None }
+    /// A failure of the registry at `place`, which is what people know it by.
+    pub(super) fn new(place: impl Into<String>, problem: Problem) -> Self {
+        Self { part: "registry", place: place.into(), problem, source: None }
     }
 
-    pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
-        let problem = match error.kind() {
-            std::io::ErrorKind::StorageFull => Problem::Full,
-            std::io::ErrorKind::ReadOnlyFilesystem => Problem::ReadOnly(error.to_string()),
-            _ => Problem::Unopenable(error.to_string()),
-        };
-        Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
-    }
-
-    pub(super) fn sqlite(path: &Path, error: rusqlite::Error) -> Self {
-        let problem = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt) => Problem::Damaged,
-            Some(ErrorCode::NotADatabase) => Problem::Foreign,
-            Some(ErrorCode::DiskFull) => Problem::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Problem::ReadOnly(error.to_string()),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
-            Some(ErrorCode::CannotOpen) => Problem::Unopenable(error.to_string()),
-            _ => Problem::Failed(error.to_string()),
-        };
-        Self { source: Some(Box::new(error)), ..Self::new(path, problem) }
+    /// The same, with its cause.
+    pub(super) fn source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
     }
 
     /// Whether what was to be stored may be to blame: others may then be stored without it.
     pub fn may_be_of_one(&self) -> bool {
-        let error = self.source.as_ref().and_then(|source| source.downcast_ref::<rusqlite::Error>());
-        let code = error.and_then(rusqlite::Error::sqlite_error_code);
-        let is_of_all = matches!(code, Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory));
-        matches!(self.problem, Problem::Failed(_)) && !is_of_all
+        matches!(self.problem, Problem::Failed(_))
     }
 
     /// The same of the inbox.
@@ -113,6 +93,7 @@ impl StoreError {
                 "make the file and its directory writable for this user, or name another with --store sqlite:PATH"
             }
             Problem::Busy | Problem::InUse => "wait for the other bugfender-hooks to end, then try again",
+            Problem::System(_) => "see to the disk and the memory of this machine, then run the same command again",
             Problem::Failed(_) | Problem::Lost(_) => "`bugfender-hooks doctor` checks the registry",
             Problem::Ambiguous | Problem::HiddenPassword => "give the whole URL, by --target-url - or @FILE",
             Problem::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",

@@ -13,6 +13,8 @@ pub use inbox::{
     Quarantined, Receipt,
 };
 
+use std::time::Duration;
+
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 
 /// What the registry holds of a subscription that somebody wants to make.
@@ -88,11 +90,11 @@ pub trait Store: Send + Sync {
     /// When it is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError>;
 
-    /// The registry, if there is one.
+    /// The registry, if there is one. Waits so long for other processes, or as long as a change of it does.
     ///
     /// # Errors
     /// As [`Store::registry`].
-    fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError>;
+    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
 
     /// The inbox, made if need be.
     ///

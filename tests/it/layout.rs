@@ -84,6 +84,14 @@ fn only_the_platform_knows_systems() {
 }
 
 #[test]
+fn only_the_store_knows_its_database() {
+    for (path, text) in sources(&src()) {
+        let here = path.to_string_lossy().contains("store/sqlite");
+        assert!(here || !text.contains("rusqlite"), "{}", path.display());
+    }
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     for (path, text) in sources(&src()) {
         assert!(text.starts_with("//!"), "{}", path.display());

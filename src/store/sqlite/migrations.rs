@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::fault::{of_io, of_problem, of_sqlite};
 use super::owners::Owners;
 use crate::platform;
 use crate::store::StoreError;
@@ -46,7 +47,7 @@ pub(super) fn prepare(
     path: &Path,
     owners: &Owners,
 ) -> Result<(), StoreError> {
-    let failed = |error| StoreError::sqlite(path, error);
+    let failed = |error| of_sqlite(path, error);
     if read(connection, "PRAGMA user_version").map_err(failed)? == schema.mark + schema.known() {
         return Ok(());
     }
@@ -58,9 +59,9 @@ pub(super) fn prepare(
         return Ok(());
     }
     // One process at a time: a switch of the journal mode does not wait for others by itself.
-    let _guard = owners.setup_lock().map_err(|error| StoreError::io(path, error))?;
+    let _guard = owners.setup_lock().map_err(|error| of_io(path, &error))?;
     // A file that somebody else made empty may be open to others; it is to hold URLs with passwords.
-    platform::tighten(path, platform::OTHERS).map_err(|error| StoreError::io(path, error))?;
+    platform::tighten(path, platform::OTHERS).map_err(|error| of_io(path, &error))?;
     connection.execute_batch(schema.first).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
@@ -85,18 +86,18 @@ impl Schema {
 
     /// The file's version: 0 for an empty file.
     fn version(&self, connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-        let failed = |error| StoreError::sqlite(path, error);
+        let failed = |error| of_sqlite(path, error);
         let stored = read(connection, "PRAGMA user_version").map_err(failed)?;
         let owner = read(connection, "PRAGMA application_id").map_err(failed)?;
         if owner != self.application_id {
             let tables = read(connection, "SELECT count(*) FROM sqlite_schema").map_err(failed)?;
             let empty = owner == 0 && stored == 0 && tables == 0;
-            return if empty { Ok(0) } else { Err(StoreError::new(path, Problem::Foreign)) };
+            return if empty { Ok(0) } else { Err(of_problem(path, Problem::Foreign)) };
         }
         // Whatever does not look like a version of ours was written by somebody who knows more.
         let found = if stored & !0xffff == self.mark { stored & 0xffff } else { stored };
         if found != stored - self.mark || found > self.known() {
-            return Err(StoreError::new(path, Problem::Newer { found, known: self.known() }));
+            return Err(of_problem(path, Problem::Newer { found, known: self.known() }));
         }
         Ok(found)
     }

@@ -1,5 +1,6 @@
 //! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
+mod fault;
 pub mod inbox;
 mod migrations;
 mod owners;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use self::fault::{Fault, of_io, of_sqlite};
 use self::inbox::SqliteInbox;
 use self::owners::Owners;
 use super::error::Problem;
@@ -44,8 +46,8 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteRegistry::open(&self.registry)?))
     }
 
-    fn existing_registry(&self) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        let registry = SqliteRegistry::open_existing(&self.registry)?;
+    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        let registry = SqliteRegistry::open_existing(&self.registry, patience.unwrap_or(BUSY_TIMEOUT))?;
         Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
     }
 
@@ -73,24 +75,17 @@ impl SqliteRegistry {
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        create_file(path).map_err(|error| StoreError::io(path, error))?;
+        create_file(path).map_err(|error| of_io(path, &error))?;
         Self::open_file(path, BUSY_TIMEOUT)
     }
 
-    /// Opens the registry if its file exists and is not empty, which is no registry yet.
+    /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `patience` for
+    /// other processes.
     ///
     /// # Errors
     /// As [`SqliteRegistry::open`].
-    pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
-        Self::open_existing_within(path, BUSY_TIMEOUT)
-    }
-
-    /// The same, waiting at most `patience` for other processes.
-    ///
-    /// # Errors
-    /// As [`SqliteRegistry::open`].
-    pub fn open_existing_within(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
-        if has_content(path).map_err(|error| StoreError::io(path, error))? {
+    pub fn open_existing(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
+        if has_content(path).map_err(|error| of_io(path, &error))? {
             return Self::open_file(path, patience).map(Some);
         }
         Ok(None)
@@ -119,7 +114,7 @@ fn open_database(
     owners: &Owners,
     patience: Duration,
 ) -> Result<Connection, StoreError> {
-    let failed = |error| StoreError::sqlite(path, error);
+    let failed = |error| of_sqlite(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(patience).map_err(failed)?;
@@ -129,6 +124,8 @@ fn open_database(
         tracing::warn!("{} was open to everybody; its permissions are tightened now", path.display());
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    // Where a sync leaves things in the drive's own memory (macOS) it takes one more word; elsewhere it means nothing.
+    connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
     Ok(connection)
 }
 
@@ -144,42 +141,6 @@ fn commit<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T
 fn quick_check(connection: &Connection) -> Result<(), Fault> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
-}
-
-/// What can go wrong inside a transaction, before it is put in the store's words.
-#[derive(Debug)]
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Io(io::Error),
-    Rule(Problem),
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> StoreError {
-        match self {
-            Self::Sqlite(error) => StoreError::sqlite(path, error),
-            Self::Io(error) => StoreError::io(path, error),
-            Self::Rule(problem) => StoreError::new(path, problem),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<Problem> for Fault {
-    fn from(problem: Problem) -> Self {
-        Self::Rule(problem)
-    }
 }
 
 /// Whether there is a file that is not empty, or something that is no file.

@@ -30,12 +30,12 @@ fn begin(registry: &dyn Registry, wanted: &Subscription) -> bugfender_hooks::dom
 }
 
 pub(super) fn subscriptions_are_made_once(store: &dyn Store) {
-    assert!(store.existing_registry().unwrap().is_none());
+    assert!(store.existing_registry(None).unwrap().is_none());
     let wanted = subscription(1, HERE);
     let registry = store.registry().unwrap();
     let row = begin(&*registry, &wanted);
     assert_eq!(statuses(&*registry), [HookStatus::Pending]);
-    let other = store.existing_registry().unwrap().unwrap();
+    let other = store.existing_registry(None).unwrap().unwrap();
     assert!(matches!(other.standing(&wanted).unwrap(), Some(Standing::InProgress)));
     let hook = registry.activate(row, HookId::new(7).unwrap()).unwrap().record;
     assert_eq!((hook.hook_id, hook.status), (HookId::new(7), HookStatus::Active));

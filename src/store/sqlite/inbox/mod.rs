@@ -17,9 +17,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use self::seen::Seen;
+use super::StoreError;
+use super::fault::{Fault, of_io, of_sqlite};
 use super::migrations::INBOX;
 use super::owners::Owners;
-use super::{Fault, StoreError};
 use crate::domain::delivery::Delivery;
 use crate::platform::FileIdentity;
 use crate::store::error::Problem;
@@ -70,7 +71,7 @@ impl SqliteInbox {
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        super::create_file(path).map_err(|error| StoreError::io(path, error).of_inbox())?;
+        super::create_file(path).map_err(|error| of_io(path, &error).of_inbox())?;
         Self::open_file(path)
     }
 
@@ -79,7 +80,7 @@ impl SqliteInbox {
     /// # Errors
     /// As [`SqliteInbox::open`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
-        if super::has_content(path).map_err(|error| StoreError::io(path, error).of_inbox())? {
+        if super::has_content(path).map_err(|error| of_io(path, &error).of_inbox())? {
             return Self::open_file(path).map(Some);
         }
         Ok(None)
@@ -90,7 +91,7 @@ impl SqliteInbox {
         let opened = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT);
         let connection = opened.map_err(StoreError::of_inbox)?;
         let shortened = connection.pragma_update(None, "journal_size_limit", LOG_BYTES);
-        shortened.map_err(|error| StoreError::sqlite(path, error).of_inbox())?;
+        shortened.map_err(|error| of_sqlite(path, error).of_inbox())?;
         let (receiving, claimed, purging) = (None, HashSet::new(), None);
         Ok(Self { path: path.to_owned(), connection, owners, receiving, claimed, purging })
     }
@@ -111,6 +112,14 @@ impl SqliteInbox {
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
         work(&self.connection).map_err(|fault| self.store_error(fault))
+    }
+
+    /// The same for what is read in several steps, all of which see one moment.
+    fn read_at_once<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.read(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            work(&moment)
+        })
     }
 
     fn store_error(&self, fault: Fault) -> StoreError {
@@ -207,7 +216,7 @@ impl Inbox for SqliteInbox {
     }
 
     fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        let ids = self.read(|connection| forwards::undelivered(connection, selection))?;
+        let ids = self.read_at_once(|connection| forwards::undelivered(connection, selection))?;
         let mut requeued = 0;
         for (index, some) in ids.chunks(forwards::REQUEUED_AT_ONCE).enumerate() {
             if index > 0 {
@@ -229,11 +238,11 @@ impl Inbox for SqliteInbox {
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
     ) -> Result<(), StoreError> {
-        self.read(|connection| query::events(connection, selection, page, each))
+        self.read_at_once(|connection| query::events(connection, selection, page, each))
     }
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
-        self.read(|connection| query::count(connection, selection))
+        self.read_at_once(|connection| query::count(connection, selection))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
