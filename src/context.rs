@@ -149,7 +149,7 @@ impl Context {
         let api = AuthenticatedApi::new(self.origin().clone(), Box::new(session), self.http_options()?)?;
         if must_renew {
             // Before anything is recorded or sent that depends on it.
-            let signed_in = self.block_on(async { Ok(unless_interrupted(api.sign_in()).await) })?;
+            let signed_in = self.wait(api.sign_in())?;
             signed_in.ok_or_else(|| interrupted("while renewing the token"))??;
         }
         Ok(api)
@@ -230,6 +230,14 @@ impl Context {
     /// A store error.
     pub fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>> {
         Ok(self.store()?.existing_inbox()?)
+    }
+
+    /// Runs a future to its end, or until Ctrl-C or SIGTERM comes: then `None`, and the future is dropped where it stood.
+    ///
+    /// # Errors
+    /// When the system refuses the runtime.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>> {
+        self.block_on(async { Ok(unless_interrupted(future).await) })
     }
 
     /// Runs a future to its end on a single-threaded runtime, made at the first call.

@@ -125,12 +125,20 @@ fn settings_or_trouble(cli: &Cli, environment: &Environment) -> Result<(Settings
 fn dispatch(context: &Context, command: commands::Command) -> u8 {
     match commands::dispatch(context, command, Cli::command) {
         Ok(report) => {
-            let mut errors = report.errors;
+            let mut errors: Vec<Error> = report.errors.into_iter().map(|error| advised(context, error)).collect();
             // Results first; a filter or pipe that fails over them must not hide what failed before.
             errors.extend(report.view.and_then(|view| view.show(context.out()).err()));
             end(context.out(), report.exit_code, &errors)
         }
-        Err(error) => end(context.out(), None, &[error]),
+        Err(error) => end(context.out(), None, &[advised(context, error)]),
+    }
+}
+
+/// An error about a sign-in, with what the environment has to do with it.
+fn advised(context: &Context, error: Error) -> Error {
+    match auth::advice(context.environment()) {
+        Some(advice) if error.kind() == ErrorKind::NotSignedIn => error.hint(advice),
+        _ => error,
     }
 }
 

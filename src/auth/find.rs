@@ -71,6 +71,19 @@ pub fn find(
     Ok(Some(Found { credential, kind, source, place, origin: Origin::Vault(vault, slot) }))
 }
 
+/// What to know of the environment when a sign-in is not good: what is set there wins over what `auth login` is given.
+pub fn advice(environment: &Environment) -> Option<String> {
+    let proofs = [environment::CLIENT_SECRET, environment::CLIENT_SECRET_FILE, environment::PRIVATE_KEY_FILE];
+    let has_proof = proofs.iter().any(|name| environment.has(name));
+    let wins = [environment::REFRESH_TOKEN, environment::API_TOKEN, environment::CLIENT_ID];
+    let name = wins.into_iter().find(|name| environment.has(name))?;
+    Some(if name == environment::CLIENT_ID && !has_proof {
+        format!("{name} is set, which alone is no sign-in: set one of {} too", proofs.join(", "))
+    } else {
+        format!("{name} is set, and wins over `auth login`: put a good one there, or unset it")
+    })
+}
+
 /// What the environment says, and the variable that says it.
 fn of_environment(environment: &Environment) -> Result<Option<(&'static str, Credential)>> {
     let token = environment.text(environment::API_TOKEN)?.map(AccessToken::parse).transpose();

@@ -16,7 +16,7 @@ pub use assertion::{TYPE as ASSERTION_TYPE, read_key};
 pub use browser::{Callback, Loopback, Page};
 pub use credential::{Credential, Grant, Kind, Proof, Token};
 pub use endpoint::{Authorization, Granted, Refusal, TokenEndpoint, token_url};
-pub use find::{Found, TokenSource, find, service_proof};
+pub use find::{Found, TokenSource, advice, find, service_proof};
 pub use lock::{NoLock, SlotLock};
 pub use renewer::Origin;
 pub use session::Session;

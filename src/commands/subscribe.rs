@@ -10,7 +10,7 @@ use super::dry_run::{self, DryRunArg};
 use super::hook_args::SubscriptionArgs;
 use super::hook_row::{HookRow, fields};
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, calls};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{HookId, HookRecord, HookStatus, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
@@ -199,7 +199,16 @@ impl Run<'_> {
         loop {
             let standing = if self.force { None } else { self.registry.standing(wanted)? };
             match standing {
-                Some(Standing::Exists(record)) => return Ok((*record, false)),
+                Some(Standing::Exists(record)) => {
+                    if let Some(label) = self.label.filter(|label| record.label.as_ref() != Some(label)) {
+                        self.ctx.out().note(&format!(
+                            "{} exists, without the label {label}: `bugfender-hooks import`, with that hook and --label, \
+                             gives it one",
+                            record.name()
+                        ));
+                    }
+                    return Ok((*record, false));
+                }
                 Some(Standing::Unresolved(record)) => return Err(unresolved(record)),
                 Some(Standing::InProgress) => self.wait(wanted)?,
                 None => {
@@ -224,13 +233,13 @@ impl Run<'_> {
 
     /// Lets the process that is at work on the same subscription go on.
     fn wait(&self, wanted: &Subscription) -> Result<()> {
-        let slept = self.ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(POLL)).await) })?;
+        let slept = self.ctx.wait(async { tokio::time::sleep(POLL).await })?;
         slept.ok_or_else(|| interrupted(&format!("while another process subscribes to {wanted}")))
     }
 
     /// Sends the request for a recorded intent and records what came of it.
     fn send(&self, api: &AuthenticatedApi, wanted: &Subscription, row: RowId) -> Result<HookRecord, Trouble> {
-        let answer = self.ctx.block_on(async { Ok(unless_interrupted(api.subscribe(wanted)).await) })?;
+        let answer = self.ctx.wait(api.subscribe(wanted))?;
         match answer {
             Some(Ok(hook)) => {
                 let activated = self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error))?;

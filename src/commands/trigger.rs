@@ -11,7 +11,7 @@ use super::Report;
 use super::calls::{self, Endpoint, Timed, to_bytes};
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::{TargetUrlArg, read_body};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, Request};
@@ -150,7 +150,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 
 /// Makes a call; `None` when Ctrl-C came first.
 fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Result<Option<(CallRow, Option<Error>)>> {
-    let timed = ctx.block_on(async { Ok(unless_interrupted(calls::send(client, request)).await) })?;
+    let timed = ctx.wait(calls::send(client, request))?;
     let Some(Timed { outcome, ms }) = timed else { return Ok(None) };
     let row = |status, error| CallRow { call, events: 0, status, ms, error };
     Ok(Some(match outcome {

@@ -58,7 +58,7 @@ fn secrets_stay_where_they_belong() {
         assert!(!shown.contains(secret), "{secret} is in:\n{shown}");
         check_files(home.path(), secret);
     }
-    assert!(shown.contains("hooks.example.com") && shown.contains("TRACE") || shown.contains("DEBUG"), "{shown}");
+    assert!(shown.contains("hooks.example.com") && shown.contains("DEBUG"), "{shown}");
 }
 
 /// Signs in every way there is, uses it, and looks everywhere for what must not be there.

@@ -14,7 +14,7 @@ use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::seconds;
 use crate::commands::{Report, app_cache};
 use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Overrides, Settings, Source};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::ClientId;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -123,7 +123,7 @@ fn keep_in(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: 
         let lock = vault.lock(&slot, Vault::PATIENCE)?;
         vault.keep(&lock, &slot, place, &credential)
     };
-    let kept = ctx.block_on(async { Ok(unless_interrupted(spawn_blocking(keep)).await) })?;
+    let kept = ctx.wait(async { spawn_blocking(keep).await })?;
     kept.ok_or_else(|| interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
 }
 

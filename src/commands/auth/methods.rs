@@ -203,7 +203,7 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
     }
     ctx.out().note(&format!("{question} (it is not shown):"));
     let modes = TerminalModes::save();
-    let typed = ctx.block_on(async { Ok(unless_interrupted(spawn_blocking(rpassword::read_password)).await) })?;
+    let typed = ctx.wait(async { spawn_blocking(rpassword::read_password).await })?;
     let Some(typed) = typed else {
         modes.restore();
         ctx.out().note("");

@@ -15,7 +15,7 @@ use crate::commands::confirm::confirm;
 use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::{TargetUrlArg, read_secret};
 use crate::commands::units::count;
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::signature::standard_headers;
 use crate::domain::{Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
@@ -170,7 +170,7 @@ impl Replay {
 
 /// Makes a call. Ctrl-C ends it all.
 fn send(ctx: &Context, client: &Client, request: &Request, id: String) -> Result<(ReplayedRow, Option<Error>)> {
-    let timed = ctx.block_on(async { Ok(unless_interrupted(calls::send(client, request)).await) })?;
+    let timed = ctx.wait(calls::send(client, request))?;
     let Timed { outcome, ms } = timed.ok_or_else(|| interrupted("while sending events"))?;
     let answered = outcome.map(|answer| answer.status).map_err(|failure| failure.error);
     let (status, error) = match answered {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::filter::FilterArgs;
 use super::row::{EventRow, shown_time};
 use crate::commands::Report;
-use crate::context::{Context, unless_interrupted};
+use crate::context::Context;
 use crate::error::Result;
 use crate::platform;
 use crate::render::{Cell, Row, Stream};
@@ -63,7 +63,7 @@ impl Row for TailRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Ctrl-C is how this ends, so it is no failure.
-    let ended = ctx.block_on(async { Ok(unless_interrupted(follow(ctx, args)).await) })?;
+    let ended = ctx.wait(follow(ctx, args))?;
     ended.unwrap_or(Ok(()))?;
     Ok(Report::nothing())
 }

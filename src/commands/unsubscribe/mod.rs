@@ -16,7 +16,7 @@ use super::hook_row::{HookRow, fields};
 use super::units::count;
 use super::{Report, suggest};
 use crate::api::calls;
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::HookId;
 use crate::error::Result;
 use crate::render::{Cell, Row, Tone};
@@ -151,7 +151,7 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         open: 0,
         broken: false,
     };
-    let finished = ctx.block_on(async { Ok(unless_interrupted(run.remove_all(targets)).await.is_some()) })?;
+    let finished = ctx.wait(run.remove_all(targets))?.is_some();
     bar.finish_and_clear();
     run.ended.sort_by_key(|ended| ended.index);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());

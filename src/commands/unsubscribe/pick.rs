@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Args;
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::Result;
 use crate::store::Registry;
@@ -42,7 +42,7 @@ pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) 
             ctx.out().note("waiting for another process, which is subscribing");
             told = true;
         }
-        let slept = ctx.block_on(async { Ok(unless_interrupted(tokio::time::sleep(PATIENCE)).await) })?;
+        let slept = ctx.wait(async { tokio::time::sleep(PATIENCE).await })?;
         slept.ok_or_else(|| interrupted("while another process subscribes"))?;
     }
 }

@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use self::client::{Reply, call, request};
 use self::sink::{Call, Sink};
-use crate::support::{Home, PATIENCE, Run, have, wait_until};
+use crate::support::{Home, Run, have, wait_until};
 
 /// A `listen` that serves, until it is dropped.
 struct Receiver {
@@ -147,16 +147,8 @@ impl Receiver {
 /// Runs a receiver that is not to serve, and gives what it said.
 fn refused(home: &Home, args: &[&str]) -> Run {
     let mut child = home.spawn(&[&["listen", "--listen", "127.0.0.1:0"], args].concat());
-    let mut ended = false;
-    let start = std::time::Instant::now();
-    while !ended && start.elapsed() < PATIENCE {
-        ended = child.try_wait().unwrap().is_some();
-        std::thread::yield_now();
-    }
-    let _ = child.kill();
-    let run = Run::of(child.wait_with_output().unwrap());
-    assert!(ended, "it serves: {run}");
-    run
+    wait_until("it is refused", || child.try_wait().unwrap().is_some());
+    Run::of(child.wait_with_output().unwrap())
 }
 
 /// The file of the inbox.

@@ -23,7 +23,8 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "gave up waiting: {what}");
-        std::thread::yield_now();
+        // What is waited for needs the processor more than who looks.
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
