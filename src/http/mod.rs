@@ -223,6 +223,9 @@ impl Client {
         loop {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return finish(Err(no_time_left(&request.url)), attempt, in_doubt);
+            }
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
             let started = Instant::now();
             self.in_doubt.store(true, Ordering::Relaxed);
@@ -321,6 +324,13 @@ impl Client {
             Peer::Endpoint => shown(url),
         }
     }
+}
+
+/// The time was over before a request was sent: nothing is left in doubt by it.
+fn no_time_left(url: &Url) -> Failure {
+    let error = Error::new(ErrorKind::Unavailable, format!("{}: the time allowed is over", shown(url)))
+        .hint("give it more time with --timeout");
+    Failure { error, carried_out: CarriedOut::No, transient: true }
 }
 
 /// Whether the request may have had its effect although nobody said so.
