@@ -143,17 +143,20 @@ impl Malformed {
 /// # Errors
 /// When it is not JSON of the form that the sender is documented to send, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
-    if json::is_deep(body) {
-        return Err(Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep")));
-    }
+    let too_deep = || Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep"));
+    let places = json::outline(body, MAX_EVENTS).ok_or_else(too_deep)?;
     match sender {
         Sender::Bugfender => {
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("it is not a JSON array"));
             }
-            let events = json::items(body, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
+            let text = str::from_utf8(body).map_err(|_| Malformed::new("it is not a JSON array: it is not UTF-8"))?;
+            let events = json::objects(text, FIELDS, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
             let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
-            events.into_iter().enumerate().map(|(index, event)| bugfender(body, index, event)).collect()
+            // While all of them are objects, they are what is nested in the list.
+            let mut places = places.into_iter();
+            let read = |(index, fields): (usize, Option<_>)| bugfender(index, fields.zip(places.next()));
+            events.into_iter().enumerate().map(read).collect()
         }
         Sender::Instabug => instabug(body).map(|event| vec![event]),
     }
@@ -163,13 +166,16 @@ fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
     Malformed::new(&format!("it is not a JSON {what}: {}", problem(error)))
 }
 
-fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Malformed> {
+/// The fields of an event that are read.
+const FIELDS: [&str; 5] = ["id", "uid", "type", "title", "app"];
+
+/// Reads an event: its [`FIELDS`] and its place in the body, if it is an object.
+fn bugfender(
+    index: usize,
+    event: Option<([Option<&RawValue>; 5], Range<usize>)>,
+) -> Result<EventFacts, Malformed> {
     let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
-    if !raw.get().starts_with('{') {
-        return Err(about("it is not an object"));
-    }
-    let [id, uid, event_type, title, app] =
-        fields(raw.get(), ["id", "uid", "type", "title", "app"]).map_err(|error| about(&problem(&error)))?;
+    let ([id, uid, event_type, title, app], span) = event.ok_or_else(|| about("it is not an object"))?;
     // `uid` is the deprecated twin of `id` (documented).
     let id = id.and_then(read_id).or_else(|| uid.and_then(read_id));
     let (is_number, id) = id.ok_or_else(|| about("it has no id"))?;
@@ -182,7 +188,7 @@ fn bugfender(body: &[u8], index: usize, raw: &RawValue) -> Result<EventFacts, Ma
         event_type: event_type.and_then(text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
         title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
-        span: span(body, raw.get()),
+        span,
     })
 }
 

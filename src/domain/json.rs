@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -128,26 +129,34 @@ impl Visitor<'_> for Place<'_> {
     }
 }
 
-/// The items of a list: `None` when there are more than `max`, of which none is kept.
-pub(super) fn items(list: &[u8], max: usize) -> Result<Option<Vec<&RawValue>>, serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(list);
-    let items = Items(max).deserialize(&mut reader)?;
+/// What these fields hold of each item of a list, as [`fields`] says: `None` for an item that is no object, and `None` when
+/// there are more items than `max`, of which none is kept.
+pub(super) fn objects<'a, const N: usize>(
+    list: &'a str,
+    names: [&str; N],
+    max: usize,
+) -> Result<Option<Objects<'a, N>>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(list);
+    let objects = Items(&Fields(names), max).deserialize(&mut reader)?;
     reader.end()?;
-    Ok(items)
+    Ok(objects)
 }
 
-struct Items(usize);
+/// The fields of each item of a list, where it is an object.
+pub(super) type Objects<'a, const N: usize> = Vec<Option<[Option<&'a RawValue>; N]>>;
 
-impl<'de> DeserializeSeed<'de> for Items {
-    type Value = Option<Vec<&'de RawValue>>;
+struct Items<'n, const N: usize>(&'n Fields<'n, N>, usize);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Items<'_, N> {
+    type Value = Option<Objects<'de, N>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Items {
-    type Value = Option<Vec<&'de RawValue>>;
+impl<'de, const N: usize> Visitor<'de> for Items<'_, N> {
+    type Value = Option<Objects<'de, N>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
@@ -155,8 +164,8 @@ impl<'de> Visitor<'de> for Items {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            if items.len() == self.0 {
+        while let Some(item) = list.next_element_seed(Item(self.0))? {
+            if items.len() == self.1 {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 return Ok(None);
             }
@@ -166,24 +175,87 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-/// Whether arrays and objects are nested too deep, whatever else is wrong with it.
-pub(super) fn is_deep(body: &[u8]) -> bool {
-    let (mut depth, mut rest) = (0_usize, body);
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
+/// An item of a list, of which some fields are wanted if it is an object.
+struct Item<'n, const N: usize>(&'n Fields<'n, N>);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Item<'_, N> {
+    type Value = Option<[Option<&'de RawValue>; N]>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Item<'_, N> {
+    type Value = Option<[Option<&'de RawValue>; N]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Fields(self.0.0).visit_map(map).map(Some)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+/// Where the arrays and objects stand that are directly in the outermost one, or the first `max` of them; `None` when
+/// anything is nested too deep. Whatever else may be wrong with the JSON is not looked at.
+pub(super) fn outline(body: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
+    let (mut depth, mut place, mut start, mut nested) = (0_usize, 0, 0, Vec::new());
+    while let Some(byte) = body.get(place) {
         match byte {
             b'[' | b'{' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
+                match depth {
+                    2 => start = place,
+                    ..=MAX_DEPTH => {}
+                    _ => return None,
                 }
             }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => rest = behind_text(rest),
+            b']' | b'}' => {
+                if depth == 2 && nested.len() < max {
+                    nested.push(start..place + 1);
+                }
+                depth = depth.saturating_sub(1);
+            }
+            b'"' => {
+                place = body.len() - behind_text(&body[place + 1..]).len();
+                continue;
+            }
             _ => {}
         }
+        place += 1;
     }
-    false
+    Some(nested)
 }
 
 /// What follows a text that begins here.
