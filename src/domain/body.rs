@@ -3,13 +3,15 @@
 //! Every byte that is stored is written twice, into a log and from there into its place, and that is what storing spends
 //! most of its time on. Of JSON with a stack trace in it a half is left or less.
 
-use lz4_flex::block;
+use std::cell::RefCell;
+
+use lz4_flex::block::{self, CompressTable};
 
 /// Shorter ones stay as they are: there is nothing to gain. In bytes.
 const SHORTEST: usize = 128;
 
-/// Longer ones do, too: a part of them can be read without the rest. In bytes.
-const LONGEST: usize = 64 * 1024;
+/// Longer ones do, too: a part of them can be read without the rest. In bytes, and for what LZ4 has a small table.
+const LONGEST: usize = 64 * 1024 - 2;
 
 /// A body, compressed or as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +31,10 @@ impl Body {
         if !(SHORTEST..=LONGEST).contains(&body.len()) {
             return Self::plain(body);
         }
-        let packed = block::compress(&body);
-        if packed.len() < body.len() { Self { bytes: packed, length: Some(body.len()) } } else { Self::plain(body) }
+        match ROOM.with_borrow_mut(|room| room.compress(&body)) {
+            Some(packed) => Self { bytes: packed, length: Some(body.len()) },
+            None => Self::plain(body),
+        }
     }
 
     /// What [`Body::bytes`] and [`Body::packed_from`] were; `None` if that is no body, as in a damaged store.
@@ -55,6 +59,28 @@ impl Body {
         let mut body = vec![0; length];
         let size = block::decompress_into(&self.bytes, &mut body).ok()?;
         (size == length).then_some(body)
+    }
+}
+
+thread_local! {
+    /// Kept for the next body: there are many, and what they need is too large to be had quickly.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Memory for compressing.
+#[derive(Default)]
+struct Room {
+    table: CompressTable,
+    output: Vec<u8>,
+}
+
+impl Room {
+    /// The body compressed, if that is shorter.
+    fn compress(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let most = block::get_maximum_output_size(body.len());
+        self.output.resize(most.max(self.output.len()), 0);
+        let size = block::compress_into_with_table(body, &mut self.output, &mut self.table).ok()?;
+        (size < body.len()).then(|| self.output[..size].to_vec())
     }
 }
 

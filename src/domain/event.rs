@@ -170,10 +170,7 @@ fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
 const FIELDS: [&str; 5] = ["id", "uid", "type", "title", "app"];
 
 /// Reads an event: its [`FIELDS`] and its place in the body, if it is an object.
-fn bugfender(
-    index: usize,
-    event: Option<([Option<&RawValue>; 5], Range<usize>)>,
-) -> Result<EventFacts, Malformed> {
+fn bugfender(index: usize, event: Option<([Option<&RawValue>; 5], Range<usize>)>) -> Result<EventFacts, Malformed> {
     let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
     let ([id, uid, event_type, title, app], span) = event.ok_or_else(|| about("it is not an object"))?;
     // `uid` is the deprecated twin of `id` (documented).
