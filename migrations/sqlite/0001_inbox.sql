@@ -19,7 +19,7 @@ CREATE TABLE events (
     delivery   INTEGER NOT NULL,
     start      INTEGER NOT NULL,              -- where its JSON stands in the body
     length     INTEGER NOT NULL,
-    key        BLOB    NOT NULL CHECK (length(key) = 16),  -- a hash of sender and id
+    key        BLOB    NOT NULL,              -- a hash of sender and id, of 16 bytes
     event_id   TEXT    NOT NULL,
     type       TEXT,
     app_id     INTEGER,

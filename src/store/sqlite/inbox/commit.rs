@@ -1,14 +1,14 @@
 //! Storing deliveries: many of them in one commit.
 
-use std::collections::HashMap;
 use std::path::Path;
 
+use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::seen::Seen;
+use super::seen::{ByKey, Seen};
 use super::{Fault, Receiving, stored};
 use crate::domain::delivery::Delivery;
-use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::event::EventFacts;
 use crate::store::sqlite::commit;
 use crate::store::{EventSeq, Receipt, Route};
 
@@ -28,13 +28,14 @@ pub(super) fn deliveries(
     routes: &[Route],
 ) -> Result<Vec<Receipt>, Fault> {
     receiving.identity.check(path)?;
+    let events = deliveries.iter().map(|delivery| delivery.events().len()).sum();
     let mut group = Group {
         connection,
         seen: &receiving.seen,
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
-        new: HashMap::with_capacity(deliveries.iter().map(|delivery| delivery.events().len()).sum()),
+        new: ByKey::with_capacity_and_hasher(events, RandomState::default()),
         next_delivery: receiving.next_delivery,
         next_event: receiving.next_event,
         next_forward: receiving.next_forward,
@@ -55,7 +56,7 @@ struct Group<'a, 'c> {
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
-    new: HashMap<EventKey, i64>,
+    new: ByKey,
     next_delivery: i64,
     next_event: i64,
     next_forward: i64,
@@ -67,9 +68,8 @@ impl Group<'_, '_> {
             self.quarantine(delivery, malformed.as_str())?;
             return Ok(Receipt::default());
         }
-        let count = delivery.events().len();
-        let mut receipt = Receipt { events: Vec::with_capacity(count) };
-        let (mut new, mut again) = (Vec::with_capacity(count), Vec::new());
+        let mut receipt = Receipt { events: Vec::with_capacity(delivery.events().len()) };
+        let mut again = Vec::new();
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
@@ -84,10 +84,9 @@ impl Group<'_, '_> {
             self.next_event += 1;
             self.new.insert(event.key, id);
             receipt.events.push(Some(EventSeq(id)));
-            new.push((id, event));
         }
-        if !new.is_empty() {
-            self.insert(delivery, &new)?;
+        if receipt.stored() > 0 {
+            self.insert(delivery, &receipt)?;
         }
         // Only now: what came twice in this delivery was not there before.
         for id in again {
@@ -97,18 +96,19 @@ impl Group<'_, '_> {
         Ok(receipt)
     }
 
-    fn insert(&mut self, delivery: &Delivery, new: &[(i64, &EventFacts)]) -> Result<(), Fault> {
+    fn insert(&mut self, delivery: &Delivery, receipt: &Receipt) -> Result<(), Fault> {
+        let new = || delivery.events().iter().zip(&receipt.events).filter_map(|(event, seq)| Some(((*seq)?.0, event)));
         let id = self.next_delivery;
         self.next_delivery += 1;
         let at = stored(delivery.received_at());
         let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
         let sender = delivery.sender().as_str();
-        let (first, last) = (new.first().map_or(0, |(id, _)| *id), new.last().map_or(0, |(id, _)| *id));
+        let (first, last) = (new().next().map_or(0, |(id, _)| id), new().next_back().map_or(0, |(id, _)| id));
         let body = delivery.body();
         let length = body.packed_from().map(bytes);
         let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body.bytes()];
         self.insert_delivery.execute(values)?;
-        for (event_id, event) in new {
+        for (event_id, event) in new() {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));
             let EventFacts { id: name, key, event_type, app_id, title, .. } = event;
             self.insert_event.execute(params![
@@ -126,13 +126,13 @@ impl Group<'_, '_> {
         if self.routes.is_empty() {
             return Ok(());
         }
-        let events: Vec<&EventFacts> = new.iter().map(|(_, event)| *event).collect();
+        let (ids, events): (Vec<i64>, Vec<&EventFacts>) = new().unzip();
         let sql = "INSERT INTO forwards (id, target, delivery, first_event, last_event, queued_at)
                    VALUES (?, ?, ?, ?, ?, ?)";
         let mut statement = self.connection.prepare_cached(sql)?;
         for route in self.routes {
             for (first, last) in route.forwards(&events) {
-                statement.execute(params![self.next_forward, route.target.0, id, new[first].0, new[last].0, at])?;
+                statement.execute(params![self.next_forward, route.target.0, id, ids[first], ids[last], at])?;
                 self.next_forward += 1;
             }
         }

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Fault;
@@ -27,11 +28,14 @@ const ENTRY: usize = 24;
 /// The place of a run's first chunk; no run has so many.
 const CHUNKS: i64 = 65_536;
 
+/// Events by their keys. These are hashes already, for which a quick hasher, seeded anew in each process, is enough.
+pub(super) type ByKey = HashMap<EventKey, i64, RandomState>;
+
 /// The keys of all events of an inbox.
 #[derive(Debug)]
 pub(super) struct Seen {
     runs: Vec<Run>,
-    tail: HashMap<EventKey, i64>,
+    tail: ByKey,
 }
 
 /// Keys that were written, with what is kept of them in memory.
@@ -46,7 +50,7 @@ pub(super) struct Run {
 impl Seen {
     /// Reads what is known of all events.
     pub(super) fn load(connection: &Connection) -> Result<Self, Fault> {
-        let mut seen = Self { runs: Vec::new(), tail: HashMap::new() };
+        let mut seen = Self { runs: Vec::new(), tail: ByKey::default() };
         let mut in_runs = 0;
         let mut statement = connection.prepare("SELECT id, fences, filter, last_event FROM runs ORDER BY id")?;
         let mut rows = statement.query([])?;
@@ -109,7 +113,7 @@ impl Seen {
     /// Takes a run that was committed in place of the keys in memory.
     pub(super) fn forget_tail(&mut self, run: Run) {
         self.runs.push(run);
-        self.tail = HashMap::new();
+        self.tail = ByKey::default();
     }
 
     /// Leaves out runs that are not there any more.
