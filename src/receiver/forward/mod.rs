@@ -6,6 +6,7 @@ mod http;
 mod target;
 mod template;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -245,7 +246,7 @@ impl Attempt {
             let _ = before.await;
         }
         let mut work = std::pin::pin!(self.make(forward));
-        let first_step = futures_util::poll!(work.as_mut());
+        let first_step = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
         let _ = begun.send(());
         match first_step {
             Poll::Ready(end) => end,
