@@ -103,7 +103,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         let signals = StopSignals::listen()?;
         let ready_file = ReadyFile::prepare(options.ready_file.clone());
         let sandbox = Sandbox::bind(options.listen, options.into()).await?;
-        ready_file.write(&json!({"url": sandbox.url(), "token": sandbox.token(), "pid": std::process::id()}))?;
+        ready_file.write(json!({"url": sandbox.url(), "token": sandbox.token()}))?;
         match command {
             None => serve(ctx, sandbox, signals).await,
             Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command, signals).await,

@@ -235,6 +235,21 @@ impl ReloadSignals {
     }
 }
 
+/// Whether there is a process with this number, whosever it is. On Windows nobody knows.
+pub fn is_running(pid: i32) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let Some(pid) = rustix::process::Pid::from_raw(pid) else { return false };
+        !matches!(rustix::process::test_kill_process(pid), Err(Errno::SRCH))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = pid;
+        false
+    }
+}
+
 /// Asks a child to stop, as this process was asked.
 pub fn pass_on_terminate(child: &mut tokio::process::Child) {
     #[cfg(unix)]

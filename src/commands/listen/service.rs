@@ -218,9 +218,7 @@ impl Service<'_> {
         let url = local_base(self.args, self.address);
         let bugfender_url = bugfender_url(self.args, self.address, &self.key);
         let instabug_url = public_base(self.args, self.address) + INSTABUG_PATH;
-        let pid = std::process::id();
-        let ready = json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url, "pid": pid});
-        self.ready_file.write(&ready)
+        self.ready_file.write(json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url}))
     }
 
     /// Makes the hooks that are asked for. Gives what went wrong.

@@ -100,6 +100,21 @@ fn a_hangup_holds_nothing_up() {
 }
 
 #[test]
+fn the_ready_file_is_there_while_it_serves() {
+    let home = Home::new();
+    let ready = home.path().join("ready.json");
+    let receiver = Receiver::start(&home, &[]);
+    // Another start by mistake takes nothing away from the one that runs.
+    assert_eq!(super::refused(&home, &["--ready-file", "ready.json"]).code, 9);
+    assert!(ready.exists());
+    receiver.signal(Signal::KILL);
+    receiver.wait();
+    assert!(ready.exists());
+    let run = home.run(["listen", "--listen", "192.0.2.1:1", "--ready-file", "ready.json"]);
+    assert!(run.code == 7 && !ready.exists(), "{run}");
+}
+
+#[test]
 fn the_service_manager_is_told() {
     let home = Home::new();
     let socket = UnixDatagram::bind(home.path().join("notify")).unwrap();
