@@ -242,8 +242,8 @@ impl Run<'_> {
         let answer = self.ctx.wait(api.subscribe(wanted))?;
         match answer {
             Some(Ok(hook)) => {
-                let activated = self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error))?;
-                let Activated { record, displaced } = activated;
+                let Activated { record, displaced } =
+                    self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error))?;
                 if let Some(displaced) = displaced {
                     self.ctx.out().warn(&format!(
                         "hook {hook} was on record as {}: the server gives its number to this one, so that record is \

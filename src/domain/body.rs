@@ -37,12 +37,6 @@ impl Body {
         }
     }
 
-    /// What [`Body::bytes`] and [`Body::packed_from`] were; `None` if that is no body, as in a damaged store.
-    pub fn from_stored(bytes: Vec<u8>, packed_from: Option<usize>) -> Option<Self> {
-        // Not more memory than any has, whatever is said.
-        packed_from.is_none_or(|length| length <= LONGEST).then_some(Self { bytes, length: packed_from })
-    }
-
     /// The bytes to store: the body itself, or an LZ4 block without a header.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -53,11 +47,12 @@ impl Body {
         self.length
     }
 
-    /// The body as it came; `None` if what was stored is damaged.
-    pub fn into_whole(self) -> Option<Vec<u8>> {
-        let Some(length) = self.length else { return Some(self.bytes) };
-        let mut body = vec![0; length];
-        let size = block::decompress_into(&self.bytes, &mut body).ok()?;
+    /// The body as it came, from what [`Body::bytes`] and [`Body::packed_from`] were; `None` if that is damaged.
+    pub fn read(bytes: Vec<u8>, packed_from: Option<usize>) -> Option<Vec<u8>> {
+        let Some(length) = packed_from else { return Some(bytes) };
+        // Not more memory than any has, whatever is said.
+        let mut body = vec![0; Some(length).filter(|length| *length <= LONGEST)?];
+        let size = block::decompress_into(&bytes, &mut body).ok()?;
         (size == length).then_some(body)
     }
 }
@@ -93,8 +88,8 @@ mod tests {
     /// How many bytes are stored of a body, and what is read of them.
     fn stored_and_read(body: &[u8]) -> (usize, Vec<u8>) {
         let packed = Body::packed(body.to_vec());
-        let stored = Body::from_stored(packed.bytes().to_vec(), packed.packed_from()).unwrap();
-        (packed.bytes().len(), stored.into_whole().unwrap())
+        let read = Body::read(packed.bytes().to_vec(), packed.packed_from()).unwrap();
+        (packed.bytes().len(), read)
     }
 
     #[test]
@@ -111,7 +106,7 @@ mod tests {
     #[test]
     fn what_was_damaged_is_no_body() {
         let packed = Body::packed(vec![b'x'; 1000]);
-        let read = |bytes: &[u8], length| Body::from_stored(bytes.to_vec(), Some(length))?.into_whole();
+        let read = |bytes: &[u8], length| Body::read(bytes.to_vec(), Some(length));
         assert_eq!(read(packed.bytes(), 1000).unwrap().len(), 1000);
         for length in [0, 999, 1001, LONGEST + 1, usize::MAX] {
             assert_eq!(read(packed.bytes(), length), None, "{length}");

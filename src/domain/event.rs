@@ -144,9 +144,10 @@ impl Malformed {
 /// When it is not JSON of the form that the sender is documented to send, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
     let too_deep = || Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep"));
-    let places = json::outline(body, MAX_EVENTS).ok_or_else(too_deep)?;
+    let places = |max| json::outline(body, max).ok_or_else(too_deep);
     match sender {
         Sender::Bugfender => {
+            let mut places = places(MAX_EVENTS)?.into_iter();
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("it is not a JSON array"));
             }
@@ -154,11 +155,13 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
             let events = json::objects(text, FIELDS, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
             let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
             // While all of them are objects, they are what is nested in the list.
-            let mut places = places.into_iter();
             let read = |(index, fields): (usize, Option<_>)| bugfender(index, fields.zip(places.next()));
             events.into_iter().enumerate().map(read).collect()
         }
-        Sender::Instabug => instabug(body).map(|event| vec![event]),
+        Sender::Instabug => {
+            places(0)?;
+            instabug(body).map(|event| vec![event])
+        }
     }
 }
 

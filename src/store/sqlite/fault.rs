@@ -14,13 +14,13 @@ pub(super) fn of_problem(path: &Path, problem: Problem) -> StoreError {
 }
 
 /// A failure of the system.
-pub(super) fn of_io(path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn of_io(path: &Path, error: io::Error) -> StoreError {
     let problem = match error.kind() {
         io::ErrorKind::StorageFull => Problem::Full,
         io::ErrorKind::ReadOnlyFilesystem => Problem::ReadOnly(error.to_string()),
         _ => Problem::Unopenable(error.to_string()),
     };
-    of_problem(path, problem)
+    of_problem(path, problem).source(error)
 }
 
 /// A failure of SQLite.
@@ -54,7 +54,7 @@ impl Fault {
     pub(super) fn at(self, path: &Path) -> StoreError {
         match self {
             Self::Sqlite(error) => of_sqlite(path, error),
-            Self::Io(error) => of_io(path, &error),
+            Self::Io(error) => of_io(path, error),
             Self::Rule(problem) => of_problem(path, problem),
         }
     }

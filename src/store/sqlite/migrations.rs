@@ -59,9 +59,9 @@ pub(super) fn prepare(
         return Ok(());
     }
     // One process at a time: a switch of the journal mode does not wait for others by itself.
-    let _guard = owners.setup_lock().map_err(|error| of_io(path, &error))?;
+    let _guard = owners.setup_lock().map_err(|error| of_io(path, error))?;
     // A file that somebody else made empty may be open to others; it is to hold URLs with passwords.
-    platform::tighten(path, platform::OTHERS).map_err(|error| of_io(path, &error))?;
+    platform::tighten(path, platform::OTHERS).map_err(|error| of_io(path, error))?;
     connection.execute_batch(schema.first).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;

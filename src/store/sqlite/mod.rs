@@ -75,7 +75,7 @@ impl SqliteRegistry {
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        create_file(path).map_err(|error| of_io(path, &error))?;
+        create_file(path).map_err(|error| of_io(path, error))?;
         Self::open_file(path, BUSY_TIMEOUT)
     }
 
@@ -85,7 +85,7 @@ impl SqliteRegistry {
     /// # Errors
     /// As [`SqliteRegistry::open`].
     pub fn open_existing(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
-        if has_content(path).map_err(|error| of_io(path, &error))? {
+        if has_content(path).map_err(|error| of_io(path, error))? {
             return Self::open_file(path, patience).map(Some);
         }
         Ok(None)

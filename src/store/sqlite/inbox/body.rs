@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{Connection, Row};
 
 use super::Fault;
 use crate::domain::Body;
@@ -11,26 +11,21 @@ use crate::store::error::Problem;
 /// Reads bodies, or parts of them.
 pub(super) struct Bodies<'c> {
     connection: &'c Connection,
-    length: CachedStatement<'c>,
-    whole: CachedStatement<'c>,
     /// The last one that was unpacked: the events of a delivery are mostly asked for one after the other.
     last: Option<(i64, Vec<u8>)>,
 }
 
 impl<'c> Bodies<'c> {
-    pub(super) fn of(connection: &'c Connection) -> Result<Self, Fault> {
-        let length = connection.prepare_cached("SELECT length FROM deliveries WHERE id = ?")?;
-        let whole = connection.prepare_cached("SELECT length, body FROM deliveries WHERE id = ?")?;
-        Ok(Self { connection, length, whole, last: None })
+    pub(super) fn of(connection: &'c Connection) -> Self {
+        Self { connection, last: None }
     }
 
     /// The whole body of a delivery.
-    pub(super) fn whole(&mut self, delivery: i64) -> Result<Vec<u8>, Fault> {
-        let (length, bytes): (Option<i64>, _) =
-            self.whole.query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let length = length.map(usize::try_from).transpose().map_err(|_| Problem::Damaged)?;
-        let body = Body::from_stored(bytes, length).and_then(Body::into_whole);
-        body.ok_or(Fault::Rule(Problem::Damaged))
+    pub(super) fn whole(&self, delivery: i64) -> Result<Vec<u8>, Fault> {
+        let sql = "SELECT length, body FROM deliveries WHERE id = ?";
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (length, bytes) = self.connection.prepare_cached(sql)?.query_row([delivery], row)?;
+        read(bytes, length)
     }
 
     /// A part of it, or what there is of that. Of a long one no more is read.
@@ -40,10 +35,11 @@ impl<'c> Bodies<'c> {
         {
             return Ok(within(body, part).to_vec());
         }
-        let length: Option<i64> = self.length.query_row([delivery], |row| row.get(0))?;
-        if length.is_some() {
-            let body = self.whole(delivery)?;
-            let (_, body) = self.last.insert((delivery, body));
+        let sql = "SELECT length, CASE WHEN length IS NOT NULL THEN body END FROM deliveries WHERE id = ?";
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (length, packed): (_, Option<Vec<u8>>) = self.connection.prepare_cached(sql)?.query_row([delivery], row)?;
+        if let Some(packed) = packed {
+            let (_, body) = self.last.insert((delivery, read(packed, length)?));
             return Ok(within(body, part).to_vec());
         }
         let blob = self.connection.blob_open("main", "deliveries", "body", delivery, true)?;
@@ -53,6 +49,12 @@ impl<'c> Bodies<'c> {
         blob.read_at_exact(&mut bytes, start)?;
         Ok(bytes)
     }
+}
+
+/// The body that was stored so.
+fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, Fault> {
+    let length = length.map(usize::try_from).transpose().map_err(|_| Problem::Damaged)?;
+    Body::read(bytes, length).ok_or(Fault::Rule(Problem::Damaged))
 }
 
 /// The place of an event in its body, as it is stored.

@@ -122,7 +122,7 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
     }
     let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
     let body =
-        if whole { Bodies::of(connection)?.whole(delivery)? } else { part_with(connection, delivery, &mut events)? };
+        if whole { Bodies::of(connection).whole(delivery)? } else { part_with(connection, delivery, &mut events)? };
     Ok(Some(Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
@@ -140,7 +140,7 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
 fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, Fault> {
     let end = events.iter().map(|event| event.span.end).max().unwrap_or(0);
     let start = events.iter().map(|event| event.span.start).min().unwrap_or(0);
-    let part = Bodies::of(connection)?.part(delivery, start..end)?;
+    let part = Bodies::of(connection).part(delivery, start..end)?;
     for event in events {
         event.span = event.span.start - start..event.span.end - start;
     }

@@ -71,7 +71,7 @@ impl SqliteInbox {
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        super::create_file(path).map_err(|error| of_io(path, &error).of_inbox())?;
+        super::create_file(path).map_err(|error| of_io(path, error).of_inbox())?;
         Self::open_file(path)
     }
 
@@ -80,7 +80,7 @@ impl SqliteInbox {
     /// # Errors
     /// As [`SqliteInbox::open`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
-        if super::has_content(path).map_err(|error| of_io(path, &error).of_inbox())? {
+        if super::has_content(path).map_err(|error| of_io(path, error).of_inbox())? {
             return Self::open_file(path).map(Some);
         }
         Ok(None)

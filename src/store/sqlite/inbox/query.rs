@@ -133,7 +133,7 @@ pub(super) fn events(
     values.push(Value::from(page.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1))));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut fate = connection.prepare_cached(FATE)?;
-    let mut bodies = Bodies::of(connection)?;
+    let mut bodies = Bodies::of(connection);
     // While these rows are open, all that is read is of one moment.
     let mut rows = statement.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
