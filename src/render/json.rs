@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use crate::domain::event::on_one_line;
 use crate::domain::is_unsafe_char;
@@ -11,12 +10,12 @@ use crate::error::Result;
 
 /// Writes a value on one line, without a line break at the end.
 pub(super) fn write_compact(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, Safe(CompactFormatter))).map_err(io::Error::from)
+    write_safe(out, &serde_json::to_vec(value)?)
 }
 
 /// Writes a value with indentation, without a line break at the end.
 pub(super) fn write_pretty(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(out, Safe(PrettyFormatter::new()))).map_err(io::Error::from)
+    write_safe(out, &serde_json::to_vec_pretty(value)?)
 }
 
 /// A function that hands every record to the one it is given.
@@ -32,12 +31,12 @@ pub(super) fn write_list<T: Serialize>(
     source(&mut |row| {
         gathered.extend_from_slice(before);
         before = b",\n  ";
-        write_record(&mut gathered, row)?;
+        serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
         Ok(flush_if_full(out, &mut gathered)?)
     })?;
     let empty = before.starts_with(b"[");
     gathered.extend_from_slice(if empty { b"[]" } else { b"\n]" });
-    Ok(out.write_all(&gathered)?)
+    Ok(write_safe(out, &gathered)?)
 }
 
 /// Writes the records of `source`, each on a line.
@@ -47,23 +46,19 @@ pub(super) fn write_lines<T: Serialize>(
 ) -> Result<()> {
     let mut gathered = Vec::with_capacity(GATHERED);
     source(&mut |row| {
-        write_record(&mut gathered, row)?;
+        serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
         gathered.push(b'\n');
         Ok(flush_if_full(out, &mut gathered)?)
     })?;
-    Ok(out.write_all(&gathered)?)
+    Ok(write_safe(out, &gathered)?)
 }
 
 /// How many bytes are gathered before they are written: the serializer writes a few at a time.
 pub(super) const GATHERED: usize = 32 * 1024;
 
-fn write_record(gathered: &mut Vec<u8>, row: &impl Serialize) -> io::Result<()> {
-    row.serialize(&mut Serializer::with_formatter(gathered, Safe(CompactFormatter))).map_err(io::Error::from)
-}
-
 fn flush_if_full(out: &mut dyn Write, gathered: &mut Vec<u8>) -> io::Result<()> {
     if gathered.len() >= GATHERED {
-        out.write_all(gathered)?;
+        write_safe(out, gathered)?;
         gathered.clear();
     }
     Ok(())
@@ -117,51 +112,31 @@ pub fn indented(json: &str) -> String {
 fn escape(json: &str) -> String {
     let mut safe = Vec::with_capacity(json.len());
     // Writing to memory cannot fail.
-    let _ = Safe(CompactFormatter).write_string_fragment(&mut safe, json);
+    let _ = write_safe(&mut safe, json.as_bytes());
     String::from_utf8(safe).unwrap_or_default()
 }
 
-/// A formatter that escapes more than JSON asks for.
-struct Safe<F>(F);
-
-macro_rules! forward {
-    ($($name:ident($($argument:ident: $kind:ty),*)),* $(,)?) => {$(
-        fn $name<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $kind)*) -> io::Result<()> {
-            self.0.$name(writer $(, $argument)*)
+/// Writes JSON, by whomever it was made, with what could act on a terminal as escapes.
+///
+/// JSON has no controls below the space, but for the line breaks between values; DEL and what is beyond ASCII stand in
+/// texts alone, where an escape means the same.
+fn write_safe(out: &mut dyn Write, json: &[u8]) -> io::Result<()> {
+    if json.is_ascii() && memchr::memchr(DEL, json).is_none() {
+        return out.write_all(json);
+    }
+    let mut rest = str::from_utf8(json).map_err(io::Error::other)?;
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| *c > '~' && is_unsafe_char(*c)) {
+        out.write_all(&rest.as_bytes()[..at])?;
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            write!(out, "\\u{unit:04x}")?;
         }
-    )*};
+        rest = &rest[at + c.len_utf8()..];
+    }
+    out.write_all(rest.as_bytes())
 }
 
-impl<F: Formatter> Formatter for Safe<F> {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // serde_json has escaped the controls below the space itself, so that only DEL and what is beyond ASCII is
-        // left to look for, all bytes at once: from DEL on, one more sets the highest bit (0xff is not in UTF-8).
-        if fragment.bytes().fold(0, |seen, byte| seen | byte.wrapping_add(1)) < 0x80 {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| *c > '~' && is_unsafe_char(*c)) {
-            writer.write_all(&rest.as_bytes()[..at])?;
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            rest = &rest[at + c.len_utf8()..];
-        }
-        writer.write_all(rest.as_bytes())
-    }
-
-    /// JSON as somebody else wrote it. What is looked for stands in texts alone: nothing else is beyond ASCII.
-    fn write_raw_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        self.write_string_fragment(writer, fragment)
-    }
-
-    forward! {
-        begin_array(), end_array(), begin_array_value(first: bool), end_array_value(),
-        begin_object(), end_object(), begin_object_key(first: bool), end_object_key(),
-        begin_object_value(), end_object_value(),
-    }
-}
+const DEL: u8 = 0x7f;
 
 #[cfg(test)]
 mod tests {
