@@ -69,9 +69,15 @@ impl<'a> Reader<'a> {
         change: &str,
         params: impl Params,
     ) -> Result<Option<HookRecord>, Fault> {
+        self.set(change, params)?;
+        Ok(self.row(row)?.map(|found| found.record))
+    }
+
+    /// Changes the row whose number is the first parameter, if it is there.
+    pub(super) fn set(&self, change: &str, params: impl Params) -> Result<(), Fault> {
         let sql = format!("UPDATE hooks SET {change} WHERE id = ?1");
         self.connection.prepare_cached(&sql)?.execute(params)?;
-        Ok(self.row(row)?.map(|found| found.record))
+        Ok(())
     }
 
     /// The row of that number, if it is still there.

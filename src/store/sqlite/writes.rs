@@ -44,29 +44,16 @@ impl SqliteRegistry {
         Ok(same.into_iter().next().map(|found| Standing::Unresolved(Box::new(found.record))))
     }
 
-    /// Sets status and reason, and gives the row back.
-    fn settle(
-        &self,
-        connection: &Connection,
-        row: RowId,
-        status: HookStatus,
-        reason: Option<&str>,
-    ) -> Result<HookRecord, Fault> {
-        let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
-        let changed = self.reader(connection).change(row, change, params![row.0, status.as_str(), reason, now()])?;
-        changed.ok_or_else(|| lost(row))
-    }
-
-    fn begin_one_removal(&self, connection: &Connection, row: RowId) -> Result<BeginRemoval, Fault> {
-        let Some(found) = self.reader(connection).row(row)? else { return Ok(BeginRemoval::Forgotten) };
+    fn begin_one_removal(&self, reader: &mut Reader<'_>, row: RowId) -> Result<BeginRemoval, Fault> {
+        let Some(found) = reader.row(row)? else { return Ok(BeginRemoval::Forgotten) };
         if found.record.status.is_ended() {
             return Ok(BeginRemoval::Ended(Box::new(found.record)));
         }
         if found.in_progress {
             return Ok(BeginRemoval::InProgress);
         }
-        let sql = "UPDATE hooks SET status = 'removing', owner = ?2, reason = NULL, updated_at = ?3 WHERE id = ?1";
-        connection.prepare_cached(sql)?.execute(params![row.0, self.owners.own()?, now()])?;
+        let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
+        reader.set(change, params![row.0, self.owners.own()?, now()])?;
         Ok(BeginRemoval::Go { resumed: found.record.status == HookStatus::Removing })
     }
 }
@@ -124,7 +111,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError> {
-        self.write(|connection| self.settle(connection, row, HookStatus::Unknown, Some(reason)))
+        self.write(|connection| settle(&mut self.reader(connection), row, HookStatus::Unknown, Some(reason)))
     }
 
     fn abandon(&self, row: RowId) -> Result<(), StoreError> {
@@ -140,6 +127,7 @@ impl Registry for SqliteRegistry {
         intents: &[RowId],
     ) -> Result<(Vec<Option<HookRecord>>, Vec<BeginRemoval>), StoreError> {
         self.write(|connection| {
+            let mut reader = self.reader(connection);
             let end = |(row, end): &(RowId, Removal)| {
                 let (status, reason) = match end {
                     Removal::Removed => (HookStatus::Removed, None),
@@ -147,13 +135,14 @@ impl Registry for SqliteRegistry {
                     Removal::Refused => (HookStatus::Active, None),
                     Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
                 };
-                match self.settle(connection, *row, status, reason) {
+                match settle(&mut reader, *row, status, reason) {
                     Err(Fault::Rule(Problem::Lost(_))) => Ok(None),
                     settled => settled.map(Some),
                 }
             };
             let ended = ends.iter().map(end).collect::<Result<_, _>>()?;
-            let begun = intents.iter().map(|row| self.begin_one_removal(connection, *row)).collect::<Result<_, _>>()?;
+            let begun =
+                intents.iter().map(|row| self.begin_one_removal(&mut reader, *row)).collect::<Result<_, _>>()?;
             Ok((ended, begun))
         })
     }
@@ -171,7 +160,7 @@ impl Registry for SqliteRegistry {
             let row = self.row_for_import(connection, subscription)?;
             let sql = "UPDATE hooks SET hook_id = ?2, label = coalesce(?3, label) WHERE id = ?1";
             connection.execute(sql, params![row.0, hook.get(), label.map(Label::as_str)])?;
-            Ok((self.settle(connection, row, HookStatus::Active, None)?, true))
+            Ok((settle(&mut self.reader(connection), row, HookStatus::Active, None)?, true))
         })
     }
 
@@ -213,7 +202,7 @@ impl SqliteRegistry {
             }
             let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
             connection.execute(sql, params![record.row.0, label.map(Label::as_str)])?;
-            return Ok((self.settle(connection, record.row, HookStatus::Active, None)?, true));
+            return Ok((settle(&mut self.reader(connection), record.row, HookStatus::Active, None)?, true));
         };
         Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
     }
@@ -227,9 +216,9 @@ impl SqliteRegistry {
             connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
             let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
             connection.execute(sql, params![holder.row.0, wanted.label.as_ref().map(Label::as_str)])?;
-            return Ok(self.settle(connection, holder.row, HookStatus::Active, None)?.into());
+            return Ok(settle(&mut self.reader(connection), holder.row, HookStatus::Active, None)?.into());
         }
-        let displaced = Some(self.settle(connection, holder.row, HookStatus::Gone, None)?);
+        let displaced = Some(settle(&mut self.reader(connection), holder.row, HookStatus::Gone, None)?);
         let record = self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now()])?;
         Ok(Activated { record: record.ok_or_else(|| lost(pending))?, displaced })
     }
@@ -279,6 +268,13 @@ fn insert(
     ];
     connection.execute(sql, values)?;
     Ok(RowId(id))
+}
+
+/// Sets status and reason, and gives the row back.
+fn settle(reader: &mut Reader<'_>, row: RowId, status: HookStatus, reason: Option<&str>) -> Result<HookRecord, Fault> {
+    let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
+    let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now()])?;
+    changed.ok_or_else(|| lost(row))
 }
 
 /// The row, which was there, is not there any more.
