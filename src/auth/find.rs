@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::credential::{Credential, Grant, Kind, Proof, Token};
 use super::renewer::Origin;
-use super::vault::{Kept, Place, Slot, Vault};
+use super::slot::Slot;
+use super::vault::{Kept, Place, Vault};
 use crate::config::{Environment, environment};
 use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret};
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ mod keyring;
 mod lock;
 mod renewer;
 mod session;
+mod slot;
 mod vault;
 
 pub use assertion::{TYPE as ASSERTION_TYPE, read_key};
@@ -20,4 +21,5 @@ pub use find::{Found, TokenSource, advice, find, service_proof};
 pub use lock::{NoLock, SlotLock};
 pub use renewer::Origin;
 pub use session::Session;
-pub use vault::{Kept, Listed, Patience, Pending, Place, Slot, Vault};
+pub use slot::Slot;
+pub use vault::{Kept, Listed, Patience, Pending, Place, Vault};

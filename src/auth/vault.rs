@@ -5,14 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::credential::{Credential, Kind, Owner, Written};
 use super::keyring;
 use super::lock::{NoLock, SlotLock};
+use super::slot::Slot;
 use crate::config::{CredentialStore, directories};
 use crate::domain::{ApiOrigin, ClientId, ProfileName};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,15 +45,6 @@ impl Patience {
             Self::OfAPerson => keyring::PATIENCE_WITH_A_PERSON,
         }
     }
-}
-
-/// The place of one credential.
-#[derive(Debug, Clone)]
-pub struct Slot {
-    /// What it is called, in file names and in the keyring.
-    name: String,
-    dir: PathBuf,
-    owner: Owner,
 }
 
 /// Where a credential is kept.
@@ -119,13 +108,6 @@ enum Rest {
     Elsewhere { kind: Kind, client_id: Option<ClientId> },
 }
 
-impl Slot {
-    /// The file of the credential, or of the note that the keyring has it.
-    pub fn path(&self) -> PathBuf {
-        self.dir.join(format!("{}.json", self.name))
-    }
-}
-
 impl Place {
     /// Its name, as in the JSON.
     pub fn as_str(self) -> &'static str {
@@ -155,20 +137,12 @@ impl Vault {
 
     /// The place of what `auth login` was given for an installation.
     pub fn slot(&self, profile: &ProfileName, origin: &ApiOrigin) -> Slot {
-        // No profile's name has an @ in it.
-        let name = format!("{profile}@{}", origin.as_file_name());
-        Slot { name, dir: self.dir.join("credentials"), owner: Owner::new(profile, origin) }
+        Slot::of_profile(&self.dir, profile, origin)
     }
 
     /// The place of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
     pub fn slot_of_environment(&self, origin: &ApiOrigin, of: &[&str]) -> Slot {
-        let mut hash = digest::Context::new(&digest::SHA256);
-        for part in std::iter::once(&origin.as_str()).chain(of) {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        let name = BASE64_URL_SAFE_NO_PAD.encode(hash.finish());
-        Slot { name, dir: self.dir.join("tokens"), owner: Owner::new(&ProfileName::default(), origin) }
+        Slot::of_environment(&self.dir, origin, of)
     }
 
     /// The credential at a place. Loose permissions are tightened on the way.

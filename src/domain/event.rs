@@ -1,45 +1,15 @@
 //! Events as their senders write them, read for what a receiver must know and otherwise left byte for byte as they are.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
+use ring::digest;
 use serde_json::value::RawValue;
 
+pub use super::event_key::{EventKey, Sender};
 use super::json::{self, fields, problem, text};
 pub use super::json::{MAX_DEPTH, on_one_line};
 use super::{excerpt, is_unsafe_char};
-
-/// Who sends an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sender {
-    /// Bugfender: an array of events in a call.
-    Bugfender = 0,
-    /// Instabug, now Luciq: one report in a call.
-    Instabug = 1,
-}
-
-impl Sender {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Bugfender, Self::Instabug];
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bugfender => "bugfender",
-            Self::Instabug => "instabug",
-        }
-    }
-}
-
-impl fmt::Display for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// The longest id of an event, in bytes. Bugfender's have some 40.
 const MAX_ID: usize = 1024;
@@ -52,52 +22,6 @@ const MAX_TITLE: usize = 300;
 
 /// The types of events that the senders are known to have.
 pub const EVENT_TYPES: [&str; 5] = ["crash", "issue", "feedback", "bug", "apm"];
-
-/// What recognises an event when it comes again: a hash of its sender and its id.
-///
-/// Nothing else is in it, whatever else of the event may have changed. The number 7 and the text "7" are two ids.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventKey([u8; 16]);
-
-impl EventKey {
-    /// The key of an event of `sender`: of `text`, and of whether that is a number.
-    fn of(sender: Sender, is_number: bool, text: &[u8]) -> Self {
-        let mut context = Context::new(&SHA256);
-        // What is stored depends on these: they stay as they are.
-        context.update(&[sender as u8, u8::from(is_number)]);
-        context.update(text);
-        let mut key = [0; 16];
-        key.copy_from_slice(&context.finish().as_ref()[..16]);
-        Self(key)
-    }
-
-    /// Both keys that an id may have, as somebody writes it.
-    pub fn candidates(sender: Sender, id: &str) -> impl Iterator<Item = Self> {
-        let number = is_number(id).then(|| Self::of(sender, true, id.as_bytes()));
-        [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
-    }
-
-    /// The `webhook-id` of the event wherever it is handed on: the same at each attempt.
-    pub fn message_id(&self) -> String {
-        format!("evt_{}", super::signature::to_hex(&self.0))
-    }
-
-    /// The key as it is stored.
-    pub fn bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// The key that was stored so.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for EventKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::signature::to_hex(&self.0))
-    }
-}
 
 /// What is known of an event without reading it whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,12 +126,6 @@ fn read_id(raw: &RawValue) -> Option<(bool, Cow<'_, str>)> {
     }
 }
 
-/// Whether a text is a number of JSON.
-fn is_number(text: &str) -> bool {
-    text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-        && serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
-}
-
 /// The app's id, a number or its text.
 fn app_id(raw: &RawValue) -> Option<i64> {
     let [id] = fields(raw.get(), ["id"]).ok()?;
@@ -232,7 +150,7 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     } else {
         (None, bug_title.or(apm_title))
     };
-    let id = super::signature::to_hex(ring::digest::digest(&SHA256, body).as_ref());
+    let id = super::signature::to_hex(digest::digest(&digest::SHA256, body).as_ref());
     Ok(EventFacts {
         key: EventKey::of(Sender::Instabug, false, id.as_bytes()),
         id,
@@ -263,13 +181,6 @@ mod tests {
 
     fn bugfender(body: &str) -> Result<Vec<EventFacts>, Malformed> {
         decode(Sender::Bugfender, body.as_bytes())
-    }
-
-    #[test]
-    fn keys_stay_as_they_are_stored() {
-        let key = |sender, is_number| EventKey::of(sender, is_number, b"7").message_id();
-        assert_eq!(key(Sender::Bugfender, false), "evt_9e491d81337cc8f636636916904e1c7b");
-        assert_eq!(key(Sender::Instabug, true), "evt_01e097b2854acddc96c54b5bbacbee7d");
     }
 
     #[test]

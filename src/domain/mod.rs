@@ -3,6 +3,7 @@
 mod body;
 pub mod delivery;
 pub mod event;
+mod event_key;
 mod event_kind;
 mod host;
 mod ids;

@@ -1,0 +1,44 @@
+//! The place of a credential in the vault.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest;
+
+use super::credential::Owner;
+use crate::domain::{ApiOrigin, ProfileName};
+
+/// The place of one credential.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// What it is called, in file names and in the keyring.
+    pub(super) name: String,
+    pub(super) dir: PathBuf,
+    pub(super) owner: Owner,
+}
+
+impl Slot {
+    /// That of what `auth login` was given for an installation; `vault` is its directory.
+    pub(super) fn of_profile(vault: &Path, profile: &ProfileName, origin: &ApiOrigin) -> Self {
+        // No profile's name has an @ in it.
+        let name = format!("{profile}@{}", origin.as_file_name());
+        Self { name, dir: vault.join("credentials"), owner: Owner::new(profile, origin) }
+    }
+
+    /// That of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
+    pub(super) fn of_environment(vault: &Path, origin: &ApiOrigin, of: &[&str]) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in std::iter::once(&origin.as_str()).chain(of) {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        let name = BASE64_URL_SAFE_NO_PAD.encode(hash.finish());
+        Self { name, dir: vault.join("tokens"), owner: Owner::new(&ProfileName::default(), origin) }
+    }
+
+    /// The file of the credential, or of the note that the keyring has it.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.name))
+    }
+}
