@@ -73,7 +73,10 @@ pub const ALL: &[Variable] = &[
     Variable { name: COMPLETE, meaning: "Set by the shell completions when they call the tool" },
     Variable { name: "NO_COLOR", meaning: "No colour when set and not empty" },
     Variable { name: "CLICOLOR_FORCE", meaning: "Colour even off a terminal when set and not 0" },
-    Variable { name: "HTTPS_PROXY", meaning: "The proxy for https URLs; also https_proxy, ALL_PROXY, all_proxy" },
+    Variable {
+        name: "HTTPS_PROXY",
+        meaning: "The proxy for https URLs, http:// or socks5://; also https_proxy, ALL_PROXY, all_proxy",
+    },
     Variable { name: "HTTP_PROXY", meaning: "The proxy for http URLs; also http_proxy; never used for this machine" },
     Variable { name: "NO_PROXY", meaning: "Hosts that are reached without a proxy; also no_proxy" },
     Variable {

@@ -15,16 +15,18 @@ pub(super) fn no_time_left(url: &Url) -> Failure {
     Failure { error, carried_out: CarriedOut::No, transient: true }
 }
 
-/// What an error of sending a request says, and what is known of its effect.
-pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer) -> Failure {
+/// What an error of sending a request says, and what is known of its effect. `proxy` is what stands in between.
+pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer, proxy: Option<&str>) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
     let tls = tls_error(error);
     let is_authority = tls.is_some_and(is_authority);
+    let proxy = proxy.filter(|_| before_sending && tls.is_none());
+    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     let what = match (error.is_timeout(), before_sending) {
-        (true, true) => "no connection within the time allowed".to_owned(),
+        (true, true) => format!("no connection{through} within the time allowed"),
         (true, false) => "no answer within the time allowed".to_owned(),
         (false, true) if is_authority => "no connection: the server shows the certificate of an authority".to_owned(),
-        (false, true) => format!("no connection: {}", root_cause(error)),
+        (false, true) => format!("no connection{through}: {}", root_cause(error)),
         (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
     };
     let hint = match tls {
@@ -35,6 +37,9 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer) -
             "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
         }
         Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
+        None if proxy.is_some() => {
+            "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which say where requests go through a proxy"
+        }
         None if peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };

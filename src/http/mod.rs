@@ -3,6 +3,7 @@
 mod answer;
 mod connected;
 mod failure;
+mod proxy;
 mod redirect;
 mod retry;
 mod tls;
@@ -312,7 +313,8 @@ impl Client {
 
     /// Classifies an error of sending a request or waiting for the head of its answer.
     fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
-        let failure = transport_failure(url, error, self.options.peer);
+        let proxy = if self.options.proxy && error.is_connect() { proxy::proxy_of(url) } else { None };
+        let failure = transport_failure(url, error, self.options.peer, proxy.as_deref());
         tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
         failure
     }

@@ -1,11 +1,11 @@
 //! HTTP: what is repeated and what is not, redirects, limits, proxies.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, Scripted, answer};
+use crate::support::{Home, Scripted, answer, read};
 
 const SUBSCRIBE: [&str; 7] =
     ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
@@ -282,9 +282,47 @@ fn proxies_are_obeyed_but_not_for_this_machine() {
     assert_eq!(run.code, 7, "{run}");
     assert_eq!(proxy.seen()[0], "CONNECT bf.invalid:443");
     assert!(home.statuses().is_empty());
+    assert!(run.stderr.contains(&format!("no connection through the proxy {}", proxy.url)), "{run}");
+    assert!(run.stderr.contains("check HTTPS_PROXY"), "{run}");
     // NO_PROXY takes the host out again.
     let seen = proxy.seen().len();
     let home = home.set("NO_PROXY", "bf.invalid");
-    assert_eq!(home.run(SUBSCRIBE.iter().chain(&["--timeout", "4"])).code, 7);
+    let run = home.run(SUBSCRIBE.iter().chain(&["--timeout", "4"]));
+    assert_eq!(run.code, 7, "{run}");
+    assert!(!run.stderr.to_lowercase().contains("proxy"), "{run}");
     assert_eq!(proxy.seen().len(), seen);
+}
+
+#[test]
+fn a_proxy_may_be_one_of_socks() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        // RFC 1928 and 1929: a user name and a password, then the name of the host, which the proxy looks up.
+        let mut exchange = |asked: &[u8], said: &[u8]| {
+            let mut heard = vec![0; asked.len()];
+            stream.read_exact(&mut heard).unwrap();
+            assert_eq!(heard, asked);
+            stream.write_all(said).unwrap();
+        };
+        exchange(b"\x05\x01\x02", b"\x05\x02");
+        exchange(b"\x01\x03joe\x06s3cret", b"\x01\x00");
+        exchange(b"\x05\x01\x00\x03\x0abf.invalid\x00\x50", b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00");
+        let mut request = read(stream).unwrap();
+        request.send(created());
+        request.line
+    });
+    let through = format!("socks5h://joe:s3cret@{address}");
+    let home = Home::at("http://bf.invalid", "t").set("HTTP_PROXY", &through);
+    let run = home.run(SUBSCRIBE.iter().chain(&["--allow-http", "-vvv"]));
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(serving.join().unwrap(), POST);
+    assert!(!run.stderr.contains("s3cret"), "{run}");
+    // With nobody there the proxy is named, and nothing is in doubt.
+    let run = home.run(SUBSCRIBE.iter().chain(&["--allow-http", "--force", "--timeout", "3"]));
+    assert_eq!(run.code, 7, "{run}");
+    assert!(run.stderr.contains(&format!("no connection through the proxy socks5h://{address}: ")), "{run}");
+    assert!(!run.stderr.contains("s3cret"), "{run}");
+    assert_eq!(home.statuses(), ["active"]);
 }

@@ -1,0 +1,16 @@
+//! Which proxy a request goes through, for people who look for what is wrong.
+
+use hyper::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
+
+/// The proxy that the environment, or the system's settings, name for a URL: without user name and password.
+pub(super) fn proxy_of(url: &Url) -> Option<String> {
+    let uri: Uri = url.as_str().parse().ok()?;
+    let proxy = Matcher::from_system().intercept(&uri)?;
+    let (scheme, host) = (proxy.uri().scheme_str()?, proxy.uri().host()?);
+    Some(match proxy.uri().port_u16() {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
+}
