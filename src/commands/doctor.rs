@@ -11,7 +11,7 @@ use crate::config::directories;
 use crate::context::{Context, interrupted, unless_interrupted};
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, Result};
-use crate::http::Roots;
+use crate::http::{Roots, proxy_of};
 use crate::render::{Cell, Row, Tone};
 
 /// Check configuration, token, API and registry, and say what to do about what is wrong
@@ -101,6 +101,7 @@ fn settings(ctx: &Context, findings: &mut Findings) {
         Err(error) => findings.failed("store", error),
     }
     authorities(ctx, findings);
+    proxy(ctx, findings);
     findings.ok("timeout", format!("{} s ({})", settings.timeout.value.as_secs_f64(), settings.timeout.source));
 }
 
@@ -115,6 +116,14 @@ fn authorities(ctx: &Context, findings: &mut Findings) {
     match roots.check() {
         Ok(()) => findings.ok("ca_file", named),
         Err(error) => findings.failed("ca_file", error),
+    }
+}
+
+/// What stands between here and the installation, where somebody has named a proxy.
+fn proxy(ctx: &Context, findings: &mut Findings) {
+    let origin = ctx.origin();
+    if let Some(proxy) = proxy_of(&origin.url([])).filter(|_| !origin.is_loopback()) {
+        findings.ok("proxy", format!("{proxy} (environment or system)"));
     }
 }
 

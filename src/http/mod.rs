@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, BodyProblem, MAX_BODY};
+pub use proxy::proxy_of;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -313,7 +314,7 @@ impl Client {
 
     /// Classifies an error of sending a request or waiting for the head of its answer.
     fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
-        let proxy = if self.options.proxy && error.is_connect() { proxy::proxy_of(url) } else { None };
+        let proxy = if self.options.proxy && error.is_connect() { proxy_of(url) } else { None };
         let failure = transport_failure(url, error, self.options.peer, proxy.as_deref());
         tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
         failure

@@ -284,6 +284,10 @@ fn proxies_are_obeyed_but_not_for_this_machine() {
     assert!(home.statuses().is_empty());
     assert!(run.stderr.contains(&format!("no connection through the proxy {}", proxy.url)), "{run}");
     assert!(run.stderr.contains("check HTTPS_PROXY"), "{run}");
+    let secret = proxy.url.replace("//", "//joe:s3cret@");
+    let run = Home::at("https://bf.invalid", "t").set("https_proxy", &secret).run(["doctor", "--timeout", "4"]);
+    assert!(run.stdout.contains(&format!("{} (environment or system)", proxy.url)), "{run}");
+    assert!(!run.stdout.contains("s3cret"), "{run}");
     // NO_PROXY takes the host out again.
     let seen = proxy.seen().len();
     let home = home.set("NO_PROXY", "bf.invalid");
