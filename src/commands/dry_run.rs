@@ -74,7 +74,9 @@ fn planned(request: Request, show_secrets: bool) -> Planned {
                 INSTABUG_SIGNATURE | WEBHOOK_SIGNATURE => (name, "[redacted]".into()),
                 _ => (name, value.into()),
             }));
-            (Some(payload.content_type), serde_json::from_slice(&payload.bytes).ok())
+            let body = serde_json::from_slice(&payload.bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&payload.bytes).into_owned()));
+            (Some(payload.content_type), Some(body))
         }
         Some(Body::Json(body)) => (Some("application/json".into()), Some(shown_json(body, show_secrets))),
         None => (None, None),

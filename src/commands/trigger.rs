@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     to: TargetUrlArg,
 
-    /// How many events, each with an id of its own
+    /// How many events, each with an id of its own; with --data how often that is sent
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
 

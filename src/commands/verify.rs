@@ -80,14 +80,25 @@ pub fn run(args: &Args) -> Result<Report> {
     let valid = verdict.valid;
     let mut report = Report::of(Records::single(verdict));
     if !valid {
+        let (why, hint) = why;
         let error = Error::new(ErrorKind::Other, format!("the signature does not hold: {why}"));
-        report.errors.push(error.hint("check the secret, and that the body is the bytes that were received"));
+        report.errors.push(error.hint(hint));
     }
     Ok(report)
 }
 
-fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(Verdict, &'static str)> {
-    const NOT_THAT: &str = "it is not the signature of this body with this secret";
+/// What is wrong, and what to do.
+type Why = (&'static str, &'static str);
+
+/// The verdict, and why a signature does not hold if it does not, with what to do.
+fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(Verdict, Why)> {
+    const NOT_THAT: Why = (
+        "it is not the signature of this body with this secret",
+        "check the secret, and that the body is the bytes that were received",
+    );
+    const NO_TIME: Why = ("webhook-timestamp is not a number of seconds", "give the header as it was received");
+    const NOT_NOW: Why =
+        ("it was made too long ago, or in the future", "allow more with --tolerance, or set the clocks right");
     if let Some(signature) = headers.get(INSTABUG_SIGNATURE) {
         let valid = secrets.iter().any(|secret| verify_instabug(secret, body, signature));
         return Ok((Verdict { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
@@ -102,9 +113,14 @@ fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Res
         valid |= standard.verify(secret, body)?;
     }
     let recent = args.tolerance.is_none_or(|tolerance| standard.is_recent(Timestamp::now(), tolerance));
-    let why = if valid { "it was made too long ago, or in the future" } else { NOT_THAT };
     let (webhook_id, signed_at) = (Some(standard.id.trim().to_owned()), standard.signed_at());
-    Ok((Verdict { scheme: Scheme::StandardWebhooks, valid: valid && recent, webhook_id, signed_at }, why))
+    let why = match signed_at {
+        None => NO_TIME,
+        Some(_) if valid => NOT_NOW,
+        Some(_) => NOT_THAT,
+    };
+    let valid = valid && recent && signed_at.is_some();
+    Ok((Verdict { scheme: Scheme::StandardWebhooks, valid, webhook_id, signed_at }, why))
 }
 
 /// Headers by name, in lower case.

@@ -73,7 +73,7 @@ impl Observer {
             "backlog": backlog.pending,
             "dead_letters": backlog.dead,
             "oldest_undelivered_seconds": backlog.oldest_pending.map(age),
-            "last_event_at": backlog.last_event.map(|time| time.round(jiff::Unit::Second).unwrap_or(time).to_string()),
+            "last_event_at": backlog.last_event.map(|time| Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()),
         });
         if ready {
             answer::json(StatusCode::OK, &body)

@@ -129,4 +129,7 @@ fn mistakes_are_named() {
         ["trigger", "new_crash", "--set", "id=1", "--set", "created_at=\"now\"", "--set", "self=x", "--set", "uid=1"];
     let run = home.run(args.iter().chain(&to).chain(&["--dry-run"]));
     assert_shown!("dry_run", run);
+    fs::write(home.path().join("no.json"), "no JSON").unwrap();
+    let run = home.run(["trigger", "new_crash", "--data", "no.json", "--dry-run"].iter().chain(&to));
+    assert!(run.stdout.ends_with("\n\nno JSON\n"), "{run}");
 }

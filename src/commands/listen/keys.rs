@@ -19,12 +19,13 @@ pub(super) fn file(ctx: &Context, args: &Args) -> Result<KeyFile> {
     }))
 }
 
-/// A gate for these keys, and for Instabug's secrets as they are now.
-pub(super) fn gate(ctx: &Context, args: &Args, keys: &Keys) -> Result<Gate> {
-    Ok(Gate::new(&keys.current, instabug_secrets(ctx, args)?)?.with_former_keys(&keys.former))
+/// A gate for these keys and for Instabug's secrets.
+pub(super) fn gate(keys: &Keys, instabug: &[Secret]) -> Result<Gate> {
+    Ok(Gate::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
 }
 
-fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
+/// Instabug's secrets as they are now.
+pub(super) fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     let what = "Instabug's secret";
     if !args.instabug_secret_file.is_empty() {
         return args.instabug_secret_file.iter().map(|path| read_secret(what, path)).collect();

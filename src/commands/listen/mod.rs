@@ -20,6 +20,7 @@ use super::Report;
 use super::events::Tail;
 use super::ready_file::ReadyFile;
 use crate::context::Context;
+use crate::domain::delivery::Gate;
 use crate::domain::{Redaction, Secret};
 use crate::error::Result;
 use crate::platform::{self, ReloadSignals, StopSignals};
@@ -44,7 +45,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.show_url {
         return Ok(url_report(args, &keys));
     }
-    let options = options(ctx, args, &keys)?;
+    let secrets = keys::instabug_secrets(ctx, args)?;
+    let options = options(ctx, args, keys::gate(&keys, &secrets)?)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
@@ -59,7 +61,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ctx.out().warn(&format!("forwards that wait for {shown}, which is no target this time: {waiting}"));
     }
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
-    let printer = if args.print { Some(Tail::from_now(ctx, ctx.store()?.inbox()?)?) } else { None };
+    let printer = printer(ctx, args)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }));
     let mut service = Service {
@@ -68,7 +70,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         runtime: &runtime,
         address,
         key_file,
-        key: keys.current,
+        keys,
+        secrets,
         hangups,
         ready_file,
         resubscribe: None,
@@ -83,17 +86,26 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(ended)
 }
 
+/// What prints the events, if it is asked for. A receiver that cannot print receives all the same.
+fn printer<'a>(ctx: &'a Context, args: &Args) -> Result<Option<Tail<'a>>> {
+    if !args.print {
+        return Ok(None);
+    }
+    let tail = Tail::from_now(ctx, ctx.store()?.inbox()?);
+    Ok(tail.map_err(|error| ctx.out().warn(&format!("events are not printed, but stored all the same: {error}"))).ok())
+}
+
 fn url_report(args: &Args, keys: &Keys) -> Report {
     Report::of(Text(format!("{}\n", bugfender_url(args, args.listen, &keys.current))))
 }
 
-fn options(ctx: &Context, args: &Args, keys: &Keys) -> Result<Options> {
+fn options(ctx: &Context, args: &Args, gate: Gate) -> Result<Options> {
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
     let redaction = Redaction::joined(args.redact.iter().cloned());
     Ok(Options {
-        gate: keys::gate(ctx, args, keys)?,
+        gate,
         access: Access { allow_from: allow_from.clone(), trust_proxy: *trust_proxy },
         limits: Limits {
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),

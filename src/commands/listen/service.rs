@@ -20,7 +20,7 @@ use crate::context::{Context, interrupted};
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Replaceable};
+use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Keys, Replaceable};
 
 /// How long to wait before looking again whether somebody reads what is printed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -39,7 +39,8 @@ pub(super) struct Service<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) address: SocketAddr,
     pub(super) key_file: KeyFile,
-    pub(super) key: Secret,
+    pub(super) keys: Keys,
+    pub(super) secrets: Vec<Secret>,
     /// Requests to read files again.
     pub(super) hangups: ReloadSignals,
     pub(super) ready_file: ReadyFile,
@@ -142,23 +143,25 @@ impl Service<'_> {
     /// Reads the keys, the secrets and the certificate again. What cannot be read stays as it was.
     fn reload(&mut self) {
         let out = self.ctx.out();
-        let read = || {
-            let keys = self.key_file.reload()?;
-            Ok::<_, Error>((keys::gate(self.ctx, self.args, &keys)?, keys.current))
-        };
-        match read() {
-            Ok((gate, key)) => {
-                self.replaceable.replace_gate(gate);
-                out.note("the keys were read again");
-                if key != self.key || self.resubscribe.is_some() {
-                    self.key = key;
-                    if let Err(error) = self.write_ready() {
-                        out.warn(&error.to_string());
-                    }
-                    self.subscribe_new_url(FIRST_WAIT);
-                }
-            }
+        match keys::instabug_secrets(self.ctx, self.args) {
+            Ok(secrets) => self.secrets = secrets,
+            Err(error) => out.warn(&format!("Instabug's secrets stay as they were: {error}")),
+        }
+        let key = self.keys.current.clone();
+        let read = self.key_file.reload().map(|keys| self.keys = keys);
+        match keys::gate(&self.keys, &self.secrets) {
+            Ok(gate) => self.replaceable.replace_gate(gate),
+            Err(error) => out.warn(&format!("keys and secrets are taken as before: {error}")),
+        }
+        match read {
+            Ok(()) => out.note("the keys were read again"),
             Err(error) => out.warn(&format!("the keys stay as they were: {error}")),
+        }
+        if key != self.keys.current || self.resubscribe.is_some() {
+            if let Err(error) = self.write_ready() {
+                out.warn(&error.to_string());
+            }
+            self.subscribe_new_url(FIRST_WAIT);
         }
         match self.replaceable.reread_certificate() {
             Ok(true) => out.note("the certificate was read again"),
@@ -199,7 +202,7 @@ impl Service<'_> {
         platform::notify_service_manager(ServiceState::Ready);
         // The key is for the person at the terminal, not for a log.
         if self.ctx.is_interactive() {
-            let url = bugfender_url(self.args, self.address, &self.key);
+            let url = bugfender_url(self.args, self.address, &self.keys.current);
             out.note(&format!("listening; Bugfender delivers to {url}"));
         } else {
             let base = local_base(self.args, self.address);
@@ -216,7 +219,7 @@ impl Service<'_> {
 
     fn write_ready(&self) -> Result<()> {
         let url = local_base(self.args, self.address);
-        let bugfender_url = bugfender_url(self.args, self.address, &self.key);
+        let bugfender_url = bugfender_url(self.args, self.address, &self.keys.current);
         let instabug_url = public_base(self.args, self.address) + INSTABUG_PATH;
         self.ready_file.write(json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url}))
     }
@@ -228,13 +231,13 @@ impl Service<'_> {
         }
         let errors = self.make_hooks().unwrap_or_else(|error| vec![error]);
         // The key is in the URL that they are about, and this may be a log.
-        errors.iter().map(|error| error.hiding(self.key.expose())).collect()
+        errors.iter().map(|error| error.hiding(self.keys.current.expose())).collect()
     }
 
     /// Makes the hooks, and notes those that were not there before.
     fn make_hooks(&mut self) -> Result<Vec<Error>> {
         let SubscribeArgs { app_id, events, label, .. } = &self.args.subscription;
-        let target_url: TargetUrl = bugfender_url(self.args, self.address, &self.key).parse()?;
+        let target_url: TargetUrl = bugfender_url(self.args, self.address, &self.keys.current).parse()?;
         let app_id = hook_args::app_id(self.ctx, *app_id)?;
         let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
         if let Some(first) = wanted.first() {

@@ -200,3 +200,20 @@ fn connections_leave_file_handles_for_handing_on() {
     waits.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(read_reply(&mut waits).unwrap().status, 200);
 }
+
+#[test]
+fn an_output_that_takes_nothing_does_not_end_it() {
+    for args in [&["--print"][..], &["--print", "--output", "ndjson"]] {
+        let home = Home::new();
+        let inner = Receiver::command(&home, args);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(inner.get_program()).args(inner.get_args());
+        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(home.path());
+        let receiver = Receiver::of(&home, command);
+        receiver.event("1");
+        wait_until("it is said", || receiver.log().contains("but stored all the same: "));
+        receiver.event("2");
+        assert_eq!(receiver.end().0, 0);
+    }
+}

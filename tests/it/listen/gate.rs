@@ -223,13 +223,19 @@ fn keys_and_secrets_are_read_again_on_a_hangup() {
     let third = rotate(&["--keep-old-key", "0"]);
     hang_up(2, "the keys were read again");
     assert_eq!([status(&first), status(&second), status(&third)], [404, 404, 200]);
+    // A secret that cannot be read stays, and does not hold up a new key.
+    fs::remove_file(&secret).unwrap();
+    let fourth = rotate(&["--keep-old-key", "0"]);
+    hang_up(3, "the keys were read again");
+    assert!(receiver.log().contains("Instabug's secrets stay as they were: "));
+    assert_eq!([status(&third), status(&fourth), signed(NEW)], [404, 200, 200]);
+    let third = fourth;
     // What cannot be read changes nothing, and nothing is made in its place.
     let key_file = home.data().join("registry.receiver-key");
     fs::remove_file(&key_file).unwrap();
     hang_up(1, "the keys stay as they were");
     fs::write(&key_file, "short").unwrap();
     hang_up(2, "the keys stay as they were");
-    fs::remove_file(&secret).unwrap();
     fs::remove_file(&key_file).unwrap();
     hang_up(3, "the keys stay as they were");
     assert!(!key_file.exists());

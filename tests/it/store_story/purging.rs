@@ -72,6 +72,16 @@ pub(super) fn the_oldest_go_until_it_is_small(store: &dyn Store) {
     assert_eq!(is_new(&mut *inbox, of_ids(3, &["after"])), [true]);
 }
 
+pub(super) fn no_more_goes_than_must(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    commit(&mut *inbox, &[bugfender(1, &format!(r#"[{{"id":"huge","text":"{}"}}]"#, noise(900_000)))], &[]);
+    commit(&mut *inbox, &(0..50).map(|id| large(2, id)).collect::<Vec<_>>(), &[]);
+    // All but the first have some 1 MB.
+    let rule = PurgeRule { max_bytes: Some(1_400_000), ..PurgeRule::default() };
+    assert_eq!(purge(&mut *inbox, &rule).events, 1);
+    assert_eq!(all(&*inbox)[0].id, "large-0");
+}
+
 pub(super) fn purged_events_leave_their_places_empty(store: &dyn Store) {
     let mut inbox = receiver(store);
     commit(&mut *inbox, &[of_ids(1, &["a", "b"])], &[]);

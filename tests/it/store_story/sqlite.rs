@@ -44,6 +44,7 @@ stories! {
     looking::events_are_counted_by_kind,
     purging::what_is_old_goes_but_for_what_waits,
     purging::the_oldest_go_until_it_is_small,
+    purging::no_more_goes_than_must,
     purging::purged_events_leave_their_places_empty,
     purging::runs_of_purged_events_go_with_them,
     purging::what_waits_is_looked_at_once,

@@ -43,9 +43,9 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reac
     {
         let (ids, more) = oldest(connection, rule.even_pending, reached)?;
         let mut gone = 0;
-        for (index, id) in ids.iter().enumerate() {
-            // Looked at now and then: deliveries are from 1 KB to some MB.
-            if index % 10 == 0 && bytes_in_use(connection)? <= max_bytes {
+        for id in &ids {
+            // Looked at before each: one delivery may have some MB.
+            if bytes_in_use(connection)? <= max_bytes {
                 break;
             }
             gone += remove(connection, &[*id])?;
