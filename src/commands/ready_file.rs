@@ -34,7 +34,7 @@ impl ReadyFile {
         ready["pid"] = std::process::id().into();
         let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
         written.map_err(|error| {
-            Error::usage(format!("--ready-file {}: {}", path.display(), error.kind())).source(error)
+            Error::usage(format!("--ready-file {}: {}", path.display(), platform::why_not_made(&error))).source(error)
         })?;
         self.written.set(true);
         Ok(())

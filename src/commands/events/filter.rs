@@ -15,7 +15,7 @@ use crate::store::EventSelection;
 /// Filters: an event must meet all that are given.
 #[derive(clap::Args)]
 pub struct FilterArgs {
-    /// Only events that came since: a span such as 90s, 2h, 3d or 1w before now, or a time such as 2026-11-21T08:00:00Z
+    /// Only events that came since: a span such as 90s, 2h, 3d or 1w before now, or a time such as 2026-11-21T08:00:00Z (UTC if no zone is given)
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
 

@@ -145,7 +145,9 @@ fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
     if !path.try_exists().unwrap_or(true) {
         let secret = new_standard_secret()?;
         let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
-        made.map_err(|error| Error::usage(format!("--sign-with {}: {}", path.display(), error.kind())).source(error))?;
+        made.map_err(|error| {
+            Error::usage(format!("--sign-with {}: {}", path.display(), platform::why_not_made(&error))).source(error)
+        })?;
         ctx.out().note(&format!("made a secret to sign with in {}", path.display()));
         return Ok(secret);
     }

@@ -112,6 +112,12 @@ fn the_ready_file_is_there_while_it_serves() {
     assert!(ready.exists());
     let run = home.run(["listen", "--listen", "192.0.2.1:1", "--ready-file", "ready.json"]);
     assert!(run.code == 7 && !ready.exists(), "{run}");
+    for flag in ["--ready-file", "--sign-with"] {
+        let run =
+            home.run(["listen", "--listen", "127.0.0.1:0", "--forward-to", "http://127.0.0.1:9/x", flag, "no/dir"]);
+        assert_eq!(run.code, 2, "{run}");
+        assert!(run.stderr.contains(&format!("{flag} no/dir: there is no such directory")), "{run}");
+    }
 }
 
 #[test]
