@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 
+use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,6 +29,8 @@ pub struct Context {
     interactive: bool,
     patience: Patience,
     trouble: Cell<Option<Error>>,
+    /// Requests to stop, listened for since the first wait; away while something waits.
+    signals: Cell<Option<StopSignals>>,
 }
 
 impl Context {
@@ -43,6 +46,7 @@ impl Context {
             interactive,
             patience,
             trouble: Cell::new(trouble),
+            signals: Cell::default(),
         }
     }
 
@@ -237,7 +241,36 @@ impl Context {
     /// # Errors
     /// When the system refuses the runtime.
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>> {
-        self.block_on(async { Ok(unless_interrupted(future).await) })
+        self.block_on(async { Ok(self.unless_interrupted(future).await) })
+    }
+
+    /// Waits for `future`, unless Ctrl-C or SIGTERM comes first: then `None`, and the future is dropped where it stood.
+    ///
+    /// One that came since the last wait counts: then the future is not begun.
+    pub async fn unless_interrupted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let Some(mut signals) = self.signals.take().or_else(|| StopSignals::listen().ok()) else {
+            return Some(future.await);
+        };
+        // The runtime hears of signals when nothing else is to be done.
+        tokio::task::yield_now().await;
+        let came_before = signals.next().now_or_never().is_some();
+        let value = if came_before {
+            None
+        } else {
+            tokio::select! {
+                // What is there is taken.
+                biased;
+                value = future => Some(value),
+                _ = signals.next() => None,
+            }
+        };
+        self.signals.set(Some(signals));
+        value
+    }
+
+    /// What has come so far has been heeded by somebody else: it is not to interrupt the next wait.
+    pub fn heeded_interruptions(&self) {
+        self.signals.set(None);
     }
 
     /// Runs a future to its end on a single-threaded runtime, made at the first call.
@@ -307,13 +340,4 @@ pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
 /// The end of what Ctrl-C stops.
 pub fn interrupted(what: &str) -> Error {
     Error::new(ErrorKind::Interrupted, format!("interrupted {what}"))
-}
-
-/// Waits for `future`, unless Ctrl-C or SIGTERM comes first: then `None`, and the future is dropped where it stood.
-pub async fn unless_interrupted<T>(future: impl Future<Output = T>) -> Option<T> {
-    let Ok(mut signals) = StopSignals::listen() else { return Some(future.await) };
-    tokio::select! {
-        value = future => Some(value),
-        _ = signals.next() => None,
-    }
 }

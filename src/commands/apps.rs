@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Report, app_cache};
 use crate::api::{App, Apps};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::AppId;
 use crate::error::Result;
 use crate::render::{Cell, Row};
@@ -36,7 +36,7 @@ impl Row for AppRow {
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
     let Apps { mut apps, skipped } = ctx.block_on(async {
-        let answer = unless_interrupted(api.apps()).await;
+        let answer = ctx.unless_interrupted(api.apps()).await;
         answer.ok_or_else(|| interrupted("while asking for the apps"))?.map_err(|failure| failure.error)
     })?;
     app_cache::remember(ctx.settings(), &apps);

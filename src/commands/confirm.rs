@@ -2,13 +2,15 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::context::Context;
+use tokio::task::spawn_blocking;
+
+use crate::context::{Context, interrupted};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Asks a question on a terminal; off it, only `--yes` will do.
 ///
 /// # Errors
-/// A usage error off a terminal; `Other` when the answer is no.
+/// A usage error off a terminal; `Other` when the answer is no, `Interrupted` when it is Ctrl-C.
 pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
     if yes {
         return Ok(());
@@ -20,8 +22,17 @@ pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
     let mut err = io::stderr().lock();
     write!(err, "{} [y/N] ", crate::render::sanitize(question))?;
     err.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
+    drop(err);
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    };
+    let typed = ctx.wait(async { spawn_blocking(read).await })?;
+    let Some(answer) = typed else {
+        ctx.out().note("");
+        return Err(interrupted("while asking; nothing was changed"));
+    };
+    let answer = answer.map_err(io::Error::other).flatten()?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Error::new(ErrorKind::Other, "nothing was changed: the answer was not yes")),

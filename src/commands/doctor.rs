@@ -8,7 +8,7 @@ use super::Report;
 use super::subscribe::selector;
 use crate::auth::TokenSource;
 use crate::config::directories;
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, Result};
 use crate::http::{Roots, proxy_of};
@@ -153,7 +153,7 @@ fn token(ctx: &Context, findings: &mut Findings) {
 fn ask(ctx: &Context) -> Result<()> {
     let api = ctx.api()?;
     ctx.block_on(async {
-        match unless_interrupted(api.me()).await {
+        match ctx.unless_interrupted(api.me()).await {
             Some(answer) => answer.map(|_| ()).map_err(|failure| failure.error),
             None => Err(interrupted("while asking the API")),
         }

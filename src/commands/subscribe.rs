@@ -214,6 +214,8 @@ impl Run<'_> {
                 None => {
                     // Only now, as a hook that exists needs no token; and before the intent is recorded.
                     let api = self.api()?;
+                    // From now on an interruption is noticed by what waits: nothing ends between intent and request.
+                    self.ctx.wait(async {})?.ok_or_else(|| not_subscribed(wanted))?;
                     let begin = self.registry.begin_subscribe(wanted, self.label, self.force)?;
                     if let Begin::Go(row) = begin {
                         return self.send(api, wanted, row).map(|record| (record, true));
@@ -268,7 +270,7 @@ impl Run<'_> {
             }
             None if !api.may_have_been_carried_out() => {
                 self.registry.abandon(row)?;
-                Err(interrupted(&format!("before {wanted} was subscribed; nothing was changed")).into())
+                Err(not_subscribed(wanted).into())
             }
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
@@ -278,6 +280,10 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn not_subscribed(wanted: &Subscription) -> Error {
+    interrupted(&format!("before {wanted} was subscribed; nothing was changed"))
 }
 
 /// An earlier attempt has no known end: nothing is sent until somebody has looked.

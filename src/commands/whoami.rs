@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Report;
 use crate::api::{Account, Team};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{ApiOrigin, ProfileName};
 use crate::error::Result;
 use crate::render::{Cell, Records, Row};
@@ -53,7 +53,7 @@ impl Row for AccountRow {
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
     let Account { id, name, email, teams } = ctx.block_on(async {
-        let answer = unless_interrupted(api.me()).await;
+        let answer = ctx.unless_interrupted(api.me()).await;
         answer.ok_or_else(|| interrupted("while asking who is signed in"))?.map_err(|failure| failure.error)
     })?;
     let (origin, profile) = (ctx.origin().clone(), ctx.settings().profile.value.clone());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::assert_shown;
-use crate::support::{Exchange, Home, Run, Scripted, answer, have, wait_until};
+use crate::support::{Exchange, Home, Run, Scripted, Signal, answer, have, signal, wait_until};
 
 const KEY: &str = "k3yThatNobodyGuesses";
 const SECRET: &str = "s3cretOfInstabug16";
@@ -363,7 +363,7 @@ fn ctrl_c_ends_it_with_what_there_is() {
     });
     let child = home.spawn(&["check", &url(&server), "--output", "json"]);
     arrived.recv().unwrap();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal(&child, Signal::INT);
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!((run.code, ended(&run, "passed")), (130, vec!["crash".to_owned()]), "{run}");
 }

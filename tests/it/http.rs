@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, Scripted, answer, read};
+use crate::support::{Home, Scripted, Signal, answer, read, signal};
 
 const SUBSCRIBE: [&str; 7] =
     ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
@@ -191,8 +191,7 @@ fn sigterm_ends_a_subscription_as_ctrl_c_does() {
     let home = Home::at(&server.url, "t");
     let child = home.spawn(&SUBSCRIBE);
     arrived.recv().unwrap();
-    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    signal(&child, Signal::TERM);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
     assert_eq!(home.statuses(), ["unknown"]);
     // The record is in the database file itself: there is nothing beside it.

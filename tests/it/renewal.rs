@@ -5,7 +5,9 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, OauthServer, Run, SandboxServer, Scripted, answer, wait_until};
+use crate::support::{
+    Home, OauthServer, Run, SandboxServer, Scripted, Signal, answer, signal, wait_for_line, wait_until,
+};
 use crate::web;
 
 const SUBSCRIBE: [&str; 7] =
@@ -228,8 +230,7 @@ fn a_renewal_under_way_outlives_an_interruption() {
     expire(&home, "2020-01-01T00:00:00Z");
     let child = home.spawn(&["whoami"]);
     arrived.recv_timeout(crate::support::PATIENCE).unwrap();
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    signal(&child, Signal::INT);
     // What the server gives now is the only refresh token that is good.
     go.send(()).unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
@@ -452,17 +453,6 @@ impl Rotating {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
-}
-
-/// Waits for a line of a child's standard error that holds this.
-fn wait_for_line(child: &mut Child, text: &str) {
-    use std::io::{BufRead, BufReader};
-    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains(text)), "{text} never came");
-}
-
 #[test]
 fn a_renewal_longer_than_the_time_of_a_request_leaves_time_for_the_request() {
     let rotating = Rotating::start();
@@ -479,18 +469,18 @@ fn a_renewal_longer_than_the_time_of_a_request_leaves_time_for_the_request() {
 
 #[test]
 fn an_interruption_waits_for_a_refresh_token_that_is_under_way() {
-    for name in ["-INT", "-TERM", "-HUP"] {
+    for name in [Signal::INT, Signal::TERM, Signal::HUP] {
         let rotating = Rotating::start();
         let home = pasted(&rotating.server.url);
         let mut child = home.spawn(&["whoami"]);
         rotating.wait();
         signal(&child, name);
-        if name != "-HUP" {
+        if name != Signal::HUP {
             wait_for_line(&mut child, "waiting for the end of a renewal");
         }
         rotating.go.send(()).unwrap();
         let run = Run::of(child.wait_with_output().unwrap());
-        assert_eq!(run.code, if name == "-HUP" { 0 } else { 130 }, "{run}");
+        assert_eq!(run.code, if name == Signal::HUP { 0 } else { 130 }, "{run}");
         assert_eq!(credential(&home)["refresh_token"], "refresh-1");
     }
 }
@@ -501,8 +491,8 @@ fn an_interruption_that_comes_twice_is_one() {
     let home = pasted(&rotating.server.url);
     let mut child = home.spawn(&["whoami"]);
     rotating.wait();
-    signal(&child, "-INT");
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
+    signal(&child, Signal::INT);
     wait_for_line(&mut child, "waiting for the end of a renewal");
     rotating.go.send(()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -567,7 +557,7 @@ fn what_was_stopped_before_there_was_a_connection_leaves_no_doubt() {
     let home = Home::at("http://127.0.0.1:9", "t");
     let mut child = home.spawn(&[&SUBSCRIBE[..], &["-v", "--timeout", "60"]].concat());
     wait_for_line(&mut child, "trying again");
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(home.statuses().is_empty());
 }
@@ -578,9 +568,9 @@ fn a_second_interruption_is_obeyed() {
     let home = pasted(&rotating.server.url);
     let mut child = home.spawn(&["whoami"]);
     rotating.wait();
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     wait_for_line(&mut child, "Ctrl-C gives it up");
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
@@ -589,9 +579,10 @@ fn what_was_stopped_before_it_was_sent_leaves_no_doubt() {
     // While the token is renewed after a refusal, which carried nothing out.
     let rotating = Rotating::start();
     let home = pasted(&rotating.server.url);
-    let child = home.spawn(&SUBSCRIBE);
+    let mut child = home.spawn(&SUBSCRIBE);
     rotating.wait();
-    signal(&child, "-INT");
+    signal(&child, Signal::INT);
+    wait_for_line(&mut child, "waiting for the end of a renewal");
     rotating.go.send(()).unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 130, "{run}");

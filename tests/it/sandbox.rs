@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use serde_json::{Value, json};
 
 use crate::assert_shown;
-use crate::support::{Home, Run, SandboxServer, Scripted, answer, http_get, wait_until};
+use crate::support::{Home, Run, SandboxServer, Scripted, Signal, answer, http_get, signal, wait_until};
 
 /// An endpoint that keeps what it gets and answers with a status.
 fn endpoint(status: &'static str) -> (Scripted, std::sync::mpsc::Receiver<Value>) {
@@ -56,7 +56,7 @@ fn it_says_how_to_reach_it_and_ends_on_a_signal() {
     let said: Value = serde_json::from_str(&std::fs::read_to_string(&ready).unwrap()).unwrap();
     assert_eq!(said, json!({"url": url, "token": "T", "pid": child.id()}));
     assert_eq!(http_get(&format!("{url}/sandbox/hooks")), "[]");
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    signal(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -152,7 +152,7 @@ fn a_request_to_stop_is_passed_on() {
     let script = "trap 'exit 9' TERM; touch ready; while :; do sleep 0.05; done";
     let child = home.spawn(&["sandbox", "run", "--", "sh", "-c", script]);
     wait_until("the command runs", || home.path().join("ready").exists());
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    signal(&child, Signal::TERM);
     assert_eq!(Run::of(child.wait_with_output().unwrap()).code, 9);
 }
 

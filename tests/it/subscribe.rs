@@ -1,11 +1,12 @@
 //! Subscribing: the request, the record, and what is never done twice.
 
 use std::net::TcpListener;
+use std::sync::mpsc::channel;
 
 use serde_json::json;
 
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer, Scripted, answer};
+use crate::support::{Home, Run, SandboxServer, Scripted, Signal, answer, signal, wait_for_line};
 
 const URL: &str = "https://hooks.example.com/bf";
 
@@ -272,9 +273,8 @@ fn an_interrupt_leaves_the_outcome_unknown() {
     let home = Home::of(&sandbox);
     let child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL]);
     crate::support::wait_until("the request is there", || !sandbox.requests("POST").is_empty());
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    signal(&child, Signal::INT);
+    let run = Run::of(child.wait_with_output().unwrap());
     assert_shown!("interrupted", run);
     assert_eq!(home.statuses(), ["unknown"]);
 }
@@ -286,11 +286,36 @@ fn an_interrupt_before_there_is_a_connection_changes_nothing() {
     let home = Home::at(&format!("https://{}", server.local_addr().unwrap()), "t");
     let child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", URL]);
     let _connection = server.accept().unwrap();
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    signal(&child, Signal::INT);
+    let run = Run::of(child.wait_with_output().unwrap());
     assert!(run.code == 130 && run.stderr.contains("nothing was changed"), "{run}");
     assert!(home.statuses().is_empty());
+}
+
+#[test]
+fn an_interrupt_between_two_requests_is_not_lost() {
+    let ((arrive, arrived), (go, may_go)) = (channel(), channel::<()>());
+    let server = Scripted::start(move |_, exchange| {
+        arrive.send(()).unwrap();
+        // Nobody lets a second one go: there is to be none.
+        let _ = may_go.recv();
+        exchange.send(answer("201 Created", &["content-type: application/json"], r#"{"id":7}"#));
+    });
+    let home = Home::at(&server.url, "t");
+    let mut child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL, "-vv"]);
+    arrived.recv().unwrap();
+    // The hook cannot be recorded before this is let go.
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    go.send(()).unwrap();
+    drop(go);
+    wait_for_line(&mut child, "status=201");
+    signal(&child, Signal::INT);
+    drop(registry);
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 130, "{run}");
+    assert!(run.stderr.contains("interrupted before new_issue_separate of app 1001"), "{run}");
+    assert_eq!((server.seen().len(), home.statuses()), (1, vec!["active".to_owned()]));
 }
 
 #[test]

@@ -74,6 +74,12 @@ fn a_terminal_is_asked() {
     assert_eq!(sandbox.hooks().len(), 3);
 
     let mut terminal = Terminal::run(&home, &["unsubscribe", "--all"]);
+    terminal.wait_for("[y/N]").interrupt();
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 130, "{shown}");
+    assert!(shown.contains("interrupted while asking; nothing was changed"), "{shown}");
+
+    let mut terminal = Terminal::run(&home, &["unsubscribe", "--all"]);
     terminal.wait_for("Remove 3 hooks of").wait_for("[y/N]").type_line("y");
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");

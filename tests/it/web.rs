@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::assert_shown;
-use crate::support::{Home, OauthServer, Run, SandboxServer, Terminal, have, http_get};
+use crate::support::{Home, OauthServer, Run, SandboxServer, Signal, Terminal, have, http_get, signal};
 
 const LOGIN: [&str; 6] = ["auth", "login", "--web", "--no-browser", "--client-id", "app"];
 
@@ -131,9 +131,9 @@ fn a_browser_that_does_not_come_back_is_not_waited_for() {
     let run = home.run([&LOGIN[..], &["--login-timeout", "0.2"]].concat());
     assert_eq!(run.code, 7, "{run}");
     assert!(run.stderr.contains("no answer from the browser within 0.2 s"), "{run}");
-    for signal in ["-INT", "-TERM"] {
+    for name in [Signal::INT, Signal::TERM] {
         let (child, _) = begin(&home, &LOGIN);
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        signal(&child, name);
         let run = finish(child);
         assert_eq!(run.code, 130, "{run}");
     }

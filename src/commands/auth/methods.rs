@@ -14,7 +14,7 @@ use crate::auth::{
 };
 use crate::commands::hook_args::{read_file, read_stdin};
 use crate::config::environment;
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Body, Method as HttpMethod, Repeat, Request};
@@ -234,7 +234,7 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
             answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))
         };
         let stopped = || interrupted("while waiting for the browser; nothing was changed");
-        let (callback, page) = unless_interrupted(answer).await.ok_or_else(stopped)??;
+        let (callback, page) = ctx.unless_interrupted(answer).await.ok_or_else(stopped)??;
         Ok((callback, page, authorization))
     })?;
     let code = code_of(callback, |state| authorization.is_state(state));
@@ -312,7 +312,7 @@ fn nobody_came(patience: Duration) -> Error {
 /// Waits for the token endpoint, unless Ctrl-C comes first.
 fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<Granted, Refusal>>) -> Result<Granted> {
     ctx.block_on(async {
-        let answer = unless_interrupted(asked).await;
+        let answer = ctx.unless_interrupted(asked).await;
         answer.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
     })
 }

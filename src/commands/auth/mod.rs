@@ -14,7 +14,7 @@ use super::dry_run::{self, DryRunArg};
 use super::{app_cache, suggest};
 use crate::auth::Vault;
 use crate::config::{ConfigEditor, ConfigFile, environment};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::domain::ProfileName;
 use crate::error::Result;
 use crate::render::{Cell, One, Row};
@@ -80,7 +80,7 @@ fn token(ctx: &Context) -> Result<Report> {
     let token = match session.current() {
         Some(token) => token,
         None => ctx.block_on(async {
-            unless_interrupted(session.token()).await.ok_or_else(|| interrupted("while renewing the token"))?
+            ctx.unless_interrupted(session.token()).await.ok_or_else(|| interrupted("while renewing the token"))?
         })?,
     };
     Ok(Report::of(One(TokenRow { access_token: token.expose().to_owned() })))

@@ -10,7 +10,7 @@ use super::row::shown_time;
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
 use crate::commands::units::{count, size, span};
-use crate::context::{Context, interrupted, unless_interrupted};
+use crate::context::{Context, interrupted};
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
@@ -71,12 +71,12 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return planned(&*inbox, &rule);
     }
     confirm(ctx, &question(&rule), args.yes)?;
-    let (purged, end) = ctx.block_on(async { Ok(purge(&mut *inbox, &rule).await) })?;
+    let (purged, end) = ctx.block_on(async { Ok(purge(ctx, &mut *inbox, &rule).await) })?;
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }
 
 /// Removes a little at a time, so that a receiver never waits long, until there is no more.
-async fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
+async fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
     let mut sum = Purged::default();
     let work = async {
         loop {
@@ -90,7 +90,7 @@ async fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) 
             tokio::time::sleep(started.elapsed().max(SHORTEST_PAUSE)).await;
         }
     };
-    let end = unless_interrupted(work).await.unwrap_or_else(|| Err(interrupted("while purging")));
+    let end = ctx.unless_interrupted(work).await.unwrap_or_else(|| Err(interrupted("while purging")));
     (sum, end)
 }
 

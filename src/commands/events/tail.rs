@@ -76,7 +76,10 @@ async fn follow(ctx: &Context, args: &Args) -> Result<()> {
         tail.begin(args.lines)?;
     }
     while !platform::nobody_reads() {
-        if !tail.step()? {
+        if tail.step()? {
+            // Ctrl-C is noticed however much there is to show.
+            tokio::task::yield_now().await;
+        } else {
             tokio::time::sleep(PAUSE).await;
         }
     }

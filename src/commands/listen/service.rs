@@ -73,6 +73,8 @@ impl Service<'_> {
         }
         platform::notify_service_manager(ServiceState::Stopping);
         if self.args.subscription.ephemeral && !self.hooks.is_empty() {
+            // What ended the wait is to end no more than that.
+            self.ctx.heeded_interruptions();
             // While it still serves: what is sent until then arrives.
             match remove_hooks(self.ctx, std::mem::take(&mut self.hooks)) {
                 Ok(report) => errors.extend(report.errors),

@@ -1,7 +1,7 @@
 //! `events tail`, while events come.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use bugfender_hooks::store::Store;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{filled, store};
 use crate::assert_shown;
 use crate::support::inbox::bugfender;
-use crate::support::{Home, Run};
+use crate::support::{Home, Run, Signal, signal};
 
 /// `events tail`, as somebody looks on.
 struct Tail {
@@ -31,7 +31,7 @@ impl Tail {
 
     /// Ends it with Ctrl-C.
     fn interrupt(self) -> Run {
-        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        signal(&self.child, Signal::INT);
         Run::of(self.child.wait_with_output().unwrap())
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::client::{connect, read_reply};
@@ -178,13 +177,10 @@ fn both_headers_of_a_proxy_must_be_good() {
 #[test]
 fn connections_leave_file_handles_for_handing_on() {
     let home = Home::new();
-    let inner = Receiver::command(&home, &["--exec", "true", "--max-in-flight", "40", "--header-timeout", "20"]);
-    let mut command = Command::new("/bin/sh");
     // 256 - 64 - 4 * 40 = 32.
-    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(home.path());
-    let receiver = Receiver::of(&home, command);
+    let limited = ["/bin/sh", "-c", "ulimit -n 256; exec \"$@\"", "sh"];
+    let args = ["--exec", "true", "--max-in-flight", "40", "--header-timeout", "20"];
+    let receiver = Receiver::of(&home, Receiver::command_of(&limited, &home, &args));
     let mut open: Vec<_> = (0..31).map(|_| connect(&receiver.address)).collect();
     // There is a place left for one at a time.
     receiver.event("1");
@@ -205,12 +201,8 @@ fn connections_leave_file_handles_for_handing_on() {
 fn an_output_that_takes_nothing_does_not_end_it() {
     for args in [&["--print"][..], &["--print", "--output", "ndjson"]] {
         let home = Home::new();
-        let inner = Receiver::command(&home, args);
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(inner.get_program()).args(inner.get_args());
-        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(home.path());
-        let receiver = Receiver::of(&home, command);
+        let redirected = ["/bin/sh", "-c", "exec \"$@\" >/dev/full", "sh"];
+        let receiver = Receiver::of(&home, Receiver::command_of(&redirected, &home, args));
         receiver.event("1");
         wait_until("it is said", || receiver.log().contains("but stored all the same: "));
         receiver.event("2");

@@ -164,11 +164,8 @@ fn a_socket_may_be_handed_over() {
     }
     let home = Home::new().set("PATH", "/usr/bin:/bin");
     let fds = "cat >/dev/null; ls -l /proc/self/fd > fds.new; env > env; mv fds.new fds";
-    let inner = Receiver::command(&home, &["--exec", fds, "--shell"]);
-    let mut command = Command::new("python3");
-    command.args(["-c", MANAGER]).arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", std::env::var_os("PATH").unwrap()).current_dir(home.path());
+    let mut command = Receiver::command_of(&["python3", "-c", MANAGER], &home, &["--exec", fds, "--shell"]);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
     let receiver = Receiver::of(&home, command);
     let port = fs::read_to_string(home.path().join("port")).unwrap();
     assert_eq!(receiver.address, format!("127.0.0.1:{port}"));

@@ -56,6 +56,15 @@ impl Receiver {
         home.command(fixed.iter().chain(args))
     }
 
+    /// A program that ends up as a receiver: it gets the receiver's command line after its own.
+    fn command_of(program: &[&str], home: &Home, args: &[&str]) -> Command {
+        let inner = Self::command(home, args);
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(inner.get_program()).args(inner.get_args()).current_dir(home.path());
+        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// Runs a command that ends up as a receiver, and waits until it serves.
     fn of(home: &Home, mut command: Command) -> Self {
         let (ready_file, log) = (home.path().join("ready.json"), home.path().join("listen.log"));

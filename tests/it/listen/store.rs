@@ -25,13 +25,10 @@ fn on_a_small_disk(home: &Home) -> Option<(Receiver, PathBuf)> {
     if !have("unshare") || !have("mount") {
         return None;
     }
-    let inner = Receiver::command(home, &[]);
     fs::create_dir_all(home.data()).unwrap();
     let script = "mount -t tmpfs -o size=2m,mode=700 small \"$DATA\" && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["-rm", "sh", "-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("DATA", home.data()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").current_dir(home.path());
+    let mut command = Receiver::command_of(&["unshare", "-rm", "sh", "-c", script, "sh"], home, &[]);
+    command.env("DATA", home.data()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
     let receiver = Receiver::of(home, command);
     let data = home.data();
     let seen = PathBuf::from(format!("/proc/{}/root", receiver.ready["pid"])).join(data.strip_prefix("/").unwrap());
@@ -85,14 +82,8 @@ fn a_full_disk_is_told_and_survived() {
 fn a_store_that_cannot_grow_is_not_ready() {
     let home = Home::new();
     drop(Receiver::start(&home, &[]));
-    let inner = Receiver::command(&home, &[]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let receiver = Receiver::of(&home, {
-        command.current_dir(home.path());
-        command
-    });
+    let unsignalled = ["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"];
+    let receiver = Receiver::of(&home, Receiver::command_of(&unsignalled, &home, &[]));
     receiver.event("before");
     let pid = receiver.ready["pid"].to_string();
     let limit = |size: &str| {

@@ -9,11 +9,16 @@ mod terminal;
 
 pub use oauth::OauthServer;
 pub use run::{Home, Run};
+pub use rustix::process::Signal;
 pub use sandbox::SandboxServer;
 pub use server::{Exchange, Scripted, answer, http_get, http_post, read};
 pub use terminal::Terminal;
 
+use std::io::{BufRead, BufReader};
+use std::process::Child;
 use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
 
 /// The longest that a test waits for anything. Waits end as soon as what they wait for is there.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +31,17 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         // What is waited for needs the processor more than who looks.
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(child: &Child, signal: Signal) {
+    rustix::process::kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits for a line of a child's standard error that holds this.
+pub fn wait_for_line(child: &mut Child, text: &str) {
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(text)), "{text} never came");
 }
 
 /// Whether a program that a test needs is there. In CI a missing one is a failure.
