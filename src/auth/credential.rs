@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret};
+use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret, whole_second};
 use crate::error::Error;
 
 /// How long before its end a token is renewed. One of a shorter life than twice this is renewed halfway.
@@ -32,7 +32,7 @@ impl Token {
     /// A token asked for at `obtained_at`, which lives this long.
     pub fn granted(access: AccessToken, obtained_at: Timestamp, life: Option<Duration>) -> Self {
         // Whole seconds, as in the answer.
-        let obtained_at = Timestamp::from_second(obtained_at.as_second()).unwrap_or(obtained_at);
+        let obtained_at = whole_second(obtained_at);
         let life = life.and_then(|life| SignedDuration::try_from(life).ok());
         let expires_at = life.and_then(|life| obtained_at.checked_add(life).ok());
         Self { access, obtained_at: Some(obtained_at), expires_at }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
-use super::hook_args::{TargetUrlArg, read_secret};
+use super::hook_args::TargetUrlArg;
+use super::input::read_secret;
 use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};

@@ -19,16 +19,17 @@ pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
         return Err(Error::usage(format!("{question} There is no terminal to ask on"))
             .hint("give --yes to go ahead, or --dry-run to see what would be done"));
     }
-    let mut err = io::stderr().lock();
-    write!(err, "{} [y/N] ", crate::render::sanitize(question))?;
-    err.flush()?;
-    drop(err);
-    let read = || {
+    let question = format!("{} [y/N] ", crate::render::sanitize(question));
+    let ask = move || {
+        let mut err = io::stderr().lock();
+        err.write_all(question.as_bytes())?;
+        err.flush()?;
+        drop(err);
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     };
-    let typed = ctx.wait(async { spawn_blocking(read).await })?;
-    let Some(answer) = typed else {
+    // Nobody is asked before Ctrl-C is listened for.
+    let Some(answer) = ctx.wait(async { spawn_blocking(ask).await })? else {
         ctx.out().note("");
         return Err(interrupted("while asking; nothing was changed"));
     };

@@ -11,7 +11,7 @@ use crate::config::directories;
 use crate::context::{Context, interrupted};
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, Result};
-use crate::http::{Roots, proxy_of};
+use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 
 /// Check configuration, token, API and registry, and say what to do about what is wrong
@@ -121,8 +121,9 @@ fn authorities(ctx: &Context, findings: &mut Findings) {
 
 /// What stands between here and the installation, where somebody has named a proxy.
 fn proxy(ctx: &Context, findings: &mut Findings) {
-    let origin = ctx.origin();
-    if let Some(proxy) = proxy_of(&origin.url([])).filter(|_| !origin.is_loopback()) {
+    // What is wrong with the options is the API's to tell.
+    let proxy = ctx.http_options().ok().and_then(|options| options.proxy_of(&ctx.origin().url([])));
+    if let Some(proxy) = proxy {
         findings.ok("proxy", format!("{proxy} (environment or system)"));
     }
 }

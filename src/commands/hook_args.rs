@@ -1,6 +1,5 @@
 //! Arguments that several commands share.
 
-use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,9 +7,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCompleter;
 
+use super::input::{read_file, read_stdin};
 use super::suggest;
 use crate::context::Context;
-use crate::domain::{AppId, EventKind, HookStatus, Label, Secret, Selection, Subscription, TargetUrl};
+use crate::domain::{AppId, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
 use crate::error::{Error, Result};
 
 /// An event on the command line: one of them, or all.
@@ -86,62 +86,6 @@ impl TargetUrlArg {
         };
         text.parse()
     }
-}
-
-/// A file, as text. Secrets come this way.
-pub fn read_file(path: &Path) -> Result<String> {
-    let wrong = |error: std::io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(wrong)?;
-    let read = file.take(MAX_SECRET + 1).read_to_string(&mut text).map_err(wrong)?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_SECRET) {
-        return Err(Error::usage(format!(
-            "{} is longer than {MAX_SECRET} bytes: is it the right file?",
-            path.display()
-        )));
-    }
-    Ok(text)
-}
-
-/// The secret in a file; `what` is what errors call it.
-pub fn read_secret(what: &str, path: &Path) -> Result<Secret> {
-    Secret::parse(what, &read_file(path)?)
-}
-
-/// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.
-const MAX_SECRET: u64 = 64 * 1024;
-
-/// All of standard input, as text. Secrets come this way.
-pub fn read_stdin(what: &str) -> Result<String> {
-    let mut text = String::new();
-    let read = std::io::stdin().take(MAX_SECRET + 1).read_to_string(&mut text);
-    let read = read.map_err(|error| {
-        Error::usage(format!("{what} could not be read from standard input: {error}")).source(error)
-    })?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_SECRET) {
-        return Err(Error::usage(format!(
-            "{what} is longer than {MAX_SECRET} bytes: is standard input the right file?"
-        )));
-    }
-    Ok(text)
-}
-
-/// The longest body that is read, in bytes.
-const MAX_BODY: u64 = 64 * 1024 * 1024;
-
-/// The body of a call, from a file or, with "-", from standard input: its bytes, whatever they are.
-pub fn read_body(path: &Path) -> Result<Vec<u8>> {
-    let wrong = |error: std::io::Error| Error::usage(format!("{}: {error}", path.display())).source(error);
-    let mut body = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().take(MAX_BODY + 1).read_to_end(&mut body)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
-    };
-    if u64::try_from(read.map_err(wrong)?).is_ok_and(|read| read > MAX_BODY) {
-        return Err(Error::usage(format!("the body is longer than {MAX_BODY} bytes")));
-    }
-    Ok(body)
 }
 
 /// What makes a subscription, for commands that name exactly one or a few.

@@ -16,6 +16,7 @@ mod forget;
 mod hook_args;
 mod hook_row;
 mod import;
+mod input;
 mod list;
 mod listen;
 mod man;

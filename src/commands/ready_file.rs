@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use super::input::not_made;
+use crate::error::Result;
 use crate::platform;
 
 /// The file, if there is to be one. Once written, it goes when this does.
@@ -33,9 +34,7 @@ impl ReadyFile {
         let Some(path) = &self.path else { return Ok(()) };
         ready["pid"] = std::process::id().into();
         let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
-        written.map_err(|error| {
-            Error::usage(format!("--ready-file {}: {}", path.display(), platform::why_not_made(&error))).source(error)
-        })?;
+        written.map_err(|error| not_made("--ready-file", path, error))?;
         self.written.set(true);
         Ok(())
     }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Report;
-use super::hook_args::{read_body, read_secret, seconds};
+use super::hook_args::seconds;
+use super::input::{read_body, read_secret};
 use crate::domain::Secret;
 use crate::domain::signature::{
     INSTABUG_SIGNATURE, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, verify_instabug,
@@ -76,11 +77,10 @@ pub fn run(args: &Args) -> Result<Report> {
     let secrets = args.secret_files.iter().map(|path| read_secret("the secret", path));
     let secrets = secrets.collect::<Result<Vec<Secret>>>()?;
     let body = read_body(&args.body)?;
-    let (verdict, why) = judge(args, &headers, &secrets, &body)?;
+    let (verdict, (why, hint)) = judge(args, &headers, &secrets, &body)?;
     let valid = verdict.valid;
     let mut report = Report::of(Records::single(verdict));
     if !valid {
-        let (why, hint) = why;
         let error = Error::new(ErrorKind::Other, format!("the signature does not hold: {why}"));
         report.errors.push(error.hint(hint));
     }

@@ -18,6 +18,7 @@ pub mod signature;
 mod subscription;
 mod target_url;
 mod text;
+mod time;
 
 pub use body::Body;
 pub use event_kind::EventKind;
@@ -32,3 +33,4 @@ pub use selection::Selection;
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
 pub use text::{excerpt, is_unsafe_char};
+pub use time::whole_second;

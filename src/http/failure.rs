@@ -5,7 +5,7 @@ use std::io;
 
 use url::Url;
 
-use super::{CarriedOut, Failure, Peer, shown};
+use super::{CarriedOut, Failure, Options, Peer, shown};
 use crate::error::{Error, ErrorKind};
 
 /// The time was over before a request was sent: nothing is left in doubt by it.
@@ -15,13 +15,13 @@ pub(super) fn no_time_left(url: &Url) -> Failure {
     Failure { error, carried_out: CarriedOut::No, transient: true }
 }
 
-/// What an error of sending a request says, and what is known of its effect. `proxy` is what stands in between.
-pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer, proxy: Option<&str>) -> Failure {
+/// What an error of sending a request says, and what is known of its effect.
+pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Options) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
     let tls = tls_error(error);
     let is_authority = tls.is_some_and(is_authority);
-    let proxy = proxy.filter(|_| before_sending && tls.is_none());
-    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    let proxy = if error.is_connect() && tls.is_none() { options.proxy_of(url) } else { None };
+    let through = proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     let what = match (error.is_timeout(), before_sending) {
         (true, true) => format!("no connection{through} within the time allowed"),
         (true, false) => "no answer within the time allowed".to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, peer: Peer, p
         None if proxy.is_some() => {
             "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which say where requests go through a proxy"
         }
-        None if peer == Peer::Endpoint => "check the URL, and that the receiver is running",
+        None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
     let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, BodyProblem, MAX_BODY};
-pub use proxy::proxy_of;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -79,6 +78,11 @@ pub enum Roots {
 }
 
 impl Options {
+    /// The proxy that requests to this URL go through, if any: without user name and password.
+    pub fn proxy_of(&self, url: &Url) -> Option<String> {
+        if self.proxy { proxy::proxy_of(url) } else { None }
+    }
+
     /// The longest time for a connection to stand: strictly shorter than an attempt, so that a timeout
     /// while connecting is known as one, and the request as not sent.
     fn connect_timeout(&self) -> Duration {
@@ -314,8 +318,7 @@ impl Client {
 
     /// Classifies an error of sending a request or waiting for the head of its answer.
     fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
-        let proxy = if self.options.proxy && error.is_connect() { proxy_of(url) } else { None };
-        let failure = transport_failure(url, error, self.options.peer, proxy.as_deref());
+        let failure = transport_failure(url, error, &self.options);
         tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
         failure
     }

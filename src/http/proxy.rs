@@ -5,7 +5,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
 /// The proxy that the environment, or the system's settings, name for a URL: without user name and password.
-pub fn proxy_of(url: &Url) -> Option<String> {
+pub(super) fn proxy_of(url: &Url) -> Option<String> {
     let uri: Uri = url.as_str().parse().ok()?;
     let proxy = Matcher::from_system().intercept(&uri)?;
     let (scheme, host) = (proxy.uri().scheme_str()?, proxy.uri().host()?);

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::answer::{self, Answer};
 use super::metrics::Metrics;
 use super::writer::Writer;
+use crate::domain::whole_second;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Backlog, Inbox};
 
@@ -73,7 +74,7 @@ impl Observer {
             "backlog": backlog.pending,
             "dead_letters": backlog.dead,
             "oldest_undelivered_seconds": backlog.oldest_pending.map(age),
-            "last_event_at": backlog.last_event.map(|time| Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()),
+            "last_event_at": backlog.last_event.map(|time| whole_second(time).to_string()),
         });
         if ready {
             answer::json(StatusCode::OK, &body)

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::state::random;
-use crate::domain::EventKind;
+use crate::domain::{EventKind, whole_second};
 
 /// The shape of an event.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -79,5 +79,5 @@ fn older(kind: EventKind, app_id: i64) -> Value {
 }
 
 pub(super) fn now() -> String {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
+    whole_second(Timestamp::now()).to_string()
 }

@@ -12,7 +12,7 @@ use super::login::{Args, no_way_in};
 use crate::auth::{
     self, Callback, Credential, Grant, Granted, Loopback, Page, Proof, Refusal, Token, TokenEndpoint, service_proof,
 };
-use crate::commands::hook_args::{read_file, read_stdin};
+use crate::commands::input::{read_file, read_stdin};
 use crate::config::environment;
 use crate::context::{Context, interrupted};
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
@@ -201,9 +201,12 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
     if !io::stdin().is_terminal() {
         return read_stdin(what);
     }
-    ctx.out().note(&format!("{question} (it is not shown):"));
     let modes = TerminalModes::save();
-    let typed = ctx.wait(async { spawn_blocking(rpassword::read_password).await })?;
+    let typed = ctx.wait(async {
+        // Nobody is asked before Ctrl-C is listened for.
+        ctx.out().note(&format!("{question} (it is not shown):"));
+        spawn_blocking(rpassword::read_password).await
+    })?;
     let Some(typed) = typed else {
         modes.restore();
         ctx.out().note("");

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::args::Args;
-use crate::commands::hook_args::read_secret;
+use crate::commands::input::read_secret;
 use crate::config::environment;
 use crate::context::Context;
-use crate::domain::Secret;
 use crate::domain::delivery::Gate;
+use crate::domain::{Secret, whole_second};
 use crate::error::{Error, Result};
 use crate::receiver::{KeyFile, Keys};
 
@@ -41,7 +41,7 @@ pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
         Error::usage("--keep-old-key: the time never comes").hint("write a span such as 1d, or 0 to take it no more")
     })?;
     // Whole seconds are enough for a person to read.
-    let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+    let until = whole_second(until);
     let keys = file(ctx, args)?.rotate(until)?;
     ctx.out().note(&match keys.former.last() {
         Some((_, until)) => format!(

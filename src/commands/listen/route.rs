@@ -4,7 +4,8 @@ use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::super::calls::Endpoint;
-use super::super::hook_args::{TargetUrlArg, read_secret};
+use super::super::hook_args::TargetUrlArg;
+use super::super::input::{not_made, read_secret};
 use super::super::units::event_type;
 use super::args::HandingOnArgs;
 use crate::config::environment;
@@ -145,9 +146,7 @@ fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
     if !path.try_exists().unwrap_or(true) {
         let secret = new_standard_secret()?;
         let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
-        made.map_err(|error| {
-            Error::usage(format!("--sign-with {}: {}", path.display(), platform::why_not_made(&error))).source(error)
-        })?;
+        made.map_err(|error| not_made("--sign-with", path, error))?;
         ctx.out().note(&format!("made a secret to sign with in {}", path.display()));
         return Ok(secret);
     }

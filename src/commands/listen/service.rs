@@ -40,6 +40,7 @@ pub(super) struct Service<'a> {
     pub(super) address: SocketAddr,
     pub(super) key_file: KeyFile,
     pub(super) keys: Keys,
+    /// Instabug's.
     pub(super) secrets: Vec<Secret>,
     /// Requests to read files again.
     pub(super) hangups: ReloadSignals,

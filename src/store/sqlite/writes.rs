@@ -158,9 +158,10 @@ impl Registry for SqliteRegistry {
                 return self.import_again(connection, holder, subscription, label);
             }
             let row = self.row_for_import(connection, subscription)?;
-            let sql = "UPDATE hooks SET hook_id = ?2, label = coalesce(?3, label) WHERE id = ?1";
-            connection.execute(sql, params![row.0, hook.get(), label.map(Label::as_str)])?;
-            Ok((settle(&mut self.reader(connection), row, HookStatus::Active, None)?, true))
+            let mut reader = self.reader(connection);
+            let change = "hook_id = ?2, label = coalesce(?3, label)";
+            reader.set(change, params![row.0, hook.get(), label.map(Label::as_str)])?;
+            Ok((settle(&mut reader, row, HookStatus::Active, None)?, true))
         })
     }
 
@@ -200,9 +201,9 @@ impl SqliteRegistry {
             if holder.in_progress {
                 return Err(Problem::InUse.into());
             }
-            let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
-            connection.execute(sql, params![record.row.0, label.map(Label::as_str)])?;
-            return Ok((settle(&mut self.reader(connection), record.row, HookStatus::Active, None)?, true));
+            let mut reader = self.reader(connection);
+            set_label(&reader, record.row, label)?;
+            return Ok((settle(&mut reader, record.row, HookStatus::Active, None)?, true));
         };
         Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
     }
@@ -214,9 +215,9 @@ impl SqliteRegistry {
         let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
         if holder.subscription == wanted.subscription {
             connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
-            let sql = "UPDATE hooks SET label = coalesce(?2, label) WHERE id = ?1";
-            connection.execute(sql, params![holder.row.0, wanted.label.as_ref().map(Label::as_str)])?;
-            return Ok(settle(&mut self.reader(connection), holder.row, HookStatus::Active, None)?.into());
+            let mut reader = self.reader(connection);
+            set_label(&reader, holder.row, wanted.label.as_ref())?;
+            return Ok(settle(&mut reader, holder.row, HookStatus::Active, None)?.into());
         }
         let displaced = Some(settle(&mut self.reader(connection), holder.row, HookStatus::Gone, None)?);
         let record = self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now()])?;
@@ -275,6 +276,11 @@ fn settle(reader: &mut Reader<'_>, row: RowId, status: HookStatus, reason: Optio
     let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
     let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now()])?;
     changed.ok_or_else(|| lost(row))
+}
+
+/// Gives the row a label, if there is one.
+fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(), Fault> {
+    reader.set("label = coalesce(?2, label)", params![row.0, label.map(Label::as_str)])
 }
 
 /// The row, which was there, is not there any more.
