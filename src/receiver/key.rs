@@ -51,7 +51,7 @@ impl KeyFile {
     /// # Errors
     /// As [`KeyFile::load`], and when there is no file any more.
     pub fn reload(&self) -> Result<Keys> {
-        self.existing()?.ok_or_else(|| self.failed(&io::ErrorKind::NotFound.into()))
+        self.existing()?.ok_or_else(|| self.failed(&io::Error::new(io::ErrorKind::NotFound, "the file is gone")))
     }
 
     /// Puts a new key in place of the current one, which is taken until `former_until` from then on. If that is over

@@ -26,7 +26,7 @@ pub struct TargetName {
 pub struct Route {
     /// The target.
     pub target: TargetId,
-    /// Only events of these types; all when there is none.
+    /// Only events of these types, in whatever case; all when there is none.
     pub types: Vec<String>,
     /// Whether the events of a delivery go together, or each by itself.
     pub together: bool,
@@ -34,7 +34,8 @@ pub struct Route {
 
 impl Route {
     fn takes(&self, event: &EventFacts) -> bool {
-        self.types.is_empty() || event.event_type.as_ref().is_some_and(|own| self.types.contains(own))
+        let is_of = |own: &String| self.types.iter().any(|wanted| wanted.eq_ignore_ascii_case(own));
+        self.types.is_empty() || event.event_type.as_ref().is_some_and(is_of)
     }
 
     /// The runs of events, by their places, that a forward each is made for.

@@ -99,7 +99,7 @@ pub struct EventSelection {
     pub until: Option<Timestamp>,
     /// Those of these apps; all when there is none.
     pub app_ids: Vec<i64>,
-    /// Those of these types; all when there is none.
+    /// Those of these types, in whatever case; all when there is none.
     pub types: Vec<String>,
     /// Those of this sender.
     pub sender: Option<Sender>,
@@ -199,6 +199,8 @@ pub struct Purged {
     pub quarantined: u64,
     /// Whether more is to be purged by the same rule.
     pub more: bool,
+    /// Whether the inbox stays larger than the rule allows, as what is left waits for a target.
+    pub too_large: bool,
 }
 
 /// The inbox, in plain types; SQLite is behind it. Every change is durable when its call returns.

@@ -72,6 +72,11 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     confirm(ctx, &question(&rule), args.yes)?;
     let (purged, end) = ctx.block_on(async { Ok(purge(ctx, &mut *inbox, &rule).await) })?;
+    if purged.too_large {
+        ctx.out().warn(
+            "the inbox is still larger than that: what is left waits for a target; --include-undelivered removes it too",
+        );
+    }
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }
 
@@ -81,9 +86,10 @@ async fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purge
     let work = async {
         loop {
             let started = Instant::now();
-            let Purged { events, quarantined, more } = inbox.purge(rule)?;
-            sum = Purged { events: sum.events + events, quarantined: sum.quarantined + quarantined, more };
-            if !more {
+            let purged = inbox.purge(rule)?;
+            let (events, quarantined) = (sum.events + purged.events, sum.quarantined + purged.quarantined);
+            sum = Purged { events, quarantined, ..purged };
+            if !sum.more {
                 return Ok(());
             }
             // A receiver that waits for the lock gets it now.

@@ -22,7 +22,7 @@ use super::ready_file::ReadyFile;
 use crate::context::Context;
 use crate::domain::delivery::Gate;
 use crate::domain::{Redaction, Secret};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
 use crate::receiver::{self, Access, BUGFENDER_PATH, Keys, Limits, Options, Receiver, TlsFiles};
 use crate::render::Text;
@@ -37,6 +37,9 @@ const OTHER_FILES: usize = 64;
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.rotate_key || args.show_url {
+        check_reachable(ctx, args)?;
+    }
     if args.rotate_key {
         return Ok(url_report(args, &keys::rotate(ctx, args)?));
     }
@@ -93,6 +96,24 @@ fn printer<'a>(ctx: &'a Context, args: &Args) -> Result<Option<Tail<'a>>> {
     }
     let tail = Tail::from_now(ctx, ctx.store()?.inbox()?);
     Ok(tail.map_err(|error| ctx.out().warn(&format!("events are not printed, but stored all the same: {error}"))).ok())
+}
+
+/// Refuses to show a URL that nobody can know yet, and warns of one that stands for many.
+fn check_reachable(ctx: &Context, args: &Args) -> Result<()> {
+    if args.subscription.public_url.is_some() {
+        return Ok(());
+    }
+    if args.listen.port() == 0 {
+        return Err(Error::usage("with port 0 the URL is known when the receiver runs: it is in the ready file")
+            .hint("give --public-url, or the --listen address with its port"));
+    }
+    if args.listen.ip().is_unspecified() {
+        ctx.out().warn(&format!(
+            "{} stands for every address of this machine: say with --public-url how it is reached from outside",
+            args.listen.ip()
+        ));
+    }
+    Ok(())
 }
 
 fn url_report(args: &Args, keys: &Keys) -> Report {

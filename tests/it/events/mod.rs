@@ -234,6 +234,7 @@ fn a_purge_removes_what_is_old() {
     assert_shown!("purge", home.run(["events", "purge", "--older-than", "30d", "--yes"]));
     // One that waits keeps its delivery.
     assert_eq!(ids(&home, &["list"]), "feedback-3 issue-2 crash-1 ");
+    assert_shown!("purge_too_large", home.run(["events", "purge", "--max-size", "0", "--yes"]));
     let all = ["events", "purge", "--max-size", "0", "--include-undelivered", "--yes"];
     assert_eq!(home.json(&all), json!({"events": 3, "quarantined": 0}));
     for args in [&[][..], &["--older-than", "1 month"], &["--max-size", "much"], &["--max-size", "1MB", "--dry-run"]] {

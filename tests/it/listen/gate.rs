@@ -143,6 +143,10 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     let (base, key) = url.split_once("/bugfender/").unwrap();
     assert_eq!(base, "http://127.0.0.1:4000");
     assert!(key.len() >= 27 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{key}");
+    for (address, code, said) in [("127.0.0.1:0", 2, "give --public-url"), ("0.0.0.0:80", 0, "with --public-url")] {
+        let run = home.run(["listen", "--show-url", "--listen", address]);
+        assert!(run.code == code && run.stderr.contains(said), "{run}");
+    }
     let public = ["--show-url", "--public-url", "https://hooks.example.com/x/"];
     assert_eq!(show(&public), format!("https://hooks.example.com/x/bugfender/{key}"));
     let receiver = Receiver::start(&home, &[]);

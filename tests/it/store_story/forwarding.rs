@@ -23,7 +23,7 @@ pub(super) fn routes_pick_events(store: &dyn Store) {
     assert_eq!(target(&mut *inbox, "all"), names[0]);
     let routes = [
         all_to(names[0]),
-        Route { target: names[1], types: vec!["crash".to_owned()], together: true },
+        Route { target: names[1], types: vec!["Crash".to_owned()], together: true },
         Route { target: names[2], types: Vec::new(), together: false },
     ];
     let body = r#"[{"id":"a","type":"crash"},{"id":"b","type":"crash"},{"id":"c","type":"issue"},{"id":"d","type":"crash"},{"id":"e"}]"#;

@@ -40,6 +40,7 @@ pub(super) fn selections_meet_every_condition(store: &dyn Store) {
     assert_eq!(found(EventSelection { app_ids: vec![7], ..none() }), ["a", "b"]);
     assert_eq!(found(EventSelection { app_ids: vec![8, 7], ..none() }), ["a", "b", "c"]);
     assert_eq!(found(EventSelection { types: vec!["crash".to_owned()], ..none() }), ["a", "c", report]);
+    assert_eq!(found(EventSelection { types: vec!["CRASH".to_owned()], ..none() }), ["a", "c", report]);
     let types = vec!["issue".to_owned(), "nope".to_owned()];
     assert_eq!(found(EventSelection { types, ..none() }), ["b"]);
     assert_eq!(found(EventSelection { sender: Some(Sender::Instabug), ..none() }), [report]);

@@ -56,7 +56,9 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reac
             purged.quarantined += connection.prepare_cached(quarantine)?.execute([STEP])? as u64;
         }
         let progress = more || gone > 0 || purged.quarantined > 0;
-        purged.more = progress && bytes_in_use(connection)? > max_bytes;
+        let too_large = bytes_in_use(connection)? > max_bytes;
+        purged.more = progress && too_large;
+        purged.too_large = too_large && !progress && has_deliveries(connection)?;
     }
     if purged.events > 0 {
         let first: Option<i64> = connection.query_row("SELECT min(id) FROM events", [], |row| row.get(0))?;
@@ -146,6 +148,10 @@ pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
 
 fn free_pages(connection: &Connection) -> Result<u64, Fault> {
     number(connection, "freelist_count")
+}
+
+fn has_deliveries(connection: &Connection) -> Result<bool, Fault> {
+    Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM deliveries)", [], |row| row.get(0))?)
 }
 
 /// What the inbox takes up, without pages that are free.

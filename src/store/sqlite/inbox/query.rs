@@ -47,7 +47,7 @@ impl Condition {
             condition.is_one_of("e.app_id", app_ids.iter().copied().map(Value::from).collect());
         }
         if !types.is_empty() {
-            condition.is_one_of("e.type", types.iter().cloned().map(Value::from).collect());
+            condition.is_one_of("e.type COLLATE NOCASE", types.iter().cloned().map(Value::from).collect());
         }
         if let Some(sender) = sender {
             condition.add("d.sender = ?", sender.as_str().to_owned().into());
