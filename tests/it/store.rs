@@ -94,7 +94,9 @@ pub fn run_read_only(home: &Home, args: &[&str], file: &std::path::Path) -> crat
     let root = fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0).unwrap();
     let inner = home.command(args);
     let program = home.path().join("bugfender-hooks");
-    fs::copy(inner.get_program(), &program).unwrap();
+    // By another process: a file that this one has open to write, or a child that it is starting, cannot be run.
+    let copied = std::process::Command::new("cp").arg(inner.get_program()).arg(&program).status().unwrap();
+    assert!(copied.success());
     fs::set_permissions(home.data(), fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o444)).unwrap();
     let mut command = if root {

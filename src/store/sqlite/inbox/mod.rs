@@ -62,7 +62,15 @@ struct Receiving {
     /// Not given again while this process has claims: a new forward must not be taken for one that was purged.
     next_forward: i64,
     identity: FileIdentity,
-    _lock: File,
+    lock: File,
+}
+
+/// A program that is being started has the file open too, until it is that program: closing the file is not enough.
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        // If it fails, closing it is what is left.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl SqliteInbox {
@@ -147,7 +155,7 @@ impl SqliteInbox {
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,
             identity: FileIdentity::of(&self.path)?,
-            _lock: lock,
+            lock,
         })
     }
 }
