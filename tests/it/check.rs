@@ -1,7 +1,6 @@
 //! `check`, against receivers that are good and receivers that get one thing wrong.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::assert_shown;
-use crate::support::{Exchange, Home, Run, Scripted, Signal, answer, have, signal, wait_until};
+use crate::support::{Exchange, Home, Run, Scripted, Signal, answer, free_address, have, signal, wait_until};
 
 const KEY: &str = "k3yThatNobodyGuesses";
 const SECRET: &str = "s3cretOfInstabug16";
@@ -336,9 +335,8 @@ fn what_the_receiver_says_breaks_no_xml_and_shows_no_secret() {
 
 #[test]
 fn where_nobody_listens_nothing_is_checked() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let home = Home::new();
-    let to = format!("http://someone:s3cret@127.0.0.1:{port}/hook/{KEY}");
+    let to = format!("http://someone:s3cret@{}/hook/{KEY}", free_address());
     let run = home.run_with_input(&["check", "-", "--output", "json", "--junit", "check.xml"], &to);
     assert_eq!((run.code, rows(&run).len()), (7, 0), "{run}");
     assert!(run.stderr.contains("no connection: Connection refused") && run.stderr.contains("is running"), "{run}");

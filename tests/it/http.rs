@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, Scripted, Signal, answer, read, signal};
+use crate::support::{Home, Scripted, Signal, answer, free_address, read, signal};
 
 const SUBSCRIBE: [&str; 7] =
     ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
@@ -62,8 +62,7 @@ fn a_wait_beyond_the_timeout_is_not_begun() {
 
 #[test]
 fn a_refused_connection_leaves_nothing_behind() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let home = Home::at(&format!("http://127.0.0.1:{port}"), "t");
+    let home = Home::at(&format!("http://{}", free_address()), "t");
     let run = home.run(SUBSCRIBE);
     assert_eq!(run.code, 7, "{run}");
     assert!(run.stderr.contains("no connection: Connection refused"), "{run}");

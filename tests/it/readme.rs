@@ -5,7 +5,7 @@ use std::path::Path;
 use bugfender_hooks::config::environment;
 use bugfender_hooks::error::EXIT_CODES;
 
-use crate::support::{Home, Run, SandboxServer, http_get, wait_until};
+use crate::support::{Home, Run, SandboxServer, free_address, http_get, wait_until};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -52,22 +52,15 @@ fn the_quick_start_runs() {
 #[test]
 fn the_receive_example_runs() {
     let home = Home::new();
-    // The README has the port that `listen` takes by itself; every run of this test has one of its own.
+    // The README has the address that `listen` takes by itself; every run of this test has one of its own.
     let listen = "bugfender-hooks listen ";
-    let script = block("receive").replace(listen, &format!("{listen}--listen 127.0.0.1:{} ", free_port()));
+    let script = block("receive").replace(listen, &format!("{listen}--listen {} ", free_address()));
     let (_home, run) = run_script_in(home, &script);
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(run.stdout.lines().filter(|line| line.contains(" stored ")).count(), 3, "{run}");
     // Each came twice.
     let stats = run.stdout.lines().last().unwrap();
     assert_eq!(stats.split_whitespace().take(5).collect::<Vec<_>>(), ["bugfender", "crash", "1001", "3", "3"], "{run}");
-}
-
-/// A port that the system gives to nobody who asks for any: it stays free until it is used.
-fn free_port() -> u16 {
-    let first = u16::try_from(std::process::id() % 10_000).unwrap();
-    let mut ports = (0..10_000).map(|next| 20_000 + (first + next) % 10_000);
-    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Call, Receiver, Sink, events, files, have, inbox, mode};
-use crate::support::{Home, wait_until};
+use crate::support::{Home, free_address, wait_until};
 
 fn wait_for_all(home: &Home) {
     wait_until("everything is handed on", || super::pending(home) == 0);
@@ -214,9 +214,7 @@ fn a_target_that_hangs_does_not_slow_receiving() {
 #[test]
 fn what_waits_goes_on_after_a_kill() {
     let home = Home::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = free_address();
     let to = format!("http://{address}/in");
     let args = ["--forward-to", &to, "--retry-wait", "0.05"];
     let receiver = Receiver::start(&home, &args);

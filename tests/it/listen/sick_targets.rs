@@ -9,7 +9,7 @@ use std::time::Duration;
 use bugfender_hooks::store::{EventPage, EventSelection, EventState};
 
 use super::{Call, Receiver, Sink, events, inbox};
-use crate::support::{Home, wait_until};
+use crate::support::{Home, free_address, wait_until};
 
 fn attempts(sink: &Sink) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
@@ -49,9 +49,7 @@ fn what_fails_is_tried_again() {
 #[test]
 fn a_target_that_is_not_there_is_left_alone_and_found_again() {
     let home = Home::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = free_address();
     let to = format!("http://{address}/in");
     let receiver = Receiver::start(&home, &["--forward-to", &to, "--retry-wait", "0.02", "--max-in-flight", "2"]);
     for number in 0..30 {

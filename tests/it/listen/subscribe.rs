@@ -1,7 +1,7 @@
 //! `listen --subscribe`: hooks come with the start and, if so asked, go with the end.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::client::{connect, read_reply};
 
 use super::{Receiver, call, events, refused, request};
-use crate::support::{Home, Run, SandboxServer, wait_until};
+use crate::support::{Home, Run, SandboxServer, free_address, wait_until};
 
 #[test]
 fn ephemeral_hooks_live_as_long_as_the_receiver() {
@@ -73,7 +73,7 @@ fn a_new_key_is_subscribed_too() {
     let receiver = Receiver::start(&home, &[&args[..], &["--event", "new_crash"]].concat());
     let run = home.run(["listen", "--rotate-key", "--public-url", "https://hooks.example.com"]);
     receiver.signal(Signal::HUP);
-    wait_until("it is subscribed", || sandbox.hooks().len() == 2);
+    wait_until("it is subscribed", || receiver.log().contains("hook 2 subscribed"));
     assert_eq!(sandbox.hooks()[1]["target_url"], run.stdout.trim_end());
     let (code, log) = receiver.end();
     assert_eq!((code, sandbox.hooks().len()), (0, 0), "{log}");
@@ -98,7 +98,7 @@ fn a_new_key_that_could_not_be_subscribed_is_tried_again() {
     receiver.signal(Signal::HUP);
     wait_until("it is told", || receiver.log().contains("the new URL is not subscribed yet"));
     receiver.signal(Signal::HUP);
-    wait_until("it is subscribed", || sandbox.hooks().len() == 1);
+    wait_until("it is subscribed", || receiver.log().contains("hook 1 subscribed"));
     let (code, log) = receiver.end();
     assert!(code == 0 && !log.contains(&first) && !log.contains(&second), "{log}");
 }
@@ -148,8 +148,8 @@ fn a_signal_while_subscribing_ends_it_well() {
     let sandbox = SandboxServer::with_faults(&["subscribe=hang"]);
     let home = Home::of(&sandbox);
     let args = ["--subscribe", "--app-id", "1001", "--public-url", "https://hooks.example.com", "--event", "new_crash"];
-    // It says that it is ready no sooner than it is subscribed, so that the port is one that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // It says where it listens no sooner than it is subscribed.
+    let address = free_address().to_string();
     let url = home.run(["listen", "--show-url"]).stdout;
     let path = url::Url::parse(url.trim()).unwrap().path().to_owned();
     let child = home.spawn(&[&["listen", "--listen", &address], &args[..]].concat());

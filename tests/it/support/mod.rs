@@ -15,7 +15,9 @@ pub use server::{Exchange, Scripted, answer, http_get, http_post, read};
 pub use terminal::Terminal;
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::Child;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -31,6 +33,14 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         // What is waited for needs the processor more than who looks.
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// An address of this machine that nobody listens on, and that nobody is given who asks for any: other tests are on
+/// 127.0.0.1.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed)], 4000))
 }
 
 /// Sends a signal to a process.
