@@ -1,10 +1,12 @@
 //! The root parser, the global flags, the command enum's home.
 
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Parser, ValueHint};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::ArgValueCompleter;
 
 use crate::commands::Command;
@@ -17,7 +19,7 @@ use crate::render::{ColorChoice, JqFilter, OutputFormat, OutputOptions};
 ///
 /// Try everything without an account: bugfender-hooks demo
 #[derive(Parser)]
-#[command(name = "bugfender-hooks", version, propagate_version = true, max_term_width = 100, after_help = TOPICS)]
+#[command(name = NAME, version, propagate_version = true, max_term_width = 100, after_help = TOPICS)]
 pub struct Cli {
     // A comment, not documentation, on these two: clap would put it into the help text.
     #[allow(missing_docs)]
@@ -28,6 +30,32 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+impl Cli {
+    /// Reads a command line, program name first.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help or version that it asks for.
+    pub fn read(args: &[OsString], color: clap::ColorChoice) -> Result<Self, clap::Error> {
+        // Describing all commands takes longer than all the rest of reading. A command line that names its command
+        // first and is right means the same whatever else there is; of any other there is something to say.
+        let named = args.get(1).and_then(|name| Command::description(name.to_str()?));
+        let alone = named.map(|command| GlobalArgs::augment_args(clap::Command::new(NAME)).subcommand(command));
+        if let Some(Ok(cli)) = alone.map(|description| Self::read_by(description, args)) {
+            return Ok(cli);
+        }
+        Self::read_by(Self::command().color(color), args)
+    }
+
+    fn read_by(description: clap::Command, args: &[OsString]) -> Result<Self, clap::Error> {
+        // Not dropped: taking a description apart again takes longer than reading the words did.
+        let mut description = ManuallyDrop::new(description);
+        let mut matches = description.try_get_matches_from_mut(args)?;
+        Self::from_arg_matches_mut(&mut matches)
+    }
+}
+
+const NAME: &str = "bugfender-hooks";
 
 const TOPICS: &str = "Help topics: help exit-codes, help environment";
 
@@ -118,8 +146,6 @@ impl GlobalArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -32,9 +32,8 @@ pub mod store;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
-use std::mem::ManuallyDrop;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap::{ColorChoice, CommandFactory};
 use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
 
@@ -56,10 +55,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Some("never") => ColorChoice::Never,
         _ => ColorChoice::Auto,
     };
-    // Not dropped: taking the whole command line's description apart again takes longer than reading the words did.
-    let mut command = ManuallyDrop::new(Cli::command().color(color));
-    let parsed = command.try_get_matches_from_mut(&args);
-    match parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
+    match Cli::read(&args, color) {
         Ok(cli) => run_command(cli),
         Err(error) => explain(&error, &args),
     }
