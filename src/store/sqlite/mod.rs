@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use self::fault::{Fault, of_io, of_sqlite};
@@ -118,6 +119,8 @@ fn open_database(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(patience).map_err(failed)?;
+    // One plan for a statement, whatever is bound: SQLite would plan those anew, each time, that may use a partial index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     migrations::prepare(&mut connection, schema, path, owners)?;
     // It holds URLs with passwords, or people's data. Somebody else's file can't be changed; that is theirs to answer for.
     if platform::tighten(path, platform::WORLD).unwrap_or(false) {
