@@ -40,7 +40,8 @@ impl Cli {
         // Describing all commands takes longer than all the rest of reading. A command line that names its command
         // first and is right means the same whatever else there is; of any other there is something to say.
         let named = args.get(1).and_then(|name| Command::description(name.to_str()?));
-        let alone = named.map(|command| GlobalArgs::augment_args(clap::Command::new(NAME)).subcommand(command));
+        let root = || clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+        let alone = named.map(|command| GlobalArgs::augment_args(root()).subcommand(command));
         if let Some(Ok(cli)) = alone.map(|description| Self::read_by(description, args)) {
             return Ok(cli);
         }
@@ -151,5 +152,17 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
+    }
+
+    /// A value may begin with a hyphen, and still this is the flag.
+    #[test]
+    fn a_command_alone_knows_the_flags_of_all() {
+        for line in ["config set ca_file -V", "sandbox run --version", "list -V", "list -h", "events list --nope"] {
+            let args: Vec<OsString> = [NAME].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            let told = |read: Result<Cli, clap::Error>| read.err().map(|error| error.to_string());
+            let whole = told(Cli::read_by(Cli::command(), &args));
+            assert!(whole.is_some(), "{line}");
+            assert_eq!(told(Cli::read(&args, clap::ColorChoice::Auto)), whole, "{line}");
+        }
     }
 }

@@ -35,6 +35,8 @@ pub struct StopSignals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
 }
 
 impl StopSignals {
@@ -49,9 +51,12 @@ impl StopSignals {
     }
 
     /// Listens from now on, within a runtime.
-    #[cfg(not(unix))]
+    ///
+    /// # Errors
+    /// When the system refuses.
+    #[cfg(windows)]
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {})
+        Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
     /// Waits for the next one.
@@ -64,9 +69,9 @@ impl StopSignals {
     }
 
     /// Waits for the next one.
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     pub async fn next(&mut self) -> Stop {
-        let _ = tokio::signal::ctrl_c().await;
+        self.interrupt.recv().await;
         Stop::Interrupt
     }
 }

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use bugfender_hooks::http::{Client, Method, Options, Peer, Repeat, Request, Roots};
+
 use crate::support::{Home, Scripted, Signal, answer, free_address, read, signal};
 
 const SUBSCRIBE: [&str; 7] =
@@ -58,6 +60,25 @@ fn a_wait_beyond_the_timeout_is_not_begun() {
         assert_eq!(run.code, 7, "{run}");
     }
     assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn what_has_ended_leaves_what_comes_next_without_doubt() {
+    let server = Scripted::always(answer("500 Internal Server Error", &[], ""));
+    let options = Options {
+        attempt_timeout: crate::support::PATIENCE,
+        total_timeout: None,
+        tls: false,
+        proxy: false,
+        roots: Roots::System,
+        peer: Peer::Api,
+    };
+    let client = Client::new(options).unwrap();
+    let (method, url) = (Method::POST, server.url.parse().unwrap());
+    let request = Request { method, url, body: None, repeat: Repeat::OnlyIfNotCarriedOut };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(client.send(&request, None)).unwrap();
+    assert_eq!((answer.status.as_u16(), client.is_in_doubt()), (500, false));
 }
 
 #[test]

@@ -37,7 +37,7 @@ const OTHER_FILES: usize = 64;
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    if args.rotate_key || args.show_url {
+    if args.show_url {
         check_reachable(ctx, args)?;
     }
     if args.rotate_key {

@@ -74,7 +74,8 @@ impl Service<'_> {
         }
         platform::notify_service_manager(ServiceState::Stopping);
         if self.args.subscription.ephemeral && !self.hooks.is_empty() {
-            // What ended the wait is to end no more than that.
+            // What comes at once is the wish that ended the wait: it is not to end the removal too.
+            self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
             self.ctx.heeded_interruptions();
             // While it still serves: what is sent until then arrives.
             match remove_hooks(self.ctx, std::mem::take(&mut self.hooks)) {
@@ -209,8 +210,11 @@ impl Service<'_> {
             out.note(&format!("listening; Bugfender delivers to {url}"));
         } else {
             let base = local_base(self.args, self.address);
+            let known = self.args.listen.port() != 0 || self.args.subscription.public_url.is_some();
+            let port = if known { String::new() } else { format!(" --listen {}", self.address) };
             out.note(&format!(
-                "listening on {base}; `bugfender-hooks listen --show-url`, with the same flags, shows where Bugfender delivers"
+                "listening on {base}; `bugfender-hooks listen --show-url{port}`, with the same flags, shows where \
+                 Bugfender delivers"
             ));
         }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;

@@ -15,15 +15,11 @@ use crate::support::{Home, Run, SandboxServer, free_address, wait_until};
 fn ephemeral_hooks_live_as_long_as_the_receiver() {
     let sandbox = SandboxServer::start();
     let home = Home::of(&sandbox);
-    let receiver_url = home.run(["listen", "--show-url", "--listen", "127.0.0.1:1"]).stdout;
+    let address = free_address().to_string();
+    let target = home.run(["listen", "--show-url", "--listen", &address]).stdout.trim_end().to_owned();
+    let public = format!("http://{address}");
     // One that somebody else has, and one that is of use already.
     home.subscribe("1001", "new_crash", "https://hooks.example.com/other");
-    let probe = Receiver::start(&home, &[]);
-    let public = format!("http://{}", probe.address);
-    assert!(receiver_url.trim().ends_with(&probe.path));
-    let target = format!("{public}{}", probe.path);
-    let address = probe.address.clone();
-    drop(probe);
     home.subscribe("1001", "new_issue_separate", &target);
 
     let args = ["--subscribe", "--app-id", "1001", "--public-url", &public, "--ephemeral", "--label", "short"];
@@ -63,6 +59,20 @@ fn hooks_stay_unless_they_are_ephemeral() {
     wait_until("it says so", || receiver.log().contains("was subscribed already"));
     let (code, _) = receiver.end();
     assert_eq!((code, sandbox.requests("POST /api/hook").len()), (0, 1));
+}
+
+#[test]
+fn one_wish_to_end_may_come_as_two_signals() {
+    let sandbox = SandboxServer::slow(30);
+    let home = Home::of(&sandbox);
+    let args = ["--subscribe", "--app-id", "1001", "--public-url", "https://hooks.example.com", "--ephemeral"];
+    let receiver = Receiver::start(&home, &args);
+    assert_eq!(sandbox.hooks().len(), 3);
+    receiver.signal(Signal::TERM);
+    // As `timeout` and a terminal send both.
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let (code, log) = receiver.end();
+    assert_eq!((code, sandbox.hooks().len()), (0, 0), "{log}");
 }
 
 #[test]
