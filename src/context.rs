@@ -237,6 +237,7 @@ impl Context {
     }
 
     /// Runs a future to its end, or until Ctrl-C or SIGTERM comes: then `None`, and the future is dropped where it stood.
+    /// One that came since the last wait counts: then the future is not begun.
     ///
     /// # Errors
     /// When the system refuses the runtime.
@@ -244,17 +245,13 @@ impl Context {
         self.block_on(async { Ok(self.unless_interrupted(future).await) })
     }
 
-    /// Waits for `future`, unless Ctrl-C or SIGTERM comes first: then `None`, and the future is dropped where it stood.
-    ///
-    /// One that came since the last wait counts: then the future is not begun.
-    pub async fn unless_interrupted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    async fn unless_interrupted<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let Some(mut signals) = self.signals.take().or_else(|| StopSignals::listen().ok()) else {
             return Some(future.await);
         };
         // The runtime hears of signals when nothing else is to be done.
         tokio::task::yield_now().await;
-        let came_before = signals.next().now_or_never().is_some();
-        let value = if came_before {
+        let value = if signals.next().now_or_never().is_some() {
             None
         } else {
             tokio::select! {

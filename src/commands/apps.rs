@@ -35,10 +35,8 @@ impl Row for AppRow {
 
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
-    let Apps { mut apps, skipped } = ctx.block_on(async {
-        let answer = ctx.unless_interrupted(api.apps()).await;
-        answer.ok_or_else(|| interrupted("while asking for the apps"))?.map_err(|failure| failure.error)
-    })?;
+    let answer = ctx.wait(api.apps())?.ok_or_else(|| interrupted("while asking for the apps"))?;
+    let Apps { mut apps, skipped } = answer.map_err(|failure| failure.error)?;
     app_cache::remember(ctx.settings(), &apps);
     apps.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
     if skipped > 0 {

@@ -19,23 +19,37 @@ pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
         return Err(Error::usage(format!("{question} There is no terminal to ask on"))
             .hint("give --yes to go ahead, or --dry-run to see what would be done"));
     }
-    let question = format!("{} [y/N] ", crate::render::sanitize(question));
-    let ask = move || {
+    let show = || {
         let mut err = io::stderr().lock();
-        err.write_all(question.as_bytes())?;
-        err.flush()?;
-        drop(err);
+        write!(err, "{} [y/N] ", crate::render::sanitize(question))?;
+        Ok(err.flush()?)
+    };
+    let read = || {
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     };
-    // Nobody is asked before Ctrl-C is listened for.
-    let Some(answer) = ctx.wait(async { spawn_blocking(ask).await })? else {
-        ctx.out().note("");
-        return Err(interrupted("while asking; nothing was changed"));
-    };
-    let answer = answer.map_err(io::Error::other).flatten()?;
-    match answer.trim().to_ascii_lowercase().as_str() {
+    match ask(ctx, show, read)??.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Error::new(ErrorKind::Other, "nothing was changed: the answer was not yes")),
     }
+}
+
+/// Shows a question on the terminal and reads what is typed, which is an error of its own, unless Ctrl-C comes first.
+///
+/// # Errors
+/// `Interrupted` when it is Ctrl-C; when the question cannot be shown.
+pub fn ask<T: Send + 'static>(
+    ctx: &Context,
+    show: impl FnOnce() -> Result<()>,
+    read: fn() -> io::Result<T>,
+) -> Result<io::Result<T>> {
+    let typed = ctx.wait(async {
+        // Nobody is asked before Ctrl-C is listened for.
+        show()?;
+        Ok(spawn_blocking(read).await.map_err(io::Error::other).flatten())
+    })?;
+    typed.unwrap_or_else(|| {
+        ctx.out().note("");
+        Err(interrupted("while asking; nothing was changed"))
+    })
 }

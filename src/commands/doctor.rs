@@ -153,12 +153,8 @@ fn token(ctx: &Context, findings: &mut Findings) {
 
 fn ask(ctx: &Context) -> Result<()> {
     let api = ctx.api()?;
-    ctx.block_on(async {
-        match ctx.unless_interrupted(api.me()).await {
-            Some(answer) => answer.map(|_| ()).map_err(|failure| failure.error),
-            None => Err(interrupted("while asking the API")),
-        }
-    })
+    let answer = ctx.wait(api.me())?.ok_or_else(|| interrupted("while asking the API"))?;
+    answer.map(|_| ()).map_err(|failure| failure.error)
 }
 
 fn registry(ctx: &Context, findings: &mut Findings) {

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use crate::domain::Secret;
 use crate::error::{Error, Result};
-use crate::platform;
 
 /// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.
 const MAX_SECRET: u64 = 64 * 1024;
@@ -49,9 +48,14 @@ pub fn read_body(path: &Path) -> Result<Vec<u8>> {
     body.ok_or_else(|| Error::usage(format!("the body is longer than {MAX_BODY} bytes")))
 }
 
-/// The error of a file that a flag names and that could not be written.
+/// The error of a file that a flag names and that could not be written. It does not name the temp file on the way, which
+/// nobody has given.
 pub fn not_made(flag: &str, path: &Path, error: io::Error) -> Error {
-    Error::usage(format!("{flag} {}: {}", path.display(), platform::why_not_made(&error))).source(error)
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such directory".to_owned(),
+        kind => kind.to_string(),
+    };
+    Error::usage(format!("{flag} {}: {why}", path.display())).source(error)
 }
 
 fn not_read(path: &Path, error: io::Error) -> Error {

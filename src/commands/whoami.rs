@@ -52,10 +52,8 @@ impl Row for AccountRow {
 
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
-    let Account { id, name, email, teams } = ctx.block_on(async {
-        let answer = ctx.unless_interrupted(api.me()).await;
-        answer.ok_or_else(|| interrupted("while asking who is signed in"))?.map_err(|failure| failure.error)
-    })?;
+    let answer = ctx.wait(api.me())?.ok_or_else(|| interrupted("while asking who is signed in"))?;
+    let Account { id, name, email, teams } = answer.map_err(|failure| failure.error)?;
     let (origin, profile) = (ctx.origin().clone(), ctx.settings().profile.value.clone());
     Ok(Report::of(Records::single(AccountRow { id, name, email, teams, origin, profile })))
 }

@@ -224,13 +224,15 @@ impl Client {
     /// # Errors
     /// When no answer came, with what is known of the request's effect.
     pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
+        let outcome = self.send_repeatedly(request, bearer).await;
+        // Nothing is under way any more: what its end means is in the outcome.
+        self.in_doubt.store(false, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn send_repeatedly(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
         let (mut attempt, mut in_doubt) = (1, false);
-        let finish = |outcome, attempt, in_doubt| {
-            // Nothing is under way any more: what its end means is in the outcome.
-            self.in_doubt.store(false, Ordering::Relaxed);
-            finish(outcome, attempt, in_doubt)
-        };
         loop {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

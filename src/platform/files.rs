@@ -45,14 +45,6 @@ pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// Why a file could not be made, without the name of the temp file, which nobody has given.
-pub fn why_not_made(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such directory".to_owned(),
-        kind => kind.to_string(),
-    }
-}
-
 /// A file about to be replaced: what can fail beforehand has been done.
 #[derive(Debug)]
 pub struct PrivateFile {

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 
 pub use self::files::{
     FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_private_dir, create_private_file, open_lock,
-    remove_leftovers, replace_private_file, sync_dir, tighten, why_not_made,
+    remove_leftovers, replace_private_file, sync_dir, tighten,
 };
 
 /// The exit code a shell would show for a child that ended so: its own, or 128 + the signal's number.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
 
 use super::login::{Args, no_way_in};
 use crate::auth::{
     self, Callback, Credential, Grant, Granted, Loopback, Page, Proof, Refusal, Token, TokenEndpoint, service_proof,
 };
+use crate::commands::confirm::ask;
 use crate::commands::input::{read_file, read_stdin};
 use crate::config::environment;
 use crate::context::{Context, interrupted};
@@ -202,22 +202,17 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
         return read_stdin(what);
     }
     let modes = TerminalModes::save();
-    let typed = ctx.wait(async {
-        // Nobody is asked before Ctrl-C is listened for.
+    let show = || {
         ctx.out().note(&format!("{question} (it is not shown):"));
-        spawn_blocking(rpassword::read_password).await
-    })?;
-    let Some(typed) = typed else {
-        modes.restore();
-        ctx.out().note("");
-        return Err(interrupted("while asking; nothing was changed"));
+        Ok(())
     };
+    let typed = ask(ctx, show, rpassword::read_password).inspect_err(|_| modes.restore())?;
     let failed = |error: io::Error| match error.kind() {
         // On a terminal that is asked for a secret, Ctrl-C is a character.
         io::ErrorKind::Interrupted => interrupted("while asking; nothing was changed"),
         _ => Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error),
     };
-    typed.map_err(io::Error::other).flatten().map_err(failed)
+    typed.map_err(failed)
 }
 
 fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
@@ -227,19 +222,16 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
         (None, _) => None,
     };
     let endpoint = TokenEndpoint::new(ctx.origin().clone(), ctx.http_options()?)?;
-    let (callback, page, authorization) = ctx.block_on(async {
+    let answer = ctx.wait(async {
         let loopback = Loopback::open().await?;
         let authorization = endpoint.authorize(&client_id, loopback.redirect())?;
-        let answer = async {
-            // Nobody is told of it before Ctrl-C is listened for.
-            send_to_browser(ctx, args, authorization.url.as_str())?;
-            let answer = tokio::time::timeout(args.login_timeout, loopback.callback()).await;
-            answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))
-        };
-        let stopped = || interrupted("while waiting for the browser; nothing was changed");
-        let (callback, page) = ctx.unless_interrupted(answer).await.ok_or_else(stopped)??;
-        Ok((callback, page, authorization))
+        send_to_browser(ctx, args, authorization.url.as_str())?;
+        let answer = tokio::time::timeout(args.login_timeout, loopback.callback()).await;
+        let (callback, page) = answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))?;
+        Ok::<_, Error>((callback, page, authorization))
     })?;
+    let stopped = || interrupted("while waiting for the browser; nothing was changed");
+    let (callback, page, authorization) = answer.ok_or_else(stopped)??;
     let code = code_of(callback, |state| authorization.is_state(state));
     let granted = code.and_then(|code| {
         let asked = endpoint.exchange(authorization, &client_id, client_secret.as_ref(), code);
@@ -314,8 +306,5 @@ fn nobody_came(patience: Duration) -> Error {
 
 /// Waits for the token endpoint, unless Ctrl-C comes first.
 fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<Granted, Refusal>>) -> Result<Granted> {
-    ctx.block_on(async {
-        let answer = ctx.unless_interrupted(asked).await;
-        answer.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
-    })
+    ctx.wait(asked)?.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
 }

@@ -79,9 +79,7 @@ fn token(ctx: &Context) -> Result<Report> {
     let session = ctx.session()?;
     let token = match session.current() {
         Some(token) => token,
-        None => ctx.block_on(async {
-            ctx.unless_interrupted(session.token()).await.ok_or_else(|| interrupted("while renewing the token"))?
-        })?,
+        None => ctx.wait(session.token())?.ok_or_else(|| interrupted("while renewing the token"))??,
     };
     Ok(Report::of(One(TokenRow { access_token: token.expose().to_owned() })))
 }

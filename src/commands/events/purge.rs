@@ -71,7 +71,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return planned(&*inbox, &rule);
     }
     confirm(ctx, &question(&rule), args.yes)?;
-    let (purged, end) = ctx.block_on(async { Ok(purge(ctx, &mut *inbox, &rule).await) })?;
+    let (purged, end) = purge(ctx, &mut *inbox, &rule);
     if purged.too_large {
         ctx.out().warn(
             "the inbox is still larger than that: what is left waits for a target; --include-undelivered removes it too",
@@ -81,7 +81,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 }
 
 /// Removes a little at a time, so that a receiver never waits long, until there is no more.
-async fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
+fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
     let mut sum = Purged::default();
     let work = async {
         loop {
@@ -96,7 +96,7 @@ async fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purge
             tokio::time::sleep(started.elapsed().max(SHORTEST_PAUSE)).await;
         }
     };
-    let end = ctx.unless_interrupted(work).await.unwrap_or_else(|| Err(interrupted("while purging")));
+    let end = ctx.wait(work).and_then(|end| end.unwrap_or_else(|| Err(interrupted("while purging"))));
     (sum, end)
 }
 

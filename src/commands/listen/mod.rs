@@ -100,20 +100,22 @@ fn printer<'a>(ctx: &'a Context, args: &Args) -> Result<Option<Tail<'a>>> {
 
 /// Refuses to show a URL that nobody can know yet, and warns of one that stands for many.
 fn check_reachable(ctx: &Context, args: &Args) -> Result<()> {
-    if args.subscription.public_url.is_some() {
-        return Ok(());
-    }
-    if args.listen.port() == 0 {
+    if !is_url_known(args) {
         return Err(Error::usage("with port 0 the URL is known when the receiver runs: it is in the ready file")
             .hint("give --public-url, or the --listen address with its port"));
     }
-    if args.listen.ip().is_unspecified() {
+    if args.subscription.public_url.is_none() && args.listen.ip().is_unspecified() {
         ctx.out().warn(&format!(
             "{} stands for every address of this machine: say with --public-url how it is reached from outside",
             args.listen.ip()
         ));
     }
     Ok(())
+}
+
+/// Whether Bugfender's URL can be told without the receiver: with port 0 the system chooses.
+fn is_url_known(args: &Args) -> bool {
+    args.subscription.public_url.is_some() || args.listen.port() != 0
 }
 
 fn url_report(args: &Args, keys: &Keys) -> Report {

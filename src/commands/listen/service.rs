@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use super::args::{Args, SubscribeArgs};
-use super::{bugfender_url, keys, local_base, public_base};
+use super::{bugfender_url, is_url_known, keys, local_base, public_base};
 use crate::commands::Report;
 use crate::commands::events::Tail;
 use crate::commands::hook_args;
@@ -210,8 +210,7 @@ impl Service<'_> {
             out.note(&format!("listening; Bugfender delivers to {url}"));
         } else {
             let base = local_base(self.args, self.address);
-            let known = self.args.listen.port() != 0 || self.args.subscription.public_url.is_some();
-            let port = if known { String::new() } else { format!(" --listen {}", self.address) };
+            let port = if is_url_known(self.args) { String::new() } else { format!(" --listen {}", self.address) };
             out.note(&format!(
                 "listening on {base}; `bugfender-hooks listen --show-url{port}`, with the same flags, shows where \
                  Bugfender delivers"

@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::client::{connect, read_reply};
 
 use super::{Receiver, call, events, refused, request};
-use crate::support::{Home, Run, SandboxServer, free_address, wait_until};
+use crate::support::{Home, Run, SandboxServer, Signal, free_address, signal, wait_until};
 
 #[test]
 fn ephemeral_hooks_live_as_long_as_the_receiver() {
@@ -26,6 +25,7 @@ fn ephemeral_hooks_live_as_long_as_the_receiver() {
     let mut command = home.command(["listen", "--listen", &address, "--ready-file", "ready.json"].iter().chain(&args));
     command.current_dir(home.path());
     let receiver = Receiver::of(&home, command);
+    assert!(target.ends_with(&receiver.path));
     wait_until("it is subscribed", || receiver.log().matches("subscribed").count() == 3);
     let added: Vec<_> = sandbox.hooks().into_iter().filter(|hook| hook["target_url"] == target.as_str()).collect();
     assert_eq!(added.len(), 3);
@@ -172,7 +172,7 @@ fn a_signal_while_subscribing_ends_it_well() {
         let metrics = call(&address, &request("GET /metrics", &[], b"")).unwrap().body;
         metrics.contains("bugfender_hooks_open_connections 2")
     });
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    signal(&child, Signal::TERM);
     wait_until("it accepts nobody", || TcpStream::connect(&address).is_err());
     stream.write_all(second.as_bytes()).unwrap();
     assert_eq!(read_reply(&mut stream).unwrap().status, 200);
