@@ -36,6 +36,8 @@ use std::io;
 use clap::{ColorChoice, CommandFactory};
 use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::cli::Cli;
 use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
@@ -92,14 +94,16 @@ fn run_command(cli: Cli) -> u8 {
         Err(error) => return end(&Output::of_process(plain), None, &[error]),
     };
     let output = Output::of_process(options);
+    let (ours, others) = log_levels(cli.global.verbose, cli.global.quiet);
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(log_level(cli.global.verbose, cli.global.quiet))
+        .with_max_level(ours)
         .with_writer(io::stderr)
         .with_ansi(output.color_err())
         .without_time()
         // A log that cannot be written, on a full disk perhaps, must not end what it is about: this would panic.
         .log_internal_errors(false)
-        .finish();
+        .finish()
+        .with(Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), ours));
     tracing::subscriber::with_default(subscriber, || {
         let environment = Environment::of_process();
         match settings_or_trouble(&cli, &environment) {
@@ -154,13 +158,14 @@ fn settings(cli: &Cli, environment: &Environment) -> Result<Settings, Error> {
     Ok(settings)
 }
 
-fn log_level(verbose: u8, quiet: bool) -> LevelFilter {
+/// What is logged of this tool, and of the libraries that it uses.
+fn log_levels(verbose: u8, quiet: bool) -> (LevelFilter, LevelFilter) {
     match (verbose, quiet) {
-        (0, true) => LevelFilter::ERROR,
-        (0, false) => LevelFilter::WARN,
-        (1, _) => LevelFilter::INFO,
-        (2, _) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+        (0, true) => (LevelFilter::ERROR, LevelFilter::ERROR),
+        (0, false) => (LevelFilter::WARN, LevelFilter::WARN),
+        (1, _) => (LevelFilter::INFO, LevelFilter::INFO),
+        (2, _) => (LevelFilter::DEBUG, LevelFilter::INFO),
+        _ => (LevelFilter::DEBUG, LevelFilter::DEBUG),
     }
 }
 

@@ -41,40 +41,32 @@ mod platform {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     use std::time::Duration;
 
-    use keyring::v1::{Entry, Error, Result as KeyringResult};
+    use super::store;
 
     pub(super) fn read(name: String, patience: Duration) -> Result<Option<String>, String> {
-        ask(name, patience, |entry| match entry.get_password() {
-            Err(Error::NoEntry) => Ok(None),
-            other => other.map(Some),
-        })
+        ask(patience, move || store::read(&name))
     }
 
     pub(super) fn write(name: String, text: String, patience: Duration) -> Result<(), String> {
-        ask(name, patience, move |entry| entry.set_password(&text))
+        ask(patience, move || store::write(&name, &text))
     }
 
     pub(super) fn remove(name: String, patience: Duration) -> Result<(), String> {
-        ask(name, patience, |entry| match entry.delete_credential() {
-            Err(Error::NoEntry) => Ok(()),
-            other => other,
-        })
+        ask(patience, move || store::remove(&name))
     }
 
     /// Asks in a thread of its own, which is left behind when the time is up.
     fn ask<T: Send + 'static>(
-        name: String,
         patience: Duration,
-        question: impl FnOnce(Entry) -> KeyringResult<T> + Send + 'static,
+        question: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         if patience.is_zero() {
             return Err("it is not asked".to_owned());
         }
         let (send, answer) = channel();
         let ask = move || {
-            let answer = Entry::new(super::SERVICE, &name).and_then(question);
             // Nobody waits for it any more when it took too long.
-            let _ = send.send(answer.map_err(|error| reason(&error)));
+            let _ = send.send(question());
         };
         std::thread::Builder::new().spawn(ask).map_err(|error| error.to_string())?;
         match answer.recv_timeout(patience) {
@@ -82,6 +74,91 @@ mod platform {
             Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", patience.as_secs())),
             Err(RecvTimeoutError::Disconnected) => Err("it failed".to_owned()),
         }
+    }
+}
+
+/// The Secret Service of a desktop (<https://specifications.freedesktop.org/secret-service/latest/>). What goes over the
+/// bus is encrypted, for whoever may listen there.
+#[cfg(all(feature = "keyring", unix, not(target_os = "macos")))]
+mod store {
+    use std::collections::HashMap;
+
+    use secret_service::blocking::{Item, SecretService};
+    use secret_service::{EncryptionType, Error};
+
+    pub(super) fn read(name: &str) -> Result<Option<String>, String> {
+        let service = connect()?;
+        let Some(item) = items(&service, name).map_err(reason)?.into_iter().next() else { return Ok(None) };
+        let secret = item.unlock().and_then(|()| item.get_secret()).map_err(reason)?;
+        String::from_utf8(secret).map(Some).map_err(|_| "the entry is not text".to_owned())
+    }
+
+    pub(super) fn write(name: &str, text: &str) -> Result<(), String> {
+        let service = connect()?;
+        let collection = service.get_default_collection().map_err(reason)?;
+        let label = format!("{}: {name}", super::SERVICE);
+        // In the place of the entry that is there.
+        let create = || collection.create_item(&label, attributes(name), text.as_bytes(), true, "text/plain");
+        collection.unlock().and_then(|()| create()).map(drop).map_err(reason)
+    }
+
+    pub(super) fn remove(name: &str) -> Result<(), String> {
+        let service = connect()?;
+        for item in items(&service, name).map_err(reason)? {
+            item.unlock().and_then(|()| item.delete()).map_err(reason)?;
+        }
+        Ok(())
+    }
+
+    fn connect() -> Result<SecretService<'static>, String> {
+        SecretService::connect(EncryptionType::Dh).map_err(reason)
+    }
+
+    /// The entries of this name, those first that nobody has to unlock. (To unlock what is open does nothing.)
+    fn items<'a>(service: &'a SecretService<'_>, name: &str) -> Result<Vec<Item<'a>>, Error> {
+        let found = service.search_items(attributes(name))?;
+        Ok(found.unlocked.into_iter().chain(found.locked).collect())
+    }
+
+    fn attributes(name: &str) -> HashMap<&str, &str> {
+        HashMap::from([("service", super::SERVICE), ("username", name)])
+    }
+
+    fn reason(error: Error) -> String {
+        match error {
+            Error::NoResult => "there is no default keyring".to_owned(),
+            Error::Locked => "it is locked".to_owned(),
+            Error::Prompt => "it was not unlocked".to_owned(),
+            error => error.to_string(),
+        }
+    }
+}
+
+/// Keychain or Credential Manager.
+#[cfg(all(feature = "keyring", any(windows, target_os = "macos")))]
+mod store {
+    use keyring::v1::{Entry, Error};
+
+    pub(super) fn read(name: &str) -> Result<Option<String>, String> {
+        match entry(name)?.get_password() {
+            Err(Error::NoEntry) => Ok(None),
+            other => other.map(Some).map_err(|error| reason(&error)),
+        }
+    }
+
+    pub(super) fn write(name: &str, text: &str) -> Result<(), String> {
+        entry(name)?.set_password(text).map_err(|error| reason(&error))
+    }
+
+    pub(super) fn remove(name: &str) -> Result<(), String> {
+        match entry(name)?.delete_credential() {
+            Err(Error::NoEntry) => Ok(()),
+            other => other.map_err(|error| reason(&error)),
+        }
+    }
+
+    fn entry(name: &str) -> Result<Entry, String> {
+        Entry::new(super::SERVICE, name).map_err(|error| reason(&error))
     }
 
     fn reason(error: &Error) -> String {

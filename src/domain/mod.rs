@@ -33,4 +33,4 @@ pub use selection::Selection;
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
 pub use text::{excerpt, is_unsafe_char};
-pub use time::whole_second;
+pub use time::{ShownTime, whole_second};

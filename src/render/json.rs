@@ -26,17 +26,17 @@ pub(super) fn write_list<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut gathered = Vec::with_capacity(GATHERED);
+    let mut gathered = Gathered::new();
     let mut before: &[u8] = b"[\n  ";
     source(&mut |row| {
-        gathered.extend_from_slice(before);
+        gathered.0.extend_from_slice(before);
         before = b",\n  ";
         serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
-        Ok(flush_if_full(out, &mut gathered)?)
+        Ok(gathered.flush_if_full(out)?)
     })?;
     let empty = before.starts_with(b"[");
-    gathered.extend_from_slice(if empty { b"[]" } else { b"\n]" });
-    Ok(write_safe(out, &gathered)?)
+    gathered.0.extend_from_slice(if empty { b"[]" } else { b"\n]" });
+    Ok(write_safe(out, &gathered.0)?)
 }
 
 /// Writes the records of `source`, each on a line.
@@ -44,24 +44,54 @@ pub(super) fn write_lines<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut gathered = Vec::with_capacity(GATHERED);
+    let mut gathered = Gathered::new();
     source(&mut |row| {
         serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
-        gathered.push(b'\n');
-        Ok(flush_if_full(out, &mut gathered)?)
+        gathered.0.push(b'\n');
+        Ok(gathered.flush_if_full(out)?)
     })?;
-    Ok(write_safe(out, &gathered)?)
+    Ok(write_safe(out, &gathered.0)?)
 }
 
 /// How many bytes are gathered before they are written: the serializer writes a few at a time.
 pub(super) const GATHERED: usize = 32 * 1024;
 
-fn flush_if_full(out: &mut dyn Write, gathered: &mut Vec<u8>) -> io::Result<()> {
-    if gathered.len() >= GATHERED {
-        write_safe(out, gathered)?;
-        gathered.clear();
+/// What is to be written. The serializer hands it over in pieces, every other one of them a single byte.
+struct Gathered(Vec<u8>);
+
+impl Gathered {
+    fn new() -> Self {
+        Self(Vec::with_capacity(GATHERED))
     }
-    Ok(())
+
+    fn flush_if_full(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.0.len() >= GATHERED {
+            write_safe(out, &self.0)?;
+            self.0.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Gathered {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece).map(|()| piece.len())
+    }
+
+    // A long list is mostly calls of this, most of them with a piece that is known where it is called.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        match piece {
+            [byte] => self.0.push(*byte),
+            piece => self.0.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// JSON for people: each value on a line of its own, otherwise as it was written, digits and escapes included.

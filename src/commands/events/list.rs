@@ -1,14 +1,13 @@
 //! `events list`: what was received, newest first.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::{FILTERS, FilterArgs};
 use super::pages::{each_event, limit};
-use super::row::{EventRow, shown_time};
+use super::row::EventRow;
 use crate::commands::Report;
-use crate::commands::hook_row::seconds;
 use crate::context::Context;
+use crate::domain::ShownTime;
 use crate::domain::event::Sender;
 use crate::error::Result;
 use crate::render::{Cell, Output, Row, Shape, Source, View};
@@ -87,8 +86,7 @@ impl View for Listing {
 pub struct QuarantinedRow {
     id: i64,
     source: Sender,
-    #[serde(serialize_with = "seconds")]
-    received_at: Option<Timestamp>,
+    received_at: ShownTime,
     content_type: Option<String>,
     size: u64,
     reason: String,
@@ -99,7 +97,7 @@ impl QuarantinedRow {
         Self {
             id: delivery.number,
             source: delivery.sender,
-            received_at: Some(delivery.received_at),
+            received_at: delivery.received_at.into(),
             content_type: delivery.content_type.clone(),
             size: delivery.size,
             reason: delivery.reason.clone(),
@@ -115,7 +113,7 @@ impl Row for QuarantinedRow {
         vec![
             self.id.to_string().into(),
             self.source.as_str().into(),
-            Cell::maybe(self.received_at.map(shown_time)),
+            self.received_at.to_string().into(),
             Cell::maybe(self.content_type.as_ref()),
             self.size.to_string().into(),
             self.reason.clone().into(),

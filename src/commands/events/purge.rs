@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Told;
-use super::row::shown_time;
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
 use crate::commands::units::{count, size, span};
 use crate::context::{Context, interrupted};
+use crate::domain::ShownTime;
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
@@ -102,9 +102,9 @@ fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Res
 
 fn question(rule: &PurgeRule) -> String {
     let what = match (rule.before, rule.max_bytes) {
-        (Some(before), None) => format!("events that came before {}", shown_time(before)),
+        (Some(before), None) => format!("events that came before {}", ShownTime::from(before)),
         (Some(before), Some(bytes)) => {
-            format!("events that came before {}, and the oldest until {bytes} bytes are left", shown_time(before))
+            format!("events that came before {}, and the oldest until {bytes} bytes are left", ShownTime::from(before))
         }
         _ => format!("the oldest events until {} bytes are left", rule.max_bytes.unwrap_or_default()),
     };

@@ -1,10 +1,9 @@
 //! How an event is shown: the record of the JSON schema, and the line of the table.
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::commands::hook_row::seconds;
+use crate::domain::ShownTime;
 use crate::domain::event::{Sender, on_one_line};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
@@ -21,10 +20,8 @@ pub struct EventRow {
     pub title: Option<String>,
     #[serde(rename = "status", serialize_with = "state_name")]
     pub state: EventState,
-    #[serde(serialize_with = "seconds")]
-    pub received_at: Option<Timestamp>,
-    #[serde(serialize_with = "seconds")]
-    pub forwarded_at: Option<Timestamp>,
+    pub received_at: ShownTime,
+    pub forwarded_at: Option<ShownTime>,
     pub attempts: u32,
 }
 
@@ -46,8 +43,8 @@ impl EventRow {
             app_id: event.app_id,
             title: event.title,
             state: event.state,
-            received_at: Some(event.received_at),
-            forwarded_at: event.forwarded_at,
+            received_at: event.received_at.into(),
+            forwarded_at: event.forwarded_at.map(ShownTime::from),
             attempts: event.attempts,
         }
     }
@@ -70,7 +67,7 @@ impl Row for EventRow {
 
     fn cells(&self) -> Vec<Cell> {
         vec![
-            Cell::maybe(self.received_at.map(shown_time)),
+            self.received_at.to_string().into(),
             self.source.as_str().into(),
             Cell::maybe(self.event_type.as_ref()),
             Cell::maybe(self.app_id),
@@ -83,11 +80,6 @@ impl Row for EventRow {
     fn id(&self) -> Option<String> {
         Some(self.id.clone())
     }
-}
-
-/// A time for people, in whole seconds.
-pub fn shown_time(time: Timestamp) -> String {
-    format!("{time:.0}")
 }
 
 /// The JSON of an event as it came, on one line: nothing in it is ordered or numbered anew.

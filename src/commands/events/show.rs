@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::filter::source_parser;
 use super::list::QuarantinedRow;
-use super::row::{EventRow, fields, original, shown_time};
+use super::row::{EventRow, fields, original};
 use super::{RECEIVER, Told, no_such_event};
 use crate::commands::Report;
 use crate::context::Context;
@@ -125,8 +125,8 @@ impl ShownRow {
             ("app", text(event.app_id.map(|app| app.to_string()))),
             ("title", text(event.title.clone())),
             ("status", event.state.as_str().to_owned()),
-            ("received", text(event.received_at.map(shown_time))),
-            ("forwarded", text(event.forwarded_at.map(shown_time))),
+            ("received", event.received_at.to_string()),
+            ("forwarded", text(event.forwarded_at.map(|time| time.to_string()))),
             ("attempts", event.attempts.to_string()),
             ("duplicates", self.duplicates.to_string()),
             ("last error", text(self.last_error.clone())),

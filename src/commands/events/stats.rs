@@ -1,13 +1,11 @@
 //! `events stats`: how many events of which kind came, and what became of them.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::FilterArgs;
-use super::row::shown_time;
 use crate::commands::Report;
-use crate::commands::hook_row::seconds;
 use crate::context::Context;
+use crate::domain::ShownTime;
 use crate::domain::event::Sender;
 use crate::error::Result;
 use crate::render::{Cell, Row, Tone};
@@ -31,10 +29,8 @@ struct CountRow {
     duplicates: u64,
     pending: u64,
     dead: u64,
-    #[serde(serialize_with = "seconds")]
-    first_at: Option<Timestamp>,
-    #[serde(serialize_with = "seconds")]
-    last_at: Option<Timestamp>,
+    first_at: ShownTime,
+    last_at: ShownTime,
 }
 
 impl From<EventCount> for CountRow {
@@ -47,8 +43,8 @@ impl From<EventCount> for CountRow {
             duplicates: count.duplicates,
             pending: count.pending,
             dead: count.dead,
-            first_at: Some(count.first_at),
-            last_at: Some(count.last_at),
+            first_at: count.first_at.into(),
+            last_at: count.last_at.into(),
         }
     }
 }
@@ -70,8 +66,8 @@ impl Row for CountRow {
             unless_none(self.duplicates, Tone::Plain),
             unless_none(self.pending, Tone::Caution),
             unless_none(self.dead, Tone::Bad),
-            Cell::maybe(self.first_at.map(shown_time)),
-            Cell::maybe(self.last_at.map(shown_time)),
+            self.first_at.to_string().into(),
+            self.last_at.to_string().into(),
         ]
     }
 }

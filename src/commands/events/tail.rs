@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::filter::FilterArgs;
-use super::row::{EventRow, shown_time};
+use super::row::EventRow;
 use crate::commands::Report;
 use crate::context::Context;
 use crate::error::Result;
@@ -47,7 +47,7 @@ impl Row for TailRow {
     fn cells(&self) -> Vec<Cell> {
         let row = &self.0;
         vec![
-            Cell::maybe(row.received_at.map(shown_time)),
+            row.received_at.to_string().into(),
             Cell::maybe(row.event_type.as_ref()),
             Cell::maybe(row.app_id),
             row.state_cell(),

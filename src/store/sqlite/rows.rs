@@ -9,7 +9,9 @@ use rusqlite::{Connection, Params, Row};
 
 use super::Fault;
 use super::owners::Owners;
-use crate::domain::{ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+use crate::domain::{
+    ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl,
+};
 
 /// The columns that [`Reader::record`] reads, in its order.
 const COLUMNS: &str =
@@ -26,7 +28,9 @@ pub(super) struct Found {
 pub(super) struct Reader<'a> {
     connection: &'a Connection,
     owners: &'a Owners,
-    origin: Option<ApiOrigin>,
+    origin: Last<ApiOrigin>,
+    event: Last<EventKind>,
+    status: Last<HookStatus>,
     alive: HashMap<String, bool>,
     /// Whether all owners were asked for at the beginning: one that is not known came later, and so is alive.
     asked: bool,
@@ -34,7 +38,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(connection: &'a Connection, owners: &'a Owners) -> Self {
-        Self { connection, owners, origin: None, alive: HashMap::new(), asked: false }
+        let (origin, event, status) = (Last::default(), Last::default(), Last::default());
+        Self { connection, owners, origin, event, status, alive: HashMap::new(), asked: false }
     }
 
     /// Calls `each` with the rows that a condition and its order select.
@@ -115,30 +120,17 @@ impl<'a> Reader<'a> {
             row: RowId(row.get(0)?),
             hook_id: hook_id.and_then(HookId::new),
             subscription: Subscription {
-                origin: self.origin(row)?,
+                origin: self.origin.read(row, 1)?,
                 app_id: number(row, 3, AppId::new)?,
-                event: text(row, 4)?,
+                event: self.event.read(row, 4)?,
                 target_url: TargetUrl::from_stored(row.get(5)?),
             },
-            status: text(row, 6)?,
+            status: self.status.read(row, 6)?,
             label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
             reason: None,
             created_at: time(row, 10)?,
             updated_at: time(row, 11)?,
         })
-    }
-
-    /// Nearly all rows are of one installation, so that its URL is taken apart once.
-    fn origin(&mut self, row: &Row<'_>) -> Result<ApiOrigin, rusqlite::Error> {
-        let stored = row.get_ref(1)?.as_str()?;
-        match &self.origin {
-            Some(origin) if origin.as_str() == stored => Ok(origin.clone()),
-            _ => {
-                let origin: ApiOrigin = text(row, 1)?;
-                self.origin = Some(origin.clone());
-                Ok(origin)
-            }
-        }
     }
 
     /// Finds out which processes live, before any row is read.
@@ -166,17 +158,39 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn text<T: FromStr<Err = crate::error::Error>>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
-    let text = row.get_ref(column)?.as_str()?;
-    text.parse().map_err(|error: crate::error::Error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-    })
+/// What a column held in the row before: most rows of a list have the same.
+struct Last<T> {
+    stored: String,
+    value: Option<T>,
+}
+
+impl<T> Default for Last<T> {
+    fn default() -> Self {
+        Self { stored: String::new(), value: None }
+    }
+}
+
+impl<T: Clone + FromStr<Err = crate::error::Error>> Last<T> {
+    fn read(&mut self, row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
+        let stored = row.get_ref(column)?;
+        match &self.value {
+            Some(value) if stored.as_bytes()? == self.stored.as_bytes() => Ok(value.clone()),
+            _ => {
+                let text = stored.as_str()?;
+                let value: T = text.parse().map_err(|error: crate::error::Error| {
+                    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+                })?;
+                text.clone_into(&mut self.stored);
+                Ok(self.value.insert(value).clone())
+            }
+        }
+    }
 }
 
 /// A number that `make` takes.
 fn number<T>(row: &Row<'_>, column: usize, make: impl Fn(i64) -> Option<T>) -> Result<T, rusqlite::Error> {
     let number = row.get(column)?;
-    make(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+    make(number).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, rusqlite::Error> {
