@@ -21,8 +21,7 @@ fn builds_for_this_system() -> bool {
         && !cfg("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static")
 }
 
-/// The version of the system's C library; since 2.36 it can load them
-/// (<https://sourceware.org/legacy-ml/libc-announce/2022/msg00003.html>).
+/// The version of the system's C library: 2.36 is the first to load them, as its release notes say.
 fn glibc() -> Option<(u32, u32)> {
     let answer = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let answer = String::from_utf8(answer.stdout).ok()?;

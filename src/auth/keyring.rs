@@ -86,6 +86,8 @@ mod store {
     use secret_service::blocking::{Item, SecretService};
     use secret_service::{EncryptionType, Error};
 
+    const TEXT: &str = "text/plain";
+
     pub(super) fn read(name: &str) -> Result<Option<String>, String> {
         let service = connect()?;
         let Some(item) = items(&service, name).map_err(reason)?.into_iter().next() else { return Ok(None) };
@@ -95,10 +97,13 @@ mod store {
 
     pub(super) fn write(name: &str, text: &str) -> Result<(), String> {
         let service = connect()?;
+        if let Some(item) = items(&service, name).map_err(reason)?.into_iter().next() {
+            return item.unlock().and_then(|()| item.set_secret(text.as_bytes(), TEXT)).map_err(reason);
+        }
         let collection = service.get_default_collection().map_err(reason)?;
         let label = format!("{}: {name}", super::SERVICE);
-        // In the place of the entry that is there.
-        let create = || collection.create_item(&label, attributes(name), text.as_bytes(), true, "text/plain");
+        // In the place of one that another process has made meanwhile.
+        let create = || collection.create_item(&label, attributes(name), text.as_bytes(), true, TEXT);
         collection.unlock().and_then(|()| create()).map(drop).map_err(reason)
     }
 

@@ -138,6 +138,8 @@ fn logs_go_to_standard_error_and_only_when_asked_for() {
     let (_sandbox, home) = filled();
     assert_eq!(home.run(["doctor"]).stderr, "");
     let run = home.run(["doctor", "-vv"]);
-    assert!(run.stderr.contains("/api/me"), "{run}");
+    assert!(run.stderr.contains("/api/me") && !run.stderr.contains("hyper"), "{run}");
     assert!(!run.stdout.contains("DEBUG"), "{run}");
+    let run = home.run(["doctor", "-vvv"]);
+    assert!(run.stderr.contains("/api/me") && run.stderr.contains("hyper"), "{run}");
 }
