@@ -67,25 +67,26 @@ impl Malformed {
 /// # Errors
 /// When it is not JSON of the form that the sender is documented to send, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
-    let too_deep = || Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep"));
-    let places = |max| json::outline(body, max).ok_or_else(too_deep);
+    if json::is_too_deep(body) {
+        return Err(Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep")));
+    }
     match sender {
         Sender::Bugfender => {
-            let mut places = places(MAX_EVENTS)?.into_iter();
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("it is not a JSON array"));
             }
             let text = str::from_utf8(body).map_err(|_| Malformed::new("it is not a JSON array: it is not UTF-8"))?;
             let events = json::objects(text, FIELDS, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
             let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
-            // While all of them are objects, they are what is nested in the list.
-            let read = |(index, fields): (usize, Option<_>)| bugfender(index, fields.zip(places.next()));
+            let mut behind = 0;
+            let read = |(index, event): (usize, Option<json::Object<'_, _>>)| {
+                let place = event.as_ref().map(|event| event.place(text, behind));
+                behind = place.as_ref().map_or(behind, |place| place.end);
+                bugfender(index, event.map(|event| event.fields).zip(place))
+            };
             events.into_iter().enumerate().map(read).collect()
         }
-        Sender::Instabug => {
-            places(0)?;
-            instabug(body).map(|event| vec![event])
-        }
+        Sender::Instabug => instabug(body).map(|event| vec![event]),
     }
 }
 
@@ -157,14 +158,8 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
         event_type: event_type.map(str::to_owned),
         app_id: None,
         title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
-        span: span(body, raw.get()),
+        span: json::place(body, raw),
     })
-}
-
-/// Where a piece of the body stands in it.
-fn span(body: &[u8], piece: &str) -> Range<usize> {
-    let start = piece.as_ptr().addr() - body.as_ptr().addr();
-    start..start + piece.len()
 }
 
 /// At most `max` characters, none of them one that acts on a terminal or that a database does not take.
@@ -177,6 +172,8 @@ fn clean(text: Cow<'_, str>, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bugfender(body: &str) -> Result<Vec<EventFacts>, Malformed> {
@@ -196,6 +193,27 @@ mod tests {
         assert_eq!((events[1].id.as_str(), events[1].event_type.as_deref()), ("12345678901", None));
         assert_eq!(events[1].app_id, None);
     }
+
+    proptest! {
+        #[test]
+        fn an_event_is_found_whatever_stands_around_it(parts in proptest::collection::vec((0..OBJECTS.len(), "[ \n\t]{0,2}"), 1..5)) {
+            let objects: Vec<String> =
+                parts.iter().map(|(object, space)| OBJECTS[*object].replace('_', space)).collect();
+            let body = format!("{0}[{0}{1}{0}]{0}", parts[0].1, objects.join(&format!(",{}", parts[0].1)));
+            let found: Vec<String> =
+                bugfender(&body).unwrap().into_iter().map(|event| body[event.span].to_owned()).collect();
+            prop_assert_eq!(found, objects.iter().map(|object| object.trim_end().to_owned()).collect::<Vec<_>>());
+        }
+    }
+
+    /// Where an underscore is, white space may stand.
+    const OBJECTS: [&str; 5] = [
+        r#"{"id":1}"#,
+        r#"{_"id"_:_1_}_"#,
+        r#"{"x":{},"id":"}]{["_}"#,
+        r#"{"id":1,_"x":[{"a":{}},{"b":"\"}"}],"y":null_}_"#,
+        r#"{"id":1,"id":"\\",_"":{"id":[_]_}_}"#,
+    ];
 
     #[test]
     fn an_event_is_recognised_by_sender_and_id_alone() {

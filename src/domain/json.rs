@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
@@ -74,13 +74,41 @@ pub(super) fn fields<'a, const N: usize>(
     object: &'a str,
     names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
-    Fields(names).deserialize(&mut serde_json::Deserializer::from_str(object))
+    Ok(Fields(names).deserialize(&mut serde_json::Deserializer::from_str(object))?.fields)
+}
+
+/// Some fields of an object.
+pub(super) struct Object<'a, const N: usize> {
+    pub(super) fields: [Option<&'a RawValue>; N],
+    /// What stands last in it.
+    last: Option<&'a RawValue>,
+}
+
+impl<const N: usize> Object<'_, N> {
+    /// Where it stands in the list that it was read from: it is the first object from `behind` on.
+    pub(super) fn place(&self, list: &str, behind: usize) -> Range<usize> {
+        let find = |byte: u8, from: usize| {
+            let rest = list.as_bytes().get(from..).unwrap_or_default();
+            // It is there: the list has been read.
+            from + rest.iter().position(|found| *found == byte).unwrap_or_default()
+        };
+        let start = find(b'{', behind);
+        // Between the last value and the end is white space at the most.
+        let inside = self.last.map_or(start, |value| place(list.as_bytes(), value).end);
+        start..find(b'}', inside) + 1
+    }
+}
+
+/// Where a piece of the body stands in it.
+pub(super) fn place(body: &[u8], piece: &RawValue) -> Range<usize> {
+    let start = piece.get().as_ptr().addr() - body.as_ptr().addr();
+    start..start + piece.get().len()
 }
 
 struct Fields<'n, const N: usize>([&'n str; N]);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
+    type Value = Object<'de, N>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -88,21 +116,22 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
 }
 
 impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
+    type Value = Object<'de, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
+        let mut object = Object { fields: [None; N], last: None };
         while let Some(place) = map.next_key_seed(Place(&self.0))? {
-            match place {
-                Some(place) => found[place] = map.next_value()?,
-                None => drop(map.next_value::<IgnoredAny>()?),
+            let value: &RawValue = map.next_value()?;
+            if let Some(place) = place {
+                object.fields[place] = Some(value).filter(|value| value.get() != "null");
             }
+            object.last = Some(value);
         }
-        Ok(found)
+        Ok(object)
     }
 }
 
@@ -143,7 +172,7 @@ pub(super) fn objects<'a, const N: usize>(
 }
 
 /// The fields of each item of a list, where it is an object.
-pub(super) type Objects<'a, const N: usize> = Vec<Option<[Option<&'a RawValue>; N]>>;
+pub(super) type Objects<'a, const N: usize> = Vec<Option<Object<'a, N>>>;
 
 struct Items<'n, const N: usize>(&'n Fields<'n, N>, usize);
 
@@ -179,7 +208,7 @@ impl<'de, const N: usize> Visitor<'de> for Items<'_, N> {
 struct Item<'n, const N: usize>(&'n Fields<'n, N>);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Item<'_, N> {
-    type Value = Option<[Option<&'de RawValue>; N]>;
+    type Value = Option<Object<'de, N>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -187,7 +216,7 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Item<'_, N> {
 }
 
 impl<'de, const N: usize> Visitor<'de> for Item<'_, N> {
-    type Value = Option<[Option<&'de RawValue>; N]>;
+    type Value = Option<Object<'de, N>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
@@ -227,26 +256,19 @@ impl<'de, const N: usize> Visitor<'de> for Item<'_, N> {
     }
 }
 
-/// Where the arrays and objects stand that are directly in the outermost one, or the first `max` of them; `None` when
-/// anything is nested too deep. Whatever else may be wrong with the JSON is not looked at.
-pub(super) fn outline(body: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
-    let (mut depth, mut place, mut start, mut nested) = (0_usize, 0, 0, Vec::new());
+/// Whether anything is nested deeper than [`MAX_DEPTH`]. Whatever else may be wrong with the JSON is not looked at.
+pub(super) fn is_too_deep(body: &[u8]) -> bool {
+    // Most bodies have not even so many arrays and objects.
+    let opened = |byte| memchr_iter(byte, body).count();
+    if opened(b'[') + opened(b'{') <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut place) = (0_usize, 0);
     while let Some(byte) = body.get(place) {
         match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                match depth {
-                    2 => start = place,
-                    ..=MAX_DEPTH => {}
-                    _ => return None,
-                }
-            }
-            b']' | b'}' => {
-                if depth == 2 && nested.len() < max {
-                    nested.push(start..place + 1);
-                }
-                depth = depth.saturating_sub(1);
-            }
+            b'[' | b'{' if depth == MAX_DEPTH => return true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
             b'"' => {
                 place = body.len() - behind_text(&body[place + 1..]).len();
                 continue;
@@ -255,7 +277,7 @@ pub(super) fn outline(body: &[u8], max: usize) -> Option<Vec<Range<usize>>> {
         }
         place += 1;
     }
-    Some(nested)
+    false
 }
 
 /// What follows a text that begins here.
