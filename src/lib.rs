@@ -75,8 +75,9 @@ fn word_after<'a>(args: &'a [OsString], flag: &str) -> Option<&'a str> {
 
 /// Answers a shell that asks for completions.
 fn complete(args: &[OsString]) -> Option<u8> {
-    // Nearly always it is not one that asks.
-    std::env::var_os(environment::COMPLETE)?;
+    if !environment::asks_for_completions() {
+        return None;
+    }
     let completion = CompleteEnv::with_factory(Cli::command).var(environment::COMPLETE);
     let directory = std::env::current_dir().ok();
     match completion.try_complete(args.iter().cloned(), directory.as_deref()) {

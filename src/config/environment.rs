@@ -41,6 +41,11 @@ pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 /// What the completion script of bash sets, and those of other shells do not.
 const COMPLETES_IN_BASH: &str = "_CLAP_COMPLETE_COMP_TYPE";
 
+/// Whether a shell asks for completions.
+pub fn asks_for_completions() -> bool {
+    std::env::var_os(COMPLETE).is_some()
+}
+
 /// Whether bash asks for completions.
 pub fn completes_in_bash() -> bool {
     std::env::var_os(COMPLETES_IN_BASH).is_some()
