@@ -1,6 +1,7 @@
 //! The platform's keyring: Secret Service, Keychain or Credential Manager. Each call is given up after a while: a
 //! keyring may be locked, with nobody there to unlock it.
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// The service that entries belong to.
@@ -17,7 +18,8 @@ pub(super) const PATIENCE_WITH_A_PERSON: Duration = Duration::from_secs(60);
 /// # Errors
 /// Why there is no keyring to ask.
 pub(super) fn read(name: &str, patience: Duration) -> Result<Option<String>, String> {
-    platform::read(name.to_owned(), patience)
+    let name = name.to_owned();
+    ask(patience, move || store::read(&name))
 }
 
 /// Writes an entry.
@@ -25,7 +27,8 @@ pub(super) fn read(name: &str, patience: Duration) -> Result<Option<String>, Str
 /// # Errors
 /// Why there is no keyring to keep it.
 pub(super) fn write(name: &str, text: String, patience: Duration) -> Result<(), String> {
-    platform::write(name.to_owned(), text, patience)
+    let name = name.to_owned();
+    ask(patience, move || store::write(&name, &text))
 }
 
 /// Removes an entry, if it is there.
@@ -33,47 +36,28 @@ pub(super) fn write(name: &str, text: String, patience: Duration) -> Result<(), 
 /// # Errors
 /// Why there is no keyring to ask.
 pub(super) fn remove(name: &str, patience: Duration) -> Result<(), String> {
-    platform::remove(name.to_owned(), patience)
+    let name = name.to_owned();
+    ask(patience, move || store::remove(&name))
 }
 
-#[cfg(feature = "keyring")]
-mod platform {
-    use std::sync::mpsc::{RecvTimeoutError, channel};
-    use std::time::Duration;
-
-    use super::store;
-
-    pub(super) fn read(name: String, patience: Duration) -> Result<Option<String>, String> {
-        ask(patience, move || store::read(&name))
+/// Asks in a thread of its own, which is left behind when the time is up.
+fn ask<T: Send + 'static>(
+    patience: Duration,
+    question: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    if patience.is_zero() {
+        return Err("it is not asked".to_owned());
     }
-
-    pub(super) fn write(name: String, text: String, patience: Duration) -> Result<(), String> {
-        ask(patience, move || store::write(&name, &text))
-    }
-
-    pub(super) fn remove(name: String, patience: Duration) -> Result<(), String> {
-        ask(patience, move || store::remove(&name))
-    }
-
-    /// Asks in a thread of its own, which is left behind when the time is up.
-    fn ask<T: Send + 'static>(
-        patience: Duration,
-        question: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
-        if patience.is_zero() {
-            return Err("it is not asked".to_owned());
-        }
-        let (send, answer) = channel();
-        let ask = move || {
-            // Nobody waits for it any more when it took too long.
-            let _ = send.send(question());
-        };
-        std::thread::Builder::new().spawn(ask).map_err(|error| error.to_string())?;
-        match answer.recv_timeout(patience) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", patience.as_secs())),
-            Err(RecvTimeoutError::Disconnected) => Err("it failed".to_owned()),
-        }
+    let (send, answer) = channel();
+    let ask = move || {
+        // Nobody waits for it any more when it took too long.
+        let _ = send.send(question());
+    };
+    std::thread::Builder::new().spawn(ask).map_err(|error| error.to_string())?;
+    match answer.recv_timeout(patience) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", patience.as_secs())),
+        Err(RecvTimeoutError::Disconnected) => Err("it failed".to_owned()),
     }
 }
 
@@ -147,53 +131,48 @@ mod store {
     pub(super) fn read(name: &str) -> Result<Option<String>, String> {
         match entry(name)?.get_password() {
             Err(Error::NoEntry) => Ok(None),
-            other => other.map(Some).map_err(|error| reason(&error)),
+            other => other.map(Some).map_err(reason),
         }
     }
 
     pub(super) fn write(name: &str, text: &str) -> Result<(), String> {
-        entry(name)?.set_password(text).map_err(|error| reason(&error))
+        entry(name)?.set_password(text).map_err(reason)
     }
 
     pub(super) fn remove(name: &str) -> Result<(), String> {
         match entry(name)?.delete_credential() {
             Err(Error::NoEntry) => Ok(()),
-            other => other.map_err(|error| reason(&error)),
+            other => other.map_err(reason),
         }
     }
 
     fn entry(name: &str) -> Result<Entry, String> {
-        Entry::new(super::SERVICE, name).map_err(|error| reason(&error))
+        Entry::new(super::SERVICE, name).map_err(reason)
     }
 
-    fn reason(error: &Error) -> String {
-        match error {
-            Error::NoDefaultStore => match Entry::store_status() {
-                Err(error) => error.to_string(),
-                Ok(()) => error.to_string(),
-            },
+    fn reason(error: Error) -> String {
+        match (error, Entry::store_status()) {
+            (Error::NoDefaultStore, Err(error)) => error.to_string(),
             // What it wraps may be the secret.
-            Error::BadEncoding(_) => "the entry is not text".to_owned(),
-            error => error.to_string(),
+            (Error::BadEncoding(_), _) => "the entry is not text".to_owned(),
+            (error, _) => error.to_string(),
         }
     }
 }
 
 #[cfg(not(feature = "keyring"))]
-mod platform {
-    use std::time::Duration;
-
+mod store {
     const NONE: &str = "this bugfender-hooks was built without keyrings";
 
-    pub(super) fn read(_name: String, _patience: Duration) -> Result<Option<String>, String> {
+    pub(super) fn read(_name: &str) -> Result<Option<String>, String> {
         Err(NONE.to_owned())
     }
 
-    pub(super) fn write(_name: String, _text: String, _patience: Duration) -> Result<(), String> {
+    pub(super) fn write(_name: &str, _text: &str) -> Result<(), String> {
         Err(NONE.to_owned())
     }
 
-    pub(super) fn remove(_name: String, _patience: Duration) -> Result<(), String> {
+    pub(super) fn remove(_name: &str) -> Result<(), String> {
         Err(NONE.to_owned())
     }
 }

@@ -80,9 +80,13 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
             let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
             let mut behind = 0;
             let read = |(index, event): (usize, Option<json::Object<'_, _>>)| {
-                let place = event.as_ref().map(|event| event.place(text, behind));
-                behind = place.as_ref().map_or(behind, |place| place.end);
-                bugfender(index, event.map(|event| event.fields).zip(place))
+                // An item that is no object has no place; nothing behind it is read any more.
+                let found = event.map(|event| {
+                    let place = event.place(text, behind);
+                    behind = place.end;
+                    (event.fields, place)
+                });
+                bugfender(index, found)
             };
             events.into_iter().enumerate().map(read).collect()
         }

@@ -28,9 +28,9 @@ pub(super) struct Found {
 pub(super) struct Reader<'a> {
     connection: &'a Connection,
     owners: &'a Owners,
-    origin: Last<ApiOrigin>,
-    event: Last<EventKind>,
-    status: Last<HookStatus>,
+    origin: Option<(String, ApiOrigin)>,
+    event: Option<(String, EventKind)>,
+    status: Option<(String, HookStatus)>,
     alive: HashMap<String, bool>,
     /// Whether all owners were asked for at the beginning: one that is not known came later, and so is alive.
     asked: bool,
@@ -38,8 +38,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(connection: &'a Connection, owners: &'a Owners) -> Self {
-        let (origin, event, status) = (Last::default(), Last::default(), Last::default());
-        Self { connection, owners, origin, event, status, alive: HashMap::new(), asked: false }
+        let alive = HashMap::new();
+        Self { connection, owners, origin: None, event: None, status: None, alive, asked: false }
     }
 
     /// Calls `each` with the rows that a condition and its order select.
@@ -120,12 +120,12 @@ impl<'a> Reader<'a> {
             row: RowId(row.get(0)?),
             hook_id: hook_id.and_then(HookId::new),
             subscription: Subscription {
-                origin: self.origin.read(row, 1)?,
+                origin: text(row, 1, &mut self.origin)?,
                 app_id: number(row, 3, AppId::new)?,
-                event: self.event.read(row, 4)?,
+                event: text(row, 4, &mut self.event)?,
                 target_url: TargetUrl::from_stored(row.get(5)?),
             },
-            status: self.status.read(row, 6)?,
+            status: text(row, 6, &mut self.status)?,
             label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
             reason: None,
             created_at: time(row, 10)?,
@@ -158,33 +158,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a column held in the row before: most rows of a list have the same.
-struct Last<T> {
-    stored: String,
-    value: Option<T>,
-}
-
-impl<T> Default for Last<T> {
-    fn default() -> Self {
-        Self { stored: String::new(), value: None }
+/// What a column says. `last` is what it was in the row before, and what that says: most rows of a list have the same.
+fn text<T: Clone + FromStr<Err = crate::error::Error>>(
+    row: &Row<'_>,
+    column: usize,
+    last: &mut Option<(String, T)>,
+) -> Result<T, rusqlite::Error> {
+    let stored = row.get_ref(column)?;
+    if let Some((text, value)) = last
+        && stored.as_bytes()? == text.as_bytes()
+    {
+        return Ok(value.clone());
     }
-}
-
-impl<T: Clone + FromStr<Err = crate::error::Error>> Last<T> {
-    fn read(&mut self, row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
-        let stored = row.get_ref(column)?;
-        match &self.value {
-            Some(value) if stored.as_bytes()? == self.stored.as_bytes() => Ok(value.clone()),
-            _ => {
-                let text = stored.as_str()?;
-                let value: T = text.parse().map_err(|error: crate::error::Error| {
-                    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-                })?;
-                text.clone_into(&mut self.stored);
-                Ok(self.value.insert(value).clone())
-            }
-        }
-    }
+    let text = stored.as_str()?;
+    let value: T = text.parse().map_err(|error: crate::error::Error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })?;
+    Ok(last.insert((text.to_owned(), value)).1.clone())
 }
 
 /// A number that `make` takes.
