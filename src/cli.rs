@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::ArgValueCompleter;
 
@@ -37,13 +38,16 @@ impl Cli {
     /// # Errors
     /// What is wrong with it, or the help or version that it asks for.
     pub fn read(args: &[OsString], color: clap::ColorChoice) -> Result<Self, clap::Error> {
-        // Describing all commands takes longer than all the rest of reading. A command line that names its command
-        // first and is right means the same whatever else there is; of any other there is something to say.
-        let named = args.get(1).and_then(|name| Command::description(name.to_str()?));
-        let root = || clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION")).propagate_version(true);
-        let alone = named.map(|command| GlobalArgs::augment_args(root()).subcommand(command));
-        if let Some(Ok(cli)) = alone.map(|description| Self::read_by(description, args)) {
-            return Ok(cli);
+        // Describing all commands takes longer than all the rest of reading. A command line that is right with one command
+        // alone means the same whatever else there is, and so does one that asks for the version before it names any; of
+        // all others there is something to say.
+        let named = args.iter().skip(1).find_map(|word| Command::description(word.to_str()?));
+        let root = clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+        let alone = GlobalArgs::augment_args(root).subcommands(named);
+        match Self::read_by(alone, args) {
+            Ok(cli) => return Ok(cli),
+            Err(asked) if asked.kind() == ErrorKind::DisplayVersion => return Err(asked),
+            Err(_) => {}
         }
         Self::read_by(Self::command().color(color), args)
     }
@@ -157,7 +161,20 @@ mod tests {
     /// A value may begin with a hyphen, and still this is the flag.
     #[test]
     fn a_command_alone_knows_the_flags_of_all() {
-        for line in ["config set ca_file -V", "sandbox run --version", "list -V", "list -h", "events list --nope"] {
+        let lines = [
+            "config set ca_file -V",
+            "sandbox run --version",
+            "list -V",
+            "list -h",
+            "events list --nope",
+            "-V",
+            "--nope -V",
+            "--profile list -V",
+            "--profile list subscribe",
+            "--output json list --nope",
+            "help list",
+        ];
+        for line in lines {
             let args: Vec<OsString> = [NAME].into_iter().chain(line.split(' ')).map(OsString::from).collect();
             let told = |read: Result<Cli, clap::Error>| read.err().map(|error| error.to_string());
             let whole = told(Cli::read_by(Cli::command(), &args));
