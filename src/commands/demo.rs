@@ -180,8 +180,7 @@ impl Stage<'_> {
         command
             .env(environment::API_URL, &self.url)
             .env(environment::STORE, address)
-            .env("HOME", self.scratch)
-            .env("XDG_DATA_HOME", self.scratch);
+            .env(environment::HOME, self.scratch);
         Ok(command)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::Error;
 
@@ -29,6 +30,8 @@ pub const CLIENT_SECRET: &str = "BUGFENDER_CLIENT_SECRET";
 pub const CLIENT_SECRET_FILE: &str = "BUGFENDER_CLIENT_SECRET_FILE";
 /// A file that holds the private key of a service account.
 pub const PRIVATE_KEY_FILE: &str = "BUGFENDER_PRIVATE_KEY_FILE";
+/// The directory of all that is kept.
+pub const HOME: &str = "BUGFENDER_HOOKS_HOME";
 /// The profile to use.
 pub const PROFILE: &str = "BUGFENDER_HOOKS_PROFILE";
 /// Where the registry is.
@@ -40,6 +43,11 @@ pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 
 /// What the completion script of bash sets, and those of other shells do not.
 const COMPLETES_IN_BASH: &str = "_CLAP_COMPLETE_COMP_TYPE";
+
+/// The directory that everything is to be kept in, if one is named.
+pub fn home() -> Option<PathBuf> {
+    std::env::var_os(HOME).filter(|directory| !directory.is_empty()).map(PathBuf::from)
+}
 
 /// Whether a shell asks for completions.
 pub fn asks_for_completions() -> bool {
@@ -66,6 +74,7 @@ pub const ALL: &[Variable] = &[
     Variable { name: CLIENT_SECRET, meaning: "The service account's client secret" },
     Variable { name: CLIENT_SECRET_FILE, meaning: "A file that holds the client secret" },
     Variable { name: PRIVATE_KEY_FILE, meaning: "A PEM file with the service account's RSA private key" },
+    Variable { name: HOME, meaning: "Keeps everything in this one directory" },
     Variable { name: PROFILE, meaning: "The profile of the configuration to use (--profile)" },
     Variable {
         name: STORE,

@@ -292,8 +292,9 @@ mod tests {
         assert_eq!(config.active.as_ref().unwrap().as_str(), "work");
         let work = &config.profiles[&"work".parse().unwrap()];
         let shown: Vec<String> = Key::ALL.into_iter().filter_map(|key| work.shown(key)).collect();
-        let expected =
-            ["https://bf.example", "sqlite:/etc/bf/hooks.db", "/etc/bf/ca.pem", "file", "1001", "https://a.example/x"];
+        let beside = |name| Path::new("/etc/bf").join(name).display().to_string();
+        let store = format!("sqlite:{}", beside("hooks.db"));
+        let expected = ["https://bf.example", &store, &beside("ca.pem"), "file", "1001", "https://a.example/x"];
         assert_eq!(shown, expected);
         assert!(config.knows(&"other".parse().unwrap()) && config.knows(&ProfileName::default()));
         assert!(!config.knows(&"nope".parse().unwrap()));

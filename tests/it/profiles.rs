@@ -1,6 +1,7 @@
 //! Profiles and the configuration file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::assert_shown;
 use crate::support::{Home, SandboxServer};
@@ -47,6 +48,23 @@ fn a_profile_has_an_installation_a_sign_in_a_registry_and_defaults() {
     assert_eq!(home.run(["auth", "logout"]).code, 0);
     assert_eq!(home.run(["whoami"]).code, 4);
     assert_eq!(home.run(["whoami", "--profile", "one"]).code, 0);
+}
+
+#[test]
+fn everything_can_be_kept_in_one_directory() {
+    let sandbox = SandboxServer::start();
+    let home = Home::new().set("BUGFENDER_HOOKS_HOME", "all").set("HOME", "/proc/nope");
+    assert_eq!(home.run(["config", "set", "api_url", &sandbox.url]).code, 0);
+    let login = ["auth", "login", "--with-token", "--credential-store", "file"];
+    assert_eq!(home.run_with_input(&login, &sandbox.token).code, 0);
+    home.subscribe("1001", "new_crash", URL);
+    let mut kept: Vec<String> = fs::read_dir(home.path().join("all"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, [".config.lock", "config.toml", "credentials", "registry.db", "registry.db-locks"]);
+    assert_eq!(fs::metadata(home.path().join("all")).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
