@@ -165,7 +165,7 @@ fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Resul
         }
         Err(failure) => {
             let error = failure.error.about(format_args!("call {call}"));
-            (row(None, Some(error.to_string())), Some(error))
+            (row(error.http_status(), Some(error.to_string())), Some(error))
         }
     }))
 }

@@ -166,12 +166,17 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     })
 }
 
-/// At most `max` characters, none of them one that acts on a terminal or that a database does not take.
+/// At most `max` characters on one line, none of them one that acts on a terminal or that a database does not take.
 fn clean(text: Cow<'_, str>, max: usize) -> String {
     if text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.into_owned();
     }
-    text.chars().take(max).map(|c| if is_unsafe_char(c) { '\u{fffd}' } else { c }).collect()
+    let harmless = |c: char| match c {
+        c if !is_unsafe_char(c) => c,
+        c if c.is_whitespace() => ' ',
+        _ => '\u{fffd}',
+    };
+    text.chars().take(max).map(harmless).collect()
 }
 
 #[cfg(test)]
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn both_shapes_are_read_and_found_in_the_body() {
         let body = r#" [ {"id":"crash-1","title":"a\u001bb","app":{"id":7,"x":[]},"type":"crash","new":{"id":1}} ,
-            {"id":12345678901,"title":"t","app":{"name":"n","key":"k"},"status":0,"session_id":3}]"#;
+            {"id":12345678901,"title":"two\nlines\u2028\u0000","app":{"name":"n","key":"k"},"status":0,"session_id":3}]"#;
         let events = bugfender(body).unwrap();
         assert_eq!(events.len(), 2);
         assert_eq!((events[0].id.as_str(), events[0].event_type.as_deref()), ("crash-1", Some("crash")));
@@ -195,7 +200,7 @@ mod tests {
         assert!(body[events[0].span.clone()].starts_with(r#"{"id":"crash-1""#));
         assert!(body[events[0].span.clone()].ends_with(r#""new":{"id":1}}"#));
         assert_eq!((events[1].id.as_str(), events[1].event_type.as_deref()), ("12345678901", None));
-        assert_eq!(events[1].app_id, None);
+        assert_eq!((events[1].app_id, events[1].title.as_deref()), (None, Some("two lines \u{fffd}")));
     }
 
     proptest! {

@@ -65,6 +65,13 @@ pub fn may_be_instabug(header: &str) -> bool {
     instabug_bytes(header).is_some_and(|signature| signature.len() == SHA256_OUTPUT_LEN)
 }
 
+/// Whether this can be a secret of Instabug's: random letters and digits, at least 16 and at most 64, as its
+/// documentation says.
+pub fn may_be_instabug_secret(secret: &Secret) -> bool {
+    let secret = secret.expose();
+    (16..=64).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 fn instabug_bytes(header: &str) -> Option<Vec<u8>> {
     let header = header.trim();
     let header = header.get(..7).filter(|start| start.eq_ignore_ascii_case("sha256=")).map_or(header, |_| &header[7..]);
@@ -232,6 +239,10 @@ mod tests {
             assert!(!verify_instabug(&secret("Jefe"), body, header), "{header}");
         }
         assert!(!verify_instabug(&secret("jefe"), body, good));
+        assert!(may_be_instabug_secret(&secret(&"a1".repeat(8))) && may_be_instabug_secret(&secret(&"a".repeat(64))));
+        for odd in ["Jefe", &"a".repeat(15), &"a".repeat(65), "sixteen and more!"] {
+            assert!(!may_be_instabug_secret(&secret(odd)), "{odd}");
+        }
         assert!(!verify_instabug(&secret("Jefe"), b"what do ya want for nothing!", good));
     }
 

@@ -105,6 +105,9 @@ fn what_the_endpoint_does_not_take_is_said_and_not_sent_again() {
     let run = home.run(["trigger", "new_crash", "--to", "http://user:s3cret@127.0.0.1:9/x"]);
     assert_eq!(run.code, 7, "{run}");
     assert!(!run.to_string().contains("s3cret"), "{run}");
+    let (server, _) = endpoint("302 Found");
+    let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
+    assert_eq!((run.code, run.json()[0]["status"].as_i64()), (1, Some(302)), "{run}");
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn send(ctx: &Context, client: &Client, request: &Request, id: String) -> Result
             let error = Error::new(kind, format!("the endpoint answered with HTTP {}", status.as_u16()));
             (Some(status.as_u16()), Some(error.status(status.as_u16())))
         }
-        Err(error) => (None, Some(error)),
+        Err(error) => (error.http_status(), Some(error)),
     };
     let row = ReplayedRow { status, ms, error: error.as_ref().map(ToString::to_string), id };
     let error = error.map(|error| error.about(format_args!("event {}", row.id)));

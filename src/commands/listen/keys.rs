@@ -7,6 +7,7 @@ use crate::commands::input::read_secret;
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::delivery::Gate;
+use crate::domain::signature::may_be_instabug_secret;
 use crate::domain::{Secret, whole_second};
 use crate::error::{Error, Result};
 use crate::receiver::{KeyFile, Keys};
@@ -24,8 +25,19 @@ pub(super) fn gate(keys: &Keys, instabug: &[Secret]) -> Result<Gate> {
     Ok(Gate::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
 }
 
-/// Instabug's secrets as they are now.
+/// Instabug's secrets as they are now; of one that cannot be whole it warns.
 pub(super) fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
+    let secrets = read_instabug_secrets(ctx, args)?;
+    if !secrets.iter().all(may_be_instabug_secret) {
+        ctx.out().warn(
+            "a secret of Instabug's has 16 to 64 letters and digits, and one of these is not such: what is signed with \
+             another is refused",
+        );
+    }
+    Ok(secrets)
+}
+
+fn read_instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     let what = "Instabug's secret";
     if !args.instabug_secret_file.is_empty() {
         return args.instabug_secret_file.iter().map(|path| read_secret(what, path)).collect();

@@ -101,6 +101,9 @@ fn a_replay_says_what_the_endpoint_did_not_take() {
     assert_eq!((run.code, run.stdout.as_str()), (1, "crash-1\nfeedback-3\n4\n"), "{run}");
     let run = home.run(["events", "replay", "nope", "issue-2", "--to", &server.url, "-q"]);
     assert_eq!((run.code, run.stdout.as_str()), (6, "issue-2\n"), "{run}");
+    let (server, _) = endpoint(|_| "301 Moved");
+    let run = home.run(["events", "replay", "issue-2", "--to", &server.url, "--output", "json"]);
+    assert_eq!((run.code, run.json()[0]["status"].as_i64()), (1, Some(301)), "{run}");
 }
 
 #[test]

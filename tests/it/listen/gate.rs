@@ -103,8 +103,12 @@ fn a_secret_may_come_from_the_environment() {
         let header = format!("x-ibg-signature-256: {}", signature(secret, "{}"));
         assert_eq!(receiver.post_to("/instabug", &[&header], "{}").status, 200);
     }
-    drop(receiver);
+    assert!(!receiver.end().1.contains("warning"));
     assert_eq!(super::refused(&home, &["--instabug-secret-file", "none"]).code, 2);
+    // A piece of one that was pasted.
+    let home = home.set("BUGFENDER_HOOKS_INSTABUG_SECRET", &OLD[..15]);
+    let (code, log) = Receiver::start(&home, &[]).end();
+    assert!(code == 0 && log.contains("has 16 to 64 letters and digits") && !log.contains(&OLD[..15]), "{log}");
 }
 
 #[test]
