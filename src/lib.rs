@@ -29,10 +29,10 @@ pub mod render;
 pub mod sandbox;
 pub mod store;
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 
+use clap::error::ContextValue;
 use clap::{ColorChoice, CommandFactory};
 use clap_complete::CompleteEnv;
 use tracing::level_filters::LevelFilter;
@@ -43,7 +43,7 @@ use crate::cli::Cli;
 use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::render::{Output, OutputFormat, OutputOptions};
+use crate::render::{Output, OutputFormat, OutputOptions, sanitize};
 
 /// Runs the command line `args`, program name first, and returns the exit code. Can be called again.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -59,7 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     match Cli::read(&args, color) {
         Ok(cli) => run_command(cli),
-        Err(error) => explain(&error, &args),
+        Err(error) => explain(error, &args),
     }
 }
 
@@ -180,10 +180,18 @@ fn end(output: &Output, exit_code: Option<u8>, errors: &[Error]) -> u8 {
 }
 
 /// Shows help, version, or what is wrong with the command line.
-fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
-    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
+    // What is wrong with a word may be what cannot be seen of it.
+    let visible = |(kind, value): (_, &ContextValue)| match value {
+        ContextValue::String(text) => Some((kind, ContextValue::String(sanitize(text).into_owned()))),
+        _ => None,
+    };
+    for (kind, value) in error.context().filter_map(visible).collect::<Vec<_>>() {
+        error.insert(kind, value);
+    }
+    let words: Vec<_> = args.iter().map(|arg| sanitize(&arg.to_string_lossy()).into_owned()).collect();
     let secrets = likely_secrets(&words);
-    let acts_on_terminals = words.iter().any(|word| word.contains(domain::is_unsafe_char));
+    let acts_on_terminals = args.iter().any(|word| word.to_string_lossy().contains(domain::is_unsafe_char));
     let hide = |text: String, secret: &&str| text.replace(*secret, "****");
     let text = secrets.iter().fold(error.render().to_string(), hide);
     let printed = if secrets.is_empty() && !acts_on_terminals {
@@ -209,14 +217,15 @@ fn explain(error: &clap::Error, args: &[OsString]) -> u8 {
 
 /// The words of a command line that may be secrets and that an error must not repeat: URLs with a password, and what
 /// was given to `auth login` as if it took a token there.
-fn likely_secrets<'a>(words: &'a [Cow<'a, str>]) -> Vec<&'a str> {
+fn likely_secrets(words: &[String]) -> Vec<&str> {
     let login = words.iter().position(|word| word == "login").unwrap_or(words.len());
-    let value =
-        |word: &'a str| if word.starts_with('-') { word.split_once('=').map(|(_, value)| value) } else { Some(word) };
-    let suspicious = |(index, word): (usize, &'a Cow<'a, str>)| {
+    let mut secrets = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let value =
+            if word.starts_with('-') { word.split_once('=').map(|(_, value)| value) } else { Some(word.as_str()) };
         let with_password = word.contains("://") && word.contains('@');
         // Shorter words are no secrets, and stand in others.
-        value(word).filter(|value| value.len() >= 4 && (with_password || index > login))
-    };
-    words.iter().enumerate().filter_map(suspicious).collect()
+        secrets.extend(value.filter(|value| value.len() >= 4 && (with_password || index > login)));
+    }
+    secrets
 }

@@ -6,6 +6,7 @@ use bugfender_hooks::domain::Redaction;
 use bugfender_hooks::domain::event::{Sender, decode, on_one_line};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, body)) = data.split_first() else { return };
@@ -20,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
     for (index, event) in events.iter().enumerate() {
         assert!(!event.id.is_empty());
         let json = std::str::from_utf8(&body[event.span.clone()]).expect("a piece of valid text");
+        assert!(serde_json::from_str::<&RawValue>(json).is_ok_and(|event| event.get() == json));
         let line = on_one_line(json);
         assert!(!line.contains('\n'));
         if list {
@@ -41,7 +43,9 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(moved.len(), events.len());
     for (before, after) in events.iter().zip(&moved) {
         assert_eq!(before.key, after.key);
-        let value = serde_json::from_slice::<Value>(&redacted[after.span.clone()]);
+        let after = &redacted[after.span.clone()];
+        assert!(after.starts_with(b"{") && serde_json::from_slice::<&RawValue>(after).is_ok());
+        let value = serde_json::from_slice::<Value>(after);
         assert!(value.is_ok() || whole.is_none());
         if let Ok(value) = value {
             assert!(value.get("title").is_none_or(|title| title == "[redacted]"));

@@ -1,5 +1,6 @@
 //! `doctor`: one look at everything that can be wrong.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::auth::TokenSource;
 use crate::config::directories;
 use crate::context::{Context, interrupted};
 use crate::domain::{HookRecord, HookStatus};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 
@@ -175,12 +176,29 @@ fn registry(ctx: &Context, findings: &mut Findings) {
     });
     match checked {
         Ok(true) => findings.ok("registry", format!("sound; records: {total}, active hooks: {active}")),
-        Ok(false) => findings.ok("registry", "not made yet: `subscribe` and `import` make it"),
+        Ok(false) => match can_be_made(ctx) {
+            Ok(()) => findings.ok("registry", "not made yet: `subscribe` and `import` make it"),
+            Err(error) => findings.failed("registry", error),
+        },
         Err(error) => findings.failed("registry", error),
     }
     for record in unresolved {
         intent(&record, findings);
     }
+}
+
+/// Whether a registry can be made where it is to be: in the directory, or the nearest one above it that there is.
+fn can_be_made(ctx: &Context) -> Result<()> {
+    let store = ctx.settings().store_path()?;
+    let directory = store.path().ancestors().skip(1).find(|directory| directory.exists());
+    // An empty name is where the command began.
+    let directory = directory.filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
+    // It has no name, and is gone as soon as it is closed.
+    tempfile::tempfile_in(directory).map(drop).map_err(|error| {
+        let message = format!("the registry cannot be made in {}: {error}", directory.display());
+        Error::new(ErrorKind::Store, message)
+            .hint("name another place with --store sqlite:PATH or BUGFENDER_HOOKS_HOME")
+    })
 }
 
 fn inbox(ctx: &Context, findings: &mut Findings) {

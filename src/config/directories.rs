@@ -39,7 +39,8 @@ pub fn cache_dir() -> Option<PathBuf> {
 }
 
 fn one_of(platform: impl FnOnce(&ProjectDirs) -> &Path) -> Option<PathBuf> {
-    // Seen from where the command began, as every path that is typed.
-    let named = environment::home().and_then(|home| std::path::absolute(home).ok());
+    // Seen from where the command began, as every path that is typed; if that is gone, it is an error when it is used. In no
+    // case another directory's credentials are taken.
+    let named = environment::home().map(|home| std::path::absolute(&home).unwrap_or(home));
     named.or_else(|| ProjectDirs::from("", "", "bugfender-hooks").map(|dirs| platform(&dirs).to_path_buf()))
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Decor, DocumentMut, Item, Table, value};
 
-use super::directories;
 use super::file::{ConfigFile, Key, Profile};
+use super::{StorePath, directories};
 use crate::domain::ProfileName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
@@ -62,6 +62,11 @@ impl ConfigEditor {
     pub fn set(&mut self, profile: &ProfileName, key: Key, text: &str, dir: &Path) -> Result<()> {
         let mut read = Profile::default();
         read.set(key, text, dir).map_err(|error| error.about(key.as_str()))?;
+        let path = read.store.as_ref().map(StorePath::path).or(read.ca_file.as_deref());
+        if path.is_some_and(|path| path.to_str().is_none()) {
+            return Err(Error::usage(format!("{}: the path is not Unicode, as all in the file is", key.as_str()))
+                .hint("give one that is, or name it by a flag or a variable"));
+        }
         let item = match (&read.app_id, &read.target_url) {
             (Some(app), _) => value(app.get()),
             (_, Some(url)) => value(url.expose()),

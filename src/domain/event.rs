@@ -250,9 +250,13 @@ mod tests {
             r#"[{"id":1}] x"#,
             "null",
             r#"[{"id":true}]"#,
+            "[{\"id\":1,\"a\u{1}\":1}]",
+            "[{\"a\n\":1,\"id\":1}]",
+            "[{\"\\u0041\t\":1,\"id\":1}]",
         ] {
             assert!(bugfender(body).is_err(), "{body}");
         }
+        assert_eq!(bugfender(r#"[{"\u0001\n":1,"id":1}]"#).unwrap().len(), 1);
         assert_eq!(bugfender("\"of Jo\"").unwrap_err().to_string(), "it is not a JSON array");
         assert!(decode(Sender::Bugfender, b"[{\"id\":\"a\",\"t\":\"\xff\"}]").is_err());
         let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(2000));

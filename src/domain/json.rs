@@ -124,37 +124,16 @@ impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut object = Object { fields: [None; N], last: None };
-        while let Some(place) = map.next_key_seed(Place(&self.0))? {
-            let value: &RawValue = map.next_value()?;
-            if let Some(place) = place {
+        // Names as they were written: read as bytes, they could hold what JSON does not allow; as text, half a character
+        // in one would make the rest unreadable.
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            let name = text(name);
+            if let Some(place) = self.0.iter().position(|wanted| name.as_deref() == Some(wanted)) {
                 object.fields[place] = Some(value).filter(|value| value.get() != "null");
             }
             object.last = Some(value);
         }
         Ok(object)
-    }
-}
-
-/// Which of these a name is. It is read as bytes: there are names that no text can hold.
-struct Place<'n>(&'n [&'n str]);
-
-impl<'de> DeserializeSeed<'de> for Place<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for Place<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|wanted| wanted.as_bytes() == name))
     }
 }
 

@@ -28,8 +28,9 @@ impl ShownTime {
 impl From<Timestamp> for ShownTime {
     fn from(time: Timestamp) -> Self {
         let civil = Offset::UTC.to_datetime(time);
-        let century = digits(civil.year().unsigned_abs() / 100);
-        let year = digits(civil.year().unsigned_abs() % 100);
+        // Nothing happened before; a limit may lie there.
+        let year = civil.year().max(0);
+        let (century, year) = (digits(year / 100), digits(year % 100));
         let (month, day) = (digits(civil.month()), digits(civil.day()));
         let (hour, minute, second) = (digits(civil.hour()), digits(civil.minute()), digits(civil.second()));
         let mut text = *b"0000-00-00T00:00:00Z";
@@ -67,9 +68,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_lies_before_all_years_is_in_the_first() {
+        assert!(ShownTime::from(Timestamp::MIN).to_string().starts_with("0000-"));
+    }
+
     proptest! {
         #[test]
-        fn times_are_written_as_the_library_would(second in 0_i64..253_402_300_799) {
+        fn times_are_written_as_the_library_would(second in -62_167_219_200_i64..253_402_207_200) {
             let time = Timestamp::from_second(second).unwrap();
             prop_assert_eq!(ShownTime::from(time).to_string(), time.to_string());
         }

@@ -28,15 +28,17 @@ pub(super) fn write_list<T: Serialize>(
 ) -> Result<()> {
     let mut gathered = Gathered::new();
     let mut before: &[u8] = b"[\n  ";
-    source(&mut |row| {
+    let ended = source(&mut |row| {
         gathered.0.extend_from_slice(before);
         before = b",\n  ";
         serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
         Ok(gathered.flush_if_full(out)?)
-    })?;
-    let empty = before.starts_with(b"[");
-    gathered.0.extend_from_slice(if empty { b"[]" } else { b"\n]" });
-    Ok(write_safe(out, &gathered.0)?)
+    });
+    if ended.is_ok() {
+        let empty = before.starts_with(b"[");
+        gathered.0.extend_from_slice(if empty { b"[]" } else { b"\n]" });
+    }
+    gathered.end(out, ended)
 }
 
 /// Writes the records of `source`, each on a line.
@@ -45,12 +47,12 @@ pub(super) fn write_lines<T: Serialize>(
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
     let mut gathered = Gathered::new();
-    source(&mut |row| {
+    let ended = source(&mut |row| {
         serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
         gathered.0.push(b'\n');
         Ok(gathered.flush_if_full(out)?)
-    })?;
-    Ok(write_safe(out, &gathered.0)?)
+    });
+    gathered.end(out, ended)
 }
 
 /// How many bytes are gathered before they are written: the serializer writes a few at a time.
@@ -70,6 +72,13 @@ impl Gathered {
             self.0.clear();
         }
         Ok(())
+    }
+
+    /// Writes what is left, however it ended: what came before an error is good.
+    fn end(self, out: &mut dyn Write, ended: Result<()>) -> Result<()> {
+        let written = write_safe(out, &self.0);
+        ended?;
+        Ok(written?)
     }
 }
 

@@ -44,3 +44,14 @@ fn a_damaged_registry_is_found() {
     assert!(run.stderr.contains("damaged"), "{run}");
     assert_eq!(std::fs::read(home.registry()).unwrap(), bytes);
 }
+
+#[test]
+fn a_place_where_no_registry_can_be_made_is_found() {
+    let home = Home::new().set("BUGFENDER_HOOKS_STORE", "sqlite:/proc/nope/registry.db");
+    let run = home.run(["doctor", "--output", "json"]);
+    let checks = run.json();
+    let registry = checks.as_array().unwrap().iter().find(|check| check["check"] == "registry").unwrap();
+    assert_eq!(registry["status"], "failed", "{run}");
+    assert!(registry["detail"].as_str().unwrap().starts_with("the registry cannot be made in /proc: "), "{run}");
+    assert_eq!(home.run(["list"]).code, 0);
+}

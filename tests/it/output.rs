@@ -53,6 +53,16 @@ fn usage_errors_are_for_programs_too() {
 }
 
 #[test]
+fn what_cannot_be_seen_of_a_word_is_shown() {
+    for (word, shown) in [("a\u{7f}b", "a\\u{7f}b"), ("\u{1b}[31mgood", "\\u{1b}[31mgood")] {
+        let run = Home::new().run(["forget", "--yes", "--label", word]);
+        assert!(run.code == 2 && run.stderr.contains(&format!("'{shown}'")), "{run}");
+    }
+    let run = Home::new().run(["subscribe", "--event", "https://u:s3cr\u{7f}et@h.example"]);
+    assert!(run.code == 2 && !run.stderr.contains("s3cr"), "{run}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let (_sandbox, home) = filled();
     let mut child = home.command(["list", "--output", "ndjson"]).stdout(Stdio::piped()).spawn().unwrap();

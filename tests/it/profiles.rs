@@ -1,10 +1,11 @@
 //! Profiles and the configuration file.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer};
+use crate::support::{Home, Run, SandboxServer};
 
 const URL: &str = "https://hooks.example.com/bf";
 
@@ -65,6 +66,29 @@ fn everything_can_be_kept_in_one_directory() {
     kept.sort();
     assert_eq!(kept, [".config.lock", "config.toml", "credentials", "registry.db", "registry.db-locks"]);
     assert_eq!(fs::metadata(home.path().join("all")).unwrap().permissions().mode() & 0o777, 0o700);
+
+    // Where a relative one leads nowhere, it is not the user's own directory that is taken.
+    let gone = home.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let command = home.command(["config", "path"]);
+    // The shell removes the directory that it is in.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "rmdir ../gone && exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(&gone).env("BUGFENDER_HOOKS_HOME", "rel").env("HOME", home.path());
+    let run = Run::of(shell.output().unwrap());
+    assert_eq!(run.stdout, "rel/config.toml\n", "{run}");
+}
+
+#[test]
+fn a_path_that_the_file_cannot_hold_is_refused() {
+    let home = Home::new();
+    let odd = home.path().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    fs::create_dir(&odd).unwrap();
+    for (key, value) in [("store", "sqlite:x.db"), ("ca_file", "ca.pem")] {
+        let run = Run::of(home.command(["config", "set", key, value]).current_dir(&odd).output().unwrap());
+        assert!(run.code == 2 && run.stderr.contains("not Unicode"), "{run}");
+    }
+    assert_eq!(read(&home), "");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `events export`: the events as their senders wrote them.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -8,8 +10,8 @@ use super::pages::{ORIGINALS, each_event, limit};
 use super::row::{EventRow, fields, original};
 use crate::commands::Report;
 use crate::context::Context;
-use crate::error::Result;
-use crate::render::{Cell, Output, OutputFormat, Row, Shape, Source, View};
+use crate::error::{Error, Result};
+use crate::render::{self, Output, OutputFormat, Row, Shape, Source, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
 /// Write events as they came, oldest first: a line of JSON each
@@ -29,7 +31,8 @@ pub struct Args {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let inbox = super::inbox(ctx)?;
-    Ok(Report::of(Export { inbox, selection: args.filter.selection(), limit: limit(args.limit) }))
+    let (selection, limit) = (args.filter.selection(), limit(args.limit));
+    Ok(Report::of(Export { inbox, selection, limit, damaged: Cell::default() }))
 }
 
 /// The events as they are read: an inbox of any size is never in memory whole.
@@ -37,6 +40,8 @@ struct Export {
     inbox: Option<Box<dyn Inbox>>,
     selection: EventSelection,
     limit: Option<u64>,
+    /// What is wrong with the first event that could not be read.
+    damaged: Cell<Option<Error>>,
 }
 
 impl View for Export {
@@ -44,7 +49,8 @@ impl View for Export {
         match out.format() {
             OutputFormat::Csv => out.show(&Columns(self)),
             _ => out.show_lines(&Originals(self)),
-        }
+        }?;
+        self.damaged.take().map_or(Ok(()), Err)
     }
 }
 
@@ -52,9 +58,13 @@ impl Export {
     fn each(&self, each: &mut dyn FnMut(EventRow, Box<RawValue>) -> Result<()>) -> Result<()> {
         let Some(inbox) = &self.inbox else { return Ok(()) };
         let page = EventPage { limit: self.limit, ..ORIGINALS };
-        each_event(&**inbox, self.selection.clone(), page, &mut |event| {
-            let json = original(&event)?;
-            each(EventRow::of(event), json)
+        each_event(&**inbox, self.selection.clone(), page, &mut |event| match original(&event) {
+            Ok(json) => each(EventRow::of(event), json),
+            // The others are written all the same.
+            Err(error) => {
+                self.damaged.set(self.damaged.take().or(Some(error)));
+                Ok(())
+            }
         })
     }
 }
@@ -75,7 +85,7 @@ impl Row for OriginalRow {
     const FIELDS: &'static [&'static str] = &["event"];
     const HEADERS: &'static [&'static str] = &["EVENT"];
 
-    fn cells(&self) -> Vec<Cell> {
+    fn cells(&self) -> Vec<render::Cell> {
         vec![self.json.get().into()]
     }
 
@@ -112,7 +122,7 @@ impl Row for ColumnsRow {
     const FIELDS: &'static [&'static str] = fields!("event");
     const HEADERS: &'static [&'static str] = EventRow::HEADERS;
 
-    fn cells(&self) -> Vec<Cell> {
+    fn cells(&self) -> Vec<render::Cell> {
         self.event.cells()
     }
 

@@ -84,7 +84,10 @@ impl Row for EventRow {
 
 /// The JSON of an event as it came, on one line: nothing in it is ordered or numbered anew.
 pub fn original(event: &EventRecord) -> Result<Box<RawValue>> {
-    let damaged = || Error::new(ErrorKind::Store, format!("event {} is damaged in the inbox", event.id));
+    let damaged = || {
+        Error::new(ErrorKind::Store, format!("event {} is damaged in the inbox", event.id))
+            .hint(format!("bugfender-hooks events show --raw {} writes what is there", event.id))
+    };
     let json = str::from_utf8(event.json.as_deref().unwrap_or_default()).map_err(|_| damaged())?;
     RawValue::from_string(on_one_line(json)).map_err(|_| damaged())
 }

@@ -169,6 +169,20 @@ fn counts_are_by_kind() {
 }
 
 #[test]
+fn one_damaged_event_does_not_keep_the_others_from_being_exported() {
+    let home = filled();
+    let inbox = rusqlite::Connection::open(store(&home).inbox_path()).unwrap();
+    assert_eq!(inbox.execute("UPDATE events SET length = length - 1 WHERE event_id = 'issue-2'", []).unwrap(), 1);
+    for (format, lines) in [("ndjson", 4), ("json", 6), ("csv", 5)] {
+        let run = home.run(["events", "export", "--output", format]);
+        assert_eq!((run.code, run.stdout.lines().count()), (9, lines), "{run}");
+        assert!(run.stderr.contains("event issue-2 is damaged") && !run.stdout.contains("issue-2"), "{run}");
+    }
+    assert_eq!(home.run(["events", "show", "issue-2"]).code, 9);
+    assert!(home.run(["events", "show", "--raw", "issue-2"]).stdout.starts_with(r#"{"id":"issue-2""#));
+}
+
+#[test]
 fn exports_are_the_events_as_they_came() {
     let home = filled();
     let export = |args: &[&str]| {
