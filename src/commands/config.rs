@@ -124,9 +124,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
     let profile = &ctx.settings().profile.value;
     match args.command {
         ConfigCommand::Path => {
-            let path = directories::config_file().ok_or_else(|| {
-                Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
-            })?;
+            let path = directories::needed_config_file()?;
             Ok(Report::of(One(PathRow { path: path.display().to_string() })))
         }
         ConfigCommand::Show => show(ctx),

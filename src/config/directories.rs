@@ -31,6 +31,16 @@ pub fn config_file() -> Option<PathBuf> {
     one_of(|dirs| dirs.config_dir()).map(|dir| dir.join("config.toml"))
 }
 
+/// The same, for what cannot do without.
+///
+/// # Errors
+/// A store error when the system names no home directory.
+pub fn needed_config_file() -> Result<PathBuf, Error> {
+    config_file().ok_or_else(|| {
+        Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
+    })
+}
+
 /// The directory for what can be had again, if the system names a home directory.
 ///
 /// Linux: `$XDG_CACHE_HOME/bugfender-hooks` or `~/.cache/bugfender-hooks`.

@@ -27,9 +27,7 @@ impl ConfigEditor {
     /// # Errors
     /// A usage error for a file that cannot be understood, a store error when it cannot be written.
     pub fn open() -> Result<Self> {
-        let path = directories::config_file().ok_or_else(|| {
-            Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
-        })?;
+        let path = directories::needed_config_file()?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let lock = || -> io::Result<File> {
             platform::create_private_dir(dir)?;

@@ -213,7 +213,7 @@ mod tests {
         let config = ConfigFile::parse(text, "c.toml".as_ref()).unwrap();
         let settings = Settings::resolve(&Overrides::default(), &Environment::default(), &config).unwrap();
         assert_eq!((settings.api.value.as_str(), settings.api.source), ("https://work.example", Source::Config));
-        assert!(settings.store_path().unwrap().to_string().ends_with("registry-work.db"));
+        assert_eq!(settings.store_path().unwrap().path().file_name(), Some("registry-work.db".as_ref()));
 
         let set = environment(&[("BUGFENDER_API_URL", "https://env.example"), ("BUGFENDER_HOOKS_PROFILE", "0")]);
         let settings = Settings::resolve(&Overrides::default(), &set, &config).unwrap();

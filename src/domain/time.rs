@@ -75,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_are_written_as_the_library_would(second in -62_167_219_200_i64..253_402_207_200) {
+        fn times_are_written_as_the_library_would(second in -62_167_219_200..=Timestamp::MAX.as_second()) {
             let time = Timestamp::from_second(second).unwrap();
             prop_assert_eq!(ShownTime::from(time).to_string(), time.to_string());
         }
