@@ -1,9 +1,11 @@
 //! Unsubscribing: by id, by filter, all; what is there, what is not, what is somebody else's.
 
+use std::process::Child;
+
 use serde_json::json;
 
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer, Scripted, Terminal, answer};
+use crate::support::{Home, Run, SandboxServer, Scripted, Signal, Terminal, answer, signal, wait_until};
 
 const URL: &str = "https://hooks.example.com/bf";
 
@@ -229,7 +231,7 @@ fn what_another_process_is_subscribing_is_waited_for() {
     let sandbox = SandboxServer::slow(300);
     let home = Home::of(&sandbox);
     let child = home.spawn(&["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
-    crate::support::wait_until("the request is there", || !sandbox.requests("POST").is_empty());
+    wait_until("the request is there", || !sandbox.requests("POST").is_empty());
     let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
     assert_eq!((run.code, run.stdout.as_str()), (0, "1\n"), "{run}");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
@@ -276,15 +278,75 @@ fn a_server_that_takes_nothing_ends_it() {
     assert!(rows.as_array().unwrap().iter().all(|row| row["result"] == "failed" && row["status"] == "active"));
 }
 
+/// 70 hooks of a server that takes 50 requests and answers none, and a process that removes them, once these have come.
+fn fifty_under_way(sandbox: &SandboxServer) -> (Home, Child) {
+    let home = many(&sandbox.url, 70).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes"]);
+    wait_until("all are under way", || sandbox.requests("DELETE").len() == 50);
+    (home, child)
+}
+
+fn count(home: &Home, status: &str) -> usize {
+    home.statuses().iter().filter(|each| *each == status).count()
+}
+
+#[test]
+fn an_interruption_takes_back_what_was_not_sent() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=hang"]);
+    let (home, child) = fifty_under_way(&sandbox);
+    signal(&child, Signal::INT);
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 130, "{run}");
+    assert!(run.stderr.contains("50 under way are left as `removing`"), "{run}");
+    assert_eq!((count(&home, "removing"), count(&home, "active")), (50, 20));
+}
+
+#[test]
+fn killed_with_intents_recorded_ahead_it_can_be_run_again() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=hangx50"]);
+    let (home, mut child) = fifty_under_way(&sandbox);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((count(&home, "removing"), count(&home, "active")), (58, 12));
+    let run = home.run(["unsubscribe", "--all", "--yes", "--ignore-missing"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!((count(&home, "removed"), count(&home, "gone")), (58, 12));
+}
+
+#[test]
+fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
+    let sandbox = SandboxServer::slow(500);
+    let home = many(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
+    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry
+        .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON hooks BEGIN SELECT RAISE(ABORT, 'no more'); END")
+        .unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.json().as_array().unwrap().len()), (9, 120), "{run}");
+    let failed: Vec<_> =
+        run.json().as_array().unwrap().iter().filter(|row| row["result"] == "failed").cloned().collect();
+    assert!(!failed.is_empty());
+    let listed = home.json(&["list", "--all"]);
+    for row in failed {
+        let on_record = listed.as_array().unwrap().iter().find(|each| each["hook_id"] == row["hook_id"]).unwrap();
+        assert_eq!(row["status"], on_record["status"], "{row}");
+    }
+    registry.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(home.run(["unsubscribe", "--all", "--yes", "--ignore-missing"]).code, 0);
+    assert!(home.statuses().iter().all(|status| ["removed", "gone"].contains(&status.as_str())));
+}
+
 #[test]
 fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
     let sandbox = SandboxServer::slow(100);
     let home = many(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
     let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
-    crate::support::wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
     // The last ones in the order of the list, whose turn has not come.
     assert_eq!(home.run(["forget", "98", "99"]).code, 0);
-    let run = crate::support::Run::of(child.wait_with_output().unwrap());
+    let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!((run.code, run.json().as_array().unwrap().len()), (0, 150), "{}", run.stderr);
     assert_eq!(home.statuses().len(), 148);
 }
@@ -298,7 +360,7 @@ fn two_that_remove_everything_are_both_content() {
     }
     let children: Vec<_> = (0..3).map(|_| home.spawn(&["unsubscribe", "--all", "--yes"])).collect();
     for child in children {
-        let run = crate::support::Run::of(child.wait_with_output().unwrap());
+        let run = Run::of(child.wait_with_output().unwrap());
         assert_eq!(run.code, 0, "{run}");
     }
     assert_eq!(sandbox.requests("DELETE").len(), 90);

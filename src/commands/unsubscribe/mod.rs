@@ -1,14 +1,18 @@
 //! `unsubscribe`: record the intent, delete at the server, record what came of it.
 
+mod pace;
 mod pick;
 mod removal;
+
+use std::collections::VecDeque;
 
 use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
+use self::pace::Pace;
 use self::pick::{Target, pick_settled};
-use self::removal::{Pace, Run};
+use self::removal::Run;
 use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
@@ -148,16 +152,19 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         bar: &bar,
         ended: Vec::with_capacity(targets.len()),
         pace: Pace::default(),
+        ready: VecDeque::new(),
+        answered: Vec::new(),
         open: 0,
         broken: false,
     };
     let finished = ctx.wait(run.remove_all(targets))?.is_some();
+    let left = if finished { 0 } else { run.interrupt() };
     bar.finish_and_clear();
     run.ended.sort_by_key(|ended| ended.index);
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     if !finished {
         errors.push(
-            interrupted(&format!("while removing hooks; {} under way are left as `removing`", run.open))
+            interrupted(&format!("while removing hooks; {left} under way are left as `removing`"))
                 .hint("run the same command again: it goes on where this one stopped"),
         );
     }

@@ -7,7 +7,7 @@ use super::Args;
 use crate::context::{Context, interrupted};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::Result;
-use crate::store::Registry;
+use crate::store::{Registry, Removal};
 
 /// How long to wait before looking again whether another process has subscribed.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -99,6 +99,26 @@ impl Target {
             Self::Resumed(id, record) => Self::Held(id, record),
             other => other,
         }
+    }
+
+    /// What to record when its intent was, and nothing was sent after all.
+    pub(super) fn taken_back(&self) -> Option<(RowId, Removal)> {
+        match self {
+            Self::Held(_, record) => Some((record.row, Removal::Refused)),
+            Self::Resumed(_, record) => {
+                let reason = record.reason.as_deref().unwrap_or("an earlier removal has no known end");
+                Some((record.row, Removal::InDoubt(reason.to_owned())))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same target when its intent could not be taken back.
+    pub(super) fn left_removing(mut self) -> Self {
+        if let Self::Held(_, record) | Self::Resumed(_, record) = &mut self {
+            record.status = HookStatus::Removing;
+        }
+        self
     }
 
     pub(super) fn id(&self) -> Option<HookId> {

@@ -1,12 +1,14 @@
 //! Removing: many requests under way, few commits.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
 
+use super::pace::Pace;
 use super::pick::Target;
 use super::{Args, Outcome, UnsubscribedRow};
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed};
@@ -16,9 +18,9 @@ use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::{Error, ErrorKind};
 use crate::store::{BeginRemoval, Registry, Removal};
 
-/// How many requests are under way at once, as many as curl has in its parallel mode. Where that is too many for the server and it says so (429), it is
-/// [`Pace`] that has the say.
-const CONCURRENCY: usize = 50;
+/// How many intents are recorded ahead, so that the server does not wait for the disk. Few: killed, the process leaves
+/// them as `removing` although nothing was sent for them.
+const AHEAD: usize = 8;
 
 /// How often to look whether another process has finished with the same hook.
 pub(super) const POLL: Duration = Duration::from_millis(20);
@@ -32,52 +34,21 @@ pub(super) struct Run<'a> {
     pub(super) bar: &'a ProgressBar,
     pub(super) ended: Vec<Ended>,
     pub(super) pace: Pace,
+    /// Targets whose intents are recorded, to be asked for as soon as there is room.
+    pub(super) ready: VecDeque<Placed>,
+    /// What the server said and the registry has not been told yet.
+    pub(super) answered: Vec<Answered>,
     /// How many requests have been sent and not answered.
     pub(super) open: usize,
     /// Whether the registry failed: nothing more is begun.
     pub(super) broken: bool,
 }
 
-/// How many requests may be under way. It halves when the server asks to slow down and grows again with success.
-pub(super) struct Pace {
-    limit: usize,
-    /// When it was halved last: many answers of one burst say the same.
-    slowed: Option<Instant>,
-    /// Whether a request was refused, as often as it was sent, although it went alone.
-    refused_alone: bool,
-}
-
-/// For how long further refusals are taken for those of the same burst.
-const BURST: Duration = Duration::from_secs(1);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { limit: CONCURRENCY, slowed: None, refused_alone: false }
-    }
-}
-
-impl Pace {
-    fn slow_down(&mut self, alone: bool) {
-        self.refused_alone |= alone;
-        if self.slowed.is_none_or(|slowed| slowed.elapsed() >= BURST) {
-            self.limit = (self.limit / 2).max(1);
-            self.slowed = Some(Instant::now());
-        }
-    }
-
-    fn speed_up(&mut self) {
-        self.refused_alone = false;
-        self.limit = (self.limit + 1).min(CONCURRENCY);
-    }
-
-    /// Whether the server does not even take one request at a time.
-    fn is_hopeless(&self) -> bool {
-        self.refused_alone
-    }
-}
-
 /// A target and its place among the others.
-type Placed = (usize, Target);
+pub(super) type Placed = (usize, Target);
+
+/// Requests that have not been answered.
+type UnderWay<'a> = FuturesUnordered<LocalBoxFuture<'a, Answered>>;
 
 /// A result, the error in it, and its place among the others.
 pub(super) struct Ended {
@@ -86,78 +57,100 @@ pub(super) struct Ended {
     pub(super) error: Option<Error>,
 }
 
-/// What to do next.
-#[derive(Default)]
-struct Turned {
-    /// Targets to ask the server for.
-    go: Vec<Placed>,
-    /// Targets that another process is at work on.
-    busy: Vec<Placed>,
-}
-
 /// What the server said about a target.
-struct Answered {
+pub(super) struct Answered {
     index: usize,
     target: Target,
     answer: Result<Unsubscribed, Failure>,
 }
 
-impl Run<'_> {
-    /// Keeps as many requests under way as it may. What has ended and what is to begin share a commit: each one
-    /// waits for the disk.
+impl<'a> Run<'a> {
+    /// Keeps as many requests under way as it may. What has ended and what is to begin share a commit, as each one waits
+    /// for the disk; meanwhile the server is at work on what was recorded ahead.
     pub(super) async fn remove_all(&mut self, targets: Vec<Target>) {
         let mut waiting: VecDeque<Placed> = targets.into_iter().enumerate().collect();
         let mut under_way = FuturesUnordered::new();
-        let mut answered = Vec::new();
+        let mut alone = false;
         loop {
-            let again = self.adjust_pace(&mut answered);
-            let free = waiting.len().min(self.pace.limit.saturating_sub(under_way.len()));
-            let Turned { go, busy } = self.turn(std::mem::take(&mut answered), waiting.drain(..free).collect());
-            under_way.extend(go.into_iter().map(|(index, target)| ask(self.api, index, target)));
-            self.open = under_way.len();
+            if !self.ready.is_empty() {
+                self.send_ready(&mut under_way);
+                // Once to hand the requests to their connections, and once for these to write them.
+                for _ in 0..2 {
+                    self.take_answers(&mut under_way);
+                    tokio::task::yield_now().await;
+                }
+            }
+            let again = self.adjust_pace(alone);
+            let places = self.pace.limit() + self.pace.limit().min(AHEAD);
+            let free = waiting.len().min(places.saturating_sub(under_way.len() + self.ready.len()));
+            let busy = self.turn(waiting.drain(..free).collect());
             waiting.extend(busy.into_iter().chain(again));
             if self.broken || self.pace.is_hopeless() {
-                self.fail(waiting.drain(..).collect(), None);
+                self.give_up(waiting.drain(..).collect());
             }
+            self.send_ready(&mut under_way);
+            alone = under_way.len() == 1;
             match (under_way.is_empty(), waiting.is_empty()) {
                 (true, true) => return,
                 // Other processes are at work on all that is left.
                 (true, false) => tokio::time::sleep(POLL).await,
-                (false, _) => answered.extend(under_way.next().await),
+                (false, _) => self.answered.extend(under_way.next().await),
             }
-            while let Some(Some(further)) = under_way.next().now_or_never() {
-                answered.push(further);
-            }
+            self.take_answers(&mut under_way);
         }
     }
 
-    /// Slows down or speeds up as the answers say. What was refused for being too fast is to be asked for again: those
-    /// targets, once their rows are active again.
-    fn adjust_pace(&mut self, answered: &mut Vec<Answered>) -> Vec<Placed> {
-        let too_fast = |answered: &Answered| {
-            answered.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
-        };
-        if answered.iter().any(too_fast) {
-            self.pace.slow_down(self.open == 1);
-        } else if !answered.is_empty() {
+    /// Asks the server for what is ready, as far as there is room.
+    fn send_ready(&mut self, under_way: &mut UnderWay<'a>) {
+        let free = self.pace.limit().saturating_sub(under_way.len()).min(self.ready.len());
+        let api = self.api;
+        under_way.extend(self.ready.drain(..free).map(|(index, target)| ask(api, index, target).boxed_local()));
+        self.open = under_way.len();
+    }
+
+    /// Takes the answers that are there.
+    fn take_answers(&mut self, under_way: &mut UnderWay<'a>) {
+        while let Some(Some(answered)) = under_way.next().now_or_never() {
+            self.answered.push(answered);
+        }
+        self.open = under_way.len();
+    }
+
+    /// Ends before its time: records what was answered and takes back the intents of what was not sent. What is under
+    /// way stays `removing`; its number is returned.
+    pub(super) fn interrupt(&mut self) -> usize {
+        self.turn(Vec::new());
+        let (_, untold) = self.take_back();
+        self.open + untold
+    }
+
+    /// Slows down or speeds up as the answers say; `alone` says that they are one's that was under way alone. What was
+    /// refused for being too fast is to be asked for again: those targets, once their rows are active again.
+    fn adjust_pace(&mut self, alone: bool) -> Vec<Placed> {
+        if self.answered.iter().any(Answered::is_too_fast) {
+            self.pace.slow_down(alone);
+        } else if !self.answered.is_empty() {
             self.pace.speed_up();
         }
         if self.pace.is_hopeless() {
             return Vec::new();
         }
-        let (refused, rest): (Vec<_>, Vec<_>) = std::mem::take(answered).into_iter().partition(too_fast);
-        *answered = rest;
+        let (refused, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.answered).into_iter().partition(Answered::is_too_fast);
+        self.answered = rest;
         let ends: Vec<(RowId, Removal)> = refused.iter().filter_map(Answered::end).collect();
         if !ends.is_empty() && self.registry.turn_removals(&ends, &[]).is_err() {
             // Its rows stay `removing`, which is what the error is going to say.
-            answered.extend(refused);
+            self.answered.extend(refused);
             return Vec::new();
         }
         refused.into_iter().map(|answered| (answered.index, answered.target.afresh())).collect()
     }
 
-    /// Records what has ended and the intents of what is to begin.
-    fn turn(&mut self, answered: Vec<Answered>, targets: Vec<Placed>) -> Turned {
+    /// Records what has ended and the intents of what is to begin, which is ready then. Returns what another process is
+    /// at work on.
+    fn turn(&mut self, targets: Vec<Placed>) -> Vec<Placed> {
+        let answered = std::mem::take(&mut self.answered);
         let ends: Vec<(RowId, Removal)> = answered.iter().filter_map(Answered::end).collect();
         let intents: Vec<RowId> = targets.iter().filter_map(|(_, target)| target.row()).collect();
         let turned = if ends.is_empty() && intents.is_empty() {
@@ -176,47 +169,73 @@ impl Run<'_> {
                 let mut error = Some(Error::from(error));
                 self.end(answered, Vec::new(), error.take_if(|_| !ends.is_empty()));
                 self.fail(targets, error);
-                Turned::default()
+                Vec::new()
             }
         }
     }
 
-    /// Sorts out what to ask the server for, and what another process is at work on.
-    fn begin(&mut self, targets: Vec<Placed>, begun: Vec<BeginRemoval>) -> Turned {
+    /// Sorts out what to ask the server for, and what another process is at work on, which is returned.
+    fn begin(&mut self, targets: Vec<Placed>, begun: Vec<BeginRemoval>) -> Vec<Placed> {
         let mut begun = begun.into_iter();
-        let mut turned = Turned::default();
+        let mut busy = Vec::new();
         for (index, target) in targets {
-            match target {
+            let ready = match target {
                 Target::Held(id, record) | Target::Resumed(id, record) => match begun.next() {
-                    Some(BeginRemoval::InProgress) => turned.busy.push((index, Target::Held(id, record))),
-                    Some(BeginRemoval::Forgotten) => turned.go.push((index, Target::Elsewhere(id))),
+                    Some(BeginRemoval::InProgress) => {
+                        busy.push((index, Target::Held(id, record)));
+                        continue;
+                    }
+                    Some(BeginRemoval::Forgotten) => Target::Elsewhere(id),
                     // Picked by what it is, it was to be removed and is.
                     Some(BeginRemoval::Ended(ended)) if self.args.hook_ids.is_empty() => {
                         let outcome =
                             if ended.status == HookStatus::Removed { Outcome::Removed } else { Outcome::Missing };
                         let row = self.row(*ended, outcome);
                         self.finish(Ended { index, row, error: None });
+                        continue;
                     }
                     // Asked for by id, the server has the last word on it; the row stays as it is.
-                    Some(BeginRemoval::Ended(ended)) => turned.go.push((index, Target::Ended(id, ended))),
-                    Some(BeginRemoval::Go { resumed: true }) => turned.go.push((index, Target::Resumed(id, record))),
-                    Some(BeginRemoval::Go { resumed: false }) | None => {
-                        turned.go.push((index, Target::Held(id, record)));
-                    }
+                    Some(BeginRemoval::Ended(ended)) => Target::Ended(id, ended),
+                    Some(BeginRemoval::Go { resumed: true }) => Target::Resumed(id, record),
+                    Some(BeginRemoval::Go { resumed: false }) | None => Target::Held(id, record),
                 },
-                Target::Nameless(record) => self.nameless(index, *record),
+                Target::Nameless(record) => {
+                    self.nameless(index, *record);
+                    continue;
+                }
                 Target::Foreign(id, origin) => {
                     let error = belongs_elsewhere(self.ctx, id, &origin);
                     let row = self.unchanged(Target::Foreign(id, origin), Outcome::Failed);
                     self.finish(Ended { index, row, error: Some(error) });
+                    continue;
                 }
-                other => turned.go.push((index, other)),
-            }
+                other => other,
+            };
+            self.ready.push_back((index, ready));
         }
-        turned
+        busy
     }
 
-    /// The registry can't record the intents: nothing is sent for them. One error says so for all.
+    /// Takes back the intents of what is ready and was not sent. Returns those targets as they are now, and how many of
+    /// them stay `removing`, as the registry can't be told.
+    fn take_back(&mut self) -> (Vec<Placed>, usize) {
+        let ready: Vec<Placed> = self.ready.drain(..).collect();
+        let ends: Vec<(RowId, Removal)> = ready.iter().filter_map(|(_, target)| target.taken_back()).collect();
+        self.broken = self.broken || !ends.is_empty() && self.registry.turn_removals(&ends, &[]).is_err();
+        if !self.broken {
+            return (ready, 0);
+        }
+        (ready.into_iter().map(|(index, target)| (index, target.left_removing())).collect(), ends.len())
+    }
+
+    /// Nothing more is sent.
+    fn give_up(&mut self, waiting: Vec<Placed>) {
+        let (ready, _) = self.take_back();
+        self.fail(ready, None);
+        self.fail(waiting, None);
+    }
+
+    /// Nothing is sent for these. One error says so for all.
     fn fail(&mut self, targets: Vec<Placed>, mut error: Option<Error>) {
         for (index, target) in targets {
             let row = self.unchanged(target, Outcome::Failed);
@@ -323,6 +342,11 @@ async fn ask(api: &AuthenticatedApi, index: usize, target: Target) -> Answered {
 }
 
 impl Answered {
+    /// Whether the server says that it is asked too often.
+    fn is_too_fast(&self) -> bool {
+        self.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
+    }
+
     /// What to record of it, if it has a row that is waiting for that.
     fn end(&self) -> Option<(RowId, Removal)> {
         let row = self.target.row()?;
