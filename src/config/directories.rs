@@ -37,7 +37,8 @@ pub fn config_file() -> Option<PathBuf> {
 /// A store error when the system names no home directory.
 pub fn needed_config_file() -> Result<PathBuf, Error> {
     config_file().ok_or_else(|| {
-        Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in").hint("set HOME")
+        Error::new(ErrorKind::Store, "there is no home directory to keep the configuration in")
+            .hint("set HOME or BUGFENDER_HOOKS_HOME")
     })
 }
 

@@ -105,10 +105,14 @@ impl Settings {
             None => Sourced { value: ApiOrigin::HOSTED.parse()?, source: Source::Default },
         };
         let given = pick("--store", flags.store.as_deref(), environment::STORE, environment)?;
+        let mut store = Sourced::maybe(given.or_else(|| of_config(store)));
+        if store.value.is_none() && environment.has(environment::HOME) {
+            store.source = Source::Environment(environment::HOME);
+        }
         Ok(Self {
             profile,
             api,
-            store: Sourced::maybe(given.or_else(|| of_config(store))),
+            store,
             ca_file: Sourced::maybe(of_flag("--ca-file", flags.ca_file.clone()).or_else(|| of_config(ca_file))),
             credential_store: of_flag("--credential-store", flags.credential_store)
                 .or_else(|| of_config(credential_store))

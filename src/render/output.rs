@@ -208,15 +208,18 @@ impl Output {
     fn write_csv<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(S::Row::FIELDS).map_err(io::Error::from)?;
-        records.each(&mut |row| {
+        let ended = records.each(&mut |row| {
             writer.write_record(csv_fields(row)?).map_err(io::Error::from)?;
             if writer.get_ref().len() >= json::GATHERED {
                 let full = std::mem::replace(&mut writer, csv::Writer::from_writer(Vec::new()));
                 self.write_text(out, &written(full)?)?;
             }
             Ok(())
-        })?;
-        Ok(self.write_text(out, &written(writer)?)?)
+        });
+        // What came before an error is good.
+        let rest = self.write_text(out, &written(writer)?);
+        ended?;
+        Ok(rest?)
     }
 
     fn write_ids<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {

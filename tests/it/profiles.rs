@@ -67,6 +67,9 @@ fn everything_can_be_kept_in_one_directory() {
     assert_eq!(kept, [".config.lock", "config.toml", "credentials", "registry.db", "registry.db-locks"]);
     assert_eq!(fs::metadata(home.path().join("all")).unwrap().permissions().mode() & 0o777, 0o700);
 
+    let findings = home.run(["doctor"]).stdout;
+    assert!(findings.contains("all/registry.db (BUGFENDER_HOOKS_HOME)"), "{findings}");
+
     // Where a relative one leads nowhere, it is not the user's own directory that is taken.
     let gone = home.path().join("gone");
     fs::create_dir(&gone).unwrap();

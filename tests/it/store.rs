@@ -139,6 +139,30 @@ fn a_full_disk() {
     assert_eq!(home.run(SUBSCRIBE).code, 0);
 }
 
+fn has(page: &[u8], text: &[u8]) -> bool {
+    page.windows(text.len()).any(|window| window == text)
+}
+
+#[test]
+fn what_could_be_read_before_the_damage_is_shown_in_every_format() {
+    let home = Home::holding("https://bugfender.example", 500);
+    let mut bytes = fs::read(home.registry()).unwrap();
+    // A leaf of a B-tree, and of the table itself: an index has no status.
+    let leaf = bytes.chunks_mut(4096).find(|page| page[0] == 10 && has(page, b"/300") && has(page, b"active"));
+    leaf.unwrap()[..512].fill(0);
+    fs::write(home.registry(), bytes).unwrap();
+    let lines: Vec<usize> = [&["-q"][..], &["--output", "ndjson"], &["--output", "csv"], &["--output", "json"]]
+        .into_iter()
+        .map(|format| {
+            let run = home.run(["list"].iter().chain(format));
+            assert!(run.code == 9 && run.stderr.contains("damaged"), "{format:?}: {run}");
+            run.stdout.lines().count()
+        })
+        .collect();
+    // The header of CSV, and the bracket before JSON that no other follows.
+    assert!(lines[0] > 0 && lines[..] == [lines[0], lines[0], lines[0] + 1, lines[0] + 1], "{lines:?}");
+}
+
 #[test]
 fn the_registry_is_for_its_owner_alone() {
     let (_sandbox, home) = filled();

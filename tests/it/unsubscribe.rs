@@ -238,19 +238,6 @@ fn what_another_process_is_subscribing_is_waited_for() {
     assert!(sandbox.hooks().is_empty());
 }
 
-/// A home with this many hooks on record for a server that makes none.
-fn many(url: &str, hooks: i64) -> Home {
-    let home = Home::at(url, "t");
-    home.json(&["import", "1", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
-    let registry = rusqlite::Connection::open(home.registry()).unwrap();
-    let sql = "INSERT INTO hooks (id, api_url, hook_id, app_id, event, target_url, status, created_at, updated_at) \
-               VALUES (?1, ?2, ?1, 1, 'new_crash', 'https://h.example/' || ?1, 'active', 1, 1)";
-    for hook in 2..=hooks {
-        registry.execute(sql, (hook, url)).unwrap();
-    }
-    home
-}
-
 #[test]
 fn a_server_that_limits_the_rate_is_kept_to() {
     // Twenty a second, and not a word of when to come back.
@@ -262,7 +249,7 @@ fn a_server_that_limits_the_rate_is_kept_to() {
         taken += 1;
         exchange.send(if taken <= 20 { answer("200 OK", &[], "") } else { answer("429 Too Many Requests", &[], "") });
     });
-    let home = many(&server.url, 120);
+    let home = Home::holding(&server.url, 120);
     let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
     assert_eq!((run.code, run.stdout.lines().count()), (0, 120), "{}", run.stderr);
 }
@@ -270,7 +257,7 @@ fn a_server_that_limits_the_rate_is_kept_to() {
 #[test]
 fn a_server_that_takes_nothing_ends_it() {
     let server = Scripted::always(answer("429 Too Many Requests", &["retry-after: 0"], ""));
-    let home = many(&server.url, 200);
+    let home = Home::holding(&server.url, 200);
     let run = home.run(["unsubscribe", "--all", "--yes", "--output", "json"]);
     assert_eq!(run.code, 7, "{run}");
     let rows = run.json();
@@ -280,7 +267,7 @@ fn a_server_that_takes_nothing_ends_it() {
 
 /// 70 hooks of a server that takes 50 requests and answers none, and a process that removes them, once these have come.
 fn fifty_under_way(sandbox: &SandboxServer) -> (Home, Child) {
-    let home = many(&sandbox.url, 70).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let home = Home::holding(&sandbox.url, 70).set("BUGFENDER_API_TOKEN", &sandbox.token);
     let child = home.spawn(&["unsubscribe", "--all", "--yes"]);
     wait_until("all are under way", || sandbox.requests("DELETE").len() == 50);
     (home, child)
@@ -316,7 +303,7 @@ fn killed_with_intents_recorded_ahead_it_can_be_run_again() {
 #[test]
 fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
     let sandbox = SandboxServer::slow(500);
-    let home = many(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let home = Home::holding(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
     let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
     wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
     let registry = rusqlite::Connection::open(home.registry()).unwrap();
@@ -341,7 +328,7 @@ fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
 #[test]
 fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
     let sandbox = SandboxServer::slow(100);
-    let home = many(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let home = Home::holding(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
     let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
     wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
     // The last ones in the order of the list, whose turn has not come.

@@ -34,6 +34,20 @@ impl Home {
         Self::new().set("BUGFENDER_API_URL", url).set("BUGFENDER_API_TOKEN", token)
     }
 
+    /// A home with this many hooks on record for a server that made none.
+    pub fn holding(url: &str, hooks: i64) -> Self {
+        let home = Self::at(url, "t");
+        let target = ["--target-url", "https://hooks.example.com/bf"];
+        home.json(&[&["import", "1", "--app-id", "1", "--event", "new_crash"], &target[..]].concat());
+        let registry = rusqlite::Connection::open(home.registry()).unwrap();
+        let sql = "INSERT INTO hooks (id, api_url, hook_id, app_id, event, target_url, status, created_at, updated_at) \
+                   VALUES (?1, ?2, ?1, 1, 'new_crash', 'https://h.example/' || ?1, 'active', 1, 1)";
+        for hook in 2..=hooks {
+            registry.execute(sql, (hook, url)).unwrap();
+        }
+        home
+    }
+
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
