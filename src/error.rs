@@ -29,6 +29,17 @@ pub enum ErrorKind {
     Interrupted,
 }
 
+impl ErrorKind {
+    /// What it means that an address cannot be listened on. In use, or not there yet when a machine starts: that may pass,
+    /// and who starts this again is right to.
+    pub fn of_bind(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => Self::Unavailable,
+            _ => Self::Usage,
+        }
+    }
+}
+
 /// A row of the exit-code table.
 #[derive(Debug, Clone, Copy)]
 pub struct ExitCode {

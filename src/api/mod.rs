@@ -68,6 +68,11 @@ impl AuthenticatedApi {
         self.client.is_in_doubt()
     }
 
+    /// Whether there has been a connection: before that, nothing can have been sent.
+    pub fn has_connected(&self) -> bool {
+        self.client.has_connected()
+    }
+
     /// Makes sure of a token before anything depends on it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::hook_args::TargetUrlArg;
 use super::input::read_secret;
+use super::units::count;
 use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
@@ -84,6 +85,35 @@ pub struct Timed {
     pub outcome: Result<Answer, Failure>,
     /// How long it took, in milliseconds.
     pub ms: u64,
+}
+
+/// How often in a row a call failed that others after it would fail like.
+#[derive(Default)]
+pub struct Streak(usize);
+
+impl Streak {
+    /// So many are enough: what is left would take its time and fail too.
+    const ENOUGH: usize = 10;
+
+    /// Takes note of a call.
+    ///
+    /// # Errors
+    /// When it is enough; `left` calls are not made then.
+    pub fn note(&mut self, failed: bool, left: u64) -> Result<()> {
+        self.0 = if failed { self.0 + 1 } else { 0 };
+        if self.0 < Self::ENOUGH || left == 0 {
+            return Ok(());
+        }
+        let message = format!("given up: {} calls in a row failed; {} were not made", self.0, count(left, "call"));
+        Err(Error::new(ErrorKind::Unavailable, message).hint("run the command again when the endpoint is well"))
+    }
+}
+
+/// What an endpoint says with an answer that is no success, in so many words; none of its secret.
+pub fn refusal(answer: &Answer, secret: Option<&Secret>) -> String {
+    let secrets: Vec<&str> = secret.map(Secret::expose).into_iter().collect();
+    let quote = answer.quote(&secrets).map(|quote| format!(": {quote}")).unwrap_or_default();
+    format!("the endpoint answered with HTTP {}{quote}", answer.status.as_u16())
 }
 
 /// Makes a call.

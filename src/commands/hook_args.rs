@@ -40,6 +40,11 @@ pub fn event_parser() -> impl TypedValueParser<Value = EventChoice> {
     })
 }
 
+/// Reads the name of one event.
+pub fn one_event_parser() -> impl TypedValueParser<Value = EventKind> {
+    PossibleValuesParser::new(EventKind::ALL.map(EventKind::as_str)).try_map(|name| EventKind::from_str(&name))
+}
+
 /// Reads a positive number of seconds, fractions allowed.
 ///
 /// # Errors
@@ -108,10 +113,7 @@ impl SubscriptionArgs {
     /// A subscription for each event.
     pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
         let app_id = app_id(ctx, self.app_id)?;
-        let target_url = match &self.target_url {
-            Some(given) => given.resolve(ctx)?,
-            None => ctx.settings().target_url.clone().ok_or_else(|| missing("--target-url", "target_url", "URL"))?,
-        };
+        let target_url = target_url(ctx, self.target_url.as_ref())?;
         Ok(subscriptions(ctx, app_id, &self.events, &target_url))
     }
 }
@@ -119,6 +121,14 @@ impl SubscriptionArgs {
 /// The app that is given, or that of the profile.
 pub fn app_id(ctx: &Context, given: Option<AppId>) -> Result<AppId> {
     given.or(ctx.settings().app_id).ok_or_else(|| missing("--app-id", "app_id", "ID"))
+}
+
+/// The endpoint that is given, or that of the profile.
+pub fn target_url(ctx: &Context, given: Option<&TargetUrlArg>) -> Result<TargetUrl> {
+    match given {
+        Some(given) => given.resolve(ctx),
+        None => ctx.settings().target_url.clone().ok_or_else(|| missing("--target-url", "target_url", "URL")),
+    }
 }
 
 /// A subscription for each event.

@@ -1,12 +1,15 @@
 //! `import`: a hook that was made in the dashboard, by curl, or by a request whose answer was lost.
 
+use clap_complete::ArgValueCompleter;
+
 use super::Report;
 use super::dry_run::{self, DryRunArg};
-use super::hook_args::SubscriptionArgs;
+use super::hook_args::{TargetUrlArg, app_id, one_event_parser, target_url};
 use super::hook_row::HookRow;
+use super::suggest;
 use crate::context::Context;
-use crate::domain::{HookId, Label};
-use crate::error::{Error, Result};
+use crate::domain::{AppId, EventKind, HookId, Label, Subscription};
+use crate::error::Result;
 
 /// Record a hook that was made elsewhere; nothing is sent to Bugfender
 ///
@@ -17,8 +20,17 @@ pub struct Args {
     #[arg(value_name = "HOOK_ID")]
     hook_id: HookId,
 
-    #[command(flatten)]
-    subscription: SubscriptionArgs,
+    /// The app: its id, or its URL in the dashboard [default: that of the profile]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    app_id: Option<AppId>,
+
+    /// The event
+    #[arg(long, value_name = "EVENT", value_parser = one_event_parser())]
+    event: EventKind,
+
+    /// The endpoint that receives the events: a URL, "-" for standard input, or @FILE [default: that of the profile]
+    #[arg(long, value_name = "URL")]
+    target_url: Option<TargetUrlArg>,
 
     /// A name for finding the hook again
     #[arg(long, value_name = "TEXT")]
@@ -33,9 +45,11 @@ pub struct Args {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let wanted = args.subscription.subscriptions(ctx)?;
-    let [subscription] = wanted.as_slice() else {
-        return Err(Error::usage("a hook is for one event: give one --event"));
+    let subscription = &Subscription {
+        origin: ctx.origin().clone(),
+        app_id: app_id(ctx, args.app_id)?,
+        event: args.event,
+        target_url: target_url(ctx, args.target_url.as_ref())?,
     };
     if args.dry_run.dry_run {
         ctx.out().note(&format!("hook {} would be recorded for {subscription}; nothing would be sent", args.hook_id));

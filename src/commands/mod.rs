@@ -20,6 +20,7 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod progress;
 mod ready_file;
 mod sandbox;
 mod subscribe;

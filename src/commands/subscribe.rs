@@ -69,6 +69,7 @@ impl Row for SubscribedRow {
         cells.push(match (self.created, self.hook.status) {
             (true, _) => Cell::toned("created", Tone::Good),
             (false, HookStatus::Active) => Cell::from("existed"),
+            (false, HookStatus::Unknown | HookStatus::Removing) => Cell::toned("unknown", Tone::Bad),
             (false, _) => Cell::toned("failed", Tone::Bad),
         });
         cells
@@ -118,7 +119,9 @@ pub fn subscribe_each(
         match run.subscribe(subscription) {
             Ok((record, created)) => done.push(Subscribed { record, created }),
             Err(Trouble { record, error }) => {
-                let stop = error.kind() == ErrorKind::Interrupted;
+                // Without a sign-in it is the same for the others.
+                let signed_out = error.kind() == ErrorKind::NotSignedIn && error.http_status().is_none();
+                let stop = error.kind() == ErrorKind::Interrupted || signed_out;
                 errors.push(error);
                 done.extend(record.map(|record| Subscribed { record: *record, created: false }));
                 if stop {

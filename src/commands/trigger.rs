@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Report;
-use super::calls::{self, Endpoint, Timed, to_bytes};
+use super::calls::{self, Endpoint, Streak, Timed, to_bytes};
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::TargetUrlArg;
 use super::input::read_body;
+use super::progress::progress_bar;
 use crate::context::{Context, interrupted};
 use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Client, Request};
+use crate::http::Client;
 use crate::render::{Cell, Row, Tone};
 use crate::sandbox::instabug::{self, ReportKind};
 use crate::sandbox::sample::{self, EventShape};
@@ -137,31 +138,43 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(dry_run::report(calls.iter().map(|call| endpoint.request(&call.bytes)).collect(), false));
     }
     let client = endpoint.client(ctx)?;
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
+    let (mut rows, mut errors, mut streak) = (Vec::new(), Vec::new(), Streak::default());
+    let bar = progress_bar(ctx, calls.len() as u64);
     for (index, call) in calls.iter().enumerate() {
-        let Some((row, error)) = send(ctx, &client, &endpoint.request(&call.bytes), index + 1)? else {
+        let Some((row, error)) = send(ctx, &client, &endpoint, &call.bytes, index + 1)? else {
             errors.insert(0, interrupted("while sending events"));
             break;
         };
+        bar.inc(1);
+        let unanswered = row.status.is_none();
         rows.push(CallRow { events: call.events, ..row });
         errors.extend(error);
+        if let Err(enough) = streak.note(unanswered, (calls.len() - index - 1) as u64) {
+            errors.insert(0, enough);
+            break;
+        }
     }
+    bar.finish_and_clear();
     Ok(Report::list(rows, errors))
 }
 
 /// Makes a call; `None` when Ctrl-C came first.
-fn send(ctx: &Context, client: &Client, request: &Request, call: usize) -> Result<Option<(CallRow, Option<Error>)>> {
-    let timed = ctx.wait(calls::send(client, request))?;
+fn send(
+    ctx: &Context,
+    client: &Client,
+    endpoint: &Endpoint,
+    bytes: &[u8],
+    call: usize,
+) -> Result<Option<(CallRow, Option<Error>)>> {
+    let timed = ctx.wait(calls::send(client, &endpoint.request(bytes)))?;
     let Some(Timed { outcome, ms }) = timed else { return Ok(None) };
     let row = |status, error| CallRow { call, events: 0, status, ms, error };
     Ok(Some(match outcome {
+        Ok(answer) if answer.status.is_success() => (row(Some(answer.status.as_u16()), None), None),
         Ok(answer) => {
-            let status = answer.status.as_u16();
-            let refused = || {
-                let message = format!("call {call}: the endpoint answered with HTTP {status}");
-                Error::new(ErrorKind::Other, message).status(status)
-            };
-            (row(Some(status), None), (!answer.status.is_success()).then(refused))
+            let (status, refusal) = (answer.status.as_u16(), calls::refusal(&answer, endpoint.secret.as_ref()));
+            let error = Error::new(ErrorKind::Other, format!("call {call}: {refusal}")).status(status);
+            (row(Some(status), Some(refusal)), Some(error))
         }
         Err(failure) => {
             let error = failure.error.about(format_args!("call {call}"));

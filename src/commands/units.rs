@@ -44,10 +44,11 @@ pub fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A type of events. The name of a subscription stands for what is delivered for it.
-// clap asks for a `Result`.
-#[allow(clippy::unnecessary_wraps)]
 pub fn event_type(text: &str) -> Result<String, String> {
     let text = text.trim();
+    if text.is_empty() {
+        return Err("a type of events is not empty".to_owned());
+    }
     let kind = text.parse::<EventKind>();
     let known = EVENT_TYPES.iter().find(|known| known.eq_ignore_ascii_case(text)).copied();
     Ok(kind.map_or_else(|_| known.unwrap_or(text).to_owned(), |kind| kind.delivered_type().to_owned()))

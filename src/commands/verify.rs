@@ -143,9 +143,9 @@ impl Headers {
 
     fn require(&self, name: &str) -> Result<&str> {
         self.get(name).ok_or_else(|| {
-            Error::usage(format!("the header {name} is missing")).hint(format!(
-                "give {INSTABUG_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"
-            ))
+            Error::new(ErrorKind::Other, format!("the signature does not hold: the header {name} is missing")).hint(
+                format!("give {INSTABUG_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"),
+            )
         })
     }
 }

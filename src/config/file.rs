@@ -153,7 +153,11 @@ impl ConfigFile {
                 Err(error) => Err(error),
             }
         };
-        let Some(text) = read().map_err(|error| wrong(&error.to_string()).source(error))? else {
+        let unreadable = |error: io::Error| {
+            let message = format!("{}: {error}", path.display());
+            Error::usage(message).hint("it must be a file that you can read, or not be there").source(error)
+        };
+        let Some(text) = read().map_err(unreadable)? else {
             return Ok(Self::default());
         };
         let config = Self::parse(&text, path)?;

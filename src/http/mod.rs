@@ -217,6 +217,11 @@ impl Client {
         self.in_doubt.load(Ordering::Relaxed) && self.connected.once()
     }
 
+    /// Whether there has been a connection.
+    pub fn has_connected(&self) -> bool {
+        self.connected.once()
+    }
+
     /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
     ///
     /// An answer of any status is `Ok`; reading it is the caller's part.

@@ -20,7 +20,6 @@ mod tls;
 mod writer;
 
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -273,12 +272,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
         socket.listen(BACKLOG)
     };
     bound().map_err(|error| {
-        // In use, or not there yet when a machine starts: that may pass, and who starts this again is right to.
-        let kind = match error.kind() {
-            io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => ErrorKind::Unavailable,
-            _ => ErrorKind::Usage,
-        };
-        Error::new(kind, format!("{address} can't be listened on: {error}"))
+        Error::new(ErrorKind::of_bind(&error), format!("{address} can't be listened on: {error}"))
             .hint("give another address with --listen; port 0 picks a free one")
             .source(error)
     })

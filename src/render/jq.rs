@@ -54,7 +54,7 @@ impl JqFilter {
     /// # Errors
     /// When the input is not JSON, or the filter fails over it.
     pub fn run(&self, json: &[u8]) -> Result<Vec<String>, Error> {
-        let failed = |error: String| Error::new(ErrorKind::Other, format!("--jq: {error}"));
+        let failed = |error: String| Error::new(ErrorKind::Other, format!("--jq: {}", shortened(&error)));
         let input = jaq_json::read::parse_single(json).map_err(|error| failed(error.to_string()))?;
         let context = Ctx::<JustLut<Val>>::new(&self.0.lut, Vars::new([]));
         let mut results = Vec::new();
@@ -73,6 +73,19 @@ impl JqFilter {
     }
 }
 
+/// An error with its beginning and its end: it quotes what it met, which may be all of the input.
+fn shortened(error: &str) -> String {
+    const KEPT: usize = 60;
+    let cut = |from_end: bool| {
+        let mut places = error.char_indices().map(|(place, _)| place);
+        if from_end { places.nth_back(KEPT - 1) } else { places.nth(KEPT) }
+    };
+    match (cut(false), cut(true)) {
+        (Some(start), Some(end)) if start < end => format!("{} … {}", &error[..start], &error[end..]),
+        _ => error.to_owned(),
+    }
+}
+
 fn wrong(expression: &str) -> Error {
     Error::usage(format!("--jq: `{expression}` is not a jq expression"))
         .hint("try --jq '.[].hook_id'; the language is that of jq: https://jqlang.org/manual")
@@ -84,6 +97,15 @@ mod tests {
 
     fn jq(expression: &str, input: &str) -> Vec<String> {
         JqFilter::compile(expression).unwrap().run(input.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_input() {
+        let input = format!("[{}1]", "{\"título\":\"é\"},".repeat(1000));
+        let error = JqFilter::compile(".name").unwrap().run(input.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("--jq: cannot index [{") && error.ends_with("with \"name\""), "{error}");
+        assert_eq!(error.chars().count(), "--jq: ".len() + 60 + " … ".chars().count() + 60);
+        assert_eq!(shortened("short"), "short");
     }
 
     #[test]

@@ -88,8 +88,8 @@ impl FromStr for Fault {
         };
         read().ok_or_else(|| {
             let names = Operation::NAMED.map(|(name, _)| name).join(", ");
-            Error::usage(format!("a fault is written {}: OP one of {names}", Self::SYNTAX))
-                .hint("WHAT is a status (503, or 503@2 with Retry-After: 2), hang, drop, truncate or redirect")
+            let what = "WHAT a status (200 to 599, 503@2 with Retry-After: 2), hang, drop, truncate or redirect";
+            Error::usage(format!("a fault is written {}: OP one of {names}; {what}", Self::SYNTAX))
                 .hint("for example --fault subscribe=503x2 --fault unsubscribe=drop")
         })
     }

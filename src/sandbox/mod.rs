@@ -81,13 +81,15 @@ impl Sandbox {
     /// When the address cannot be had or the state file cannot be read.
     pub async fn bind(address: SocketAddr, options: Options) -> Result<Self> {
         let cannot = |error: std::io::Error| {
-            Error::new(ErrorKind::Other, format!("the sandbox can't listen on {address}: {error}"))
+            Error::new(ErrorKind::of_bind(&error), format!("the sandbox can't listen on {address}: {error}"))
                 .hint("choose another address with --listen; port 0 picks a free one")
                 .source(error)
         };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let state = State::load(&options, format!("http://{address}"))?;
+        // A file that cannot be written shows before anybody's hook is to be kept in it.
+        state.hooks.save(options.state.as_deref())?;
         Ok(Self { listener, address, shared: Shared::new(options, state) })
     }
 

@@ -154,6 +154,9 @@ pub trait Registry {
     /// Deletes a row; nothing else does. Refused while a living process is at work on it.
     fn forget(&self, row: RowId) -> Result<(), StoreError>;
 
+    /// From now on, waits no longer than this for another process's write.
+    fn limit_patience(&self, patience: Duration) -> Result<(), StoreError>;
+
     /// Reads the whole registry for damage.
     fn check(&self) -> Result<(), StoreError>;
 }

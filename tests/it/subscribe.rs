@@ -268,6 +268,14 @@ fn several_events_are_all_tried() {
 }
 
 #[test]
+fn what_is_the_same_for_all_events_is_said_once() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox).unset("BUGFENDER_API_TOKEN");
+    let run = home.run(["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL]);
+    assert_eq!((run.code, run.stderr.matches("not signed in").count()), (4, 1), "{run}");
+}
+
+#[test]
 fn an_interrupt_leaves_the_outcome_unknown() {
     let sandbox = SandboxServer::with_faults(&["subscribe=hang"]);
     let home = Home::of(&sandbox);

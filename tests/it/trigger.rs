@@ -105,6 +105,15 @@ fn what_the_endpoint_does_not_take_is_said_and_not_sent_again() {
     let run = home.run(["trigger", "new_crash", "--to", "http://user:s3cret@127.0.0.1:9/x"]);
     assert_eq!(run.code, 7, "{run}");
     assert!(!run.to_string().contains("s3cret"), "{run}");
+    // Nobody answers: it is not tried for ever.
+    let run = home.run(["trigger", "new_crash", "--to", "http://127.0.0.1:9/x", "--count", "50", "--output", "json"]);
+    assert_eq!((run.code, run.json().as_array().unwrap().len()), (7, 10), "{run}");
+    assert!(run.error()["message"].as_str().unwrap().contains("40 calls were not made"), "{run}");
+    // What the endpoint has to say against it is shown.
+    let server = Scripted::always(answer("400 Bad", &[], "no\u{1b}[2J array"));
+    let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
+    let said = run.json()[0]["error"].as_str().unwrap().to_owned();
+    assert!(said.starts_with("the endpoint answered with HTTP 400: no") && said.ends_with(" array"), "{run}");
     let (server, _) = endpoint("302 Found");
     let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
     assert_eq!((run.code, run.json()[0]["status"].as_i64()), (1, Some(302)), "{run}");

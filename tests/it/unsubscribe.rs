@@ -1,11 +1,13 @@
 //! Unsubscribing: by id, by filter, all; what is there, what is not, what is somebody else's.
 
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::assert_shown;
-use crate::support::{Home, Run, SandboxServer, Scripted, Signal, Terminal, answer, signal, wait_until};
+use crate::support::{Home, Run, SandboxServer, Scripted, Signal, Terminal, answer, read, signal, wait_until};
 
 const URL: &str = "https://hooks.example.com/bf";
 
@@ -289,6 +291,69 @@ fn an_interruption_takes_back_what_was_not_sent() {
 }
 
 #[test]
+fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=hang"]);
+    let (home, child) = fifty_under_way(&sandbox);
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    signal(&child, Signal::INT);
+    // It ends while the lock is held.
+    let run = Run::of(child.wait_with_output().unwrap());
+    drop(registry);
+    assert_eq!(run.code, 130, "{run}");
+    for said in [
+        "50 under way are left as `removing`",
+        "8 that were not sent are left as `removing` too",
+        "locked for too long",
+    ] {
+        assert!(run.stderr.contains(said), "{said}: {run}");
+    }
+    assert_eq!((count(&home, "removing"), count(&home, "active")), (58, 12));
+}
+
+#[test]
+fn an_interruption_before_there_is_a_connection_takes_everything_back() {
+    // It accepts, and never shakes hands.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::holding(&format!("https://{}", server.local_addr().unwrap()), 70);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes"]);
+    let _connection = server.accept().unwrap();
+    signal(&child, Signal::INT);
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert!(run.code == 130 && !run.stderr.contains("removing`"), "{run}");
+    assert_eq!(count(&home, "active"), 70);
+}
+
+/// A server that takes one request at a time, and says of every other that it is one too many. Nobody is to come again.
+fn one_at_a_time() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let open = Arc::new(AtomicUsize::new(0));
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Some(mut exchange), open) = (stream.ok().and_then(read), Arc::clone(&open)) else { continue };
+            let others = open.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                // What it takes a server to answer.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                open.fetch_sub(1, Ordering::SeqCst);
+                let refusal = answer("429 Too Many Requests", &["retry-after: 100"], "");
+                exchange.send(if others == 0 { answer("200 OK", &[], "") } else { refusal });
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_takes_one_at_a_time_is_not_given_up() {
+    let home = Home::holding(&one_at_a_time(), 60);
+    let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 60), "{}", run.stderr);
+}
+
+#[test]
 fn killed_with_intents_recorded_ahead_it_can_be_run_again() {
     let sandbox = SandboxServer::with_faults(&["unsubscribe=hangx50"]);
     let (home, mut child) = fifty_under_way(&sandbox);
@@ -312,11 +377,10 @@ fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
         .unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!((run.code, run.json().as_array().unwrap().len()), (9, 120), "{run}");
-    let failed: Vec<_> =
-        run.json().as_array().unwrap().iter().filter(|row| row["result"] == "failed").cloned().collect();
-    assert!(!failed.is_empty());
+    let rows = run.json().as_array().unwrap().clone();
+    assert!(rows.iter().any(|row| row["result"] == "failed"), "{run}");
     let listed = home.json(&["list", "--all"]);
-    for row in failed {
+    for row in rows {
         let on_record = listed.as_array().unwrap().iter().find(|each| each["hook_id"] == row["hook_id"]).unwrap();
         assert_eq!(row["status"], on_record["status"], "{row}");
     }

@@ -51,7 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", requires = "web", default_value = "300", value_parser = seconds)]
     pub login_timeout: Duration,
 
-    /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both
+    /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both; it is
+    /// kept as it is, untried
     #[arg(long)]
     pub with_token: bool,
 
@@ -95,7 +96,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let place = kept?;
     app_cache::forget(ctx.settings());
     record_profile(ctx)?;
-    tell(ctx, &vault, &slot, place, &credential);
+    tell(ctx, &vault, &slot, place, &credential, args.with_token);
     Ok(Report::nothing())
 }
 
@@ -161,7 +162,7 @@ fn without_flags(ctx: &Context) -> Result<Settings> {
     Settings::resolve(&Overrides::default(), ctx.environment(), &ConfigFile::load()?)
 }
 
-fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) {
+fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential, untried: bool) {
     let settings = ctx.settings();
     let profile = &settings.profile.value;
     let place = match place {
@@ -173,6 +174,9 @@ fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Cr
         _ => "the sign-in",
     };
     ctx.out().note(&format!("signed in to {}{}; {what} is kept in {place}", ctx.origin(), of_profile(profile)));
+    if untried {
+        ctx.out().note("the token was not tried: `bugfender-hooks whoami` does that");
+    }
     match without_flags(ctx) {
         Ok(usual) if usual.profile.value != *profile => ctx.out().note(&format!(
             "commands use profile {} unless --profile {profile} is given; `bugfender-hooks auth switch {profile}` changes that",

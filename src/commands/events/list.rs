@@ -35,6 +35,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let inbox = super::inbox(ctx)?;
     if args.quarantined {
         let found = inbox.map(|inbox| inbox.quarantined(None, limit(args.limit))).transpose()?;
+        if found.as_ref().is_some_and(Vec::is_empty) {
+            ctx.out().note("nothing is in quarantine");
+        }
         let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
         return Ok(Report::list(rows, Vec::new()));
     }

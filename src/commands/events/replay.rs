@@ -10,11 +10,12 @@ use super::filter::WhichArgs;
 use super::pages::{ORIGINALS, each_event};
 use super::unknown;
 use crate::commands::Report;
-use crate::commands::calls::{self, Endpoint, Timed};
+use crate::commands::calls::{self, Endpoint, Streak, Timed};
 use crate::commands::confirm::confirm;
 use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::TargetUrlArg;
 use crate::commands::input::read_secret;
+use crate::commands::progress::progress_bar;
 use crate::commands::units::count;
 use crate::context::{Context, interrupted};
 use crate::domain::signature::standard_headers;
@@ -22,13 +23,13 @@ use crate::domain::{Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Body, Client, Method, Payload, Repeat, Request};
 use crate::render::{Cell, Row, Tone};
-use crate::store::{EventRecord, EventSelection, Inbox};
+use crate::store::EventRecord;
 
 /// Send events to another endpoint, oldest first
 ///
 /// Each goes in a call of its own, as a JSON array of the one event as it came. Its webhook-id is always the same, so
 /// that an endpoint can tell what it has; bugfender-hooks-replay: true marks it as a replay. Transient failures are
-/// tried again. Nothing changes in the inbox.
+/// tried again; after ten calls in a row that failed so, the rest is not sent. Nothing changes in the inbox.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -102,17 +103,22 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         })?;
         return Ok(Report { errors, ..dry_run::report(requests, false) });
     }
-    if args.which.ids.is_empty() && !may_send(ctx, args, &replay, &*inbox, &selection)? {
+    let events: u64 = inbox.count_events(&selection)?.iter().map(|count| count.events).sum();
+    if args.which.ids.is_empty() && !may_send(ctx, args, &replay, events)? {
         return Ok(Report::list(Vec::<ReplayedRow>::new(), errors));
     }
     let client = replay.endpoint.client(ctx)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut streak) = (Vec::new(), Streak::default());
+    let bar = progress_bar(ctx, events);
     let ended = each_event(&*inbox, selection, ORIGINALS, &mut |event| {
-        let (row, error) = send(ctx, &client, &replay.request(&event)?, event.id)?;
+        let (row, error) = replay.send(ctx, &client, &event)?;
         rows.push(row);
+        bar.inc(1);
+        let unavailable = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Unavailable);
         errors.extend(error);
-        Ok(())
+        streak.note(unavailable, events.saturating_sub(rows.len() as u64))
     });
+    bar.finish_and_clear();
     if let Err(error) = ended {
         errors.insert(0, error);
     }
@@ -120,14 +126,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 }
 
 /// Asks whether what filters picked is to be sent. There is nothing to ask when they picked nothing.
-fn may_send(
-    ctx: &Context,
-    args: &Args,
-    replay: &Replay,
-    inbox: &dyn Inbox,
-    selection: &EventSelection,
-) -> Result<bool> {
-    let events = inbox.count_events(selection)?.iter().map(|count| count.events).sum();
+fn may_send(ctx: &Context, args: &Args, replay: &Replay, events: u64) -> Result<bool> {
     if events == 0 {
         ctx.out().note("no events to send");
         return Ok(false);
@@ -167,24 +166,25 @@ impl Replay {
         headers.push((REPLAY, "true".to_owned()));
         Ok(headers)
     }
-}
 
-/// Makes a call. Ctrl-C ends it all.
-fn send(ctx: &Context, client: &Client, request: &Request, id: String) -> Result<(ReplayedRow, Option<Error>)> {
-    let timed = ctx.wait(calls::send(client, request))?;
-    let Timed { outcome, ms } = timed.ok_or_else(|| interrupted("while sending events"))?;
-    let answered = outcome.map(|answer| answer.status).map_err(|failure| failure.error);
-    let (status, error) = match answered {
-        Ok(status) if status.is_success() => (Some(status.as_u16()), None),
-        Ok(status) => {
-            let overloaded = status.is_server_error() || status.as_u16() == 429;
-            let kind = if overloaded { ErrorKind::Unavailable } else { ErrorKind::Other };
-            let error = Error::new(kind, format!("the endpoint answered with HTTP {}", status.as_u16()));
-            (Some(status.as_u16()), Some(error.status(status.as_u16())))
-        }
-        Err(error) => (error.http_status(), Some(error)),
-    };
-    let row = ReplayedRow { status, ms, error: error.as_ref().map(ToString::to_string), id };
-    let error = error.map(|error| error.about(format_args!("event {}", row.id)));
-    Ok((row, error))
+    /// Makes a call. Ctrl-C ends it all.
+    fn send(&self, ctx: &Context, client: &Client, event: &EventRecord) -> Result<(ReplayedRow, Option<Error>)> {
+        let request = self.request(event)?;
+        let timed = ctx.wait(calls::send(client, &request))?;
+        let Timed { outcome, ms } = timed.ok_or_else(|| interrupted("while sending events"))?;
+        let (status, error) = match outcome.map_err(|failure| failure.error) {
+            Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                let overloaded = answer.status.is_server_error() || status == 429;
+                let kind = if overloaded { ErrorKind::Unavailable } else { ErrorKind::Other };
+                let error = Error::new(kind, calls::refusal(&answer, self.secret.as_ref()));
+                (Some(status), Some(error.status(status)))
+            }
+            Err(error) => (error.http_status(), Some(error)),
+        };
+        let row = ReplayedRow { status, ms, error: error.as_ref().map(ToString::to_string), id: event.id.clone() };
+        let error = error.map(|error| error.about(format_args!("event {}", row.id)));
+        Ok((row, error))
+    }
 }

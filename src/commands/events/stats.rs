@@ -74,5 +74,8 @@ impl Row for CountRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let counts = super::inbox(ctx)?.map(|inbox| inbox.count_events(&args.filter.selection())).transpose()?;
+    if counts.as_ref().is_some_and(Vec::is_empty) {
+        ctx.out().note("no events to count");
+    }
     Ok(Report::list(counts.unwrap_or_default().into_iter().map(CountRow::from).collect(), Vec::new()))
 }

@@ -7,6 +7,7 @@ mod service;
 
 use std::net::SocketAddr;
 
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -25,7 +26,7 @@ use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
 use crate::receiver::{self, Access, BUGFENDER_PATH, Keys, Limits, Options, Receiver, TlsFiles};
-use crate::render::Text;
+use crate::render::{Cell, One, Row};
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
@@ -118,8 +119,27 @@ fn is_url_known(args: &Args) -> bool {
     args.subscription.public_url.is_some() || args.listen.port() != 0
 }
 
+/// The URL that Bugfender is to call, key and all.
+#[derive(Serialize)]
+struct UrlRow {
+    url: String,
+}
+
+impl Row for UrlRow {
+    const FIELDS: &'static [&'static str] = &["url"];
+    const HEADERS: &'static [&'static str] = &["URL"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.url.as_str().into()]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.url.clone())
+    }
+}
+
 fn url_report(args: &Args, keys: &Keys) -> Report {
-    Report::of(Text(format!("{}\n", bugfender_url(args, args.listen, &keys.current))))
+    Report::of(One(UrlRow { url: bugfender_url(args, args.listen, &keys.current) }))
 }
 
 fn options(ctx: &Context, args: &Args, gate: Gate) -> Result<Options> {

@@ -15,6 +15,7 @@ use crate::commands::events::Tail;
 use crate::commands::hook_args;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::subscribe::{check_target, subscribe_each};
+use crate::commands::units::count;
 use crate::commands::unsubscribe::remove_hooks;
 use crate::context::{Context, interrupted};
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
@@ -78,7 +79,10 @@ impl Service<'_> {
             self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
             self.ctx.heeded_interruptions();
             // While it still serves: what is sent until then arrives.
-            match remove_hooks(self.ctx, std::mem::take(&mut self.hooks)) {
+            let hooks = std::mem::take(&mut self.hooks);
+            let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
+            match remove_hooks(self.ctx, hooks) {
+                Ok(report) if report.errors.is_empty() => self.ctx.out().note(&removed),
                 Ok(report) => errors.extend(report.errors),
                 Err(error) => errors.push(error),
             }

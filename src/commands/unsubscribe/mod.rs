@@ -1,13 +1,13 @@
 //! `unsubscribe`: record the intent, delete at the server, record what came of it.
 
+mod answered;
 mod pace;
 mod pick;
 mod removal;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use clap_complete::ArgValueCompleter;
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
 use self::pace::Pace;
@@ -17,10 +17,11 @@ use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
 use super::hook_row::{HookRow, fields};
+use super::progress::progress_bar;
 use super::units::count;
 use super::{Report, suggest};
 use crate::api::calls;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::HookId;
 use crate::error::Result;
 use crate::render::{Cell, Row, Tone};
@@ -143,7 +144,7 @@ pub fn remove_hooks(ctx: &Context, hook_ids: Vec<HookId>) -> Result<Report> {
 /// Removes them, several at once, and shows every result.
 fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<Target>) -> Result<Report> {
     let api = ctx.api()?;
-    let bar = progress_bar(ctx, targets.len());
+    let bar = progress_bar(ctx, targets.len() as u64);
     let mut run = Run {
         ctx,
         args,
@@ -154,28 +155,18 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         pace: Pace::default(),
         ready: VecDeque::new(),
         answered: Vec::new(),
-        open: 0,
+        sent: BTreeMap::new(),
+        alone: false,
         broken: false,
     };
     let finished = ctx.wait(run.remove_all(targets))?.is_some();
-    let left = if finished { 0 } else { run.interrupt() };
+    let mut errors = if finished { Vec::new() } else { run.interrupt() };
     bar.finish_and_clear();
     run.ended.sort_by_key(|ended| ended.index);
-    let (mut rows, mut errors) = (Vec::new(), Vec::new());
-    if !finished {
-        errors.push(
-            interrupted(&format!("while removing hooks; {left} under way are left as `removing`"))
-                .hint("run the same command again: it goes on where this one stopped"),
-        );
-    }
+    let mut rows = Vec::new();
     for ended in run.ended {
         rows.push(ended.row);
         errors.extend(ended.error);
     }
     Ok(Report::list(rows, errors))
-}
-
-fn progress_bar(ctx: &Context, length: usize) -> ProgressBar {
-    let target = if ctx.is_interactive() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    ProgressBar::with_draw_target(u64::try_from(length).ok(), target)
 }

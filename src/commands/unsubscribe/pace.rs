@@ -14,13 +14,15 @@ pub(super) struct Pace {
     limit: usize,
     /// When it was halved last: many answers of one burst say the same.
     slowed: Option<Instant>,
+    /// How many answers in a row were none of these.
+    taken: usize,
     /// Whether a request was refused, as often as it was sent, although it went alone.
     refused_alone: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { limit: CONCURRENCY, slowed: None, refused_alone: false }
+        Self { limit: CONCURRENCY, slowed: None, taken: 0, refused_alone: false }
     }
 }
 
@@ -30,19 +32,24 @@ impl Pace {
         self.limit
     }
 
-    /// Some request was refused for being too fast; `alone` says that no other was under way.
+    /// Some request was refused for being too fast; `alone` says that no other was under way with it.
     pub(super) fn slow_down(&mut self, alone: bool) {
         self.refused_alone |= alone;
+        self.taken = 0;
         if self.slowed.is_none_or(|slowed| slowed.elapsed() >= BURST) {
             self.limit = (self.limit / 2).max(1);
             self.slowed = Some(Instant::now());
         }
     }
 
-    /// Requests were answered, and none was too fast.
+    /// A request was answered, and was not too fast. As many as may be under way make room for one more.
     pub(super) fn speed_up(&mut self) {
         self.refused_alone = false;
-        self.limit = (self.limit + 1).min(CONCURRENCY);
+        self.taken += 1;
+        if self.taken >= self.limit {
+            self.limit = (self.limit + 1).min(CONCURRENCY);
+            self.taken = 0;
+        }
     }
 
     /// Whether the server does not even take one request at a time.

@@ -28,6 +28,9 @@ pub(super) enum Target {
     Foreign(HookId, ApiOrigin),
 }
 
+/// A target and its place among the others.
+pub(super) type Placed = (usize, Target);
+
 /// What to remove, once no other process is subscribing any of it: its hook would be missed.
 pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
     let subscribing =
@@ -93,14 +96,6 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
 }
 
 impl Target {
-    /// The same target, to be begun again.
-    pub(super) fn afresh(self) -> Self {
-        match self {
-            Self::Resumed(id, record) => Self::Held(id, record),
-            other => other,
-        }
-    }
-
     /// What to record when its intent was, and nothing was sent after all.
     pub(super) fn taken_back(&self) -> Option<(RowId, Removal)> {
         match self {
@@ -113,12 +108,14 @@ impl Target {
         }
     }
 
-    /// The same target when its intent could not be taken back.
-    pub(super) fn left_removing(mut self) -> Self {
-        if let Self::Held(_, record) | Self::Resumed(_, record) = &mut self {
-            record.status = HookStatus::Removing;
+    /// Its record as it is while the registry cannot be told how it went on.
+    pub(super) fn as_removing(&self) -> Option<HookRecord> {
+        match self {
+            Self::Held(_, record) | Self::Resumed(_, record) => {
+                Some(HookRecord { status: HookStatus::Removing, ..(**record).clone() })
+            }
+            _ => None,
         }
-        self
     }
 
     pub(super) fn id(&self) -> Option<HookId> {
@@ -135,4 +132,16 @@ impl Target {
             _ => None,
         }
     }
+}
+
+/// The targets that have rows with these, which are in the same order; one that is gone stays as it was.
+pub(super) fn as_recorded(targets: Vec<Placed>, records: Vec<Option<HookRecord>>) -> Vec<Placed> {
+    let mut records = records.into_iter();
+    let mut renewed = |target| match target {
+        Target::Held(id, old) | Target::Resumed(id, old) => {
+            Target::Held(id, records.next().flatten().map_or(old, Box::new))
+        }
+        other => other,
+    };
+    targets.into_iter().map(|(index, target)| (index, renewed(target))).collect()
 }

@@ -1,6 +1,7 @@
 //! Removing: many requests under way, few commits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -8,19 +9,23 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
 
+use super::answered::{Answer, Answered, ask, outcome_of};
 use super::pace::Pace;
-use super::pick::Target;
+use super::pick::{Placed, Target, as_recorded};
 use super::{Args, Outcome, UnsubscribedRow};
-use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed};
+use crate::api::{AuthenticatedApi, Unsubscribed};
 use crate::commands::hook_row::HookRow;
-use crate::context::Context;
+use crate::context::{Context, interrupted};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::{Error, ErrorKind};
 use crate::store::{BeginRemoval, Registry, Removal};
 
 /// How many intents are recorded ahead, so that the server does not wait for the disk. Few: killed, the process leaves
-/// them as `removing` although nothing was sent for them.
+/// them as `removing` too, although nothing was sent for them.
 const AHEAD: usize = 8;
+
+/// How long to wait for another process's write when all is over.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often to look whether another process has finished with the same hook.
 pub(super) const POLL: Duration = Duration::from_millis(20);
@@ -38,17 +43,16 @@ pub(super) struct Run<'a> {
     pub(super) ready: VecDeque<Placed>,
     /// What the server said and the registry has not been told yet.
     pub(super) answered: Vec<Answered>,
-    /// How many requests have been sent and not answered.
-    pub(super) open: usize,
+    /// What the server was asked for and has not answered, by place.
+    pub(super) sent: BTreeMap<usize, Target>,
+    /// Whether the newest request was sent alone: no other has been under way together with it.
+    pub(super) alone: bool,
     /// Whether the registry failed: nothing more is begun.
     pub(super) broken: bool,
 }
 
-/// A target and its place among the others.
-pub(super) type Placed = (usize, Target);
-
 /// Requests that have not been answered.
-type UnderWay<'a> = FuturesUnordered<LocalBoxFuture<'a, Answered>>;
+type UnderWay<'a> = FuturesUnordered<LocalBoxFuture<'a, (usize, Answer)>>;
 
 /// A result, the error in it, and its place among the others.
 pub(super) struct Ended {
@@ -57,20 +61,12 @@ pub(super) struct Ended {
     pub(super) error: Option<Error>,
 }
 
-/// What the server said about a target.
-pub(super) struct Answered {
-    index: usize,
-    target: Target,
-    answer: Result<Unsubscribed, Failure>,
-}
-
 impl<'a> Run<'a> {
     /// Keeps as many requests under way as it may. What has ended and what is to begin share a commit, as each one waits
     /// for the disk; meanwhile the server is at work on what was recorded ahead.
     pub(super) async fn remove_all(&mut self, targets: Vec<Target>) {
         let mut waiting: VecDeque<Placed> = targets.into_iter().enumerate().collect();
         let mut under_way = FuturesUnordered::new();
-        let mut alone = false;
         loop {
             if !self.ready.is_empty() {
                 self.send_ready(&mut under_way);
@@ -80,58 +76,91 @@ impl<'a> Run<'a> {
                     tokio::task::yield_now().await;
                 }
             }
-            let again = self.adjust_pace(alone);
+            let again = self.refused_for_now();
             let places = self.pace.limit() + self.pace.limit().min(AHEAD);
             let free = waiting.len().min(places.saturating_sub(under_way.len() + self.ready.len()));
             let busy = self.turn(waiting.drain(..free).collect());
             waiting.extend(busy.into_iter().chain(again));
-            if self.broken || self.pace.is_hopeless() {
+            if self.is_over() {
                 self.give_up(waiting.drain(..).collect());
             }
             self.send_ready(&mut under_way);
-            alone = under_way.len() == 1;
             match (under_way.is_empty(), waiting.is_empty()) {
                 (true, true) => return,
                 // Other processes are at work on all that is left.
                 (true, false) => tokio::time::sleep(POLL).await,
-                (false, _) => self.answered.extend(under_way.next().await),
+                (false, _) => {
+                    if let Some(answer) = under_way.next().await {
+                        self.take_answer(answer);
+                    }
+                }
             }
             self.take_answers(&mut under_way);
         }
     }
 
+    /// Whether nothing more is to be sent.
+    fn is_over(&self) -> bool {
+        self.broken || self.pace.is_hopeless()
+    }
+
     /// Asks the server for what is ready, as far as there is room.
     fn send_ready(&mut self, under_way: &mut UnderWay<'a>) {
         let free = self.pace.limit().saturating_sub(under_way.len()).min(self.ready.len());
-        let api = self.api;
-        under_way.extend(self.ready.drain(..free).map(|(index, target)| ask(api, index, target).boxed_local()));
-        self.open = under_way.len();
+        if free == 0 || self.is_over() {
+            return;
+        }
+        self.alone = free == 1 && under_way.is_empty();
+        for (index, target) in self.ready.drain(..free) {
+            under_way.push(ask(self.api, index, target.id()).boxed_local());
+            self.sent.insert(index, target);
+        }
     }
 
     /// Takes the answers that are there.
     fn take_answers(&mut self, under_way: &mut UnderWay<'a>) {
-        while let Some(Some(answered)) = under_way.next().now_or_never() {
-            self.answered.push(answered);
+        while let Some(Some(answer)) = under_way.next().now_or_never() {
+            self.take_answer(answer);
         }
-        self.open = under_way.len();
+    }
+
+    /// Takes an answer, and goes slower or faster as it says.
+    fn take_answer(&mut self, (index, answer): (usize, Answer)) {
+        // It is there since it was sent.
+        let Some(target) = self.sent.remove(&index) else { return };
+        let answered = Answered::of(index, target, answer);
+        if answered.is_too_fast() {
+            self.pace.slow_down(self.alone);
+        } else {
+            self.pace.speed_up();
+        }
+        self.answered.push(answered);
     }
 
     /// Ends before its time: records what was answered and takes back the intents of what was not sent. What is under
-    /// way stays `removing`; its number is returned.
-    pub(super) fn interrupt(&mut self) -> usize {
+    /// way stays `removing`. Returns what there is to say.
+    pub(super) fn interrupt(&mut self) -> Vec<Error> {
+        // Nobody who has pressed Ctrl-C waits for long. What cannot be recorded stays `removing`, which is safe.
+        let patience = self.registry.limit_patience(LAST_PATIENCE);
         self.turn(Vec::new());
-        let (_, untold) = self.take_back();
-        self.open + untold
+        if !self.api.has_connected() {
+            self.ready.extend(std::mem::take(&mut self.sent));
+        }
+        let (left, untold) = self.take_back();
+        let mut what = "while removing hooks".to_owned();
+        // Writing to a string cannot fail.
+        if !self.sent.is_empty() {
+            let _ = write!(what, "; {} under way are left as `removing`", self.sent.len());
+        }
+        if self.broken && !left.is_empty() {
+            let _ = write!(what, "; {} that were not sent are left as `removing` too", left.len());
+        }
+        let interrupted = interrupted(&what).hint("run the same command again: it goes on where this one stopped");
+        std::iter::once(interrupted).chain(untold).chain(patience.err().map(Error::from)).collect()
     }
 
-    /// Slows down or speeds up as the answers say; `alone` says that they are one's that was under way alone. What was
-    /// refused for being too fast is to be asked for again: those targets, once their rows are active again.
-    fn adjust_pace(&mut self, alone: bool) -> Vec<Placed> {
-        if self.answered.iter().any(Answered::is_too_fast) {
-            self.pace.slow_down(alone);
-        } else if !self.answered.is_empty() {
-            self.pace.speed_up();
-        }
+    /// What was refused for being too fast is to be asked for again: those targets, once their rows are active again.
+    fn refused_for_now(&mut self) -> Vec<Placed> {
         if self.pace.is_hopeless() {
             return Vec::new();
         }
@@ -139,12 +168,17 @@ impl<'a> Run<'a> {
             std::mem::take(&mut self.answered).into_iter().partition(Answered::is_too_fast);
         self.answered = rest;
         let ends: Vec<(RowId, Removal)> = refused.iter().filter_map(Answered::end).collect();
-        if !ends.is_empty() && self.registry.turn_removals(&ends, &[]).is_err() {
-            // Its rows stay `removing`, which is what the error is going to say.
-            self.answered.extend(refused);
-            return Vec::new();
+        let told =
+            if ends.is_empty() { Ok(Vec::new()) } else { self.registry.turn_removals(&ends, &[]).map(|told| told.0) };
+        if let Ok(records) = told {
+            return as_recorded(
+                refused.into_iter().map(|answered| (answered.index, answered.target)).collect(),
+                records,
+            );
         }
-        refused.into_iter().map(|answered| (answered.index, answered.target.afresh())).collect()
+        // Its rows stay `removing`, which is what the error is going to say.
+        self.answered.extend(refused);
+        Vec::new()
     }
 
     /// Records what has ended and the intents of what is to begin, which is ready then. Returns what another process is
@@ -167,7 +201,8 @@ impl<'a> Run<'a> {
                 // A registry that can't be told outweighs what the server said, and nothing more is sent.
                 self.broken = true;
                 let mut error = Some(Error::from(error));
-                self.end(answered, Vec::new(), error.take_if(|_| !ends.is_empty()));
+                let records = answered.iter().filter_map(|answered| answered.target.as_removing().map(Some)).collect();
+                self.end(answered, records, error.take_if(|_| !ends.is_empty()));
                 self.fail(targets, error);
                 Vec::new()
             }
@@ -216,22 +251,31 @@ impl<'a> Run<'a> {
         busy
     }
 
-    /// Takes back the intents of what is ready and was not sent. Returns those targets as they are now, and how many of
-    /// them stay `removing`, as the registry can't be told.
-    fn take_back(&mut self) -> (Vec<Placed>, usize) {
+    /// Takes back the intents of what is ready and was not sent. Returns those targets as they are now, and why the
+    /// registry could not be told, if that is new.
+    fn take_back(&mut self) -> (Vec<Placed>, Option<Error>) {
         let ready: Vec<Placed> = self.ready.drain(..).collect();
         let ends: Vec<(RowId, Removal)> = ready.iter().filter_map(|(_, target)| target.taken_back()).collect();
-        self.broken = self.broken || !ends.is_empty() && self.registry.turn_removals(&ends, &[]).is_err();
-        if !self.broken {
-            return (ready, 0);
+        if ends.is_empty() {
+            return (ready, None);
         }
-        (ready.into_iter().map(|(index, target)| (index, target.left_removing())).collect(), ends.len())
+        let error = if self.broken {
+            None
+        } else {
+            match self.registry.turn_removals(&ends, &[]) {
+                Ok((records, _)) => return (as_recorded(ready, records), None),
+                Err(error) => Some(Error::from(error)),
+            }
+        };
+        self.broken = true;
+        let records = ready.iter().filter_map(|(_, target)| target.as_removing().map(Some)).collect();
+        (as_recorded(ready, records), error)
     }
 
     /// Nothing more is sent.
     fn give_up(&mut self, waiting: Vec<Placed>) {
-        let (ready, _) = self.take_back();
-        self.fail(ready, None);
+        let (ready, error) = self.take_back();
+        self.fail(ready, error);
         self.fail(waiting, None);
     }
 
@@ -276,7 +320,7 @@ impl<'a> Run<'a> {
     }
 
     /// What an answer means for the user.
-    fn judge(&self, target: &Target, answer: Result<Unsubscribed, Failure>) -> (Outcome, Option<Error>) {
+    fn judge(&self, target: &Target, answer: Answer) -> (Outcome, Option<Error>) {
         match answer {
             Ok(Unsubscribed::Removed) => (Outcome::Removed, None),
             Ok(Unsubscribed::NotThere) => (Outcome::Missing, self.missing(target)),
@@ -327,44 +371,7 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn ask(api: &AuthenticatedApi, index: usize, target: Target) -> Answered {
-    let answer = match target.id() {
-        Some(id) => api.unsubscribe(id).await,
-        // Rows without an id never get here: there is nothing to ask for.
-        None => Ok(Unsubscribed::NotThere),
-    };
-    let answer = match (&target, answer) {
-        // The removal whose end was not known did it.
-        (Target::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
-        (_, answer) => answer,
-    };
-    Answered { index, target, answer }
-}
-
-impl Answered {
-    /// Whether the server says that it is asked too often.
-    fn is_too_fast(&self) -> bool {
-        self.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
-    }
-
-    /// What to record of it, if it has a row that is waiting for that.
-    fn end(&self) -> Option<(RowId, Removal)> {
-        let row = self.target.row()?;
-        let resumed = matches!(self.target, Target::Resumed(..));
-        let end = match &self.answer {
-            Ok(Unsubscribed::Removed) => Removal::Removed,
-            Ok(Unsubscribed::NotThere) => Removal::Gone,
-            // What an earlier attempt may have done, a refusal of this one does not undo.
-            Err(failure) if resumed || outcome_of(failure) == Outcome::Unknown => {
-                Removal::InDoubt(failure.error.to_string())
-            }
-            Err(_) => Removal::Refused,
-        };
-        Some((row, end))
-    }
-}
-
-/// A record that could not be read back, as it must be by now.
+/// The record of a row that somebody has dropped, as it would be by now.
 fn after(record: HookRecord, outcome: Outcome) -> HookRecord {
     let status = match outcome {
         Outcome::Removed => HookStatus::Removed,
@@ -380,11 +387,4 @@ fn belongs_elsewhere(ctx: &Context, id: HookId, theirs: &ApiOrigin) -> Error {
     Error::new(ErrorKind::NotFound, message)
         .hint(format!("to remove it there: --api-url {theirs}"))
         .hint(format!("if {} has a hook {id} of its own, `import` it first", ctx.origin()))
-}
-
-fn outcome_of(failure: &Failure) -> Outcome {
-    match failure.carried_out {
-        CarriedOut::No => Outcome::Failed,
-        CarriedOut::Maybe => Outcome::Unknown,
-    }
 }

@@ -168,7 +168,7 @@ impl Forwarder {
             Ok(End::Taken) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
             // One that was aborted, or met a bug, says nothing; nor does an event that had failed several times.
             Ok(End::Taken | End::FailedAgain) | Err(_) => {}
-            Ok(End::Failed(Trouble::Gone)) => {
+            Ok(End::Failed(Trouble::Gone, _)) => {
                 if !self.stopped {
                     tracing::error!(
                         "{shown} answers that it is gone (410): nothing more is handed on to it until the next start"
@@ -176,16 +176,17 @@ impl Forwarder {
                 }
                 self.stopped = true;
             }
-            Ok(End::Failed(Trouble::Sick { pause, .. })) => {
+            Ok(End::Failed(Trouble::Sick { pause, .. }, error)) => {
                 let pause = pause.map(|pause| pause.min(LONGEST_PAUSE));
                 if let Some(wait) = self.breaker.failed(Instant::now(), pause) {
-                    tracing::warn!("{shown} fails; it is left alone for {} s", wait.as_secs_f32().ceil());
+                    tracing::warn!("{shown} fails; it is left alone for {} s: {error}", wait.as_secs_f32().ceil());
                 }
             }
             // It fails over this event: the others go on, unless it is so with all of them.
-            Ok(End::Failed(Trouble::OfTheEvent)) => {
+            Ok(End::Failed(Trouble::OfTheEvent, error)) => {
                 if let Some(wait) = self.breaker.refused(Instant::now()) {
-                    tracing::warn!("{shown} takes no event; it is left alone for {} s", wait.as_secs_f32().ceil());
+                    let seconds = wait.as_secs_f32().ceil();
+                    tracing::warn!("{shown} takes no event; it is left alone for {seconds} s: {error}");
                 }
             }
         }
@@ -195,7 +196,8 @@ impl Forwarder {
 /// How an attempt ended.
 enum End {
     Taken,
-    Failed(Trouble),
+    /// With what was wrong.
+    Failed(Trouble, String),
     /// The same event had failed several times before.
     FailedAgain,
 }
@@ -268,7 +270,12 @@ impl Attempt {
             Verdict::Failed { error, trouble } => {
                 let dead = now.duration_since(forward.queued_at) >= self.policy.max_age;
                 self.metrics.failed(shown, dead, started.elapsed());
-                tracing::info!(attempt = forward.attempts + 1, "{shown}: {error}");
+                let attempt = forward.attempts + 1;
+                if dead {
+                    tracing::warn!(attempt, "{shown}: given up, its time is over: {error}");
+                } else {
+                    tracing::info!(attempt, "{shown}: {error}");
+                }
                 let pause = match trouble {
                     Trouble::Sick { pause, .. } => pause.unwrap_or_default().min(LONGEST_PAUSE),
                     // It is to be known as gone before this is due again.
@@ -278,7 +285,7 @@ impl Attempt {
                 let wait = self.policy.wait_after(forward.attempts).max(pause);
                 let at = now.checked_add(wait).unwrap_or(now);
                 let own_fault = forward.attempts >= ITS_OWN_FAULT && trouble.is_an_answer();
-                let end = if own_fault { End::FailedAgain } else { End::Failed(trouble) };
+                let end = if own_fault { End::FailedAgain } else { End::Failed(trouble, error.clone()) };
                 (if dead { Outcome::Dead { error } } else { Outcome::Again { at, error } }, end)
             }
         };

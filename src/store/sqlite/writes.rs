@@ -1,5 +1,7 @@
 //! The registry's calls: each change is one transaction.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
@@ -174,6 +176,10 @@ impl Registry for SqliteRegistry {
             connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
             Ok(())
         })
+    }
+
+    fn limit_patience(&self, patience: Duration) -> Result<(), StoreError> {
+        self.connection.busy_timeout(patience).map_err(|error| self.store_error(error.into()))
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{CRASH, filled, ids, store};
 use crate::assert_shown;
+use crate::support::inbox::of_ids;
 use crate::support::{Home, Scripted, answer};
 
 /// What arrived: the body, and the headers by which an endpoint knows it.
@@ -104,6 +105,24 @@ fn a_replay_says_what_the_endpoint_did_not_take() {
     let (server, _) = endpoint(|_| "301 Moved");
     let run = home.run(["events", "replay", "issue-2", "--to", &server.url, "--output", "json"]);
     assert_eq!((run.code, run.json()[0]["status"].as_i64()), (1, Some(301)), "{run}");
+}
+
+#[test]
+fn a_replay_to_an_endpoint_that_is_down_is_given_up() {
+    let home = Home::new();
+    let ids: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+    let delivery = of_ids(1, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    store(&home).inbox().unwrap().commit_deliveries(&[delivery], &[]).unwrap();
+    // The time is over before anything is tried again.
+    let replay = ["events", "replay", "--all", "--yes", "--timeout", "0.1", "--output", "json", "--to"];
+    let (down, _) = endpoint(|_| "503 Down");
+    let run = home.run(replay.iter().chain(&[down.url.as_str()]));
+    assert_eq!((run.code, run.json().as_array().unwrap().len()), (7, 10), "{run}");
+    assert!(run.error()["message"].as_str().unwrap().contains("20 calls were not made"), "{run}");
+    // One that is well in between is not down.
+    let (flaky, arrived) = endpoint(|before| if before % 9 == 0 { "200 OK" } else { "404 No" });
+    let run = home.run(replay.iter().chain(&[flaky.url.as_str()]));
+    assert_eq!((run.code, arrived.lock().unwrap().len()), (1, 30), "{run}");
 }
 
 #[test]

@@ -103,11 +103,26 @@ fn a_command_that_fails_is_run_again() {
     assert_eq!(fs::read_to_string(home.path().join("tries")).unwrap().lines().count(), 3);
     assert_eq!(receiver.end().0, 0);
     assert_eq!((events(&home)[0].attempts, events(&home)[0].state.as_str()), (3, "forwarded"));
-    let receiver = Receiver::start(&home, &["--exec", "/nonexistent/program"]);
+}
+
+#[test]
+fn a_command_that_cannot_be_run() {
+    let home = home();
+    for program in ["no-such-program --x", "./nowhere", "/etc/passwd", "''"] {
+        let run = home.run(["listen", "--listen", "127.0.0.1:0", "--exec", program]);
+        assert!(run.code == 2 && run.stderr.contains("can't be run"), "{program}: {run}");
+    }
+    // One that goes later is tried again, and the log has the reason.
+    let program = home.path().join("there");
+    fs::copy("/bin/true", &program).unwrap();
+    let receiver = Receiver::start(&home, &["--exec", "./there", "--retry-wait", "0.02"]);
+    fs::remove_file(program).unwrap();
     receiver.event("2");
-    wait_until("it was tried", || events(&home)[1].attempts > 0);
-    let error = events(&home)[1].error.clone().unwrap();
-    assert!(error.contains("/nonexistent/program can't be run"), "{error}");
+    wait_until("it was tried", || events(&home)[0].attempts > 0);
+    let error = events(&home)[0].error.clone().unwrap();
+    assert!(error.contains("./there can't be run"), "{error}");
+    wait_until("it is left alone", || receiver.log().contains("left alone for"));
+    assert!(receiver.log().contains("./there can't be run: No such file"), "{}", receiver.log());
     assert_eq!(receiver.end().0, 0);
 }
 

@@ -146,6 +146,8 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     let url = show(&["--show-url"]);
     let (base, key) = url.split_once("/bugfender/").unwrap();
     assert_eq!(base, "http://127.0.0.1:4000");
+    let run = home.run(["listen", "--show-url", "--output", "json"]);
+    assert_eq!((run.json()["url"].as_str(), run.code), (Some(url.as_str()), 0), "{run}");
     assert!(key.len() >= 27 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{key}");
     for (address, code, said) in [("127.0.0.1:0", 2, "give --public-url"), ("0.0.0.0:80", 0, "with --public-url")] {
         let run = home.run(["listen", "--show-url", "--listen", address]);

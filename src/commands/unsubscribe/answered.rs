@@ -1,0 +1,71 @@
+//! What the server says about a removal.
+
+use super::Outcome;
+use super::pick::Target;
+use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed};
+use crate::domain::{HookId, RowId};
+use crate::store::Removal;
+
+/// The answer to a request.
+pub(super) type Answer = Result<Unsubscribed, Failure>;
+
+/// What the server said about a target.
+pub(super) struct Answered {
+    /// The target's place among the others.
+    pub(super) index: usize,
+    /// The target.
+    pub(super) target: Target,
+    /// What was said.
+    pub(super) answer: Answer,
+}
+
+/// Asks the server to remove a hook; gives the place of its target back with the answer.
+pub(super) async fn ask(api: &AuthenticatedApi, index: usize, id: Option<HookId>) -> (usize, Answer) {
+    let answer = match id {
+        Some(id) => api.unsubscribe(id).await,
+        // Rows without an id never get here: there is nothing to ask for.
+        None => Ok(Unsubscribed::NotThere),
+    };
+    (index, answer)
+}
+
+impl Answered {
+    /// Of a target, and what the server says about it.
+    pub(super) fn of(index: usize, target: Target, answer: Answer) -> Self {
+        let answer = match (&target, answer) {
+            // The removal whose end was not known did it.
+            (Target::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
+            (_, answer) => answer,
+        };
+        Self { index, target, answer }
+    }
+
+    /// Whether the server says that it is asked too often.
+    pub(super) fn is_too_fast(&self) -> bool {
+        self.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
+    }
+
+    /// What to record of it, if it has a row that is waiting for that.
+    pub(super) fn end(&self) -> Option<(RowId, Removal)> {
+        let row = self.target.row()?;
+        let resumed = matches!(self.target, Target::Resumed(..));
+        let end = match &self.answer {
+            Ok(Unsubscribed::Removed) => Removal::Removed,
+            Ok(Unsubscribed::NotThere) => Removal::Gone,
+            // What an earlier attempt may have done, a refusal of this one does not undo.
+            Err(failure) if resumed || outcome_of(failure) == Outcome::Unknown => {
+                Removal::InDoubt(failure.error.to_string())
+            }
+            Err(_) => Removal::Refused,
+        };
+        Some((row, end))
+    }
+}
+
+/// What a failed request means for its hook.
+pub(super) fn outcome_of(failure: &Failure) -> Outcome {
+    match failure.carried_out {
+        CarriedOut::No => Outcome::Failed,
+        CarriedOut::Maybe => Outcome::Unknown,
+    }
+}
