@@ -4,8 +4,10 @@ use std::path::Path;
 
 use bugfender_hooks::config::environment;
 use bugfender_hooks::error::EXIT_CODES;
+use bugfender_hooks::store::Store;
+use bugfender_hooks::store::sqlite::SqliteStore;
 
-use crate::support::{Home, Run, SandboxServer, free_address, http_get, wait_until};
+use crate::support::{Home, Run, SandboxServer, Scripted, answer, free_address, http_get, wait_until};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -167,4 +169,44 @@ fn the_schema_agrees_with_the_output() {
     assert_eq!(imported, common);
     assert_eq!(subscribed, [common, &extra[..1]].concat());
     assert_eq!(unsubscribed, [common, &extra[1..]].concat());
+}
+
+/// A command of the table of keys, with arguments that make it show something.
+fn command_line(command: &str, url: &str) -> Vec<String> {
+    let line = match command {
+        "check" => format!("check {url} --timeout 5"),
+        "events purge" => "events purge --older-than 1d --yes".to_owned(),
+        "events replay" => format!("events replay --all --yes --to {url}"),
+        "events retry" => "events retry --all".to_owned(),
+        "trigger" => format!("trigger new_crash --to {url}"),
+        "verify" => "verify --secret-file secret -H x-ibg-signature-256:00 secret".to_owned(),
+        "with `--dry-run" => "unsubscribe 1 --dry-run".to_owned(),
+        _ => command.trim_matches('`').to_owned(),
+    };
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_keys_of_results_are_those_that_come() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    SqliteStore::at(&home.registry()).inbox().unwrap();
+    std::fs::write(home.path().join("secret"), "0123456789abcdef").unwrap();
+    let endpoint = Scripted::always(answer("200 OK", &[], ""));
+    let text = readme();
+    let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
+    let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(lines.len(), 18);
+    for line in lines {
+        let [command, shape, keys] = line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let run = |format| {
+            let line = command_line(command.trim_matches('`'), &endpoint.url);
+            home.run(line.iter().map(String::as_str).chain(["--output", format]))
+        };
+        let csv = run("csv");
+        assert_eq!(csv.stdout.lines().next(), Some(keys.replace(['`', ' '], "").as_str()), "{command}: {csv}");
+        assert_eq!(run("json").json().is_array(), shape == "list", "{command}");
+    }
 }
