@@ -87,7 +87,7 @@ pub struct Timed {
     pub ms: u64,
 }
 
-/// How often in a row a call failed that others after it would fail like.
+/// Calls in a row that failed as those after them would.
 #[derive(Default)]
 pub struct Streak(usize);
 

@@ -24,7 +24,8 @@ use crate::sandbox::sample::{self, EventShape};
 /// Send sample events to an endpoint, as Bugfender or Instabug would
 ///
 /// Bugfender's events are new_crash, new_issue_separate and new_user_feedback; with --instabug they are crash, bug and
-/// apm. Each call is made once, as the real ones are. Exits with 0 if the endpoint took every one with a 2xx.
+/// apm. Each call is made once, as the real ones are; after ten in a row that nobody answered, the rest is not made.
+/// Exits with 0 if the endpoint took every one with a 2xx.
 // Help texts are not Markdown; each flag is one of the command line.
 #[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 #[derive(clap::Args)]

@@ -78,7 +78,7 @@ impl Sandbox {
     /// Binds a sandbox; port 0 picks a free one.
     ///
     /// # Errors
-    /// When the address cannot be had or the state file cannot be read.
+    /// When the address cannot be had, or the state file can be neither read nor made.
     pub async fn bind(address: SocketAddr, options: Options) -> Result<Self> {
         let cannot = |error: std::io::Error| {
             Error::new(ErrorKind::of_bind(&error), format!("the sandbox can't listen on {address}: {error}"))

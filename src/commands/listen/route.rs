@@ -118,8 +118,8 @@ fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
     };
     let key: Vec<&str> = std::iter::once("exec").chain(words.iter().map(String::as_str)).collect();
     // Without a PATH the system has one of its own.
-    if let Err(error @ which::Error::CannotFindBinaryPath) = which::which(&words[0]) {
-        let message = format!("--exec: {} can't be run: {error}", words[0]);
+    if let Err(which::Error::CannotFindBinaryPath) = which::which(&words[0]) {
+        let message = format!("--exec: {} can't be run: there is no such program", words[0]);
         return Err(
             Error::usage(message).hint("give the whole path of a program, or --shell for a command of the shell")
         );
