@@ -301,11 +301,9 @@ fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
     let run = Run::of(child.wait_with_output().unwrap());
     drop(registry);
     assert_eq!(run.code, 130, "{run}");
-    for said in [
-        "50 under way are left as `removing`",
-        "8 that were not sent are left as `removing` too",
-        "locked for too long",
-    ] {
+    for said in
+        ["50 under way are left as `removing`", "8 that were not sent are left as `removing`", "locked for too long"]
+    {
         assert!(run.stderr.contains(said), "{said}: {run}");
     }
     assert_eq!((count(&home, "removing"), count(&home, "active")), (58, 12));
@@ -324,16 +322,19 @@ fn an_interruption_before_there_is_a_connection_takes_everything_back() {
     assert_eq!(count(&home, "active"), 70);
 }
 
-/// A server that takes one request at a time, and says of every other that it is one too many. Nobody is to come again.
-fn one_at_a_time() -> String {
+/// A server that takes one request at a time, and says of every other that it is one too many, and to come again after
+/// longer than anybody waits. It counts them.
+fn one_at_a_time() -> (String, Arc<AtomicUsize>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let open = Arc::new(AtomicUsize::new(0));
+    let (open, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&seen);
     // Ends with the test's process.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (Some(mut exchange), open) = (stream.ok().and_then(read), Arc::clone(&open)) else { continue };
             let others = open.fetch_add(1, Ordering::SeqCst);
+            counted.fetch_add(1, Ordering::SeqCst);
             std::thread::spawn(move || {
                 // What it takes a server to answer.
                 std::thread::sleep(std::time::Duration::from_millis(20));
@@ -343,14 +344,18 @@ fn one_at_a_time() -> String {
             });
         }
     });
-    url
+    (url, seen)
 }
 
 #[test]
 fn a_server_that_takes_one_at_a_time_is_not_given_up() {
-    let home = Home::holding(&one_at_a_time(), 60);
+    let (url, seen) = one_at_a_time();
+    let home = Home::holding(&url, 60);
     let run = home.run(["unsubscribe", "--all", "--yes", "-q"]);
     assert_eq!((run.code, run.stdout.lines().count()), (0, 60), "{}", run.stderr);
+    // Nor is it asked without end.
+    let seen = seen.load(Ordering::SeqCst);
+    assert!(seen < 300, "{seen} requests");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         api: &api,
         bar: &bar,
         ended: Vec::with_capacity(targets.len()),
-        pace: Pace::default(),
+        pace: Pace::new(targets.len()),
         ready: VecDeque::new(),
         answered: Vec::new(),
         sent: BTreeMap::new(),

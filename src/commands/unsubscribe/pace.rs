@@ -1,4 +1,4 @@
-//! How many requests a server is given at once.
+//! How many requests a server is given at once, and when.
 
 use std::time::{Duration, Instant};
 
@@ -6,47 +6,70 @@ use std::time::{Duration, Instant};
 /// too many (429).
 const CONCURRENCY: usize = 50;
 
-/// For how long further refusals are taken for those of the same burst.
-const BURST: Duration = Duration::from_secs(1);
+/// For how long nothing is sent after the first refusal; it doubles with each that follows, until something is taken.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many requests may be under way. It halves when the server asks to slow down and grows again with success.
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// So many refusals in a row of requests that went alone say that the server takes none.
+const LONE_REFUSALS: u32 = 3;
+
+/// So many more requests than may be under way are to be taken before there may be one more.
+const PROOF: usize = 8;
+
+/// How many requests may be under way. It halves, after a pause, when the server asks to slow down, and grows again with
+/// success.
 pub(super) struct Pace {
     limit: usize,
-    /// When it was halved last: many answers of one burst say the same.
-    slowed: Option<Instant>,
-    /// How many answers in a row were none of these.
+    /// Until when nothing is sent.
+    paused_until: Option<Instant>,
+    /// How many pauses there were since a request was taken.
+    pauses: u32,
+    /// How many requests were taken since one was refused, or since there may be one more.
     taken: usize,
-    /// Whether a request was refused, as often as it was sent, although it went alone.
-    refused_alone: bool,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { limit: CONCURRENCY, slowed: None, taken: 0, refused_alone: false }
-    }
+    /// How many requests in a row were refused, as often as each was sent, although they went alone.
+    lone_refusals: u32,
+    /// How many of these are enough.
+    enough: u32,
 }
 
 impl Pace {
+    /// The pace for so many hooks.
+    pub(super) fn new(hooks: usize) -> Self {
+        // Of a single one there is nothing to learn by asking again.
+        let enough = if hooks == 1 { 1 } else { LONE_REFUSALS };
+        Self { limit: CONCURRENCY, paused_until: None, pauses: 0, taken: 0, lone_refusals: 0, enough }
+    }
+
     /// How many requests may be under way, one at least.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Some request was refused for being too fast; `alone` says that no other was under way with it.
-    pub(super) fn slow_down(&mut self, alone: bool) {
-        self.refused_alone |= alone;
+    /// How long nothing is to be sent, if there is a pause.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.paused_until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// A request was refused for being too fast, one of so many that were under way; `alone` says that there was no other
+    /// from its sending to its answer.
+    pub(super) fn slow_down(&mut self, under_way: usize, alone: bool) {
         self.taken = 0;
-        if self.slowed.is_none_or(|slowed| slowed.elapsed() >= BURST) {
-            self.limit = (self.limit / 2).max(1);
-            self.slowed = Some(Instant::now());
+        self.lone_refusals = if alone { self.lone_refusals + 1 } else { 0 };
+        // What is refused during a pause was sent before it: it says the same once more.
+        if self.pause().is_none() {
+            self.limit = (self.limit.min(under_way) / 2).max(1);
+            self.paused_until = Some(Instant::now() + (FIRST_PAUSE * (1 << self.pauses.min(10))).min(LONGEST_PAUSE));
+            self.pauses += 1;
         }
     }
 
-    /// A request was answered, and was not too fast. As many as may be under way make room for one more.
+    /// A request was answered, and was not too fast.
     pub(super) fn speed_up(&mut self) {
-        self.refused_alone = false;
+        (self.pauses, self.lone_refusals) = (0, 0);
         self.taken += 1;
-        if self.taken >= self.limit {
+        if self.taken >= self.limit + PROOF {
             self.limit = (self.limit + 1).min(CONCURRENCY);
             self.taken = 0;
         }
@@ -54,6 +77,6 @@ impl Pace {
 
     /// Whether the server does not even take one request at a time.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.refused_alone
+        self.lone_refusals >= self.enough
     }
 }

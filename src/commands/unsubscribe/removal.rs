@@ -76,24 +76,23 @@ impl<'a> Run<'a> {
                     tokio::task::yield_now().await;
                 }
             }
-            let again = self.refused_for_now();
             let places = self.pace.limit() + self.pace.limit().min(AHEAD);
+            let places = if self.pace.pause().is_some() { 0 } else { places };
             let free = waiting.len().min(places.saturating_sub(under_way.len() + self.ready.len()));
-            let busy = self.turn(waiting.drain(..free).collect());
-            waiting.extend(busy.into_iter().chain(again));
+            let later = self.turn(waiting.drain(..free).collect());
+            waiting.extend(later);
             if self.is_over() {
                 self.give_up(waiting.drain(..).collect());
             }
             self.send_ready(&mut under_way);
-            match (under_way.is_empty(), waiting.is_empty()) {
-                (true, true) => return,
-                // Other processes are at work on all that is left.
-                (true, false) => tokio::time::sleep(POLL).await,
-                (false, _) => {
-                    if let Some(answer) = under_way.next().await {
-                        self.take_answer(answer);
-                    }
-                }
+            if under_way.is_empty() && waiting.is_empty() && self.ready.is_empty() {
+                return;
+            }
+            // Without a pause, and with nothing under way, other processes are at work on all that is left.
+            let pause = self.pace.pause().or_else(|| under_way.is_empty().then_some(POLL));
+            tokio::select! {
+                Some(answer) = under_way.next() => self.take_answer(answer),
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
             self.take_answers(&mut under_way);
         }
@@ -107,7 +106,7 @@ impl<'a> Run<'a> {
     /// Asks the server for what is ready, as far as there is room.
     fn send_ready(&mut self, under_way: &mut UnderWay<'a>) {
         let free = self.pace.limit().saturating_sub(under_way.len()).min(self.ready.len());
-        if free == 0 || self.is_over() {
+        if free == 0 || self.is_over() || self.pace.pause().is_some() {
             return;
         }
         self.alone = free == 1 && under_way.is_empty();
@@ -127,10 +126,11 @@ impl<'a> Run<'a> {
     /// Takes an answer, and goes slower or faster as it says.
     fn take_answer(&mut self, (index, answer): (usize, Answer)) {
         // It is there since it was sent.
+        let under_way = self.sent.len();
         let Some(target) = self.sent.remove(&index) else { return };
         let answered = Answered::of(index, target, answer);
         if answered.is_too_fast() {
-            self.pace.slow_down(self.alone);
+            self.pace.slow_down(under_way, self.alone);
         } else {
             self.pace.speed_up();
         }
@@ -153,39 +153,19 @@ impl<'a> Run<'a> {
             let _ = write!(what, "; {} under way are left as `removing`", self.sent.len());
         }
         if self.broken && !left.is_empty() {
-            let _ = write!(what, "; {} that were not sent are left as `removing` too", left.len());
+            let _ = write!(what, "; {} that were not sent are left as `removing`", left.len());
         }
         let interrupted = interrupted(&what).hint("run the same command again: it goes on where this one stopped");
         std::iter::once(interrupted).chain(untold).chain(patience.err().map(Error::from)).collect()
     }
 
-    /// What was refused for being too fast is to be asked for again: those targets, once their rows are active again.
-    fn refused_for_now(&mut self) -> Vec<Placed> {
-        if self.pace.is_hopeless() {
-            return Vec::new();
-        }
-        let (refused, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.answered).into_iter().partition(Answered::is_too_fast);
-        self.answered = rest;
-        let ends: Vec<(RowId, Removal)> = refused.iter().filter_map(Answered::end).collect();
-        let told =
-            if ends.is_empty() { Ok(Vec::new()) } else { self.registry.turn_removals(&ends, &[]).map(|told| told.0) };
-        if let Ok(records) = told {
-            return as_recorded(
-                refused.into_iter().map(|answered| (answered.index, answered.target)).collect(),
-                records,
-            );
-        }
-        // Its rows stay `removing`, which is what the error is going to say.
-        self.answered.extend(refused);
-        Vec::new()
-    }
-
-    /// Records what has ended and the intents of what is to begin, which is ready then. Returns what another process is
-    /// at work on.
+    /// Records what has ended and the intents of what is to begin, which is ready then. Returns what is to begin later:
+    /// what another process is at work on, and what was refused for being too fast.
     fn turn(&mut self, targets: Vec<Placed>) -> Vec<Placed> {
-        let answered = std::mem::take(&mut self.answered);
-        let ends: Vec<(RowId, Removal)> = answered.iter().filter_map(Answered::end).collect();
+        let ask_again = |answered: &Answered| answered.is_too_fast() && !self.pace.is_hopeless();
+        let (refused, mut answered): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.answered).into_iter().partition(ask_again);
+        let ends: Vec<(RowId, Removal)> = answered.iter().chain(&refused).filter_map(Answered::end).collect();
         let intents: Vec<RowId> = targets.iter().filter_map(|(_, target)| target.row()).collect();
         let turned = if ends.is_empty() && intents.is_empty() {
             Ok((Vec::new(), Vec::new()))
@@ -193,13 +173,18 @@ impl<'a> Run<'a> {
             self.registry.turn_removals(&ends, &intents)
         };
         match turned {
-            Ok((records, begun)) => {
+            Ok((mut records, begun)) => {
+                let of_refused = records.split_off(answered.iter().filter_map(Answered::end).count());
                 self.end(answered, records, None);
-                self.begin(targets, begun)
+                let refused = refused.into_iter().map(|refused| (refused.index, refused.target)).collect();
+                let mut later = self.begin(targets, begun);
+                later.extend(as_recorded(refused, of_refused));
+                later
             }
             Err(error) => {
                 // A registry that can't be told outweighs what the server said, and nothing more is sent.
                 self.broken = true;
+                answered.extend(refused);
                 let mut error = Some(Error::from(error));
                 let records = answered.iter().filter_map(|answered| answered.target.as_removing().map(Some)).collect();
                 self.end(answered, records, error.take_if(|_| !ends.is_empty()));
