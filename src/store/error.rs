@@ -66,6 +66,11 @@ impl StoreError {
         Self { source: Some(source.into()), ..self }
     }
 
+    /// Whether another process is in the way, which may pass.
+    pub fn is_busy(&self) -> bool {
+        self.problem == Problem::Busy
+    }
+
     /// Whether what was to be stored may be to blame: others may then be stored without it.
     pub fn may_be_of_one(&self) -> bool {
         matches!(self.problem, Problem::Failed(_))

@@ -310,6 +310,45 @@ fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
 }
 
 #[test]
+fn an_interruption_is_heard_while_the_registry_is_waited_for() {
+    let sandbox = SandboxServer::slow(100);
+    let home = Home::holding(&sandbox.url, 200).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing"]);
+    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // What was recorded ahead is sent meanwhile, and then there is nothing to do but wait.
+    let begun = "SELECT count(*) FROM hooks WHERE status <> 'active'";
+    let begun: i64 = registry.query_row(begun, (), |row| row.get(0)).unwrap();
+    let begun = usize::try_from(begun).unwrap();
+    wait_until("all that is on record is sent", || sandbox.requests("DELETE").len() == begun);
+    signal(&child, Signal::INT);
+    // It ends while the lock is held.
+    let run = Run::of(child.wait_with_output().unwrap());
+    drop(registry);
+    assert_eq!(run.code, 130, "{run}");
+    assert_eq!(home.run(["unsubscribe", "--all", "--yes", "--ignore-missing"]).code, 0);
+    assert_eq!(count(&home, "removing") + count(&home, "active"), 0);
+}
+
+#[test]
+fn a_registry_that_is_locked_for_a_while_is_waited_for() {
+    let sandbox = SandboxServer::slow(20);
+    let home = Home::holding(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "-q"]);
+    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Longer than one attempt waits.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    registry.execute_batch("COMMIT").unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 120), "{run}");
+}
+
+#[test]
 fn an_interruption_before_there_is_a_connection_takes_everything_back() {
     // It accepts, and never shakes hands.
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

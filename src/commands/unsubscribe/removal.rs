@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -24,7 +24,13 @@ use crate::store::{BeginRemoval, Registry, Removal};
 /// them as `removing` too, although nothing was sent for them.
 const AHEAD: usize = 8;
 
-/// How long to wait for another process's write when all is over.
+/// How long to wait for another process's write.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long of that at a time: in between answers are taken, and Ctrl-C is heard.
+const PIECE_OF_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long when Ctrl-C was heard.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often to look whether another process has finished with the same hook.
@@ -47,6 +53,8 @@ pub(super) struct Run<'a> {
     pub(super) sent: BTreeMap<usize, Target>,
     /// Whether the newest request was sent alone: no other has been under way together with it.
     pub(super) alone: bool,
+    /// Since when another process has kept the registry locked.
+    pub(super) locked_since: Option<Instant>,
     /// Whether the registry failed: nothing more is begun.
     pub(super) broken: bool,
 }
@@ -67,6 +75,9 @@ impl<'a> Run<'a> {
     pub(super) async fn remove_all(&mut self, targets: Vec<Target>) {
         let mut waiting: VecDeque<Placed> = targets.into_iter().enumerate().collect();
         let mut under_way = FuturesUnordered::new();
+        if let Err(error) = self.registry.limit_patience(PIECE_OF_PATIENCE) {
+            return self.fail(waiting.into(), Some(error.into()));
+        }
         loop {
             if !self.ready.is_empty() {
                 self.send_ready(&mut under_way);
@@ -85,11 +96,12 @@ impl<'a> Run<'a> {
                 self.give_up(waiting.drain(..).collect());
             }
             self.send_ready(&mut under_way);
-            if under_way.is_empty() && waiting.is_empty() && self.ready.is_empty() {
+            if under_way.is_empty() && waiting.is_empty() && self.ready.is_empty() && self.answered.is_empty() {
                 return;
             }
             // Without a pause, and with nothing under way, other processes are at work on all that is left.
-            let pause = self.pace.pause().or_else(|| under_way.is_empty().then_some(POLL));
+            let others = self.locked_since.is_some() || under_way.is_empty();
+            let pause = self.pace.pause().or_else(|| others.then_some(POLL));
             tokio::select! {
                 Some(answer) = under_way.next() => self.take_answer(answer),
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
@@ -142,6 +154,7 @@ impl<'a> Run<'a> {
     pub(super) fn interrupt(&mut self) -> Vec<Error> {
         // Nobody who has pressed Ctrl-C waits for long. What cannot be recorded stays `removing`, which is safe.
         let patience = self.registry.limit_patience(LAST_PATIENCE);
+        self.locked_since = Instant::now().checked_sub(PATIENCE);
         self.turn(Vec::new());
         if !self.api.has_connected() {
             self.ready.extend(std::mem::take(&mut self.sent));
@@ -160,7 +173,7 @@ impl<'a> Run<'a> {
     }
 
     /// Records what has ended and the intents of what is to begin, which is ready then. Returns what is to begin later:
-    /// what another process is at work on, and what was refused for being too fast.
+    /// what another process is at work on, what was refused for being too fast, and all of it while the registry is locked.
     fn turn(&mut self, targets: Vec<Placed>) -> Vec<Placed> {
         let ask_again = |answered: &Answered| answered.is_too_fast() && !self.pace.is_hopeless();
         let (refused, mut answered): (Vec<_>, Vec<_>) =
@@ -174,12 +187,19 @@ impl<'a> Run<'a> {
         };
         match turned {
             Ok((mut records, begun)) => {
+                self.locked_since = None;
                 let of_refused = records.split_off(answered.iter().filter_map(Answered::end).count());
                 self.end(answered, records, None);
                 let refused = refused.into_iter().map(|refused| (refused.index, refused.target)).collect();
                 let mut later = self.begin(targets, begun);
                 later.extend(as_recorded(refused, of_refused));
                 later
+            }
+            Err(error)
+                if error.is_busy() && self.locked_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+            {
+                self.answered.extend(answered.into_iter().chain(refused));
+                targets
             }
             Err(error) => {
                 // A registry that can't be told outweighs what the server said, and nothing more is sent.
@@ -259,7 +279,10 @@ impl<'a> Run<'a> {
 
     /// Nothing more is sent.
     fn give_up(&mut self, waiting: Vec<Placed>) {
+        // There is no later for these.
+        let patience = if self.ready.is_empty() { Ok(()) } else { self.registry.limit_patience(PATIENCE) };
         let (ready, error) = self.take_back();
+        let error = error.or(patience.err().map(Error::from));
         self.fail(ready, error);
         self.fail(waiting, None);
     }
