@@ -8,6 +8,7 @@ use url::Url;
 
 use super::hook_args::TargetUrlArg;
 use super::input::read_secret;
+use super::quotes::Quotes;
 use super::units::count;
 use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
@@ -109,10 +110,9 @@ impl Streak {
     }
 }
 
-/// What an endpoint says with an answer that is no success, in so many words; none of its secret.
-pub fn refusal(answer: &Answer, secret: Option<&Secret>) -> String {
-    let secrets: Vec<&str> = secret.map(Secret::expose).into_iter().collect();
-    let quote = answer.quote(&secrets).map(|quote| format!(": {quote}")).unwrap_or_default();
+/// What an answer that is no success says, of the endpoint at this URL, to which calls may be signed with this secret.
+pub fn refusal(answer: &Answer, url: &Url, secret: Option<&Secret>) -> String {
+    let quote = Quotes::of(url, secret).quote(answer).map(|quote| format!(": {quote}")).unwrap_or_default();
     format!("the endpoint answered with HTTP {}{quote}", answer.status.as_u16())
 }
 

@@ -21,6 +21,7 @@ mod list;
 mod listen;
 mod man;
 mod progress;
+mod quotes;
 mod ready_file;
 mod sandbox;
 mod subscribe;

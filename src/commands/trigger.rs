@@ -173,7 +173,8 @@ fn send(
     Ok(Some(match outcome {
         Ok(answer) if answer.status.is_success() => (row(Some(answer.status.as_u16()), None), None),
         Ok(answer) => {
-            let (status, refusal) = (answer.status.as_u16(), calls::refusal(&answer, endpoint.secret.as_ref()));
+            let refusal = calls::refusal(&answer, &endpoint.url, endpoint.secret.as_ref());
+            let status = answer.status.as_u16();
             let error = Error::new(ErrorKind::Other, format!("call {call}: {refusal}")).status(status);
             (row(Some(status), Some(refusal)), Some(error))
         }

@@ -114,6 +114,17 @@ fn what_the_endpoint_does_not_take_is_said_and_not_sent_again() {
     let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
     let said = run.json()[0]["error"].as_str().unwrap().to_owned();
     assert!(said.starts_with("the endpoint answered with HTTP 400: no") && said.ends_with(" array"), "{run}");
+    // But not its secrets, if it repeats them.
+    let echo = Scripted::start(|_, exchange| {
+        let authorization = exchange.header("authorization").unwrap_or_default().to_owned();
+        let said = format!("{} {authorization} s3cret", exchange.line);
+        exchange.send(answer("400 Bad", &[], &said));
+    });
+    let host = echo.url.strip_prefix("http://").unwrap();
+    std::fs::write(home.path().join("url"), format!("http://user:s3cret@{host}/hook/K3y-of-the-path")).unwrap();
+    let run = home.run(["trigger", "new_crash", "--to", "@url", "--output", "json"]);
+    assert!(run.stderr.contains("HTTP 400: POST /hook/**** Basic **** ****"), "{run}");
+    assert!(["s3cret", "K3y-of", "dXNlcjpz"].iter().all(|secret| !run.to_string().contains(secret)), "{run}");
     let (server, _) = endpoint("302 Found");
     let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
     assert_eq!((run.code, run.json()[0]["status"].as_i64()), (1, Some(302)), "{run}");

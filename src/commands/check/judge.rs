@@ -1,30 +1,20 @@
 //! From answers to outcomes: what was expected, what came, what to do about it.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
-use url::Url;
-
 use super::cases::{Case, Expected};
 use super::{CaseRow, Outcome};
 use crate::commands::calls::{Endpoint, Timed};
+use crate::commands::quotes::Quotes;
 
 /// Says what is to be made of answers, and remembers the slowest.
 pub struct Judge {
     max_latency: u64,
     slowest: Option<(u64, &'static str)>,
-    secrets: Vec<String>,
+    quotes: Quotes,
 }
 
 impl Judge {
     pub fn new(endpoint: &Endpoint, max_latency: u64) -> Self {
-        let mut secrets = secrets_in(&endpoint.url);
-        secrets.extend(endpoint.secret.as_ref().map(|secret| secret.expose().to_owned()));
-        secrets.extend(secrets.clone().into_iter().map(in_json));
-        // The longest first: a part of one that was hidden would leave the rest.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { max_latency, slowest: None, secrets }
+        Self { max_latency, slowest: None, quotes: Quotes::of(&endpoint.url, endpoint.secret.as_ref()) }
     }
 
     /// The row of a case whose calls were made at once: of the first that went wrong, or of the first.
@@ -66,8 +56,7 @@ impl Judge {
     fn in_words(&self, call: &Timed) -> String {
         match &call.outcome {
             Ok(answer) => {
-                let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
-                let quote = (!answer.status.is_success()).then(|| answer.quote(&secrets)).flatten();
+                let quote = (!answer.status.is_success()).then(|| self.quotes.quote(answer)).flatten();
                 let quote = quote.map(|quote| format!(" (\"{quote}\")")).unwrap_or_default();
                 format!("HTTP {}{quote}", answer.status.as_u16())
             }
@@ -104,33 +93,4 @@ fn advice(case: &Case, status: Option<u16>) -> &'static str {
         Some(300..400) => "give the URL that it redirects to; senders are not known to follow",
         _ => case.advice,
     }
-}
-
-/// What of a URL a receiver must not be quoted with, as it stands there and decoded: user name and password, as in the
-/// header that they are sent in too, the values of the query, and the segments of the path that may be keys.
-fn secrets_in(url: &Url) -> Vec<String> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (user, password) = (url.username(), url.password().unwrap_or_default());
-    let mut found = vec![if password.is_empty() { user } else { password }.to_owned()];
-    if !(user.is_empty() && password.is_empty()) {
-        found.push(BASE64_STANDARD.encode(format!("{}:{}", decoded(user), decoded(password))));
-    }
-    let pairs = url.query().unwrap_or_default().split('&');
-    found.extend(pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).to_owned()));
-    found.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
-    let segments = url.path_segments().into_iter().flatten().filter(|segment| !segment.is_empty());
-    let last = segments.clone().next_back();
-    found.extend(segments.filter(|segment| segment.len() >= LONG || Some(*segment) == last).map(str::to_owned));
-    let plain: Vec<String> = found.iter().map(|text| decoded(text)).collect();
-    found.extend(plain);
-    found.retain(|text| !text.is_empty());
-    found
-}
-
-/// As many characters as make a segment of a path a likely key.
-const LONG: usize = 12;
-
-/// As it stands in JSON that is quoted.
-fn in_json(text: String) -> String {
-    Value::String(text).to_string().trim_matches('"').to_owned()
 }

@@ -178,7 +178,7 @@ impl Replay {
                 let status = answer.status.as_u16();
                 let overloaded = answer.status.is_server_error() || status == 429;
                 let kind = if overloaded { ErrorKind::Unavailable } else { ErrorKind::Other };
-                let error = Error::new(kind, calls::refusal(&answer, self.secret.as_ref()));
+                let error = Error::new(kind, calls::refusal(&answer, &self.endpoint.url, self.secret.as_ref()));
                 (Some(status), Some(error.status(status)))
             }
             Err(error) => (error.http_status(), Some(error)),
