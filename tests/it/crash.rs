@@ -55,13 +55,6 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-/// Holds the write lock of the registry: whoever must commit waits.
-fn lock(home: &Home) -> Connection {
-    let connection = Connection::open(home.registry()).unwrap();
-    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    connection
-}
-
 /// A home whose registry exists and is empty.
 fn home(gate: &Gate) -> Home {
     let home = Home::at(&gate.server.url, "t");
@@ -104,7 +97,7 @@ fn expect_unknown(home: &Home, gate: &Gate) {
 fn killed_before_the_intent_is_recorded_nothing_was_sent() {
     let gate = Gate::open();
     let home = home(&gate);
-    let held = lock(&home);
+    let held = home.lock();
     let child = home.spawn(&SUBSCRIBE);
     wait_for_open(&child, &home);
     kill(child);
@@ -156,7 +149,7 @@ fn killed_before_the_hook_is_recorded() {
     let home = home(&gate);
     let child = home.spawn(&SUBSCRIBE);
     gate.wait();
-    let held = lock(&home);
+    let held = home.lock();
     gate.send(CREATED);
     kill(child);
     drop(held);
@@ -168,7 +161,7 @@ fn killed_before_the_hook_is_recorded() {
 fn killed_before_a_removal_is_recorded_nothing_was_sent() {
     let gate = Gate::open();
     let home = home_with_hook(&gate);
-    let held = lock(&home);
+    let held = home.lock();
     let child = home.spawn(&UNSUBSCRIBE);
     wait_for_open(&child, &home);
     kill(child);
@@ -194,7 +187,7 @@ fn killed_before_a_removal_is_recorded_as_done() {
     let home = home_with_hook(&gate);
     let child = home.spawn(&UNSUBSCRIBE);
     gate.wait();
-    let held = lock(&home);
+    let held = home.lock();
     gate.send(DELETED);
     kill(child);
     drop(held);

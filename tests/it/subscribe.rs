@@ -313,8 +313,7 @@ fn an_interrupt_between_two_requests_is_not_lost() {
     let mut child = home.spawn(&["subscribe", "--app-id", "1001", "--event", "all", "--target-url", URL, "-vv"]);
     arrived.recv().unwrap();
     // The hook cannot be recorded before this is let go.
-    let registry = rusqlite::Connection::open(home.registry()).unwrap();
-    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = home.lock();
     go.send(()).unwrap();
     drop(go);
     wait_for_line(&mut child, "status=201");

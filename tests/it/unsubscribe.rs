@@ -267,12 +267,19 @@ fn a_server_that_takes_nothing_ends_it() {
     assert!(rows.as_array().unwrap().iter().all(|row| row["result"] == "failed" && row["status"] == "active"));
 }
 
+/// A home with this many hooks, which the server does not have, and a process that has begun to remove them.
+fn begun(sandbox: &SandboxServer, hooks: i64, format: &[&str]) -> (Home, Child) {
+    let home = Home::holding(&sandbox.url, hooks).set("BUGFENDER_API_TOKEN", &sandbox.token);
+    let child = home.spawn(&[&["unsubscribe", "--all", "--yes", "--ignore-missing"], format].concat());
+    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    (home, child)
+}
+
 /// 70 hooks of a server that takes 50 requests and answers none, and a process that removes them, once these have come.
 fn fifty_under_way(sandbox: &SandboxServer) -> (Home, Child) {
-    let home = Home::holding(&sandbox.url, 70).set("BUGFENDER_API_TOKEN", &sandbox.token);
-    let child = home.spawn(&["unsubscribe", "--all", "--yes"]);
+    let begun = begun(sandbox, 70, &[]);
     wait_until("all are under way", || sandbox.requests("DELETE").len() == 50);
-    (home, child)
+    begun
 }
 
 fn count(home: &Home, status: &str) -> usize {
@@ -294,8 +301,7 @@ fn an_interruption_takes_back_what_was_not_sent() {
 fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
     let sandbox = SandboxServer::with_faults(&["unsubscribe=hang"]);
     let (home, child) = fifty_under_way(&sandbox);
-    let registry = rusqlite::Connection::open(home.registry()).unwrap();
-    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let registry = home.lock();
     signal(&child, Signal::INT);
     // It ends while the lock is held.
     let run = Run::of(child.wait_with_output().unwrap());
@@ -312,12 +318,8 @@ fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
 #[test]
 fn an_interruption_is_heard_while_the_registry_is_waited_for() {
     let sandbox = SandboxServer::slow(100);
-    let home = Home::holding(&sandbox.url, 200).set("BUGFENDER_API_TOKEN", &sandbox.token);
-    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing"]);
-    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
-    let registry = rusqlite::Connection::open(home.registry()).unwrap();
-    registry.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (home, child) = begun(&sandbox, 200, &[]);
+    let registry = home.lock();
     // What was recorded ahead is sent meanwhile, and then there is nothing to do but wait.
     let begun = "SELECT count(*) FROM hooks WHERE status <> 'active'";
     let begun: i64 = registry.query_row(begun, (), |row| row.get(0)).unwrap();
@@ -335,15 +337,11 @@ fn an_interruption_is_heard_while_the_registry_is_waited_for() {
 #[test]
 fn a_registry_that_is_locked_for_a_while_is_waited_for() {
     let sandbox = SandboxServer::slow(20);
-    let home = Home::holding(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
-    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "-q"]);
-    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
-    let registry = rusqlite::Connection::open(home.registry()).unwrap();
-    registry.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-    registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (home, child) = begun(&sandbox, 120, &["-q"]);
+    let registry = home.lock();
     // Longer than one attempt waits.
     std::thread::sleep(std::time::Duration::from_millis(700));
-    registry.execute_batch("COMMIT").unwrap();
+    drop(registry);
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!((run.code, run.stdout.lines().count()), (0, 120), "{run}");
 }
@@ -412,9 +410,7 @@ fn killed_with_intents_recorded_ahead_it_can_be_run_again() {
 #[test]
 fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
     let sandbox = SandboxServer::slow(500);
-    let home = Home::holding(&sandbox.url, 120).set("BUGFENDER_API_TOKEN", &sandbox.token);
-    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
-    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    let (home, child) = begun(&sandbox, 120, &["--output", "json"]);
     let registry = rusqlite::Connection::open(home.registry()).unwrap();
     registry
         .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON hooks BEGIN SELECT RAISE(ABORT, 'no more'); END")
@@ -436,9 +432,7 @@ fn rows_are_shown_as_they_are_when_the_registry_fails_midway() {
 #[test]
 fn a_record_forgotten_meanwhile_does_not_stop_the_rest() {
     let sandbox = SandboxServer::slow(100);
-    let home = Home::holding(&sandbox.url, 150).set("BUGFENDER_API_TOKEN", &sandbox.token);
-    let child = home.spawn(&["unsubscribe", "--all", "--yes", "--ignore-missing", "--output", "json"]);
-    wait_until("it has begun", || !sandbox.requests("DELETE").is_empty());
+    let (home, child) = begun(&sandbox, 150, &["--output", "json"]);
     // The last ones in the order of the list, whose turn has not come.
     assert_eq!(home.run(["forget", "98", "99"]).code, 0);
     let run = Run::of(child.wait_with_output().unwrap());

@@ -157,7 +157,7 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         answered: Vec::new(),
         sent: BTreeMap::new(),
         alone: false,
-        locked_since: None,
+        locked_until: None,
         broken: false,
     };
     let finished = ctx.wait(run.remove_all(targets))?.is_some();

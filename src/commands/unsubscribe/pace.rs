@@ -42,9 +42,9 @@ impl Pace {
         Self { limit: CONCURRENCY, paused_until: None, pauses: 0, taken: 0, lone_refusals: 0, enough }
     }
 
-    /// How many requests may be under way, one at least.
+    /// How many requests may be under way: one at least, but for a pause.
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        if self.pause().is_some() { 0 } else { self.limit }
     }
 
     /// How long nothing is to be sent, if there is a pause.

@@ -53,8 +53,8 @@ pub(super) struct Run<'a> {
     pub(super) sent: BTreeMap<usize, Target>,
     /// Whether the newest request was sent alone: no other has been under way together with it.
     pub(super) alone: bool,
-    /// Since when another process has kept the registry locked.
-    pub(super) locked_since: Option<Instant>,
+    /// Until when the process that keeps the registry locked is waited for.
+    pub(super) locked_until: Option<Instant>,
     /// Whether the registry failed: nothing more is begun.
     pub(super) broken: bool,
 }
@@ -88,7 +88,6 @@ impl<'a> Run<'a> {
                 }
             }
             let places = self.pace.limit() + self.pace.limit().min(AHEAD);
-            let places = if self.pace.pause().is_some() { 0 } else { places };
             let free = waiting.len().min(places.saturating_sub(under_way.len() + self.ready.len()));
             let later = self.turn(waiting.drain(..free).collect());
             waiting.extend(later);
@@ -100,7 +99,7 @@ impl<'a> Run<'a> {
                 return;
             }
             // Without a pause, and with nothing under way, other processes are at work on all that is left.
-            let others = self.locked_since.is_some() || under_way.is_empty();
+            let others = self.locked_until.is_some() || under_way.is_empty();
             let pause = self.pace.pause().or_else(|| others.then_some(POLL));
             tokio::select! {
                 Some(answer) = under_way.next() => self.take_answer(answer),
@@ -118,7 +117,7 @@ impl<'a> Run<'a> {
     /// Asks the server for what is ready, as far as there is room.
     fn send_ready(&mut self, under_way: &mut UnderWay<'a>) {
         let free = self.pace.limit().saturating_sub(under_way.len()).min(self.ready.len());
-        if free == 0 || self.is_over() || self.pace.pause().is_some() {
+        if free == 0 || self.is_over() {
             return;
         }
         self.alone = free == 1 && under_way.is_empty();
@@ -137,8 +136,8 @@ impl<'a> Run<'a> {
 
     /// Takes an answer, and goes slower or faster as it says.
     fn take_answer(&mut self, (index, answer): (usize, Answer)) {
-        // It is there since it was sent.
         let under_way = self.sent.len();
+        // It is there since it was sent.
         let Some(target) = self.sent.remove(&index) else { return };
         let answered = Answered::of(index, target, answer);
         if answered.is_too_fast() {
@@ -154,7 +153,7 @@ impl<'a> Run<'a> {
     pub(super) fn interrupt(&mut self) -> Vec<Error> {
         // Nobody who has pressed Ctrl-C waits for long. What cannot be recorded stays `removing`, which is safe.
         let patience = self.registry.limit_patience(LAST_PATIENCE);
-        self.locked_since = Instant::now().checked_sub(PATIENCE);
+        self.locked_until = Some(Instant::now());
         self.turn(Vec::new());
         if !self.api.has_connected() {
             self.ready.extend(std::mem::take(&mut self.sent));
@@ -187,7 +186,7 @@ impl<'a> Run<'a> {
         };
         match turned {
             Ok((mut records, begun)) => {
-                self.locked_since = None;
+                self.locked_until = None;
                 let of_refused = records.split_off(answered.iter().filter_map(Answered::end).count());
                 self.end(answered, records, None);
                 let refused = refused.into_iter().map(|refused| (refused.index, refused.target)).collect();
@@ -196,7 +195,8 @@ impl<'a> Run<'a> {
                 later
             }
             Err(error)
-                if error.is_busy() && self.locked_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+                if error.is_busy()
+                    && Instant::now() < *self.locked_until.get_or_insert_with(|| Instant::now() + PATIENCE) =>
             {
                 self.answered.extend(answered.into_iter().chain(refused));
                 targets
@@ -219,39 +219,34 @@ impl<'a> Run<'a> {
         let mut begun = begun.into_iter();
         let mut busy = Vec::new();
         for (index, target) in targets {
-            let ready = match target {
+            match target {
                 Target::Held(id, record) | Target::Resumed(id, record) => match begun.next() {
-                    Some(BeginRemoval::InProgress) => {
-                        busy.push((index, Target::Held(id, record)));
-                        continue;
-                    }
-                    Some(BeginRemoval::Forgotten) => Target::Elsewhere(id),
+                    Some(BeginRemoval::InProgress) => busy.push((index, Target::Held(id, record))),
+                    Some(BeginRemoval::Forgotten) => self.ready.push_back((index, Target::Elsewhere(id))),
                     // Picked by what it is, it was to be removed and is.
                     Some(BeginRemoval::Ended(ended)) if self.args.hook_ids.is_empty() => {
                         let outcome =
                             if ended.status == HookStatus::Removed { Outcome::Removed } else { Outcome::Missing };
                         let row = self.row(*ended, outcome);
                         self.finish(Ended { index, row, error: None });
-                        continue;
                     }
                     // Asked for by id, the server has the last word on it; the row stays as it is.
-                    Some(BeginRemoval::Ended(ended)) => Target::Ended(id, ended),
-                    Some(BeginRemoval::Go { resumed: true }) => Target::Resumed(id, record),
-                    Some(BeginRemoval::Go { resumed: false }) | None => Target::Held(id, record),
+                    Some(BeginRemoval::Ended(ended)) => self.ready.push_back((index, Target::Ended(id, ended))),
+                    Some(BeginRemoval::Go { resumed: true }) => {
+                        self.ready.push_back((index, Target::Resumed(id, record)));
+                    }
+                    Some(BeginRemoval::Go { resumed: false }) | None => {
+                        self.ready.push_back((index, Target::Held(id, record)));
+                    }
                 },
-                Target::Nameless(record) => {
-                    self.nameless(index, *record);
-                    continue;
-                }
+                Target::Nameless(record) => self.nameless(index, *record),
                 Target::Foreign(id, origin) => {
                     let error = belongs_elsewhere(self.ctx, id, &origin);
                     let row = self.unchanged(Target::Foreign(id, origin), Outcome::Failed);
                     self.finish(Ended { index, row, error: Some(error) });
-                    continue;
                 }
-                other => other,
-            };
-            self.ready.push_back((index, ready));
+                other => self.ready.push_back((index, other)),
+            }
         }
         busy
     }

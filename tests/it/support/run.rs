@@ -48,6 +48,13 @@ impl Home {
         home
     }
 
+    /// Keeps everybody from writing to the registry until it is dropped.
+    pub fn lock(&self) -> rusqlite::Connection {
+        let registry = rusqlite::Connection::open(self.registry()).unwrap();
+        registry.execute_batch("BEGIN IMMEDIATE").unwrap();
+        registry
+    }
+
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
