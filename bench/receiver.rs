@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
-use bugfender_hooks::domain::delivery::{Delivery, Gate};
+use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys};
 use bugfender_hooks::platform::StopSignals;
-use bugfender_hooks::receiver::{self, Limits, Options, Receiver};
+use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
-    Quarantined, Receipt, Registry, Route, Settlement, Store, StoreError, TargetId, TargetName, Wish,
+    Backlog, ClaimRequest, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule,
+    Purged, Quarantined, Receipt, Registry, Route, Settlement, Store, StoreError, TargetId, TargetName,
 };
 use jiff::Timestamp;
 
@@ -30,8 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "single" => (Box::new(store), 1),
         _ => return Err(USAGE.into()),
     };
-    let gate = Gate::new(&Secret::parse("the key", key)?, Vec::new())?;
-    let options = Options { limits: Limits { max_group, ..Limits::default() }, ..Options::new(gate) };
+    let delivery_keys = DeliveryKeys::new(&Secret::parse("the key", key)?, Vec::new())?;
+    let options =
+        ReceiverOptions { limits: Limits { max_group, ..Limits::default() }, ..ReceiverOptions::new(delivery_keys) };
     let threads = std::thread::available_parallelism()?.get().min(4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
@@ -82,8 +83,13 @@ impl Inbox for KeepsNothing {
         Ok(deliveries.iter().map(|delivery| Receipt { events: vec![None; delivery.events().len()] }).collect())
     }
 
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
-        self.0.claim_forwards(target, now, wish)
+    fn claim_forwards(
+        &mut self,
+        target: TargetId,
+        now: Timestamp,
+        request: ClaimRequest,
+    ) -> Result<Vec<Forward>, StoreError> {
+        self.0.claim_forwards(target, now, request)
     }
 
     fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
@@ -135,8 +141,8 @@ impl Inbox for KeepsNothing {
         self.0.purge(rule)
     }
 
-    fn tend(&mut self) -> Result<(), StoreError> {
-        self.0.tend()
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        self.0.maintain()
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

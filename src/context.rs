@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::api::{AuthenticatedApi, TokenProvider};
-use crate::auth::{self, Found, Patience, Session, Vault};
+use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
 use crate::config::{Environment, Settings, Source, Sourced};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +27,7 @@ pub struct Context {
     output: Output,
     runtime: OnceCell<Runtime>,
     interactive: bool,
-    patience: Patience,
+    patience: KeyringTimeout,
     trouble: Cell<Option<Error>>,
     /// Requests to stop, listened for since the first wait; away while something waits.
     signals: Cell<Option<StopSignals>>,
@@ -37,7 +37,7 @@ impl Context {
     /// A context for one run; `trouble` is what is wrong with the configuration, which is left out of the settings then.
     pub fn new(settings: Settings, environment: Environment, output: Output, trouble: Option<Error>) -> Self {
         let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
-        let patience = if interactive { Patience::OfAPerson } else { Patience::OfAMachine };
+        let patience = if interactive { KeyringTimeout::OfAPerson } else { KeyringTimeout::OfAMachine };
         Self {
             settings,
             environment,
@@ -53,7 +53,7 @@ impl Context {
     /// A context for answering a shell, which asks nobody and no keyring.
     pub fn of_completion(settings: Settings, environment: Environment, output: Output) -> Self {
         let mut context = Self::new(settings, environment, output, None);
-        (context.interactive, context.patience) = (false, Patience::None);
+        (context.interactive, context.patience) = (false, KeyringTimeout::None);
         context
     }
 
@@ -99,7 +99,7 @@ impl Context {
     ///
     /// # Errors
     /// When one is there but cannot be read.
-    pub fn credential(&self) -> Result<Option<Found>> {
+    pub fn credential(&self) -> Result<Option<StoredCredential>> {
         auth::find(&self.environment, &self.settings.profile.value, self.origin(), || self.vault())
     }
 
@@ -107,7 +107,7 @@ impl Context {
     ///
     /// # Errors
     /// `NotSignedIn` when there is none.
-    pub fn require_credential(&self) -> Result<Found> {
+    pub fn require_credential(&self) -> Result<StoredCredential> {
         self.credential()?.ok_or_else(|| {
             let profile = &self.settings.profile.value;
             let of = if profile.is_default() { String::new() } else { format!(" with profile {profile}") };
@@ -139,7 +139,7 @@ impl Context {
     /// `NotSignedIn` when there is none; a usage error for plain http to another machine.
     pub fn session(&self) -> Result<Session> {
         let options = self.http_options()?;
-        let Found { credential, place, origin, .. } = self.require_credential()?;
+        let StoredCredential { credential, place, origin, .. } = self.require_credential()?;
         Ok(Session::new(credential, place, origin, self.origin().clone(), options))
     }
 
@@ -176,13 +176,13 @@ impl Context {
     ///
     /// # Errors
     /// A usage error for plain http to another machine, where others could read the token.
-    pub fn http_options(&self) -> Result<http::Options> {
+    pub fn http_options(&self) -> Result<http::ClientOptions> {
         let origin = self.origin();
         if origin.is_plain_http() && !origin.is_loopback() && !self.settings.allow_http {
             let message = format!("{origin} is plain http: the token could be read on its way");
             return Err(Error::usage(message).hint("use https, or give --allow-http if the network is trusted"));
         }
-        Ok(http::Options {
+        Ok(http::ClientOptions {
             attempt_timeout: self.settings.timeout.value,
             total_timeout: self.settings.total_timeout(),
             // A proxy on the way may be reached by https even where the installation is not.

@@ -120,7 +120,7 @@ fn run_command(cli: Cli) -> u8 {
 fn settings_or_trouble(cli: &Cli, environment: &Environment) -> Result<(Settings, Option<Error>), Error> {
     match settings(cli, environment) {
         Ok(settings) => Ok((settings, None)),
-        Err(error) if cli.command.looks_for_trouble() => {
+        Err(error) if cli.command.tolerates_bad_config() => {
             let settings = Settings::resolve(&cli.global.overrides(), environment, &ConfigFile::default())?;
             Ok((settings, Some(error)))
         }

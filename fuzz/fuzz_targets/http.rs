@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
-use bugfender_hooks::domain::delivery::Gate;
-use bugfender_hooks::receiver::{Access, Limits, Options, Receiver};
+use bugfender_hooks::domain::delivery::DeliveryKeys;
+use bugfender_hooks::receiver::{Access, Limits, ReceiverOptions, Receiver};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,8 +29,8 @@ fn bench() -> Bench {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let dir = tempfile::tempdir().expect("a directory");
     let secret = |text: &str| Secret::parse("the secret", text).expect("a secret");
-    let gate = Gate::new(&secret(KEY), vec![secret("instabug")]).expect("a gate");
-    let options = Options {
+    let delivery_keys = DeliveryKeys::new(&secret(KEY), vec![secret("instabug")]).expect("a gate");
+    let options = ReceiverOptions {
         access: Access { allow_from: vec!["10.0.0.0/8".parse().expect("a network")], trust_proxy: true },
         limits: Limits {
             max_body: 4096,
@@ -38,7 +38,7 @@ fn bench() -> Bench {
             body_timeout: Duration::from_millis(200),
             ..Limits::default()
         },
-        ..Options::new(gate)
+        ..ReceiverOptions::new(delivery_keys)
     };
     let receiver = {
         let _within = runtime.enter();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::domain::{ApiOrigin, HookId, Subscription};
-use crate::http::{Body, Method, Repeat, Request};
+use crate::http::{Method, Repeat, Request, RequestBody};
 
 /// `POST /api/hook/subscribe`. The help page's prose ends the path with a slash, its curl example does not:
 /// the example is followed. The API knows no idempotency key, so a repeated request makes a second hook.
@@ -16,7 +16,7 @@ pub fn subscribe(subscription: &Subscription) -> Request {
     Request {
         method: Method::POST,
         url: subscription.origin.url(["api", "hook", "subscribe"]),
-        body: Some(Body::Json(body)),
+        body: Some(RequestBody::Json(body)),
         repeat: Repeat::OnlyIfNotCarriedOut,
     }
 }

@@ -14,7 +14,7 @@ pub use crate::http::{CarriedOut, Failure};
 
 use crate::domain::{AccessToken, ApiOrigin, HookId, Subscription};
 use crate::error::Error;
-use crate::http::{Answer, Client, Options, Request, StatusCode};
+use crate::http::{Client, ClientOptions, HttpResponse, Request, StatusCode};
 
 /// Who has the tokens that requests carry.
 pub trait TokenProvider: fmt::Debug {
@@ -40,8 +40,8 @@ pub struct AuthenticatedApi {
 }
 
 /// An answer, and the token that the request carried.
-struct Answered {
-    answer: Answer,
+struct AnsweredRequest {
+    answer: HttpResponse,
     token: AccessToken,
 }
 
@@ -59,7 +59,7 @@ impl AuthenticatedApi {
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
-    pub fn new(origin: ApiOrigin, tokens: Box<dyn TokenProvider>, options: Options) -> Result<Self, Error> {
+    pub fn new(origin: ApiOrigin, tokens: Box<dyn TokenProvider>, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { client: Client::new(options)?, origin, tokens, renewing_is_futile: Cell::new(false) })
     }
 
@@ -88,7 +88,7 @@ impl AuthenticatedApi {
     /// or a 5xx other than 503.
     pub async fn subscribe(&self, subscription: &Subscription) -> Result<HookId, Failure> {
         let doing = format!("could not subscribe to {subscription}");
-        let Answered { answer, token } = self.send(&calls::subscribe(subscription), &doing).await?;
+        let AnsweredRequest { answer, token } = self.send(&calls::subscribe(subscription), &doing).await?;
         if !answer.status.is_success() {
             let target = &subscription.target_url;
             let password = target.password();
@@ -108,7 +108,7 @@ impl AuthenticatedApi {
     /// `carried_out: Maybe` when it is not known whether the hook is still there.
     pub async fn unsubscribe(&self, hook: HookId) -> Result<Unsubscribed, Failure> {
         let doing = format!("could not unsubscribe hook {hook}");
-        let Answered { answer, token } = self.send(&calls::unsubscribe(&self.origin, hook), &doing).await?;
+        let AnsweredRequest { answer, token } = self.send(&calls::unsubscribe(&self.origin, hook), &doing).await?;
         match answer.status.as_u16() {
             200..=299 if answer.is_html() => Err(status::web_page(&doing, &answer)),
             200..=299 => Ok(Unsubscribed::Removed),
@@ -136,7 +136,7 @@ impl AuthenticatedApi {
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&self, request: &Request, doing: &str) -> Result<T, Failure> {
-        let Answered { answer, token } = self.send(request, doing).await?;
+        let AnsweredRequest { answer, token } = self.send(request, doing).await?;
         if !answer.status.is_success() {
             return Err(status::failure(doing, &answer, Effect::Reads, &[token.expose()]));
         }
@@ -148,7 +148,7 @@ impl AuthenticatedApi {
 
     /// Sends a request with the token; once more with a newer one if it was not taken, as nothing was carried out then.
     /// That is a request of its own, with all the time there is for one: given up early it would leave but doubt.
-    async fn send(&self, request: &Request, doing: &str) -> Result<Answered, Failure> {
+    async fn send(&self, request: &Request, doing: &str) -> Result<AnsweredRequest, Failure> {
         let send = async |token: &AccessToken| {
             let outcome = self.client.send(request, Some(token)).await;
             outcome.map_err(|failure| Failure { error: failure.error.about(doing), ..failure })
@@ -158,7 +158,7 @@ impl AuthenticatedApi {
         let answer = send(&token).await?;
         let refused = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if !refused || self.renewing_is_futile.get() {
-            return Ok(Answered { answer, token });
+            return Ok(AnsweredRequest { answer, token });
         }
         let newer = match self.tokens.instead_of(&token, answer.status).await {
             Ok(newer) => newer,
@@ -172,7 +172,7 @@ impl AuthenticatedApi {
                 return Err(no_token(error, carried_out));
             }
         };
-        let Some(newer) = newer else { return Ok(Answered { answer, token }) };
+        let Some(newer) = newer else { return Ok(AnsweredRequest { answer, token }) };
         let (attempts, in_doubt) = (answer.attempts, answer.in_doubt);
         let mut again = send(&newer).await.map(|answer| answer.after(attempts, in_doubt));
         if let Err(failure) = &mut again
@@ -182,7 +182,7 @@ impl AuthenticatedApi {
         }
         let answer = again?;
         self.renewing_is_futile.set(answer.status == StatusCode::UNAUTHORIZED);
-        Ok(Answered { answer, token: newer })
+        Ok(AnsweredRequest { answer, token: newer })
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::Effect;
 use crate::error::{Error, ErrorKind};
-use crate::http::{Answer, CarriedOut, Failure};
+use crate::http::{CarriedOut, Failure, HttpResponse};
 
 /// The failure that an answer other than 2xx stands for.
 ///
 /// None of `secrets`, which the server may repeat, gets into it.
-pub(super) fn failure(doing: &str, answer: &Answer, effect: Effect, secrets: &[&str]) -> Failure {
+pub(super) fn failure(doing: &str, answer: &HttpResponse, effect: Effect, secrets: &[&str]) -> Failure {
     let status = answer.status.as_u16();
     let carried_out =
         if answer.in_doubt && effect != Effect::Reads { CarriedOut::Maybe } else { carried_out(status, effect) };
@@ -42,7 +42,7 @@ const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which
 const LATER: &str = "try again later";
 
 /// A 2xx answer to a subscription from which no id could be read: a hook exists that nobody can name.
-pub(super) fn unreadable(doing: &str, answer: &Answer, problem: &str) -> Failure {
+pub(super) fn unreadable(doing: &str, answer: &HttpResponse, problem: &str) -> Failure {
     let status = answer.status.as_u16();
     let message = format!("{doing}: {problem} (HTTP {status})");
     let error = Error::new(ErrorKind::OutcomeUnknown, message).status(status);
@@ -50,7 +50,7 @@ pub(super) fn unreadable(doing: &str, answer: &Answer, problem: &str) -> Failure
 }
 
 /// A 2xx answer to a question that cannot be understood.
-pub(super) fn unexpected(doing: &str, answer: &Answer, problem: &str) -> Failure {
+pub(super) fn unexpected(doing: &str, answer: &HttpResponse, problem: &str) -> Failure {
     let status = answer.status.as_u16();
     let error = Error::new(ErrorKind::Other, format!("{doing}: {problem} (HTTP {status})")).status(status);
     Failure { error: error.hint(WRONG_PLACE), carried_out: CarriedOut::No, transient: false }
@@ -65,7 +65,7 @@ fn carried_out(status: u16, effect: Effect) -> CarriedOut {
 }
 
 /// A web page where the API should have answered: some other server, which surely knows no hooks.
-pub(super) fn web_page(doing: &str, answer: &Answer) -> Failure {
+pub(super) fn web_page(doing: &str, answer: &HttpResponse) -> Failure {
     let status = answer.status.as_u16();
     let message = format!("{doing}: a web page answered in place of the API (HTTP {status})");
     let error = Error::new(ErrorKind::Other, message).hint(WRONG_PLACE).status(status);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{AppId, HookId};
-use crate::http::{Answer, BodyProblem, MAX_BODY};
+use crate::http::{BodyProblem, HttpResponse, MAX_BODY};
 
 /// The answer to a subscription. The page calls `app_id` a string while its example shows an integer, so that
 /// nothing but `id` is relied on, and that is taken in both forms.
@@ -111,11 +111,11 @@ fn app_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AppId, D::Error>
 }
 
 /// The body of an answer to a question, or what is wrong with it.
-pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(answer: &HttpResponse) -> Result<T, String> {
     serde_json::from_slice(body(answer)?).map_err(|_| "the answer is not what was asked for".to_owned())
 }
 
-fn body(answer: &Answer) -> Result<&[u8], String> {
+fn body(answer: &HttpResponse) -> Result<&[u8], String> {
     answer.body.as_deref().map_err(|problem| match problem {
         BodyProblem::Cut => "the answer broke off".to_owned(),
         BodyProblem::TooLarge => format!("the answer is larger than {MAX_BODY} bytes"),
@@ -123,7 +123,7 @@ fn body(answer: &Answer) -> Result<&[u8], String> {
 }
 
 /// The id of a hook just made, or what is wrong with the answer.
-pub(super) fn created_hook(answer: &Answer) -> Result<HookId, String> {
+pub(super) fn created_hook(answer: &HttpResponse) -> Result<HookId, String> {
     let body = body(answer)?;
     let created: CreatedHook = serde_json::from_slice(body).map_err(|_| "the answer holds no hook id".to_owned())?;
     let id = match created.id {

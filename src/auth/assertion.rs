@@ -33,7 +33,7 @@ const MAX_FILE: u64 = 64 * 1024;
 
 /// The claims (RFC 7523, section 3).
 #[derive(Serialize)]
-struct Claims<'a> {
+struct AssertionClaims<'a> {
     /// Who says so: the client.
     iss: &'a str,
     /// About whom: the client.
@@ -58,7 +58,7 @@ pub(super) fn sign(client: &ClientId, audience: &str, key_file: &Path) -> Result
     let failed = |what: &str| Error::new(ErrorKind::Other, format!("the client assertion could not be made: {what}"));
     SystemRandom::new().fill(&mut number).map_err(|_| failed("the system gives no random numbers"))?;
     let now = Timestamp::now().as_second();
-    let claims = Claims {
+    let claims = AssertionClaims {
         iss: client.as_str(),
         sub: client.as_str(),
         aud: audience,

@@ -46,15 +46,15 @@ pub struct Callback {
 
 /// What the answer came to, which decides the page that the browser shows.
 #[derive(Debug, Clone, Copy)]
-enum Verdict {
+enum CallbackOutcome {
     /// Signed in.
     SignedIn,
     /// Not signed in; the terminal says why.
     Failed,
 }
 
-type Answered = (Callback, oneshot::Sender<Verdict>);
-type Waiting = Arc<Mutex<Option<oneshot::Sender<Answered>>>>;
+type CallbackAnswer = (Callback, oneshot::Sender<CallbackOutcome>);
+type Waiting = Arc<Mutex<Option<oneshot::Sender<CallbackAnswer>>>>;
 
 impl Loopback {
     /// Listens on a free port of this machine.
@@ -78,7 +78,7 @@ impl Loopback {
     /// # Errors
     /// When its answer cannot be taken.
     pub async fn callback(self) -> Result<(Callback, Page)> {
-        let (send, answered) = oneshot::channel::<Answered>();
+        let (send, answered) = oneshot::channel::<CallbackAnswer>();
         let (stop, stopped) = oneshot::channel::<()>();
         let waiting: Waiting = Arc::new(Mutex::new(Some(send)));
         let router = Router::new().route(PATH, any(take)).with_state(waiting);
@@ -96,7 +96,7 @@ impl Loopback {
 /// The page that the browser waits for, to be shown once it is known what its answer came to.
 #[derive(Debug)]
 pub struct Page {
-    verdict: oneshot::Sender<Verdict>,
+    verdict: oneshot::Sender<CallbackOutcome>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
@@ -105,7 +105,7 @@ impl Page {
     /// Shows it. A browser that has gone away is not waited for.
     pub async fn show(self, signed_in: bool) {
         // Nobody is there to take it from then on.
-        let _ = self.verdict.send(if signed_in { Verdict::SignedIn } else { Verdict::Failed });
+        let _ = self.verdict.send(if signed_in { CallbackOutcome::SignedIn } else { CallbackOutcome::Failed });
         drop(self.stop);
         let _ = tokio::time::timeout(GOODBYE, self.server).await;
     }
@@ -126,8 +126,8 @@ async fn take(State(waiting): State<Waiting>, method: Method, Query(callback): Q
     let (send, verdict) = oneshot::channel();
     let _ = first.send((callback, send));
     match verdict.await {
-        Ok(Verdict::SignedIn) => page(StatusCode::OK, "You are signed in", BACK),
-        Ok(Verdict::Failed) | Err(_) => {
+        Ok(CallbackOutcome::SignedIn) => page(StatusCode::OK, "You are signed in", BACK),
+        Ok(CallbackOutcome::Failed) | Err(_) => {
             page(StatusCode::BAD_REQUEST, "You are not signed in", "Go back to the terminal: it says why.")
         }
     }

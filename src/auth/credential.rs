@@ -165,13 +165,13 @@ pub struct Credential {
 
 /// Whose sign-in it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Owner {
+pub(super) struct CredentialOwner {
     pub(super) profile: ProfileName,
     #[serde(rename = "api_url")]
     pub(super) origin: String,
 }
 
-impl Owner {
+impl CredentialOwner {
     pub(super) fn new(profile: &ProfileName, origin: &ApiOrigin) -> Self {
         Self { profile: profile.clone(), origin: origin.to_string() }
     }

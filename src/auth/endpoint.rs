@@ -17,19 +17,19 @@ use secrecy::SecretString;
 use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
-use super::answer::Answer;
 use super::assertion;
 use super::credential::{Proof, Token};
+use super::response::TokenEndpointResponse;
 use crate::domain::{AccessToken, ApiOrigin, ClientId, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{self, Body, Method, Repeat, Request};
+use crate::http::{self, Method, Repeat, Request, RequestBody};
 
 /// The one scope there is (seen in published clients).
 const SCOPE: &str = "all";
 
 type OauthClient = oauth2::Client<
     BasicErrorResponse,
-    Answer,
+    TokenEndpointResponse,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -49,7 +49,7 @@ pub struct TokenEndpoint {
 
 /// What the token endpoint granted.
 #[derive(Debug)]
-pub struct Granted {
+pub struct GrantedToken {
     /// The access token.
     pub token: Token,
     /// The refresh token that takes the place of the one before it.
@@ -103,7 +103,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
-    pub fn new(origin: ApiOrigin, options: http::Options) -> Result<Self> {
+    pub fn new(origin: ApiOrigin, options: http::ClientOptions) -> Result<Self> {
         Ok(Self { origin, http: http::Client::new(options)? })
     }
 
@@ -111,7 +111,7 @@ impl TokenEndpoint {
     ///
     /// # Errors
     /// As the server says, or the network.
-    pub async fn client_credentials(&self, client_id: &ClientId, proof: &Proof) -> Result<Granted, Refusal> {
+    pub async fn client_credentials(&self, client_id: &ClientId, proof: &Proof) -> Result<GrantedToken, Refusal> {
         let (secret, assertion) = match proof {
             Proof::Secret(secret) => (Some(secret), None),
             Proof::Key(path) => (None, Some(assertion::sign(client_id, token_url(&self.origin).as_str(), path)?)),
@@ -141,7 +141,7 @@ impl TokenEndpoint {
         client_id: Option<&ClientId>,
         client_secret: Option<&Secret>,
         refresh_token: &Secret,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<GrantedToken, Refusal> {
         let secrets = [refresh_token.expose(), client_secret.map_or("", Secret::expose)];
         let call = self.call(Repeat::OnlyIfNotCarriedOut, &secrets);
         let oauth = self.oauth(client_id, client_secret)?;
@@ -173,7 +173,7 @@ impl TokenEndpoint {
         client_id: &ClientId,
         client_secret: Option<&Secret>,
         code: String,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<GrantedToken, Refusal> {
         let secrets = [code.as_str(), authorization.verifier.secret(), client_secret.map_or("", Secret::expose)];
         let call = self.call(Repeat::OnlyIfNotCarriedOut, &secrets);
         let oauth = self.oauth(Some(client_id), client_secret)?.set_redirect_uri(authorization.redirect);
@@ -196,14 +196,14 @@ impl TokenEndpoint {
         Ok(client)
     }
 
-    fn call(&self, repeat: Repeat, secrets: &[&str]) -> Call<'_> {
+    fn call(&self, repeat: Repeat, secrets: &[&str]) -> TokenRequest<'_> {
         // A server may repeat them as they were meant, as they were sent, or in JSON.
         let forms = |secret: &&str| {
             let sent: String = byte_serialize(secret.as_bytes()).collect();
             let json = serde_json::Value::from(*secret).to_string();
             [(*secret).to_owned(), sent.replace('+', "%20"), sent, json.trim_matches('"').to_owned()]
         };
-        Call {
+        TokenRequest {
             endpoint: self,
             repeat,
             began: Timestamp::now(),
@@ -219,7 +219,7 @@ pub fn token_url(origin: &ApiOrigin) -> Url {
 }
 
 /// One request to the token endpoint. Not `Debug`: it knows secrets.
-struct Call<'a> {
+struct TokenRequest<'a> {
     endpoint: &'a TokenEndpoint,
     repeat: Repeat,
     /// The life of a token is counted from before it was asked for.
@@ -240,9 +240,9 @@ impl fmt::Display for Passed {
 
 impl std::error::Error for Passed {}
 
-type Outcome = Result<Answer, RequestTokenError<Passed, BasicErrorResponse>>;
+type TokenResult = Result<TokenEndpointResponse, RequestTokenError<Passed, BasicErrorResponse>>;
 
-impl Call<'_> {
+impl TokenRequest<'_> {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Passed> {
         let form: String = form_urlencoded::Serializer::new(String::new())
             // A client that is not known is not named, where the library would send an empty name.
@@ -251,7 +251,7 @@ impl Call<'_> {
         let request = Request {
             method: Method::POST,
             url: token_url(&self.endpoint.origin),
-            body: Some(Body::Form(SecretString::from(form))),
+            body: Some(RequestBody::Form(SecretString::from(form))),
             repeat: self.repeat,
         };
         let answer =
@@ -279,7 +279,7 @@ impl Call<'_> {
         Ok(response)
     }
 
-    fn finish(self, outcome: Outcome) -> Result<Granted, Refusal> {
+    fn finish(self, outcome: TokenResult) -> Result<GrantedToken, Refusal> {
         let status = self.status.take();
         let failed = |kind: ErrorKind, what: &str| {
             self.tell(match status {
@@ -307,7 +307,7 @@ impl Call<'_> {
         let unreadable = |_| Refusal::Other(failed(ErrorKind::Other, "the token it gave can't be used"));
         let access = AccessToken::parse(answer.access_token.secret()).map_err(unreadable)?;
         let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", token.secret()));
-        Ok(Granted {
+        Ok(GrantedToken {
             token: Token::granted(access, self.began, answer.expires_in),
             refresh_token: refresh_token.transpose().map_err(unreadable)?,
         })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::credential::{Credential, Grant, Kind, Proof, Token};
 use super::renewer::Origin;
 use super::slot::Slot;
-use super::vault::{Kept, Place, Vault};
+use super::vault::{CredentialLocation, Kept, Vault};
 use crate::config::{Environment, environment};
 use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub enum TokenSource {
 
 /// A credential, where it was found, and where it goes to when it is renewed.
 #[derive(Debug)]
-pub struct Found {
+pub struct StoredCredential {
     /// How tokens are had, and the last one.
     pub credential: Credential,
     /// How it was given.
@@ -31,7 +31,7 @@ pub struct Found {
     /// Where it was found.
     pub source: TokenSource,
     /// Where it is kept.
-    pub place: Place,
+    pub place: CredentialLocation,
     /// Where it comes from and goes to.
     pub origin: Origin,
 }
@@ -48,7 +48,7 @@ pub fn find(
     profile: &ProfileName,
     origin: &ApiOrigin,
     vault: impl Fn() -> Result<Vault>,
-) -> Result<Option<Found>> {
+) -> Result<Option<StoredCredential>> {
     if let Some((source, credential)) = of_environment(environment)? {
         let place = match (&credential.grant, vault()) {
             (Grant::None, _) => None,
@@ -59,17 +59,23 @@ pub fn find(
         let kind = credential.grant.kind();
         let credential = with_kept(credential, place.as_ref())?;
         let source = TokenSource::Environment(source);
-        return Ok(Some(Found { credential, kind, source, place: Place::File, origin: Origin::Environment(place) }));
+        return Ok(Some(StoredCredential {
+            credential,
+            kind,
+            source,
+            place: CredentialLocation::File,
+            origin: Origin::Environment(place),
+        }));
     }
     let vault = vault()?;
     let slot = vault.slot(profile, origin);
     let Some(Kept { credential, place }) = vault.read(&slot)? else { return Ok(None) };
     let source = match place {
-        Place::File => TokenSource::File(slot.path()),
-        Place::Keyring => TokenSource::Keyring(vault.keyring_name(&slot)),
+        CredentialLocation::File => TokenSource::File(slot.path()),
+        CredentialLocation::Keyring => TokenSource::Keyring(vault.keyring_name(&slot)),
     };
     let kind = credential.grant.kind();
-    Ok(Some(Found { credential, kind, source, place, origin: Origin::Vault(vault, slot) }))
+    Ok(Some(StoredCredential { credential, kind, source, place, origin: Origin::Vault(vault, slot) }))
 }
 
 /// What to know of the environment when a sign-in is not good: what is set there wins over what `auth login` is given.

@@ -8,44 +8,44 @@ use std::time::Duration;
 pub(super) const SERVICE: &str = "bugfender-hooks";
 
 /// How long a keyring may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long somebody at a terminal may take to unlock it.
-pub(super) const PATIENCE_WITH_A_PERSON: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT_WITH_PROMPT: Duration = Duration::from_secs(60);
 
 /// Reads an entry; `None` when the keyring has none of this name.
 ///
 /// # Errors
 /// Why there is no keyring to ask.
-pub(super) fn read(name: &str, patience: Duration) -> Result<Option<String>, String> {
+pub(super) fn read(name: &str, timeout: Duration) -> Result<Option<String>, String> {
     let name = name.to_owned();
-    ask(patience, move || store::read(&name))
+    ask(timeout, move || store::read(&name))
 }
 
 /// Writes an entry.
 ///
 /// # Errors
 /// Why there is no keyring to keep it.
-pub(super) fn write(name: &str, text: String, patience: Duration) -> Result<(), String> {
+pub(super) fn write(name: &str, text: String, timeout: Duration) -> Result<(), String> {
     let name = name.to_owned();
-    ask(patience, move || store::write(&name, &text))
+    ask(timeout, move || store::write(&name, &text))
 }
 
 /// Removes an entry, if it is there.
 ///
 /// # Errors
 /// Why there is no keyring to ask.
-pub(super) fn remove(name: &str, patience: Duration) -> Result<(), String> {
+pub(super) fn remove(name: &str, timeout: Duration) -> Result<(), String> {
     let name = name.to_owned();
-    ask(patience, move || store::remove(&name))
+    ask(timeout, move || store::remove(&name))
 }
 
 /// Asks in a thread of its own, which is left behind when the time is up.
 fn ask<T: Send + 'static>(
-    patience: Duration,
+    timeout: Duration,
     question: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    if patience.is_zero() {
+    if timeout.is_zero() {
         return Err("it is not asked".to_owned());
     }
     let (send, answer) = channel();
@@ -54,9 +54,9 @@ fn ask<T: Send + 'static>(
         let _ = send.send(question());
     };
     std::thread::Builder::new().spawn(ask).map_err(|error| error.to_string())?;
-    match answer.recv_timeout(patience) {
+    match answer.recv_timeout(timeout) {
         Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", patience.as_secs())),
+        Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", timeout.as_secs())),
         Err(RecvTimeoutError::Disconnected) => Err("it failed".to_owned()),
     }
 }

@@ -23,7 +23,7 @@ pub struct SlotLock {
 
 impl SlotLock {
     /// Waits for the lock file `path`, creating it and its directory (mode 0700) if need be.
-    pub(super) fn take(path: &Path, patience: Duration) -> Result<Self, NoLock> {
+    pub(super) fn take(path: &Path, timeout: Duration) -> Result<Self, NoLock> {
         let open = || -> io::Result<File> {
             let dir = path.parent().unwrap_or(Path::new("."));
             platform::create_private_dir(dir)?;
@@ -31,13 +31,13 @@ impl SlotLock {
             platform::open_lock(path)
         };
         let file = open().map_err(|error| NoLock::Unusable(unusable(path, "locked", error)))?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { file }),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Err(TryLockError::WouldBlock) => {
-                    let seconds = patience.as_secs();
+                    let seconds = timeout.as_secs();
                     let message = format!("others have held {} for more than {seconds} s", path.display());
                     let error = Error::new(ErrorKind::Unavailable, message);
                     return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));

@@ -1,6 +1,5 @@
 //! Signing in: where credentials come from, where they are kept, how tokens are had and renewed.
 
-mod answer;
 mod assertion;
 mod browser;
 mod credential;
@@ -9,6 +8,7 @@ mod find;
 mod keyring;
 mod lock;
 mod renewer;
+mod response;
 mod session;
 mod slot;
 mod vault;
@@ -16,10 +16,10 @@ mod vault;
 pub use assertion::{TYPE as ASSERTION_TYPE, read_key};
 pub use browser::{Callback, Loopback, Page};
 pub use credential::{Credential, Grant, Kind, Proof, Token};
-pub use endpoint::{Authorization, Granted, Refusal, TokenEndpoint, token_url};
-pub use find::{Found, TokenSource, advice, find, service_proof};
+pub use endpoint::{Authorization, GrantedToken, Refusal, TokenEndpoint, token_url};
+pub use find::{StoredCredential, TokenSource, advice, find, service_proof};
 pub use lock::{NoLock, SlotLock};
 pub use renewer::Origin;
 pub use session::Session;
 pub use slot::Slot;
-pub use vault::{Kept, Listed, Patience, Pending, Place, Vault};
+pub use vault::{CredentialLocation, Kept, KeyringTimeout, Listed, Pending, Vault};

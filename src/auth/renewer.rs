@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use tokio::runtime::Builder;
 
 use super::credential::{Credential, Grant, Token};
-use super::endpoint::{Granted, Refusal, TokenEndpoint};
+use super::endpoint::{GrantedToken, Refusal, TokenEndpoint};
 use super::lock::{NoLock, SlotLock};
 use super::slot::Slot;
-use super::vault::{Kept, Place, Vault};
+use super::vault::{CredentialLocation, Kept, Vault};
 use crate::domain::{ApiOrigin, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http;
@@ -21,7 +21,7 @@ use crate::platform;
 const MIN_ATTEMPT: Duration = Duration::from_secs(30);
 
 /// The least time that another process waits for a renewal, whatever `--timeout` says.
-const MIN_PATIENCE: Duration = Duration::from_secs(5);
+const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time for all attempts to renew.
 const MAX_RENEWAL: Duration = Duration::from_secs(60);
@@ -63,10 +63,10 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Renewer {
     pub(super) grant: Grant,
-    pub(super) place: Place,
+    pub(super) place: CredentialLocation,
     pub(super) origin: Origin,
     pub(super) installation: ApiOrigin,
-    pub(super) options: http::Options,
+    pub(super) options: http::ClientOptions,
     pub(super) phase: Mutex<Phase>,
 }
 
@@ -105,7 +105,7 @@ impl Renewer {
             return self.ask_once();
         };
         let since = Timestamp::now();
-        match vault.lock(slot, self.patience()) {
+        match vault.lock(slot, self.timeout()) {
             Ok(lock) => {
                 let renewed = self.renew_kept(vault, slot, &lock, stale, since);
                 match &renewed {
@@ -198,7 +198,7 @@ impl Renewer {
     }
 
     /// What is to be kept: of a credential that comes from the environment, only what does not.
-    fn to_keep(&self, grant: Grant, granted: Granted) -> Credential {
+    fn to_keep(&self, grant: Grant, granted: GrantedToken) -> Credential {
         let grant = match (&self.origin, grant) {
             (_, Grant::Refresh { client_id, client_secret, refresh_token, browser }) => Grant::Refresh {
                 client_id,
@@ -223,7 +223,7 @@ impl Renewer {
     }
 
     /// Asks the token endpoint.
-    fn ask(&self, grant: &Grant) -> Result<Granted, Refusal> {
+    fn ask(&self, grant: &Grant) -> Result<GrantedToken, Refusal> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
         let granted = runtime.block_on(async {
             let endpoint = TokenEndpoint::new(self.installation.clone(), self.options_for(grant))?;
@@ -254,10 +254,10 @@ impl Renewer {
         }
     }
 
-    fn options_for(&self, grant: &Grant) -> http::Options {
+    fn options_for(&self, grant: &Grant) -> http::ClientOptions {
         let options = &self.options;
         let least = if grant.refresh_token().is_some() { MIN_ATTEMPT } else { Duration::ZERO };
-        http::Options {
+        http::ClientOptions {
             attempt_timeout: options.attempt_timeout.max(least),
             total_timeout: Some(options.total_timeout.map_or(MAX_RENEWAL, |total| total.max(least))),
             ..options.clone()
@@ -265,8 +265,8 @@ impl Renewer {
     }
 
     /// How long to wait for another process that is renewing.
-    fn patience(&self) -> Duration {
-        self.options.total_timeout.map_or(MAX_RENEWAL + SLACK, |total| total.max(MIN_PATIENCE))
+    fn timeout(&self) -> Duration {
+        self.options.total_timeout.map_or(MAX_RENEWAL + SLACK, |total| total.max(MIN_RENEWAL_TIMEOUT))
     }
 }
 

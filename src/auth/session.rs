@@ -14,7 +14,7 @@ use tracing::dispatcher;
 
 use super::credential::{Credential, Grant, Token};
 use super::renewer::{Origin, Renewer};
-use super::vault::Place;
+use super::vault::CredentialLocation;
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http;
@@ -33,7 +33,7 @@ pub struct Session {
     token: Mutex<Option<Token>>,
     /// Held while the token is being renewed, so that one request for it does for all.
     renewing: tokio::sync::Mutex<()>,
-    under_way: Mutex<Option<oneshot::Receiver<()>>>,
+    in_flight: Mutex<Option<oneshot::Receiver<()>>>,
     /// Whether renewing in time has failed, so that the token is used to its end.
     put_off: AtomicBool,
     /// When renewing failed last, and why: what failed for one request fails for those beside it.
@@ -44,10 +44,10 @@ impl Session {
     /// A session with what was found.
     pub fn new(
         credential: Credential,
-        place: Place,
+        place: CredentialLocation,
         origin: Origin,
         installation: ApiOrigin,
-        options: http::Options,
+        options: http::ClientOptions,
     ) -> Self {
         let Credential { grant, token } = credential;
         let renewer = Renewer { grant, place, origin, installation, options, phase: Mutex::default() };
@@ -55,7 +55,7 @@ impl Session {
             renewer: Arc::new(renewer),
             token: Mutex::new(token),
             renewing: tokio::sync::Mutex::default(),
-            under_way: Mutex::default(),
+            in_flight: Mutex::default(),
             put_off: AtomicBool::default(),
             failed: Mutex::default(),
         }
@@ -137,7 +137,7 @@ impl Session {
     async fn renew_in_thread(&self, stale: Option<Token>) -> Result<AccessToken> {
         let (send, outcome) = oneshot::channel();
         let (working, finished) = oneshot::channel::<()>();
-        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
+        *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
         let renewer = Arc::clone(&self.renewer);
         let log = dispatcher::get_default(Clone::clone);
         std::thread::Builder::new().name("renewal".to_owned()).spawn(move || {
@@ -161,8 +161,8 @@ impl Session {
 /// An answer that is under way may hold the only refresh token that is good: it is waited for, unless somebody insists.
 impl Drop for Session {
     fn drop(&mut self) {
-        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(finished) = under_way else { return };
+        let in_flight = self.in_flight.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(finished) = in_flight else { return };
         if self.renewer.cancel() {
             return;
         }

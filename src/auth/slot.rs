@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest;
 
-use super::credential::Owner;
+use super::credential::CredentialOwner;
 use crate::domain::{ApiOrigin, ProfileName};
 
 /// The place of one credential.
@@ -15,7 +15,7 @@ pub struct Slot {
     /// What it is called, in file names and in the keyring.
     pub(super) name: String,
     pub(super) dir: PathBuf,
-    pub(super) owner: Owner,
+    pub(super) owner: CredentialOwner,
 }
 
 impl Slot {
@@ -23,7 +23,7 @@ impl Slot {
     pub(super) fn of_profile(vault: &Path, profile: &ProfileName, origin: &ApiOrigin) -> Self {
         // No profile's name has an @ in it.
         let name = format!("{profile}@{}", origin.as_file_name());
-        Self { name, dir: vault.join("credentials"), owner: Owner::new(profile, origin) }
+        Self { name, dir: vault.join("credentials"), owner: CredentialOwner::new(profile, origin) }
     }
 
     /// That of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
@@ -34,7 +34,7 @@ impl Slot {
             hash.update(part.as_bytes());
         }
         let name = BASE64_URL_SAFE_NO_PAD.encode(hash.finish());
-        Self { name, dir: vault.join("tokens"), owner: Owner::new(&ProfileName::default(), origin) }
+        Self { name, dir: vault.join("tokens"), owner: CredentialOwner::new(&ProfileName::default(), origin) }
     }
 
     /// The file of the credential, or of the note that the keyring has it.

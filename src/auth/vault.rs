@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::credential::{Credential, Kind, Owner, Written};
+use super::credential::{Credential, CredentialOwner, Kind, Written};
 use super::keyring;
 use super::lock::{NoLock, SlotLock};
 use super::slot::Slot;
@@ -23,12 +23,12 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Vault {
     dir: PathBuf,
-    patience: Patience,
+    timeout: KeyringTimeout,
 }
 
 /// How long a keyring may take to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum KeyringTimeout {
     /// It is not asked.
     None,
     /// A few seconds.
@@ -37,12 +37,12 @@ pub enum Patience {
     OfAPerson,
 }
 
-impl Patience {
+impl KeyringTimeout {
     fn time(self) -> Duration {
         match self {
             Self::None => Duration::ZERO,
-            Self::OfAMachine => keyring::PATIENCE,
-            Self::OfAPerson => keyring::PATIENCE_WITH_A_PERSON,
+            Self::OfAMachine => keyring::TIMEOUT,
+            Self::OfAPerson => keyring::TIMEOUT_WITH_PROMPT,
         }
     }
 }
@@ -50,7 +50,7 @@ impl Patience {
 /// Where a credential is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum CredentialLocation {
     /// In a file that only its owner can read.
     File,
     /// In the platform's keyring.
@@ -63,7 +63,7 @@ pub struct Kept {
     /// The credential.
     pub credential: Credential,
     /// Where it is kept.
-    pub place: Place,
+    pub place: CredentialLocation,
 }
 
 /// What is known of a credential without asking a keyring for it.
@@ -78,7 +78,7 @@ pub struct Listed {
     /// The client.
     pub client_id: Option<ClientId>,
     /// Where it is kept.
-    pub place: Place,
+    pub place: CredentialLocation,
 }
 
 /// What a file of the vault holds.
@@ -86,8 +86,8 @@ pub struct Listed {
 struct Contents {
     version: u32,
     #[serde(flatten)]
-    owner: Owner,
-    kept_in: Place,
+    owner: CredentialOwner,
+    kept_in: CredentialLocation,
     /// Whether a keyring that did not answer may have one of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left_in_keyring: bool,
@@ -108,7 +108,7 @@ enum Rest {
     Elsewhere { kind: Kind, client_id: Option<ClientId> },
 }
 
-impl Place {
+impl CredentialLocation {
     /// Its name, as in the JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -120,7 +120,7 @@ impl Place {
 
 impl Vault {
     /// How long somebody who signs in or out waits for a renewal that is under way.
-    pub const PATIENCE: Duration = Duration::from_secs(75);
+    pub const LOCK_TIMEOUT: Duration = Duration::from_secs(75);
 
     /// What the entry of a credential is called in the keyring.
     pub fn keyring_name(&self, slot: &Slot) -> String {
@@ -131,8 +131,8 @@ impl Vault {
     ///
     /// # Errors
     /// A store error when there is no home directory.
-    pub fn open(patience: Patience) -> Result<Self> {
-        Ok(Self { dir: directories::data_dir()?, patience })
+    pub fn open(timeout: KeyringTimeout) -> Result<Self> {
+        Ok(Self { dir: directories::data_dir()?, timeout })
     }
 
     /// The place of what `auth login` was given for an installation.
@@ -163,7 +163,7 @@ impl Vault {
     }
 
     fn read_keyring(&self, slot: &Slot) -> Result<Written> {
-        let text = keyring::read(&slot.name, self.patience.time()).map_err(|reason| no_keyring(&reason))?;
+        let text = keyring::read(&slot.name, self.timeout.time()).map_err(|reason| no_keyring(&reason))?;
         let gone = || {
             Error::new(ErrorKind::Store, format!("the keyring no longer has the sign-in of {}", slot.owner.origin))
                 .hint("sign in again with `bugfender-hooks auth login`")
@@ -200,22 +200,22 @@ impl Vault {
     ///
     /// # Errors
     /// When the directory cannot be written, or when another process does not let go in time.
-    pub fn lock(&self, slot: &Slot, patience: Duration) -> Result<SlotLock, NoLock> {
-        SlotLock::take(&slot.dir.join(format!("{}.lock", slot.name)), patience)
+    pub fn lock(&self, slot: &Slot, timeout: Duration) -> Result<SlotLock, NoLock> {
+        SlotLock::take(&slot.dir.join(format!("{}.lock", slot.name)), timeout)
     }
 
     /// Where a credential is going to be kept, and why not in the keyring if it might have been.
     ///
     /// # Errors
     /// A store error when it must be the keyring and there is none.
-    pub fn choose(&self, slot: &Slot, wanted: CredentialStore) -> Result<(Place, Option<String>)> {
+    pub fn choose(&self, slot: &Slot, wanted: CredentialStore) -> Result<(CredentialLocation, Option<String>)> {
         if wanted == CredentialStore::File {
-            return Ok((Place::File, None));
+            return Ok((CredentialLocation::File, None));
         }
-        match keyring::read(&slot.name, keyring::PATIENCE) {
-            Ok(_) => Ok((Place::Keyring, None)),
+        match keyring::read(&slot.name, keyring::TIMEOUT) {
+            Ok(_) => Ok((CredentialLocation::Keyring, None)),
             Err(reason) if wanted == CredentialStore::Keyring => Err(no_keyring(&reason)),
-            Err(reason) => Ok((Place::File, Some(reason))),
+            Err(reason) => Ok((CredentialLocation::File, Some(reason))),
         }
     }
 
@@ -223,23 +223,23 @@ impl Vault {
     ///
     /// # Errors
     /// A store error; nothing has changed then.
-    pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: Place) -> Result<Pending> {
+    pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: CredentialLocation) -> Result<Pending> {
         platform::remove_leftovers(&slot.path());
         let file = PrivateFile::prepare(&slot.path()).map_err(|error| unusable(&slot.path(), "written", error))?;
         let left_in_keyring = contents(&slot.path()).ok().flatten().is_some_and(|contents| contents.left_in_keyring);
-        Ok(Pending { slot: slot.clone(), place, file, left_in_keyring, keyring_patience: self.patience.time() })
+        Ok(Pending { slot: slot.clone(), place, file, left_in_keyring, keyring_patience: self.timeout.time() })
     }
 
     /// Keeps a credential in place of the one before it.
     ///
     /// # Errors
     /// A store error; the one before it is then still there.
-    pub fn keep(&self, lock: &SlotLock, slot: &Slot, place: Place, credential: &Credential) -> Result<()> {
+    pub fn keep(&self, lock: &SlotLock, slot: &Slot, place: CredentialLocation, credential: &Credential) -> Result<()> {
         let before = contents(&slot.path())?.map(|contents| contents.kept_in);
         self.prepare(lock, slot, place)?.put(credential)?;
-        if before == Some(Place::Keyring) && place == Place::File {
+        if before == Some(CredentialLocation::Keyring) && place == CredentialLocation::File {
             // What it had is not in use any more; a keyring that does not answer may keep it.
-            if let Err(reason) = keyring::remove(&slot.name, keyring::PATIENCE) {
+            if let Err(reason) = keyring::remove(&slot.name, keyring::TIMEOUT) {
                 tracing::warn!("the keyring still has the sign-in before this one: {reason}");
             }
         }
@@ -255,9 +255,10 @@ impl Vault {
         platform::remove_leftovers(&path);
         // Even one that cannot be understood.
         let kept = contents(&path).ok().flatten();
-        let in_keyring = kept.as_ref().is_some_and(|kept| kept.kept_in == Place::Keyring || kept.left_in_keyring);
+        let in_keyring =
+            kept.as_ref().is_some_and(|kept| kept.kept_in == CredentialLocation::Keyring || kept.left_in_keyring);
         if in_keyring {
-            keyring::remove(&slot.name, self.patience.time()).map_err(|reason| no_keyring(&reason))?;
+            keyring::remove(&slot.name, self.timeout.time()).map_err(|reason| no_keyring(&reason))?;
         }
         match fs::remove_file(&path).and_then(|()| platform::sync_dir(&slot.dir)) {
             Ok(()) => Ok(true),
@@ -271,7 +272,7 @@ impl Vault {
 #[derive(Debug)]
 pub struct Pending {
     slot: Slot,
-    place: Place,
+    place: CredentialLocation,
     file: PrivateFile,
     left_in_keyring: bool,
     keyring_patience: Duration,
@@ -284,8 +285,8 @@ impl Pending {
     /// A store error.
     pub fn put(self, credential: &Credential) -> Result<()> {
         let rest = match self.place {
-            Place::File => Rest::Whole { credential: Written::from(credential) },
-            Place::Keyring => self.to_keyring(credential)?,
+            CredentialLocation::File => Rest::Whole { credential: Written::from(credential) },
+            CredentialLocation::Keyring => self.to_keyring(credential)?,
         };
         self.finish(rest)
     }
@@ -295,12 +296,12 @@ impl Pending {
     /// # Errors
     /// A store error.
     pub fn put_somewhere(mut self, credential: &Credential) -> Result<()> {
-        if self.place == Place::Keyring {
+        if self.place == CredentialLocation::Keyring {
             match self.to_keyring(credential) {
                 Ok(rest) => return self.finish(rest),
                 Err(error) => {
                     tracing::warn!("{error}; the sign-in is kept in {} now", self.slot.path().display());
-                    (self.place, self.left_in_keyring) = (Place::File, true);
+                    (self.place, self.left_in_keyring) = (CredentialLocation::File, true);
                 }
             }
         }
@@ -315,7 +316,7 @@ impl Pending {
     }
 
     fn finish(mut self, rest: Rest) -> Result<()> {
-        let left_in_keyring = self.left_in_keyring && self.place == Place::File;
+        let left_in_keyring = self.left_in_keyring && self.place == CredentialLocation::File;
         let owner = self.slot.owner.clone();
         let contents = Contents { version: VERSION, owner, kept_in: self.place, left_in_keyring, rest };
         let text = to_text(&contents, &self.slot)? + "\n";

@@ -19,7 +19,7 @@ use crate::render::{Output, OutputOptions};
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a shell waits for a server.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// An app, as far as completion shows it.
 #[derive(Serialize, Deserialize)]
@@ -62,14 +62,14 @@ pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
         cached => cached.map(|cache| cache.apps).unwrap_or_default(),
     };
     let mut waiting = settings.clone();
-    waiting.timeout.value = PATIENCE;
+    waiting.timeout.value = FETCH_TIMEOUT;
     let out = Output::of_process(OutputOptions::default());
     let ctx = Context::of_completion(waiting, Environment::of_process(), out);
     let Ok(api) = ctx.api_as_it_is() else { return before };
     // Noted before asking, so that a server that does not answer is not asked at the next key again.
     let before = note(settings, before);
     let asked: Result<Vec<App>> = ctx.block_on(async {
-        let answer = tokio::time::timeout(PATIENCE, api.apps()).await;
+        let answer = tokio::time::timeout(FETCH_TIMEOUT, api.apps()).await;
         let too_late = |_| Error::new(ErrorKind::Unavailable, "no answer in time");
         Ok(answer.map_err(too_late)?.map_err(|failure| failure.error)?.apps)
     });

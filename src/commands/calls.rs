@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Answer, Body, Client, Failure, Method, Options, Payload, Peer, Repeat, Request};
+use crate::http::{Client, ClientOptions, Failure, HttpResponse, Method, Payload, Peer, Repeat, Request, RequestBody};
 
 /// Where calls go, and the secret that signs them.
 pub struct Endpoint {
@@ -50,7 +50,7 @@ impl Endpoint {
     /// A client that gives up a call after this time, unless the command line says another.
     pub fn client_that_waits(&self, ctx: &Context, time: Duration) -> Result<Client> {
         let settings = ctx.settings();
-        Client::new(Options {
+        Client::new(ClientOptions {
             attempt_timeout: settings.total_timeout().unwrap_or(time),
             total_timeout: settings.total_timeout(),
             tls: self.url.scheme() == "https",
@@ -73,7 +73,7 @@ impl Endpoint {
         Request {
             method: Method::POST,
             url: self.url.clone(),
-            body: Some(Body::Bytes(payload)),
+            body: Some(RequestBody::Bytes(payload)),
             // A call that fails is not repeated: that is what the endpoint has to live with.
             repeat: Repeat::Never,
         }
@@ -83,7 +83,7 @@ impl Endpoint {
 /// What came of a call.
 pub struct Timed {
     /// The answer.
-    pub outcome: Result<Answer, Failure>,
+    pub outcome: Result<HttpResponse, Failure>,
     /// How long it took, in milliseconds.
     pub ms: u64,
 }
@@ -111,7 +111,7 @@ impl Streak {
 }
 
 /// What an answer that is no success says, of the endpoint at this URL, to which calls may be signed with this secret.
-pub fn refusal(answer: &Answer, url: &Url, secret: Option<&Secret>) -> String {
+pub fn refusal(answer: &HttpResponse, url: &Url, secret: Option<&Secret>) -> String {
     let quote = Quotes::of(url, secret).quote(answer).map(|quote| format!(": {quote}")).unwrap_or_default();
     format!("the endpoint answered with HTTP {}{quote}", answer.status.as_u16())
 }

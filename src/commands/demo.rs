@@ -16,7 +16,7 @@ use super::Report;
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, Client, Method, Options, Peer, Repeat, Request, Roots};
+use crate::http::{Client, ClientOptions, Method, Peer, Repeat, Request, RequestBody, Roots};
 use crate::platform;
 use crate::render::sanitize;
 use crate::sandbox::{self, Sandbox};
@@ -25,7 +25,7 @@ use crate::sandbox::{self, Sandbox};
 const APP: &str = "1001";
 
 /// How long an event may take to arrive on this machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to look whether the receiver serves.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -41,7 +41,7 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let scratch = tempfile::tempdir()?;
     ctx.block_on(async {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let sandbox = Sandbox::bind(any_port, sandbox::Options::default()).await?;
+        let sandbox = Sandbox::bind(any_port, sandbox::SandboxOptions::default()).await?;
         let (url, token) = (sandbox.url(), sandbox.token());
         let stage = Stage { ctx, scratch: scratch.path(), url, token };
         let mut played = Ok(());
@@ -52,7 +52,7 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
 }
 
 /// A receiver that serves.
-struct Receiver {
+struct DemoReceiver {
     child: Child,
     url: String,
 }
@@ -95,20 +95,20 @@ impl Stage<'_> {
     }
 
     /// Starts a receiver, and waits until it serves.
-    async fn receive(&self) -> Result<Receiver> {
+    async fn receive(&self) -> Result<DemoReceiver> {
         let ready_file = self.scratch.join("receiver.json");
         let shown = ["listen", "--listen", "127.0.0.1:0"];
         self.say(&format!("$ bugfender-hooks {} &", shown.join(" ")))?;
         let mut command = self.prepare(&shown)?;
         command.arg("--ready-file").arg(&ready_file).stdin(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + RECEIVE_TIMEOUT;
         loop {
             if let Ok(text) = std::fs::read_to_string(&ready_file) {
                 let ready: Value = serde_json::from_str(&text).map_err(|error| failed(&error.to_string()))?;
                 let url = ready["bugfender_url"].as_str().unwrap_or_default().to_owned();
                 self.say(&format!("  listening on {}", ready["url"].as_str().unwrap_or_default()))?;
-                return Ok(Receiver { child, url });
+                return Ok(DemoReceiver { child, url });
             }
             if child.try_wait()?.is_some() || tokio::time::Instant::now() > deadline {
                 return Err(failed("the receiver did not start"));
@@ -118,9 +118,9 @@ impl Stage<'_> {
     }
 
     /// Asks the receiver to end, which it does well.
-    async fn end(&self, mut receiver: Receiver) -> Result<()> {
+    async fn end(&self, mut receiver: DemoReceiver) -> Result<()> {
         platform::pass_on_terminate(&mut receiver.child);
-        let output = tokio::time::timeout(PATIENCE, receiver.child.wait_with_output()).await;
+        let output = tokio::time::timeout(RECEIVE_TIMEOUT, receiver.child.wait_with_output()).await;
         let output = output.map_err(|_| failed("the receiver did not end"))??;
         // On Windows there is no asking: it is ended.
         if cfg!(windows) || output.status.success() {
@@ -204,15 +204,15 @@ impl Stage<'_> {
     /// Calls one of the sandbox's own paths.
     async fn ask(&self, method: Method, what: &str, body: Option<Value>) -> Result<Vec<u8>> {
         let url = Url::parse(&format!("{}/sandbox/{what}", self.url)).map_err(|error| failed(&error.to_string()))?;
-        let options = Options {
-            attempt_timeout: PATIENCE,
+        let options = ClientOptions {
+            attempt_timeout: RECEIVE_TIMEOUT,
             total_timeout: None,
             tls: false,
             proxy: false,
             roots: Roots::System,
             peer: Peer::Api,
         };
-        let request = Request { method, url, body: body.map(Body::Json), repeat: Repeat::Never };
+        let request = Request { method, url, body: body.map(RequestBody::Json), repeat: Repeat::Never };
         let answer = Client::new(options)?.send(&request, None).await.map_err(|failure| failure.error)?;
         if !answer.status.is_success() {
             return Err(failed(&format!("the sandbox answered {what} with {}", answer.status)));

@@ -23,7 +23,7 @@ pub struct Args {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+enum CheckStatus {
     Ok,
     Warning,
     Failed,
@@ -34,7 +34,7 @@ enum Verdict {
 struct Check {
     #[serde(rename = "check")]
     what: &'static str,
-    status: Verdict,
+    status: CheckStatus,
     detail: String,
     hint: Option<String>,
 }
@@ -45,9 +45,9 @@ impl Row for Check {
 
     fn cells(&self) -> Vec<Cell> {
         let status = match self.status {
-            Verdict::Ok => Cell::toned("ok", Tone::Good),
-            Verdict::Warning => Cell::toned("warning", Tone::Caution),
-            Verdict::Failed => Cell::toned("failed", Tone::Bad),
+            CheckStatus::Ok => Cell::toned("ok", Tone::Good),
+            CheckStatus::Warning => Cell::toned("warning", Tone::Caution),
+            CheckStatus::Failed => Cell::toned("failed", Tone::Bad),
         };
         let hint = self.hint.clone().unwrap_or_default();
         vec![self.what.into(), status, self.detail.clone().into(), hint.into()]
@@ -63,17 +63,17 @@ struct Findings {
 
 impl Findings {
     fn ok(&mut self, what: &'static str, detail: impl Into<String>) {
-        self.checks.push(Check { what, status: Verdict::Ok, detail: detail.into(), hint: None });
+        self.checks.push(Check { what, status: CheckStatus::Ok, detail: detail.into(), hint: None });
     }
 
     fn warning(&mut self, what: &'static str, detail: impl Into<String>, hint: impl Into<String>) {
         let (detail, hint) = (detail.into(), Some(hint.into()));
-        self.checks.push(Check { what, status: Verdict::Warning, detail, hint });
+        self.checks.push(Check { what, status: CheckStatus::Warning, detail, hint });
     }
 
     fn failed(&mut self, what: &'static str, error: Error) {
         let hint = Some(error.hints().join("; ")).filter(|hint| !hint.is_empty());
-        self.checks.push(Check { what, status: Verdict::Failed, detail: error.to_string(), hint });
+        self.checks.push(Check { what, status: CheckStatus::Failed, detail: error.to_string(), hint });
         self.errors.push(error);
     }
 }

@@ -11,7 +11,7 @@ use super::Report;
 use crate::domain::TargetUrl;
 use crate::domain::signature::{INSTABUG_SIGNATURE, WEBHOOK_SIGNATURE};
 use crate::error::Result;
-use crate::http::{Body, FORM, Request, USER_AGENT};
+use crate::http::{FORM, Request, RequestBody, USER_AGENT};
 use crate::render::{Cell, Output, Records, Row, View, sanitize};
 
 /// The flag, on every command that changes something.
@@ -34,13 +34,13 @@ struct Planned {
 /// Shows requests with their secrets hidden.
 pub fn report(requests: Vec<Request>, show_secrets: bool) -> Report {
     let planned = requests.into_iter().map(|request| planned(request, show_secrets));
-    Report::of(Plan(Records::list(planned.collect())))
+    Report::of(DryRunPlan(Records::list(planned.collect())))
 }
 
 /// The requests: for people as they look on the wire, for programs as records.
-struct Plan(Records<Planned>);
+struct DryRunPlan(Records<Planned>);
 
-impl View for Plan {
+impl View for DryRunPlan {
     fn show(&self, out: &Output) -> Result<()> {
         if !out.is_for_people() {
             return out.show(&self.0);
@@ -66,10 +66,10 @@ impl Planned {
 fn planned(request: Request, show_secrets: bool) -> Planned {
     let always = [("accept", "application/json"), ("accept-encoding", "gzip"), ("user-agent", USER_AGENT)];
     let mut headers: BTreeMap<_, Cow<'static, str>> = always.map(|(name, value)| (name, value.into())).into();
-    let goes_to_the_api = !matches!(request.body, Some(Body::Form(_) | Body::Bytes(_)));
+    let goes_to_the_api = !matches!(request.body, Some(RequestBody::Form(_) | RequestBody::Bytes(_)));
     let (content_type, body) = match request.body {
-        Some(Body::Form(form)) => (Some(FORM.into()), Some(Value::String(shown_form(form.expose_secret())))),
-        Some(Body::Bytes(payload)) => {
+        Some(RequestBody::Form(form)) => (Some(FORM.into()), Some(Value::String(shown_form(form.expose_secret())))),
+        Some(RequestBody::Bytes(payload)) => {
             headers.extend(payload.headers.into_iter().map(|(name, value)| match name {
                 INSTABUG_SIGNATURE | WEBHOOK_SIGNATURE => (name, "[redacted]".into()),
                 _ => (name, value.into()),
@@ -78,7 +78,7 @@ fn planned(request: Request, show_secrets: bool) -> Planned {
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&payload.bytes).into_owned()));
             (Some(payload.content_type), Some(body))
         }
-        Some(Body::Json(body)) => (Some("application/json".into()), Some(shown_json(body, show_secrets))),
+        Some(RequestBody::Json(body)) => (Some("application/json".into()), Some(shown_json(body, show_secrets))),
         None => (None, None),
     };
     if goes_to_the_api {

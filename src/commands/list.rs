@@ -8,7 +8,7 @@ use super::hook_row::HookRow;
 use crate::context::Context;
 use crate::domain::{ApiOrigin, HookRecord, HookStatus, Selection};
 use crate::error::Result;
-use crate::render::{Output, Shape, Source, View};
+use crate::render::{Output, RecordSource, Shape, View};
 use crate::store::Registry;
 
 /// List the hooks in the registry, sorted by app, event, endpoint and age
@@ -58,7 +58,7 @@ struct Listing {
     elsewhere: Cell<usize>,
 }
 
-impl Source for Listing {
+impl RecordSource for Listing {
     type Row = HookRow;
 
     fn shape(&self) -> Shape {

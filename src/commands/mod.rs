@@ -136,7 +136,7 @@ impl Command {
     }
 
     /// Whether it works whatever is wrong with the configuration, and says what.
-    pub fn looks_for_trouble(&self) -> bool {
+    pub fn tolerates_bad_config(&self) -> bool {
         matches!(self, Self::Doctor(_))
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::Secret;
-use crate::http::Answer;
+use crate::http::HttpResponse;
 
 /// Quotes from the answers of an endpoint.
 pub struct Quotes {
@@ -26,7 +26,7 @@ impl Quotes {
     }
 
     /// What an answer says, quoted short.
-    pub fn quote(&self, answer: &Answer) -> Option<String> {
+    pub fn quote(&self, answer: &HttpResponse) -> Option<String> {
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         answer.quote(&secrets)
     }

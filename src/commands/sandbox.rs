@@ -111,7 +111,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
     })
 }
 
-impl From<SandboxArgs> for sandbox::Options {
+impl From<SandboxArgs> for sandbox::SandboxOptions {
     fn from(args: SandboxArgs) -> Self {
         Self {
             token: args.token,

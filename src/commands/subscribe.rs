@@ -14,7 +14,7 @@ use crate::context::{Context, interrupted};
 use crate::domain::{HookId, HookRecord, HookStatus, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
-use crate::store::{Activated, Begin, Registry, Standing, StoreError};
+use crate::store::{Activated, Conflict, Registry, Reservation, StoreError};
 
 /// How often to look whether another process has finished the same subscription.
 const POLL: Duration = Duration::from_millis(20);
@@ -138,16 +138,16 @@ fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report>
     let registry = if args.force { None } else { ctx.existing_registry()? };
     let (mut requests, mut errors) = (Vec::new(), Vec::new());
     for subscription in wanted {
-        let standing = registry.as_ref().map_or(Ok(None), |registry| registry.standing(&subscription))?;
+        let standing = registry.as_ref().map_or(Ok(None), |registry| registry.find_conflict(&subscription))?;
         match standing {
             None => requests.push(calls::subscribe(&subscription)),
-            Some(Standing::Exists(record)) => {
+            Some(Conflict::Exists(record)) => {
                 ctx.out().note(&format!("{} does this already: nothing would be sent for it", record.name()));
             }
-            Some(Standing::InProgress) => {
+            Some(Conflict::InProgress) => {
                 ctx.out().note(&format!("another process subscribes to {subscription}: it would be waited for"));
             }
-            Some(Standing::Unresolved(record)) => errors.push(unresolved(record).error),
+            Some(Conflict::Unresolved(record)) => errors.push(unresolved(record).error),
         }
     }
     Ok(Report { errors, ..dry_run::report(requests, args.show_secrets) })
@@ -200,9 +200,9 @@ impl Run<'_> {
     /// Subscribes one event. The flag says whether a hook was made.
     fn subscribe(&self, wanted: &Subscription) -> Result<(HookRecord, bool), Trouble> {
         loop {
-            let standing = if self.force { None } else { self.registry.standing(wanted)? };
+            let standing = if self.force { None } else { self.registry.find_conflict(wanted)? };
             match standing {
-                Some(Standing::Exists(record)) => {
+                Some(Conflict::Exists(record)) => {
                     if let Some(label) = self.label.filter(|label| record.label.as_ref() != Some(label)) {
                         self.ctx.out().note(&format!(
                             "{} exists, without the label {label}: `bugfender-hooks import`, with that hook and --label, \
@@ -212,15 +212,15 @@ impl Run<'_> {
                     }
                     return Ok((*record, false));
                 }
-                Some(Standing::Unresolved(record)) => return Err(unresolved(record)),
-                Some(Standing::InProgress) => self.wait(wanted)?,
+                Some(Conflict::Unresolved(record)) => return Err(unresolved(record)),
+                Some(Conflict::InProgress) => self.wait(wanted)?,
                 None => {
                     // Only now, as a hook that exists needs no token; and before the intent is recorded.
                     let api = self.api()?;
                     // From now on an interruption is noticed by what waits: nothing ends between intent and request.
                     self.ctx.wait(async {})?.ok_or_else(|| not_subscribed(wanted))?;
                     let begin = self.registry.begin_subscribe(wanted, self.label, self.force)?;
-                    if let Begin::Go(row) = begin {
+                    if let Reservation::Reserved(row) = begin {
                         return self.send(api, wanted, row).map(|record| (record, true));
                     }
                 }

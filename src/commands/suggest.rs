@@ -13,7 +13,7 @@ use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
 
 /// How long a shell waits for a registry that somebody else holds.
-const PATIENCE: Duration = Duration::from_millis(200);
+const COMPLETION_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Hook ids that have not ended.
 pub fn hook_ids(current: &OsStr) -> Vec<CompletionCandidate> {
@@ -74,7 +74,7 @@ fn quoted_for_bash(value: &str) -> String {
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     let settings = settings()?;
-    if let Some(registry) = store_of(&settings)?.existing_registry(Some(PATIENCE))? {
+    if let Some(registry) = store_of(&settings)?.existing_registry(Some(COMPLETION_LOCK_TIMEOUT))? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {
                 each(&record);

@@ -121,7 +121,7 @@ impl Row for CallRow {
 
 /// The body of a call, and how many events it holds.
 #[derive(Clone)]
-struct Call {
+struct SampleRequest {
     bytes: Vec<u8>,
     events: usize,
 }
@@ -132,7 +132,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.duplicate {
         calls = calls
             .into_iter()
-            .flat_map(|Call { bytes, events }| [Call { bytes: bytes.clone(), events }, Call { bytes, events }])
+            .flat_map(|SampleRequest { bytes, events }| {
+                [SampleRequest { bytes: bytes.clone(), events }, SampleRequest { bytes, events }]
+            })
             .collect();
     }
     if args.dry_run.dry_run {
@@ -186,7 +188,7 @@ fn send(
 }
 
 /// The calls to make, in order.
-fn calls(ctx: &Context, args: &Args) -> Result<Vec<Call>> {
+fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
     let make = maker(ctx, args)?;
     let set = args.set.iter().map(|text| Setting::read(text)).collect::<Result<Vec<_>>>()?;
     if let Some(path) = &args.data {
@@ -201,23 +203,23 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<Call>> {
     }
     if args.batch {
         let count = events.len();
-        return Ok(vec![Call { bytes: to_bytes(&Value::Array(events))?, events: count }]);
+        return Ok(vec![SampleRequest { bytes: to_bytes(&Value::Array(events))?, events: count }]);
     }
     let one = |event| {
         let body = if args.instabug { event } else { Value::Array(vec![event]) };
-        Ok(Call { bytes: to_bytes(&body)?, events: 1 })
+        Ok(SampleRequest { bytes: to_bytes(&body)?, events: 1 })
     };
     events.into_iter().map(one).collect()
 }
 
 /// A call with the bytes of a file, which may be anything: endpoints have to live with that too. With settings it must
 /// be JSON.
-fn from_file(path: &Path, set: &[Setting]) -> Result<Call> {
+fn from_file(path: &Path, set: &[Setting]) -> Result<SampleRequest> {
     let bytes = read_body(path)?;
     let parsed = serde_json::from_slice::<Value>(&bytes);
     if set.is_empty() {
         let events = parsed.map_or(0, |value| value.as_array().map_or(1, Vec::len));
-        return Ok(Call { bytes, events });
+        return Ok(SampleRequest { bytes, events });
     }
     let mut value = parsed.map_err(|error| Error::usage(format!("{}: it is not JSON: {error}", path.display())))?;
     match &mut value {
@@ -225,7 +227,7 @@ fn from_file(path: &Path, set: &[Setting]) -> Result<Call> {
         one => lay_over(one, set)?,
     }
     let events = value.as_array().map_or(1, Vec::len);
-    Ok(Call { bytes: to_bytes(&value)?, events })
+    Ok(SampleRequest { bytes: to_bytes(&value)?, events })
 }
 
 /// What makes the events.

@@ -50,14 +50,14 @@ Examples:
 
 /// What was found.
 #[derive(Serialize)]
-struct Verdict {
+struct SignatureReport {
     scheme: Scheme,
     valid: bool,
     webhook_id: Option<String>,
     signed_at: Option<Timestamp>,
 }
 
-impl Row for Verdict {
+impl Row for SignatureReport {
     const FIELDS: &'static [&'static str] = &["scheme", "valid", "webhook_id", "signed_at"];
     const HEADERS: &'static [&'static str] = &["SCHEME", "SIGNATURE", "WEBHOOK ID", "SIGNED AT"];
 
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Result<Report> {
 type Why = (&'static str, &'static str);
 
 /// The verdict, and why a signature does not hold if it does not, with what to do.
-fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(Verdict, Why)> {
+fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(SignatureReport, Why)> {
     const NOT_THAT: Why = (
         "it is not the signature of this body with this secret",
         "check the secret, and that the body is the bytes that were received",
@@ -101,7 +101,7 @@ fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Res
         ("it was made too long ago, or in the future", "allow more with --tolerance, or set the clocks right");
     if let Some(signature) = headers.get(INSTABUG_SIGNATURE) {
         let valid = secrets.iter().any(|secret| verify_instabug(secret, body, signature));
-        return Ok((Verdict { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
+        return Ok((SignatureReport { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
     }
     let standard = StandardHeaders {
         id: headers.require(WEBHOOK_ID)?,
@@ -120,7 +120,7 @@ fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Res
         Some(_) => NOT_THAT,
     };
     let valid = valid && recent && signed_at.is_some();
-    Ok((Verdict { scheme: Scheme::StandardWebhooks, valid, webhook_id, signed_at }, why))
+    Ok((SignatureReport { scheme: Scheme::StandardWebhooks, valid, webhook_id, signed_at }, why))
 }
 
 /// Headers by name, in lower case.

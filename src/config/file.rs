@@ -174,7 +174,7 @@ impl ConfigFile {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
-        let place = Place { text, path };
+        let place = KeyPath { text, path };
         let document = Document::parse(text).map_err(|error| place.error(error.span(), error.message()))?;
         let mut config = Self::default();
         for (name, item) in document.as_table() {
@@ -219,7 +219,7 @@ impl ConfigFile {
     }
 }
 
-fn profiles(table: &dyn TableLike, place: &Place) -> Result<BTreeMap<ProfileName, Profile>> {
+fn profiles(table: &dyn TableLike, place: &KeyPath) -> Result<BTreeMap<ProfileName, Profile>> {
     let mut profiles = BTreeMap::new();
     let dir = place.path.parent().unwrap_or(Path::new("."));
     for (name, item) in table.iter() {
@@ -264,12 +264,12 @@ fn span_of(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
 }
 
 /// A file and its text, for errors that say where.
-struct Place<'a> {
+struct KeyPath<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
-impl Place<'_> {
+impl KeyPath<'_> {
     /// An error at a place in the text. The text itself is not repeated: it may hold a password.
     fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
         let line = span.map(|span| self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);

@@ -11,7 +11,7 @@ use super::{Body, Redaction, Secret};
 use crate::error::Result;
 
 /// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
-pub struct Gate {
+pub struct DeliveryKeys {
     comparison: hmac::Key,
     bugfender: hmac::Tag,
     former: Vec<(hmac::Tag, Timestamp)>,
@@ -19,20 +19,20 @@ pub struct Gate {
 }
 
 /// Not the key, not the secrets.
-impl fmt::Debug for Gate {
+impl fmt::Debug for DeliveryKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("instabug", &self.instabug.len()).finish_non_exhaustive()
     }
 }
 
-/// Proof that a call was verified. Only a [`Gate`] makes one.
+/// Proof that a call was verified. Only a [`DeliveryKeys`] makes one.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Verified {
     sender: Sender,
     former_key_until: Option<Timestamp>,
 }
 
-impl Admission {
+impl Verified {
     /// Whose call it was.
     pub fn sender(&self) -> Sender {
         self.sender
@@ -44,7 +44,7 @@ impl Admission {
     }
 }
 
-impl Gate {
+impl DeliveryKeys {
     /// A gate for this key and these secrets of Instabug: several while one is being replaced, none to take nothing.
     ///
     /// # Errors
@@ -64,12 +64,12 @@ impl Gate {
     }
 
     /// Lets a call to `/bugfender/{key}` in if that is the key. Takes the same time whatever is wrong with it.
-    pub fn admit_bugfender(&self, key: &str) -> Option<Admission> {
+    pub fn verify_bugfender(&self, key: &str) -> Option<Verified> {
         let is = |tag: &hmac::Tag| hmac::verify(&self.comparison, key.as_bytes(), tag.as_ref()).is_ok();
         let current = is(&self.bugfender);
         let former = self.former.iter().filter(|(tag, until)| is(tag) && Timestamp::now() < *until);
         let former_key_until = former.map(|(_, until)| *until).max();
-        (current || former_key_until.is_some()).then_some(Admission { sender: Sender::Bugfender, former_key_until })
+        (current || former_key_until.is_some()).then_some(Verified { sender: Sender::Bugfender, former_key_until })
     }
 
     /// Whether Instabug may deliver at all.
@@ -78,10 +78,10 @@ impl Gate {
     }
 
     /// Lets a call to `/instabug` in if its signature was made with one of the secrets. All are tried.
-    pub fn admit_instabug(&self, signature: Option<&str>, body: &[u8]) -> Option<Admission> {
+    pub fn verify_instabug_signature(&self, signature: Option<&str>, body: &[u8]) -> Option<Verified> {
         let signature = signature?;
         let good = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
-        (good > 0).then_some(Admission { sender: Sender::Instabug, former_key_until: None })
+        (good > 0).then_some(Verified { sender: Sender::Instabug, former_key_until: None })
     }
 }
 
@@ -107,13 +107,13 @@ impl Delivery {
     /// What cannot be read is a delivery too: it is kept apart, so that nothing is lost. With a redaction its body is
     /// not kept, as nobody can tell where in it the personal data stands.
     pub fn read(
-        admission: &Admission,
+        verified: &Verified,
         received_at: Timestamp,
         content_type: Option<String>,
         body: Vec<u8>,
         redaction: Option<&Redaction>,
     ) -> Self {
-        let sender = admission.sender;
+        let sender = verified.sender;
         let (body, content) = match (event::decode(sender, &body), redaction) {
             (Ok(events), None) => (Body::packed(body), Content::Events(events)),
             (Ok(events), Some(redaction)) => {
@@ -128,14 +128,14 @@ impl Delivery {
 
     /// A body that was let in, but that is kept apart for this reason.
     pub fn unreadable(
-        admission: &Admission,
+        verified: &Verified,
         received_at: Timestamp,
         content_type: Option<String>,
         body: Vec<u8>,
         reason: &str,
     ) -> Self {
         let content = Content::Malformed(Malformed::new(reason));
-        Self { sender: admission.sender, received_at, content_type, body: Body::plain(body), content }
+        Self { sender: verified.sender, received_at, content_type, body: Body::plain(body), content }
     }
 
     /// Who sent it.
@@ -186,24 +186,24 @@ mod tests {
 
     #[test]
     fn only_the_key_and_the_secrets_open_the_gate() {
-        let gate = Gate::new(&secret("k3y"), vec![secret("old"), secret("new")]).unwrap();
-        assert!(gate.admit_bugfender("k3y").is_some());
+        let gate = DeliveryKeys::new(&secret("k3y"), vec![secret("old"), secret("new")]).unwrap();
+        assert!(gate.verify_bugfender("k3y").is_some());
         for wrong in ["", "k3", "k3y ", "K3Y", "k3yy"] {
-            assert!(gate.admit_bugfender(wrong).is_none(), "{wrong}");
+            assert!(gate.verify_bugfender(wrong).is_none(), "{wrong}");
         }
         for good in ["old", "new"] {
-            assert!(gate.admit_instabug(Some(&sign_instabug(&secret(good), b"{}")), b"{}").is_some());
+            assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret(good), b"{}")), b"{}").is_some());
         }
-        assert!(gate.admit_instabug(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
-        assert!(gate.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
-        assert!(gate.admit_instabug(None, b"{}").is_none());
+        assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
+        assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
+        assert!(gate.verify_instabug_signature(None, b"{}").is_none());
         let in_time = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let former = [(secret("0ld"), in_time), (secret("0ver"), Timestamp::now())];
         let gate = gate.with_former_keys(&former);
-        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.admit_bugfender(key).map(|it| it.former_key_until()));
+        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.verify_bugfender(key).map(|it| it.former_key_until()));
         assert_eq!(opened, [Some(None), Some(Some(in_time)), None, None]);
-        let closed = Gate::new(&secret("k3y"), Vec::new()).unwrap();
-        assert!(closed.admit_instabug(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
+        let closed = DeliveryKeys::new(&secret("k3y"), Vec::new()).unwrap();
+        assert!(closed.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
         assert!(!format!("{gate:?}").contains("k3y"));
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use url::Url;
 
-use super::{CarriedOut, Failure, Options, Peer, shown};
+use super::{CarriedOut, ClientOptions, Failure, Peer, shown};
 use crate::error::{Error, ErrorKind};
 
 /// The time was over before a request was sent: nothing is left in doubt by it.
@@ -16,7 +16,7 @@ pub(super) fn no_time_left(url: &Url) -> Failure {
 }
 
 /// What an error of sending a request says, and what is known of its effect.
-pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Options) -> Failure {
+pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &ClientOptions) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
     let tls = tls_error(error);
     let is_authority = tls.is_some_and(is_authority);

@@ -1,10 +1,10 @@
 //! HTTP as this tool speaks it: timeouts, limits, redirects and retries that never repeat what may have been done.
 
-mod answer;
 mod connected;
 mod failure;
 mod proxy;
 mod redirect;
+mod response;
 mod retry;
 mod tls;
 
@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use answer::{Answer, BodyProblem, MAX_BODY};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 pub use reqwest::{Method, StatusCode};
+pub use response::{BodyProblem, HttpResponse, MAX_BODY};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -42,7 +42,7 @@ const SPREAD: Duration = Duration::from_millis(200);
 
 /// How a client is to be built.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ClientOptions {
     /// The longest time for one attempt.
     pub attempt_timeout: Duration,
     /// The longest time for all attempts and the waits between them.
@@ -77,7 +77,7 @@ pub enum Roots {
     File(PathBuf),
 }
 
-impl Options {
+impl ClientOptions {
     /// The proxy that requests to this URL go through, if any: without user name and password.
     pub fn proxy_of(&self, url: &Url) -> Option<String> {
         if self.proxy { proxy::proxy_of(url) } else { None }
@@ -108,14 +108,14 @@ pub struct Request {
     /// The whole URL.
     pub url: Url,
     /// The body.
-    pub body: Option<Body>,
+    pub body: Option<RequestBody>,
     /// When it may be sent again.
     pub repeat: Repeat,
 }
 
 /// The body of a request.
 #[derive(Clone)]
-pub enum Body {
+pub enum RequestBody {
     /// JSON.
     Json(serde_json::Value),
     /// A form, encoded already (`application/x-www-form-urlencoded`). It is full of secrets.
@@ -170,7 +170,7 @@ pub struct Failure {
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: reqwest::Client,
-    options: Options,
+    options: ClientOptions,
     /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
     pause: Arc<Mutex<Option<Instant>>>,
     in_doubt: Arc<AtomicBool>,
@@ -183,7 +183,7 @@ impl Client {
     ///
     /// # Errors
     /// When the certificate authorities cannot be loaded or a proxy variable is malformed.
-    pub fn new(options: Options) -> Result<Self, Error> {
+    pub fn new(options: ClientOptions) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let connected = Connected::default();
@@ -228,14 +228,14 @@ impl Client {
     ///
     /// # Errors
     /// When no answer came, with what is known of the request's effect.
-    pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
+    pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<HttpResponse, Failure> {
         let outcome = self.send_repeatedly(request, bearer).await;
         // Nothing is under way any more: what its end means is in the outcome.
         self.in_doubt.store(false, Ordering::Relaxed);
         outcome
     }
 
-    async fn send_repeatedly(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<Answer, Failure> {
+    async fn send_repeatedly(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<HttpResponse, Failure> {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
         let (mut attempt, mut in_doubt) = (1, false);
         loop {
@@ -295,7 +295,7 @@ impl Client {
         request: &Request,
         bearer: Option<&AccessToken>,
         timeout: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let end = Instant::now() + timeout;
         let mut url = request.url.clone();
         for _ in 0..=redirect::MAX_HOPS {
@@ -303,9 +303,11 @@ impl Client {
             let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(left);
             builder = match &request.body {
                 None => builder,
-                Some(Body::Json(value)) => builder.json(value),
-                Some(Body::Form(form)) => builder.header(CONTENT_TYPE, FORM).body(form.expose_secret().to_owned()),
-                Some(Body::Bytes(Payload { content_type, headers, bytes })) => {
+                Some(RequestBody::Json(value)) => builder.json(value),
+                Some(RequestBody::Form(form)) => {
+                    builder.header(CONTENT_TYPE, FORM).body(form.expose_secret().to_owned())
+                }
+                Some(RequestBody::Bytes(Payload { content_type, headers, bytes })) => {
                     let builder = builder.header(CONTENT_TYPE, content_type.as_ref()).body(bytes.clone());
                     headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, value))
                 }
@@ -319,7 +321,7 @@ impl Client {
             let status = response.status();
             tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
             if !(self.follows && redirect::is_redirect(status)) {
-                return Ok(Answer::read(response).await);
+                return Ok(HttpResponse::read(response).await);
             }
             url = redirect::target(&url, &response, &request.method, self.options.peer)?;
             tracing::info!(url = self.printable(&url), "following a redirect to the same path");
@@ -345,7 +347,7 @@ impl Client {
 }
 
 /// Whether the request may have had its effect although nobody said so.
-fn leaves_doubt(outcome: &Result<Answer, Failure>) -> bool {
+fn leaves_doubt(outcome: &Result<HttpResponse, Failure>) -> bool {
     match outcome {
         Ok(answer) => answer.status.is_server_error() && answer.status != StatusCode::SERVICE_UNAVAILABLE,
         Err(failure) => failure.carried_out == CarriedOut::Maybe,
@@ -353,9 +355,9 @@ fn leaves_doubt(outcome: &Result<Answer, Failure>) -> bool {
 }
 
 /// The outcome of the last attempt, with what the ones before it leave behind.
-fn finish(outcome: Result<Answer, Failure>, attempts: u32, in_doubt: bool) -> Result<Answer, Failure> {
+fn finish(outcome: Result<HttpResponse, Failure>, attempts: u32, in_doubt: bool) -> Result<HttpResponse, Failure> {
     match outcome {
-        Ok(answer) => Ok(Answer { attempts, in_doubt, ..answer }),
+        Ok(answer) => Ok(HttpResponse { attempts, in_doubt, ..answer }),
         Err(failure) if in_doubt => Err(Failure { carried_out: CarriedOut::Maybe, ..failure }),
         Err(failure) => Err(failure),
     }

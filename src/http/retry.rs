@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, CarriedOut, Failure, Repeat};
+use super::{CarriedOut, Failure, HttpResponse, Repeat};
 
 /// The most times a request is sent.
 const MAX_ATTEMPTS: u32 = 4;
@@ -19,7 +19,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub(super) fn wait_before_next(
     repeat: Repeat,
     attempt: u32,
-    outcome: &Result<Answer, Failure>,
+    outcome: &Result<HttpResponse, Failure>,
     left: Option<Duration>,
 ) -> Option<Duration> {
     if attempt >= MAX_ATTEMPTS || !may_repeat(repeat, outcome) {
@@ -36,7 +36,7 @@ pub(super) fn wait_before_next(
 }
 
 /// Whether the outcome is transient and the request can be sent again without doing its work twice.
-fn may_repeat(repeat: Repeat, outcome: &Result<Answer, Failure>) -> bool {
+fn may_repeat(repeat: Repeat, outcome: &Result<HttpResponse, Failure>) -> bool {
     let idempotent = repeat == Repeat::Idempotent;
     match outcome {
         _ if repeat == Repeat::Never => false,
@@ -53,13 +53,14 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
 
-    fn failed(carried_out: CarriedOut) -> Result<Answer, Failure> {
+    fn failed(carried_out: CarriedOut) -> Result<HttpResponse, Failure> {
         Err(Failure { error: Error::new(ErrorKind::Unavailable, "x"), carried_out, transient: true })
     }
 
     #[test]
     fn what_may_have_been_done_is_not_done_again() {
-        let waits = |repeat, outcome: &Result<Answer, Failure>| wait_before_next(repeat, 1, outcome, None).is_some();
+        let waits =
+            |repeat, outcome: &Result<HttpResponse, Failure>| wait_before_next(repeat, 1, outcome, None).is_some();
         assert!(waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::No)));
         assert!(!waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::Maybe)));
         assert!(waits(Repeat::Idempotent, &failed(CarriedOut::Maybe)));

@@ -16,17 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::count::{Count, UnderWay};
+use super::in_flight::{InFlight, InFlightGuard};
 use super::intake::Intake;
 use super::metrics::Metrics;
-use super::patience::Patient;
 use super::tls::Tls;
+use super::write_timeout::WriteTimeout;
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// How long to wait after a connection could not be accepted: most often there is no file handle left.
-const PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// At the end, how long the head of a call may still take that has begun: what is not whole by then is no call yet.
 const LAST_HEAD: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ pub(super) async fn accept(listener: TcpListener, connections: Connections) -> J
             Ok((stream, peer)) => drop(open.spawn(connections.clone().hold(stream, peer, place.ok()))),
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -130,12 +130,12 @@ impl Connections {
     async fn serve_tcp(mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
         // Answers are small, and nobody should wait for more of them.
         stream.set_nodelay(true)?;
-        let patience = self.intake.limits.header_timeout;
+        let timeout = self.intake.limits.header_timeout;
         // Until something comes, a connection takes next to no memory. A look tells; `readable` may say so too early.
         let mut first = [0];
         tokio::select! {
             biased;
-            come = tokio::time::timeout(patience, stream.peek(&mut first)) => if come?? == 0 {
+            come = tokio::time::timeout(timeout, stream.peek(&mut first)) => if come?? == 0 {
                 return Ok(());
             },
             () = self.stopped_for(LAST_CALL) => return Ok(()),
@@ -145,7 +145,7 @@ impl Connections {
             None => Box::pin(self.serve(stream, peer.ip())).await,
             Some(tls) => {
                 let stream = tokio::select! {
-                    shaken = tokio::time::timeout(patience, Box::pin(tls.acceptor().accept(stream))) => shaken??,
+                    shaken = tokio::time::timeout(timeout, Box::pin(tls.acceptor().accept(stream))) => shaken??,
                     () = self.stopped_for(LAST_HEAD) => return Ok(()),
                 };
                 Box::pin(self.serve(stream, peer.ip())).await
@@ -158,7 +158,7 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let call = Arc::new(Call::default());
+        let call = Arc::new(PendingRequest::default());
         let (intake, calls) = (Arc::clone(&self.intake), Arc::clone(&call));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let here = Here::begin(Arc::clone(&calls), &intake.calls);
@@ -172,7 +172,7 @@ impl Connections {
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
         // Who closes its side, or is gone, after a whole call has made that call all the same.
         builder.half_close(true);
-        let stream = Patient::new(stream, self.intake.limits.body_timeout);
+        let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             // What has come already comes first.
@@ -214,12 +214,12 @@ impl Drop for Open {
 
 /// Whether a connection has a call just now; it has one at a time.
 #[derive(Default)]
-struct Call {
+struct PendingRequest {
     is_here: AtomicBool,
     changed: Notify,
 }
 
-impl Call {
+impl PendingRequest {
     fn is_here(&self) -> bool {
         self.is_here.load(Ordering::Acquire)
     }
@@ -234,12 +234,12 @@ impl Call {
 /// A call, from its head to the answer or until it is cut off.
 struct Here {
     /// Of its connection.
-    call: Arc<Call>,
-    _counted: UnderWay,
+    call: Arc<PendingRequest>,
+    _counted: InFlightGuard,
 }
 
 impl Here {
-    fn begin(call: Arc<Call>, calls: &Count) -> Self {
+    fn begin(call: Arc<PendingRequest>, calls: &InFlight) -> Self {
         call.is_here.store(true, Ordering::Release);
         Self { call, _counted: calls.begin() }
     }

@@ -75,19 +75,19 @@ impl Budgets {
 
 /// A body, and its part of the budget, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct BufferedBody {
     pub(super) bytes: Vec<u8>,
-    pub(super) held: Held,
+    pub(super) permit: MemoryPermit,
 }
 
 /// A part of the budget.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct MemoryPermit {
     budget: Option<Budget>,
     bytes: usize,
 }
 
-impl Held {
+impl MemoryPermit {
     /// Holds enough for this many bytes, if there is so much.
     pub(super) fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
         let missing = bytes.saturating_sub(self.bytes);
@@ -99,7 +99,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         if let Some(Budget(left)) = &self.budget {
             left.fetch_add(self.bytes, Ordering::Relaxed);
@@ -113,7 +113,7 @@ pub(super) async fn read<B>(
     headers: &HeaderMap,
     limits: &Limits,
     budget: &Budget,
-) -> Result<Whole, Rejection>
+) -> Result<BufferedBody, Rejection>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -135,11 +135,11 @@ where
     }
 }
 
-async fn collect<B>(body: &mut B, limits: &Limits, budget: &Budget) -> Result<Whole, Rejection>
+async fn collect<B>(body: &mut B, limits: &Limits, budget: &Budget) -> Result<BufferedBody, Rejection>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut held = Held::default();
+    let mut permit = MemoryPermit::default();
     // What the sender says will come; a sender that lies has only what it sends.
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(FIRST_ROOM);
     let mut bytes = Vec::with_capacity(expected);
@@ -149,10 +149,10 @@ where
         if bytes.len() + data.len() > limits.max_body {
             return Err(Rejection::TooLarge);
         }
-        held.grow(budget, bytes.len() + data.len()).ok_or(Rejection::Overload)?;
+        permit.grow(budget, bytes.len() + data.len()).ok_or(Rejection::Overload)?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Whole { bytes, held })
+    Ok(BufferedBody { bytes, permit })
 }
 
 async fn discard<B>(body: &mut B)

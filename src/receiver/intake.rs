@@ -12,15 +12,15 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
 
 use super::access::Access;
-use super::answer::{self, Answer};
-use super::body::{self, Budgets, Limits, Whole};
-use super::count::Count;
-use super::current::Current;
+use super::body::{self, Budgets, BufferedBody, Limits};
+use super::health::HealthCheck;
+use super::in_flight::InFlight;
 use super::metrics::{Metrics, Rejection};
-use super::observe::Observer;
+use super::reloadable::Reloadable;
+use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::Redaction;
-use crate::domain::delivery::{Admission, Delivery, Gate};
+use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use crate::domain::signature::{INSTABUG_SIGNATURE, may_be_instabug};
 
 /// Where Bugfender delivers; the key follows.
@@ -30,45 +30,45 @@ pub const BUGFENDER_PATH: &str = "/bugfender/";
 pub const INSTABUG_PATH: &str = "/instabug";
 
 /// The gate, and what was said of those who come through it.
-pub(super) struct Entrance {
-    gate: Gate,
+pub(super) struct Verifier {
+    delivery_keys: DeliveryKeys,
     /// Whether it was said that a former key is in use.
     told_of_former: AtomicBool,
 }
 
-impl Entrance {
-    pub(super) fn new(gate: Gate) -> Self {
-        Self { gate, told_of_former: AtomicBool::new(false) }
+impl Verifier {
+    pub(super) fn new(delivery_keys: DeliveryKeys) -> Self {
+        Self { delivery_keys, told_of_former: AtomicBool::new(false) }
     }
 
     /// Lets in who knows a key, and says once that it is a former one.
-    fn admit_bugfender(&self, key: &str) -> Option<Admission> {
-        let admission = self.gate.admit_bugfender(key)?;
-        if let Some(until) = admission.former_key_until()
+    fn verify_bugfender(&self, key: &str) -> Option<Verified> {
+        let verified = self.delivery_keys.verify_bugfender(key)?;
+        if let Some(until) = verified.former_key_until()
             && !self.told_of_former.swap(true, Ordering::Relaxed)
         {
             tracing::warn!("a hook still delivers to a former URL, which is taken until {until}: replace it by then");
         }
-        Some(admission)
+        Some(verified)
     }
 }
 
 /// What answers calls. Connections share it.
 pub struct Intake {
-    pub(super) entrance: Arc<Current<Entrance>>,
+    pub(super) verifier: Arc<Reloadable<Verifier>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
     pub(super) budgets: Budgets,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) observer: Observer,
+    pub(super) health: HealthCheck,
     pub(super) writer: Writer,
     /// How many calls have come and have no answer yet.
-    pub(super) calls: Count,
+    pub(super) calls: InFlight,
 }
 
 /// What a path is for.
-enum Place<'a> {
+enum PathKind<'a> {
     Bugfender(&'a str),
     Instabug,
     Health,
@@ -79,63 +79,63 @@ enum Place<'a> {
 
 impl Intake {
     /// Answers a call that came from `peer`.
-    pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Answer
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let started = Instant::now();
         let place = place(request.uri().path());
-        if !matches!(place, Place::Health) && !self.access.allows(peer, request.headers()) {
+        if !matches!(place, PathKind::Health) && !self.access.allows(peer, request.headers()) {
             return self.reject(Rejection::Address);
         }
         match place {
-            Place::Nothing => self.reject(Rejection::Path),
-            Place::Health | Place::Ready | Place::Metrics
+            PathKind::Nothing => self.reject(Rejection::Path),
+            PathKind::Health | PathKind::Ready | PathKind::Metrics
                 if !matches!(*request.method(), Method::GET | Method::HEAD) =>
             {
-                answer::wrong_method("GET, HEAD")
+                response::wrong_method("GET, HEAD")
             }
-            Place::Health => answer::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-            Place::Ready => self.observer.ready(&self.writer).await,
-            Place::Metrics => self.observer.metrics(&self.metrics, &self.writer).await,
-            Place::Bugfender(key) => {
-                let admission = self.entrance.get().admit_bugfender(key);
-                let answer = self.bugfender(request, admission).await;
+            PathKind::Health => response::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+            PathKind::Ready => self.health.ready(&self.writer).await,
+            PathKind::Metrics => self.health.metrics(&self.metrics, &self.writer).await,
+            PathKind::Bugfender(key) => {
+                let verified = self.verifier.get().verify_bugfender(key);
+                let answer = self.bugfender(request, verified).await;
                 self.time(answer, started)
             }
-            Place::Instabug => {
+            PathKind::Instabug => {
                 let answer = self.instabug(request).await;
                 self.time(answer, started)
             }
         }
     }
 
-    fn time(&self, answer: Answer, started: Instant) -> Answer {
+    fn time(&self, answer: FullResponse, started: Instant) -> FullResponse {
         self.metrics.answered(answer.status().as_u16(), started.elapsed());
         answer
     }
 
-    async fn bugfender<B>(&self, request: Request<B>, admission: Option<Admission>) -> Answer
+    async fn bugfender<B>(&self, request: Request<B>, verified: Option<Verified>) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Some(admission) = admission else { return self.reject(Rejection::Path) };
+        let Some(verified) = verified else { return self.reject(Rejection::Path) };
         if request.method() != Method::POST {
             return self.reject(Rejection::Method);
         }
         let (head, body) = request.into_parts();
         match body::read(body, &head.headers, &self.limits, &self.budgets.known).await {
-            Ok(whole) => self.store(&admission, &head.headers, whole).await,
+            Ok(whole) => self.store(&verified, &head.headers, whole).await,
             Err(why) => self.reject(why),
         }
     }
 
-    async fn instabug<B>(&self, request: Request<B>) -> Answer
+    async fn instabug<B>(&self, request: Request<B>) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let entrance = self.entrance.get();
-        if !entrance.gate.knows_instabug() {
+        let verifier = self.verifier.get();
+        if !verifier.delivery_keys.knows_instabug() {
             return self.reject(Rejection::Path);
         }
         if request.method() != Method::POST {
@@ -151,14 +151,14 @@ impl Intake {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        match entrance.gate.admit_instabug(Some(signature), &whole.bytes) {
-            Some(admission) => self.store(&admission, &head.headers, whole).await,
+        match verifier.delivery_keys.verify_instabug_signature(Some(signature), &whole.bytes) {
+            Some(verified) => self.store(&verified, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }
     }
 
-    async fn store(&self, admission: &Admission, headers: &HeaderMap, whole: Whole) -> Answer {
-        let Whole { bytes, held } = whole;
+    async fn store(&self, verified: &Verified, headers: &HeaderMap, whole: BufferedBody) -> FullResponse {
+        let BufferedBody { bytes, permit } = whole;
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let compressed = is_compressed(headers);
@@ -166,12 +166,12 @@ impl Intake {
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";
             let kept = if self.redaction.is_some() { Vec::new() } else { bytes };
-            Delivery::unreadable(admission, now, content_type, kept, reason)
+            Delivery::unreadable(verified, now, content_type, kept, reason)
         } else {
-            Delivery::read(admission, now, content_type, bytes, self.redaction.as_ref())
+            Delivery::read(verified, now, content_type, bytes, self.redaction.as_ref())
         };
         let malformed = delivery.malformed().map(ToString::to_string);
-        let outcome = self.writer.deliver(delivery, held).await;
+        let outcome = self.writer.deliver(delivery, permit).await;
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");
@@ -180,36 +180,38 @@ impl Intake {
             (Ok(_), Some(_)) if compressed => self.reject(Rejection::Encoding),
             (Ok(_), Some(reason)) => {
                 self.metrics.rejected(Rejection::Malformed);
-                tracing::warn!("a call of {} is kept in quarantine: {reason}", admission.sender());
-                answer::error(StatusCode::BAD_REQUEST, &reason)
+                tracing::warn!("a call of {} is kept in quarantine: {reason}", verified.sender());
+                response::error(StatusCode::BAD_REQUEST, &reason)
             }
             (Ok(receipt), None) => {
                 let (stored, duplicates) = (receipt.stored(), receipt.duplicates());
                 let body = format!(r#"{{"stored":{stored},"duplicates":{duplicates}}}"#);
-                answer::text(StatusCode::OK, "application/json", body)
+                response::text(StatusCode::OK, "application/json", body)
             }
         }
     }
 
-    fn reject(&self, why: Rejection) -> Answer {
+    fn reject(&self, why: Rejection) -> FullResponse {
         self.metrics.rejected(why);
         match why {
-            Rejection::Address => answer::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
-            Rejection::Path => answer::not_found(),
-            Rejection::Method => answer::wrong_method("POST"),
-            Rejection::Signature => answer::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
+            Rejection::Address => response::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
+            Rejection::Path => response::not_found(),
+            Rejection::Method => response::wrong_method("POST"),
+            Rejection::Signature => response::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
             Rejection::TooLarge => {
-                answer::and_close(answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+                response::and_close(response::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
             }
             Rejection::TooSlow => {
-                answer::and_close(answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
+                response::and_close(response::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
             }
             Rejection::Broken | Rejection::Malformed => {
-                answer::and_close(answer::error(StatusCode::BAD_REQUEST, "the body is broken"))
+                response::and_close(response::error(StatusCode::BAD_REQUEST, "the body is broken"))
             }
-            Rejection::Encoding => answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken"),
-            Rejection::Store => answer::unavailable("it could not be stored"),
-            Rejection::Overload => answer::and_close(answer::unavailable("there is too much going on")),
+            Rejection::Encoding => {
+                response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken")
+            }
+            Rejection::Store => response::unavailable("it could not be stored"),
+            Rejection::Overload => response::and_close(response::unavailable("there is too much going on")),
         }
     }
 }
@@ -221,12 +223,12 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-fn place(path: &str) -> Place<'_> {
+fn place(path: &str) -> PathKind<'_> {
     match path {
-        INSTABUG_PATH => Place::Instabug,
-        "/healthz" => Place::Health,
-        "/readyz" => Place::Ready,
-        "/metrics" => Place::Metrics,
-        _ => path.strip_prefix(BUGFENDER_PATH).map_or(Place::Nothing, Place::Bugfender),
+        INSTABUG_PATH => PathKind::Instabug,
+        "/healthz" => PathKind::Health,
+        "/readyz" => PathKind::Ready,
+        "/metrics" => PathKind::Metrics,
+        _ => path.strip_prefix(BUGFENDER_PATH).map_or(PathKind::Nothing, PathKind::Bugfender),
     }
 }

@@ -12,9 +12,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::domain::event::Sender;
 use crate::store::Backlog;
 
-type Label = [(&'static str, String); 1];
-type Counters = Family<Label, Counter>;
-type Histograms = Family<Label, Histogram, fn() -> Histogram>;
+type MetricLabel = [(&'static str, String); 1];
+type Counters = Family<MetricLabel, Counter>;
+type Histograms = Family<MetricLabel, Histogram, fn() -> Histogram>;
 
 /// All of them, and the registry that writes them down.
 pub struct Metrics {

@@ -6,17 +6,17 @@
 
 mod accept;
 mod access;
-mod answer;
 mod body;
-mod count;
-mod current;
 mod forward;
+mod health;
+mod in_flight;
 mod intake;
 mod key;
 mod metrics;
-mod observe;
-mod patience;
+mod reloadable;
+mod response;
 mod tls;
+mod write_timeout;
 mod writer;
 
 use std::future::Future;
@@ -40,16 +40,16 @@ pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
 use self::body::Budgets;
-use self::count::{Count, drain};
-use self::current::Current;
 use self::forward::Forwarder;
-use self::intake::{Entrance, Intake};
+use self::health::HealthCheck;
+use self::in_flight::{InFlight, drain};
+use self::intake::{Intake, Verifier};
 use self::metrics::Metrics;
-use self::observe::Observer;
+use self::reloadable::Reloadable;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
-use crate::domain::delivery::Gate;
+use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::store::{Inbox, PurgeRule, Route, Store};
@@ -64,9 +64,9 @@ const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
 const BACKLOG: u32 = 4096;
 
 /// How a receiver is to be.
-pub struct Options {
+pub struct ReceiverOptions {
     /// Who may deliver.
-    pub gate: Gate,
+    pub delivery_keys: DeliveryKeys,
     /// From where.
     pub access: Access,
     /// How much, and how slowly.
@@ -85,11 +85,11 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
-impl Options {
+impl ReceiverOptions {
     /// A receiver with this gate that keeps what comes, and hands nothing on.
-    pub fn new(gate: Gate) -> Self {
+    pub fn new(delivery_keys: DeliveryKeys) -> Self {
         Self {
-            gate,
+            delivery_keys,
             access: Access::default(),
             limits: Limits::default(),
             redaction: None,
@@ -114,14 +114,14 @@ pub struct Drained {
 /// What of a receiver can be replaced while it serves.
 #[derive(Clone)]
 pub struct Replaceable {
-    entrance: Arc<Current<Entrance>>,
+    verifier: Arc<Reloadable<Verifier>>,
     tls: Option<Arc<Tls>>,
 }
 
 impl Replaceable {
     /// Lets in whom this gate does, from the next call on.
-    pub fn replace_gate(&self, gate: Gate) {
-        self.entrance.replace(Entrance::new(gate));
+    pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
+        self.verifier.replace(Verifier::new(delivery_keys));
     }
 
     /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
@@ -138,7 +138,7 @@ pub struct Receiver {
     intake: Arc<Intake>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder>,
-    under_way: Count,
+    in_flight: InFlight,
     writer: Writer,
     thread: JoinHandle<()>,
     stored: Arc<Notify>,
@@ -153,8 +153,18 @@ impl Receiver {
     ///
     /// # Errors
     /// When another receiver has the inbox, it cannot be opened, or a file of the options cannot be read.
-    pub fn open(store: &dyn Store, options: Options) -> Result<Self> {
-        let Options { gate, access, limits, redaction, tls, targets, policy, retention, drain_timeout } = options;
+    pub fn open(store: &dyn Store, options: ReceiverOptions) -> Result<Self> {
+        let ReceiverOptions {
+            delivery_keys,
+            access,
+            limits,
+            redaction,
+            tls,
+            targets,
+            policy,
+            retention,
+            drain_timeout,
+        } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.inbox()?;
         inbox.begin_receiving()?;
@@ -162,34 +172,34 @@ impl Receiver {
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed = inbox.waiting()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let observer = Observer::new(store.inbox()?);
+        let health = HealthCheck::new(store.inbox()?);
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
-        let under_way = Count::default();
+        let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), Arc::clone(&stored), under_way.clone());
+            let shared = (Arc::clone(&metrics), Arc::clone(&stored), in_flight.clone());
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let entrance = Arc::new(Current::new(Entrance::new(gate)));
+        let verifier = Arc::new(Reloadable::new(Verifier::new(delivery_keys)));
         let intake = Arc::new(Intake {
-            entrance: Arc::clone(&entrance),
+            verifier: Arc::clone(&verifier),
             access,
             limits,
             redaction,
             budgets,
             metrics,
-            observer,
+            health,
             writer: writer.clone(),
-            calls: Count::default(),
+            calls: InFlight::default(),
         });
         Ok(Self {
             intake,
-            replaceable: Replaceable { entrance, tls },
+            replaceable: Replaceable { verifier, tls },
             forwarders,
-            under_way,
+            in_flight,
             writer,
             thread,
             stored,
@@ -235,7 +245,7 @@ impl Receiver {
             Ok(open) => drain(open, &calls, deadline).await,
             Err(_) => 0,
         };
-        let forwards = drain(forwarding, &self.under_way, deadline).await;
+        let forwards = drain(forwarding, &self.in_flight, deadline).await;
         upkeep.abort();
         let _ = upkeep.await;
         drop(self.writer);

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::current::Current;
+use super::reloadable::Reloadable;
 use crate::error::{Error, Result};
 
 /// The certificate and key to serve with.
@@ -24,12 +24,12 @@ pub struct TlsFiles {
 /// What was read of the files last.
 pub(super) struct Tls {
     files: TlsFiles,
-    current: Current<ServerConfig>,
+    current: Reloadable<ServerConfig>,
 }
 
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self> {
-        let current = Current::new(config(&files)?);
+        let current = Reloadable::new(config(&files)?);
         Ok(Self { files, current })
     }
 

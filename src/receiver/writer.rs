@@ -10,12 +10,14 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::body::Held;
+use super::body::MemoryPermit;
 use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Forward, ForwardId, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId, Wish};
+use crate::store::{
+    ClaimRequest, Forward, ForwardId, Inbox, PurgeRule, Receipt, Route, Settlement, StoreError, TargetId,
+};
 
 /// How many jobs may wait; who brings another waits too.
 const QUEUE: usize = 4096;
@@ -24,18 +26,18 @@ const QUEUE: usize = 4096;
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long who brings a delivery waits for a place in the queue.
-const PATIENCE: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long upkeep rests after a failure.
-const REST: Duration = Duration::from_secs(10);
+const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 
 enum Job {
     /// The memory of its body is held for as long as the delivery is here.
-    Deliver(Box<Delivery>, Held, Reply<Receipt>),
+    Deliver(Box<Delivery>, MemoryPermit, Reply<Receipt>),
     Settle(Settlement, Reply<()>),
-    Claim(TargetId, Wish, Reply<Vec<Forward>>),
+    Claim(TargetId, ClaimRequest, Reply<Vec<Forward>>),
     Release(ForwardId),
     NextDue(TargetId, Reply<Option<Timestamp>>),
     Probe(Reply<()>),
@@ -79,9 +81,9 @@ impl Writer {
     ///
     /// # Errors
     /// When it is not: the store failed, or there is too much going on.
-    pub(super) async fn deliver(&self, delivery: Delivery, held: Held) -> Result<Receipt> {
+    pub(super) async fn deliver(&self, delivery: Delivery, permit: MemoryPermit) -> Result<Receipt> {
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(Job::Deliver(Box::new(delivery), held, reply)) {
+        match self.jobs.try_send(Job::Deliver(Box::new(delivery), permit, reply)) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => return Err(ended()),
             Err(TrySendError::Full(job)) => {
@@ -93,8 +95,8 @@ impl Writer {
         answer.await.map_err(|_| ended())?
     }
 
-    pub(super) async fn claim(&self, target: TargetId, wish: Wish) -> Result<Vec<Forward>> {
-        self.ask(|reply| Job::Claim(target, wish, reply)).await
+    pub(super) async fn claim(&self, target: TargetId, request: ClaimRequest) -> Result<Vec<Forward>> {
+        self.ask(|reply| Job::Claim(target, request, reply)).await
     }
 
     /// Gives a claim back whose attempt did not come to its end.
@@ -138,7 +140,7 @@ impl Writer {
 
 /// Waits for a place in the queue, though not for ever.
 async fn send_in_time(jobs: mpsc::Sender<Job>, job: Job) -> Result<()> {
-    let Ok(sent) = tokio::time::timeout(PATIENCE, jobs.send(job)).await else {
+    let Ok(sent) = tokio::time::timeout(QUEUE_TIMEOUT, jobs.send(job)).await else {
         return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
     };
     sent.map_err(|_| ended())
@@ -163,33 +165,33 @@ struct Thread {
 
 /// What is done together.
 #[derive(Default)]
-struct Group {
+struct WriteGroup {
     deliveries: Vec<Delivery>,
     receipts: Vec<Reply<Receipt>>,
-    held: Vec<Held>,
+    permit: Vec<MemoryPermit>,
     settlements: Vec<Settlement>,
     settled: Vec<Reply<()>>,
     others: Vec<Job>,
     bytes: usize,
 }
 
-impl Group {
+impl WriteGroup {
     fn with_room_for(deliveries: usize) -> Self {
         Self {
             deliveries: Vec::with_capacity(deliveries),
             receipts: Vec::with_capacity(deliveries),
-            held: Vec::with_capacity(deliveries),
+            permit: Vec::with_capacity(deliveries),
             ..Self::default()
         }
     }
 
     fn add(&mut self, job: Job) {
         match job {
-            Job::Deliver(delivery, held, reply) => {
+            Job::Deliver(delivery, permit, reply) => {
                 self.bytes += delivery.body().bytes().len();
                 self.deliveries.push(*delivery);
                 self.receipts.push(reply);
-                self.held.push(held);
+                self.permit.push(permit);
             }
             Job::Settle(settlement, reply) => {
                 self.settlements.push(settlement);
@@ -203,7 +205,7 @@ impl Group {
 impl Thread {
     fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(job) = queue.blocking_recv() {
-            let mut group = Group::with_room_for((queue.len() + 1).min(self.max_group));
+            let mut group = WriteGroup::with_room_for((queue.len() + 1).min(self.max_group));
             group.add(job);
             while group.deliveries.len() < self.max_group
                 && group.bytes < GROUP_BYTES
@@ -218,8 +220,8 @@ impl Thread {
         }
     }
 
-    fn work(&mut self, group: Group) {
-        let Group { deliveries, receipts, held, settlements, settled, others, .. } = group;
+    fn work(&mut self, group: WriteGroup) {
+        let WriteGroup { deliveries, receipts, permit, settlements, settled, others, .. } = group;
         // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
         let mut failed = None;
         if !deliveries.is_empty() {
@@ -234,7 +236,7 @@ impl Thread {
                 // it came from, too.
                 self.runtime.spawn(async {
                     answer_all(receipts, outcome);
-                    drop((deliveries, held));
+                    drop((deliveries, permit));
                 });
             }
         }
@@ -250,7 +252,7 @@ impl Thread {
                 (job, _) => self.do_other(job),
             }
         }
-        self.tend();
+        self.maintain();
     }
 
     /// The others of a group need not fail with the one that cannot be stored.
@@ -298,8 +300,8 @@ impl Thread {
         match job {
             Job::Deliver(..) | Job::Settle(..) => {}
             Job::Release(forward) => self.inbox.release_forwards(&[forward]),
-            Job::Claim(target, wish, reply) => {
-                let claimed = self.inbox.claim_forwards(target, Timestamp::now(), wish).map_err(Error::from);
+            Job::Claim(target, request, reply) => {
+                let claimed = self.inbox.claim_forwards(target, Timestamp::now(), request).map_err(Error::from);
                 if let Err(Ok(unclaimed)) = reply.send(claimed) {
                     self.inbox.release_forwards(&unclaimed.iter().map(|forward| forward.id).collect::<Vec<_>>());
                 }
@@ -317,13 +319,13 @@ impl Thread {
         }
     }
 
-    fn tend(&mut self) {
+    fn maintain(&mut self) {
         if self.rest_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        self.rest_until = self.inbox.tend().err().map(|error| {
+        self.rest_until = self.inbox.maintain().err().map(|error| {
             tracing::debug!("upkeep of the inbox failed: {error}");
-            Instant::now() + REST
+            Instant::now() + MAINTENANCE_RETRY_DELAY
         });
     }
 }
@@ -349,12 +351,12 @@ mod tests {
     use super::super::body::{Budgets, Limits};
     use super::*;
     use crate::domain::Secret;
-    use crate::domain::delivery::Gate;
+    use crate::domain::delivery::DeliveryKeys;
 
     fn delivery() -> Delivery {
         let key = "a-key-of-the-receiver-0123456789";
-        let gate = Gate::new(&Secret::parse("the key", key).unwrap(), Vec::new()).unwrap();
-        Delivery::read(&gate.admit_bugfender(key).unwrap(), Timestamp::now(), None, b"[]".to_vec(), None)
+        let delivery_keys = DeliveryKeys::new(&Secret::parse("the key", key).unwrap(), Vec::new()).unwrap();
+        Delivery::read(&delivery_keys.verify_bugfender(key).unwrap(), Timestamp::now(), None, b"[]".to_vec(), None)
     }
 
     #[tokio::test]
@@ -364,11 +366,12 @@ mod tests {
         for _ in 0..2 {
             // The second finds no place, and waits for one.
             let gone =
-                tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), Held::default())).await;
+                tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), MemoryPermit::default()))
+                    .await;
             assert!(gone.is_err());
         }
         for _ in 0..2 {
-            let job = tokio::time::timeout(PATIENCE, queue.recv()).await;
+            let job = tokio::time::timeout(QUEUE_TIMEOUT, queue.recv()).await;
             assert!(matches!(job, Ok(Some(Job::Deliver(..)))));
         }
     }
@@ -380,12 +383,12 @@ mod tests {
         let all = 64 * 1024 * 1024;
         let (jobs, mut queue) = mpsc::channel(1);
         let writer = Writer { jobs };
-        let mut held = Held::default();
-        held.grow(&budget, all).unwrap();
-        let gone = tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), held)).await;
+        let mut permit = MemoryPermit::default();
+        permit.grow(&budget, all).unwrap();
+        let gone = tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), permit)).await;
         assert!(gone.is_err());
-        assert!(Held::default().grow(&budget, 1).is_none());
+        assert!(MemoryPermit::default().grow(&budget, 1).is_none());
         drop(queue.recv().await);
-        assert!(Held::default().grow(&budget, all).is_some());
+        assert!(MemoryPermit::default().grow(&budget, all).is_some());
     }
 }

@@ -8,12 +8,12 @@ use crate::error::Error;
 
 /// The machine-readable form of an error. The keys are part of the tool's interface.
 #[derive(Serialize)]
-struct Report<'a> {
-    error: Body<'a>,
+struct ErrorReport<'a> {
+    error: ErrorBody<'a>,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ErrorBody<'a> {
     category: &'static str,
     code: u8,
     message: &'a str,
@@ -50,7 +50,7 @@ impl Output {
 /// The error on one line of JSON.
 fn machine_line(error: &Error) -> String {
     let row = error.kind().exit_code();
-    let body = Body {
+    let body = ErrorBody {
         category: row.category,
         code: row.code,
         message: &error.to_string(),
@@ -60,6 +60,6 @@ fn machine_line(error: &Error) -> String {
     };
     let mut line = Vec::new();
     // Writing plain fields to memory cannot fail; an empty line is what would be left if it did.
-    let _ = json::write_compact(&mut line, &Report { error: body });
+    let _ = json::write_compact(&mut line, &ErrorReport { error: body });
     String::from_utf8_lossy(&line).into_owned()
 }

@@ -14,6 +14,6 @@ pub use format::{ColorChoice, OutputFormat};
 pub use jq::JqFilter;
 pub use json::indented;
 pub use output::{Output, OutputOptions};
-pub use records::{Cell, One, Records, Row, Shape, Source, Text, Tone, View};
+pub use records::{Cell, One, RecordSource, Records, Row, Shape, Text, Tone, View};
 pub use sanitize::sanitize;
 pub use stream::Stream;

@@ -8,7 +8,7 @@ use anstream::AutoStream;
 use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
 use serde_json::value::RawValue;
 
-use super::records::{Row, Shape, Source, Tone};
+use super::records::{RecordSource, Row, Shape, Tone};
 use super::style::{self, Styled};
 use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Output {
     ///
     /// # Errors
     /// When the output cannot be written, the source fails, or the `--jq` filter fails over it.
-    pub fn show<S: Source>(&self, records: &S) -> Result<()> {
+    pub fn show<S: RecordSource>(&self, records: &S) -> Result<()> {
         self.write(records, self.options.format).map_err(Error::of_output)
     }
 
@@ -98,13 +98,13 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::show`].
-    pub fn show_lines<S: Source>(&self, records: &S) -> Result<()> {
+    pub fn show_lines<S: RecordSource>(&self, records: &S) -> Result<()> {
         let lines = self.options.jq.is_some() || self.options.format == OutputFormat::Table;
         let format = if lines { OutputFormat::Ndjson } else { self.options.format };
         self.write(records, format).map_err(Error::of_output)
     }
 
-    fn write<S: Source>(&self, records: &S, format: OutputFormat) -> Result<()> {
+    fn write<S: RecordSource>(&self, records: &S, format: OutputFormat) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
         match (self.options.quiet, &self.options.jq, format) {
             (true, _, _) => self.write_ids(&mut *out, records)?,
@@ -156,7 +156,7 @@ impl Output {
         let _ = err.flush();
     }
 
-    fn write_filtered<S: Source>(
+    fn write_filtered<S: RecordSource>(
         &self,
         out: &mut dyn Write,
         jq: &JqFilter,
@@ -177,7 +177,7 @@ impl Output {
         filter(&whole)
     }
 
-    fn write_table<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
+    fn write_table<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         // No line is broken to fit: what is broken cannot be copied.
@@ -205,7 +205,7 @@ impl Output {
         Ok(())
     }
 
-    fn write_csv<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
+    fn write_csv<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(S::Row::FIELDS).map_err(io::Error::from)?;
         let ended = records.each(&mut |row| {
@@ -222,7 +222,7 @@ impl Output {
         Ok(rest?)
     }
 
-    fn write_ids<S: Source>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
+    fn write_ids<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         records.each(&mut |row| {
             let line = row.id().map(|id| format!("{id}\n"));
             Ok(line.map_or(Ok(()), |line| self.write_text(out, line.as_bytes()))?)
@@ -271,7 +271,7 @@ fn csv_field(value: Option<&RawValue>) -> String {
     }
 }
 
-fn write_json<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+fn write_json<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
     match records.shape() {
         Shape::Single => records.each(&mut |row| Ok(json::write_pretty(out, row)?))?,
         Shape::List => json::write_list(out, |each| records.each(each))?,
@@ -279,7 +279,7 @@ fn write_json<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
     Ok(writeln!(out)?)
 }
 
-fn write_lines<S: Source>(out: &mut dyn Write, records: &S) -> Result<()> {
+fn write_lines<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
     json::write_lines(out, |each| records.each(each))
 }
 

@@ -136,7 +136,7 @@ impl<T: Row> View for One<T> {
     }
 }
 
-impl<T: Row> Source for One<T> {
+impl<T: Row> RecordSource for One<T> {
     type Row = T;
 
     fn shape(&self) -> Shape {
@@ -149,7 +149,7 @@ impl<T: Row> Source for One<T> {
 }
 
 /// Where records come from: from memory, or one by one from wherever they are kept.
-pub trait Source {
+pub trait RecordSource {
     /// The kind of record.
     type Row: Row;
 
@@ -163,7 +163,7 @@ pub trait Source {
     fn each(&self, each: &mut dyn FnMut(&Self::Row) -> Result<()>) -> Result<()>;
 }
 
-impl<T: Row> Source for Records<T> {
+impl<T: Row> RecordSource for Records<T> {
     type Row = T;
 
     fn shape(&self) -> Shape {

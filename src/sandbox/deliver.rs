@@ -9,10 +9,10 @@ use url::Url;
 
 use super::Shared;
 use super::sample::{self, EventShape};
-use super::state::{Delivery, Hook};
+use super::state::{Hook, SentDelivery};
 use crate::domain::EventKind;
 use crate::error::{Error, Result};
-use crate::http::{Body, Client, Method, Options, Peer, Repeat, Request, Roots};
+use crate::http::{Client, ClientOptions, Method, Peer, Repeat, Request, RequestBody, Roots};
 
 /// How long an endpoint may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Default for Emit {
 }
 
 /// Makes events, remembers them, delivers them. Returns the events and how each delivery ended.
-pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec<Delivery>)> {
+pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec<SentDelivery>)> {
     if emit.count == 0 || emit.count > MAX_COUNT || emit.duplicate > MAX_COUNT {
         return Err(Error::usage(format!("count is 1 to {MAX_COUNT}, duplicate at most {MAX_COUNT}")));
     }
@@ -90,13 +90,13 @@ fn make(emit: &Emit, url: &str) -> Value {
 }
 
 /// One call. Bugfender does not repeat it, whatever comes of it.
-async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> Delivery {
+async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> SentDelivery {
     let outcome = post(hook, events).await;
     let (status, error) = match outcome {
         Ok(status) => (Some(status), None),
         Err(error) => (None, Some(error.to_string())),
     };
-    Delivery {
+    SentDelivery {
         hook_id: hook.id,
         target_url: hook.shown().target_url,
         at: Timestamp::now(),
@@ -109,7 +109,7 @@ async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> Delivery {
 
 async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
     let url = Url::parse(&hook.target_url).map_err(|error| Error::usage(error.to_string()))?;
-    let options = Options {
+    let options = ClientOptions {
         attempt_timeout: TIMEOUT,
         total_timeout: None,
         tls: url.scheme() == "https",
@@ -117,7 +117,8 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
         roots: Roots::System,
         peer: Peer::Endpoint,
     };
-    let request = Request { method: Method::POST, url, body: Some(Body::Json(events.into())), repeat: Repeat::Never };
+    let request =
+        Request { method: Method::POST, url, body: Some(RequestBody::Json(events.into())), repeat: Repeat::Never };
     let answer = Client::new(options)?.send(&request, None).await;
     answer.map(|answer| answer.status.as_u16()).map_err(|failure| failure.error)
 }

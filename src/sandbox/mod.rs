@@ -36,7 +36,7 @@ pub const CLIENT_SECRET: &str = "sandbox-secret";
 
 /// How a sandbox is to behave.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SandboxOptions {
     /// The token that never expires; made up when absent.
     pub token: Option<String>,
     /// Where hooks are kept between runs.
@@ -54,7 +54,7 @@ pub struct Options {
 /// The life of an access token of Bugfender's, about.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-impl Default for Options {
+impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             token: None,
@@ -79,7 +79,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the address cannot be had, or the state file can be neither read nor made.
-    pub async fn bind(address: SocketAddr, options: Options) -> Result<Self> {
+    pub async fn bind(address: SocketAddr, options: SandboxOptions) -> Result<Self> {
         let cannot = |error: std::io::Error| {
             Error::new(ErrorKind::of_bind(&error), format!("the sandbox can't listen on {address}: {error}"))
                 .hint("choose another address with --listen; port 0 picks a free one")
@@ -124,12 +124,12 @@ fn router(shared: Shared) -> Router {
 /// What all connections share.
 #[derive(Clone)]
 struct Shared {
-    options: Arc<Options>,
+    options: Arc<SandboxOptions>,
     state: Arc<Mutex<State>>,
 }
 
 impl Shared {
-    fn new(options: Options, state: State) -> Self {
+    fn new(options: SandboxOptions, state: State) -> Self {
         Self { options: Arc::new(options), state: Arc::new(Mutex::new(state)) }
     }
 

@@ -99,11 +99,11 @@ struct Granted {
     with_refresh: bool,
 }
 
-type Grant = Result<Granted, (StatusCode, &'static str)>;
+type GrantResult = Result<Granted, (StatusCode, &'static str)>;
 
 const INVALID_GRANT: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "invalid_grant");
 
-fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &str, form: &TokenForm) -> Grant {
+fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &str, form: &TokenForm) -> GrantResult {
     let known = match (&form.client_assertion, key) {
         (Some(assertion), Some(key)) => {
             let number = key.verify(form.client_assertion_type.as_deref(), assertion, audience);
@@ -122,7 +122,7 @@ fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &s
 }
 
 /// A code works once, for the client and redirect it was given to, with the verifier of its challenge (RFC 7636).
-fn exchange_code(grants: &mut Grants, form: &TokenForm) -> Grant {
+fn exchange_code(grants: &mut Grants, form: &TokenForm) -> GrantResult {
     let code = form.code.as_deref().and_then(|code| grants.codes.remove(code)).ok_or(INVALID_GRANT)?;
     let verified = match (&code.challenge, &form.code_verifier) {
         (None, _) => true,
@@ -142,7 +142,7 @@ fn exchange_code(grants: &mut Grants, form: &TokenForm) -> Grant {
 }
 
 /// A refresh token works once: the answer brings the next.
-fn rotate(grants: &mut Grants, form: &TokenForm) -> Grant {
+fn rotate(grants: &mut Grants, form: &TokenForm) -> GrantResult {
     let client_id = form.refresh_token.as_deref().and_then(|token| grants.refresh.remove(token));
     client_id.map(|client_id| Granted { client_id, with_refresh: true }).ok_or(INVALID_GRANT)
 }

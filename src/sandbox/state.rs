@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::assertion::ClientKey;
 use super::fault::{Operation, What};
-use super::{Fault, Options};
+use super::{Fault, SandboxOptions};
 use crate::domain::{AccessToken, EventKind, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) requests: VecDeque<LoggedRequest>,
     /// How many requests were logged before those that are still there.
     dropped: usize,
-    pub(super) deliveries: VecDeque<Delivery>,
+    pub(super) deliveries: VecDeque<SentDelivery>,
     /// The events made so far, by app.
     pub(super) events: HashMap<i64, Vec<Value>>,
     pub(super) grants: Grants,
@@ -84,7 +84,7 @@ pub(super) struct LoggedRequest {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Delivery {
+pub(super) struct SentDelivery {
     pub(super) hook_id: i64,
     pub(super) target_url: String,
     pub(super) at: Timestamp,
@@ -113,7 +113,7 @@ pub(super) struct Code {
 }
 
 impl State {
-    pub(super) fn load(options: &Options, url: String) -> Result<Self> {
+    pub(super) fn load(options: &SandboxOptions, url: String) -> Result<Self> {
         options.token.as_deref().map(AccessToken::parse).transpose()?;
         let hooks = options.state.as_deref().map_or(Ok(Hooks::default()), Hooks::load)?;
         Ok(Self {
@@ -131,7 +131,7 @@ impl State {
     }
 
     /// Back to the beginning, faults included.
-    pub(super) fn reset(&mut self, options: &Options) {
+    pub(super) fn reset(&mut self, options: &SandboxOptions) {
         self.hooks = Hooks::default();
         self.dropped += self.requests.len();
         self.requests.clear();
@@ -166,7 +166,7 @@ impl State {
         Some(fault.what)
     }
 
-    pub(super) fn delivered(&mut self, delivery: Delivery) {
+    pub(super) fn delivered(&mut self, delivery: SentDelivery) {
         if let Some(hook) = self.hooks.hooks.iter_mut().find(|hook| hook.id == delivery.hook_id) {
             let failed = delivery.status.is_none_or(|status| !(200..300).contains(&status));
             hook.failures_in_a_row = if failed { hook.failures_in_a_row + 1 } else { 0 };

@@ -92,7 +92,7 @@ impl Forward {
 
 /// What is to be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
+pub struct ClaimRequest {
     /// At most so many.
     pub limit: usize,
     /// At most so many of these that failed before.
@@ -102,7 +102,7 @@ pub struct Wish {
     pub newest: bool,
 }
 
-impl Wish {
+impl ClaimRequest {
     /// At most so many, the oldest first.
     pub fn up_to(limit: usize) -> Self {
         Self { limit, retries: limit, newest: false }
@@ -111,7 +111,7 @@ impl Wish {
 
 /// How an attempt to hand on ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// The target has it.
     Delivered,
     /// It failed and is to be tried again, not before then.
@@ -136,5 +136,5 @@ pub struct Settlement {
     /// When the attempt ended.
     pub at: Timestamp,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::forward::{Forward, ForwardId, Route, Settlement, TargetId, TargetName, Wish};
+use super::forward::{ClaimRequest, Forward, ForwardId, Route, Settlement, TargetId, TargetName};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::{EventKey, Sender};
 
@@ -221,7 +221,12 @@ pub trait Inbox: Send {
 
     /// Claims forwards to a target that are due, in the order in which they came, those that failed before in the order
     /// in which they are due. Fewer when they are large. A claim ends with its settlement, or with this process.
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError>;
+    fn claim_forwards(
+        &mut self,
+        target: TargetId,
+        now: Timestamp,
+        request: ClaimRequest,
+    ) -> Result<Vec<Forward>, StoreError>;
 
     /// How many forwards wait for each target that any wait for, and what people see of it.
     fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
@@ -265,7 +270,7 @@ pub trait Inbox: Send {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError>;
 
     /// Does what would keep senders waiting: to be called when nobody waits for an answer.
-    fn tend(&mut self) -> Result<(), StoreError>;
+    fn maintain(&mut self) -> Result<(), StoreError>;
 
     /// Commits something that does not matter: whether the store can be written.
     fn probe(&mut self) -> Result<(), StoreError>;

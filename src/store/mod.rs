@@ -7,7 +7,7 @@ mod inbox;
 pub mod sqlite;
 
 pub use error::StoreError;
-pub use forward::{Forward, ForwardId, Outcome, Route, Settlement, TargetId, TargetName, Wish};
+pub use forward::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Route, Settlement, TargetId, TargetName};
 pub use inbox::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Inbox, PurgeRule, Purged,
     Quarantined, Receipt,
@@ -19,7 +19,7 @@ use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 
 /// What the registry holds of a subscription that somebody wants to make.
 #[derive(Debug)]
-pub enum Standing {
+pub enum Conflict {
     /// This hook does it already.
     Exists(Box<HookRecord>),
     /// An earlier request for the same may have been carried out, or a removal of it has no known end.
@@ -45,18 +45,18 @@ impl From<HookRecord> for Activated {
 
 /// What the registry says to an intent to subscribe.
 #[derive(Debug)]
-pub enum Begin {
+pub enum Reservation {
     /// The intent is committed as `pending`: send the request, then say how it ended.
-    Go(RowId),
+    Reserved(RowId),
     /// Something stands in the way.
-    Blocked(Standing),
+    Conflict(Conflict),
 }
 
 /// What the registry says to an intent to remove.
 #[derive(Debug)]
-pub enum BeginRemoval {
+pub enum RemovalReservation {
     /// The intent is committed as `removing`: send the request, then say how it ended.
-    Go {
+    Reserved {
         /// Whether an earlier removal has no known end: the hook may be gone already.
         resumed: bool,
     },
@@ -94,7 +94,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// As [`Store::registry`].
-    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
+    fn existing_registry(&self, timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
 
     /// The inbox, made if need be.
     ///
@@ -118,10 +118,15 @@ pub trait Registry {
     fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError>;
 
     /// What stands in the way of making a subscription, if anything.
-    fn standing(&self, wanted: &Subscription) -> Result<Option<Standing>, StoreError>;
+    fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
 
     /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
-    fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError>;
+    fn begin_subscribe(
+        &self,
+        wanted: &Subscription,
+        label: Option<&Label>,
+        force: bool,
+    ) -> Result<Reservation, StoreError>;
 
     /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
     /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
@@ -136,11 +141,11 @@ pub trait Registry {
     /// Says how some removals ended and records the intents of others (→ `removing`), all in one commit.
     ///
     /// Returns the ended rows as they are now (`None` for one that is gone) and an answer to each intent, in order.
-    fn turn_removals(
+    fn record_removals(
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
-    ) -> Result<(Vec<Option<HookRecord>>, Vec<BeginRemoval>), StoreError>;
+    ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
     /// The flag says whether anything changed.
@@ -155,7 +160,7 @@ pub trait Registry {
     fn forget(&self, row: RowId) -> Result<(), StoreError>;
 
     /// From now on, waits no longer than this for another process's write.
-    fn limit_patience(&self, patience: Duration) -> Result<(), StoreError>;
+    fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError>;
 
     /// Reads the whole registry for damage.
     fn check(&self) -> Result<(), StoreError>;

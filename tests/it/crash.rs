@@ -17,14 +17,14 @@ const SUBSCRIBE: [&str; 7] = ["subscribe", "--app-id", "1", "--event", "new_cras
 const UNSUBSCRIBE: [&str; 2] = ["unsubscribe", "5"];
 
 /// A server that says when a request is in, and answers in the pieces that the test lets through.
-struct Gate {
+struct DeliveryKeys {
     server: Scripted,
     arrived: Receiver<()>,
     go: Sender<&'static str>,
     sent: Receiver<()>,
 }
 
-impl Gate {
+impl DeliveryKeys {
     fn open() -> Self {
         let ((arrive, arrived), (go, pieces), (done, sent)) = (channel(), channel::<&'static str>(), channel());
         let server = Scripted::start(move |_, exchange: &mut Exchange| {
@@ -56,15 +56,15 @@ fn kill(mut child: Child) {
 }
 
 /// A home whose registry exists and is empty.
-fn home(gate: &Gate) -> Home {
-    let home = Home::at(&gate.server.url, "t");
+fn home(delivery_keys: &DeliveryKeys) -> Home {
+    let home = Home::at(&delivery_keys.server.url, "t");
     home.json(&["import", "9", "--app-id", "9", "--event", "new_crash", "--target-url", URL]);
     home.json(&["forget", "9"]);
     home
 }
 
-fn home_with_hook(gate: &Gate) -> Home {
-    let home = Home::at(&gate.server.url, "t");
+fn home_with_hook(delivery_keys: &DeliveryKeys) -> Home {
+    let home = Home::at(&delivery_keys.server.url, "t");
     home.json(&["import", "5", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
     home
 }
@@ -83,26 +83,26 @@ const CREATED_HALF: &str = "HTTP/1.1 201 Created\r\ncontent-length: 8\r\n\r\n{\"
 const DELETED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// After a kill: the row is `unknown`, nothing is sent blindly, and the hook can be imported.
-fn expect_unknown(home: &Home, gate: &Gate) {
+fn expect_unknown(home: &Home, delivery_keys: &DeliveryKeys) {
     assert_eq!(home.statuses(), ["unknown"]);
     let run = home.run(SUBSCRIBE);
     assert_eq!(run.code, 8, "{run}");
     assert!(run.stderr.contains("the process that was subscribing ended without an answer"), "{run}");
-    assert_eq!(gate.server.seen().len(), 1);
+    assert_eq!(delivery_keys.server.seen().len(), 1);
     home.json(&["import", "5", "--app-id", "1", "--event", "new_crash", "--target-url", URL]);
     assert_eq!(home.statuses(), ["active"]);
 }
 
 #[test]
 fn killed_before_the_intent_is_recorded_nothing_was_sent() {
-    let gate = Gate::open();
-    let home = home(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home(&delivery_keys);
     let held = home.lock();
     let child = home.spawn(&SUBSCRIBE);
     wait_for_open(&child, &home);
     kill(child);
     drop(held);
-    assert!(gate.server.seen().is_empty());
+    assert!(delivery_keys.server.seen().is_empty());
     assert!(home.statuses().is_empty());
 }
 
@@ -120,90 +120,90 @@ fn killed_before_the_request_is_read() {
 
 #[test]
 fn killed_once_the_server_has_acted() {
-    let gate = Gate::open();
-    let home = home(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home(&delivery_keys);
     let child = home.spawn(&SUBSCRIBE);
-    gate.wait();
+    delivery_keys.wait();
     // While it lives, the row is at work, not in doubt.
     assert_eq!(home.statuses(), ["pending"]);
     kill(child);
-    gate.go.send("end").unwrap();
-    expect_unknown(&home, &gate);
+    delivery_keys.go.send("end").unwrap();
+    expect_unknown(&home, &delivery_keys);
 }
 
 #[test]
 fn killed_in_the_middle_of_the_answer() {
-    let gate = Gate::open();
-    let home = home(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home(&delivery_keys);
     let child = home.spawn(&SUBSCRIBE);
-    gate.wait();
-    gate.send(CREATED_HALF);
+    delivery_keys.wait();
+    delivery_keys.send(CREATED_HALF);
     kill(child);
-    gate.go.send("end").unwrap();
-    expect_unknown(&home, &gate);
+    delivery_keys.go.send("end").unwrap();
+    expect_unknown(&home, &delivery_keys);
 }
 
 #[test]
 fn killed_before_the_hook_is_recorded() {
-    let gate = Gate::open();
-    let home = home(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home(&delivery_keys);
     let child = home.spawn(&SUBSCRIBE);
-    gate.wait();
+    delivery_keys.wait();
     let held = home.lock();
-    gate.send(CREATED);
+    delivery_keys.send(CREATED);
     kill(child);
     drop(held);
-    gate.go.send("end").unwrap();
-    expect_unknown(&home, &gate);
+    delivery_keys.go.send("end").unwrap();
+    expect_unknown(&home, &delivery_keys);
 }
 
 #[test]
 fn killed_before_a_removal_is_recorded_nothing_was_sent() {
-    let gate = Gate::open();
-    let home = home_with_hook(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home_with_hook(&delivery_keys);
     let held = home.lock();
     let child = home.spawn(&UNSUBSCRIBE);
     wait_for_open(&child, &home);
     kill(child);
     drop(held);
-    assert!(gate.server.seen().is_empty());
+    assert!(delivery_keys.server.seen().is_empty());
     assert_eq!(home.statuses(), ["active"]);
 }
 
 #[test]
 fn killed_while_the_server_removes() {
-    let gate = Gate::open();
-    let home = home_with_hook(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home_with_hook(&delivery_keys);
     let child = home.spawn(&UNSUBSCRIBE);
-    gate.wait();
+    delivery_keys.wait();
     kill(child);
-    gate.go.send("end").unwrap();
-    expect_removing(&home, &gate);
+    delivery_keys.go.send("end").unwrap();
+    expect_removing(&home, &delivery_keys);
 }
 
 #[test]
 fn killed_before_a_removal_is_recorded_as_done() {
-    let gate = Gate::open();
-    let home = home_with_hook(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home_with_hook(&delivery_keys);
     let child = home.spawn(&UNSUBSCRIBE);
-    gate.wait();
+    delivery_keys.wait();
     let held = home.lock();
-    gate.send(DELETED);
+    delivery_keys.send(DELETED);
     kill(child);
     drop(held);
-    gate.go.send("end").unwrap();
-    expect_removing(&home, &gate);
+    delivery_keys.go.send("end").unwrap();
+    expect_removing(&home, &delivery_keys);
 }
 
 /// After a kill: the row is `removing`, and the same command finishes it.
-fn expect_removing(home: &Home, gate: &Gate) {
+fn expect_removing(home: &Home, delivery_keys: &DeliveryKeys) {
     assert_eq!(home.statuses(), ["removing"]);
     assert_eq!(home.run(SUBSCRIBE).code, 8);
-    assert_eq!(gate.server.seen().len(), 1);
+    assert_eq!(delivery_keys.server.seen().len(), 1);
     let child = home.spawn(&UNSUBSCRIBE);
-    gate.wait();
-    gate.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
-    gate.go.send("end").unwrap();
+    delivery_keys.wait();
+    delivery_keys.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+    delivery_keys.go.send("end").unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     assert_eq!(home.statuses(), ["removed"]);
 }
@@ -246,14 +246,14 @@ fn triple(value: &serde_json::Value) -> String {
 
 #[test]
 fn a_registry_that_fails_after_the_answer_does_not_lose_the_id() {
-    let gate = Gate::open();
-    let home = home(&gate);
+    let delivery_keys = DeliveryKeys::open();
+    let home = home(&delivery_keys);
     let child = home.spawn(&SUBSCRIBE);
-    gate.wait();
+    delivery_keys.wait();
     // Somebody else's hand in the registry: the row of the intent can't be found any more.
     Connection::open(home.registry()).unwrap().execute_batch("DROP TABLE hooks").unwrap();
-    gate.send(CREATED);
-    gate.go.send("end").unwrap();
+    delivery_keys.send(CREATED);
+    delivery_keys.go.send("end").unwrap();
     let run = crate::support::Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 9, "{run}");
     assert!(run.stderr.contains("hook 5 was made for new_crash of app 1"), "{run}");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use bugfender_hooks::http::{Client, Method, Options, Peer, Repeat, Request, Roots};
+use bugfender_hooks::http::{Client, ClientOptions, Method, Peer, Repeat, Request, Roots};
 
 use crate::support::{Home, Scripted, Signal, answer, free_address, read, signal};
 
@@ -65,7 +65,7 @@ fn a_wait_beyond_the_timeout_is_not_begun() {
 #[test]
 fn what_has_ended_leaves_what_comes_next_without_doubt() {
     let server = Scripted::always(answer("500 Internal Server Error", &[], ""));
-    let options = Options {
+    let options = ClientOptions {
         attempt_timeout: crate::support::PATIENCE,
         total_timeout: None,
         tls: false,

@@ -23,12 +23,12 @@ fn check_files(dir: &Path, needle: &str) {
 
 #[test]
 fn secrets_stay_where_they_belong() {
-    let options = bugfender_hooks::sandbox::Options {
+    let options = bugfender_hooks::sandbox::SandboxOptions {
         token: Some(TOKEN.to_owned()),
         faults: ["subscribe=500x1", "subscribe=403x1", "unsubscribe=dropx1", "me=429x1"]
             .map(|fault| fault.parse().unwrap())
             .into(),
-        ..bugfender_hooks::sandbox::Options::default()
+        ..bugfender_hooks::sandbox::SandboxOptions::default()
     };
     let sandbox = SandboxServer::with(options);
     let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
@@ -124,10 +124,10 @@ fn tokens_in(text: &str) -> Vec<String> {
 
 #[test]
 fn the_process_list_shows_no_secret() {
-    let options = bugfender_hooks::sandbox::Options {
+    let options = bugfender_hooks::sandbox::SandboxOptions {
         token: Some(TOKEN.to_owned()),
         faults: vec!["subscribe=hang".parse().unwrap()],
-        ..bugfender_hooks::sandbox::Options::default()
+        ..bugfender_hooks::sandbox::SandboxOptions::default()
     };
     let sandbox = SandboxServer::with(options);
     let home = Home::of(&sandbox);

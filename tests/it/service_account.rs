@@ -150,7 +150,8 @@ fn the_sandbox_takes_a_key_too() {
     openssl(home.path(), "genrsa -out other.pem 2048");
     openssl(home.path(), "pkey -in key.pem -pubout -out public.pem");
     let key = Some(home.path().join("public.pem"));
-    let sandbox = SandboxServer::with(bugfender_hooks::sandbox::Options { client_key: key, ..Default::default() });
+    let sandbox =
+        SandboxServer::with(bugfender_hooks::sandbox::SandboxOptions { client_key: key, ..Default::default() });
     let home = home.set("BUGFENDER_API_URL", &sandbox.url);
     let login = |key| home.run(["auth", "login", "--client-id", "sandbox-client", "--private-key", key]);
     assert_eq!(login("other.pem").code, 4);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::wins_over_what_is_kept;
-use crate::auth::{Kind, Listed, Place};
+use crate::auth::{CredentialLocation, Kind, Listed};
 use crate::commands::Report;
 use crate::config::ConfigFile;
 use crate::context::Context;
@@ -23,7 +23,7 @@ struct ProfileRow {
     signed_in: bool,
     kind: Option<Kind>,
     client_id: Option<ClientId>,
-    kept_in: Option<Place>,
+    kept_in: Option<CredentialLocation>,
 }
 
 impl Row for ProfileRow {
@@ -40,7 +40,7 @@ impl Row for ProfileRow {
             signed_in,
             Cell::maybe(self.kind.map(Kind::as_str)),
             Cell::maybe(self.client_id.as_ref()),
-            Cell::maybe(self.kept_in.map(Place::as_str)),
+            Cell::maybe(self.kept_in.map(CredentialLocation::as_str)),
         ]
     }
 

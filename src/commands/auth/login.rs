@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::methods::{self, SignedIn};
 use super::{of_profile, wins_over_what_is_kept};
-use crate::auth::{Credential, Place, Slot, Vault};
+use crate::auth::{Credential, CredentialLocation, Slot, Vault};
 use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::seconds;
 use crate::commands::{Report, app_cache};
@@ -101,27 +101,39 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
 }
 
 /// Keeps the sign-in, and gives the place that it came to.
-fn keep(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<Place> {
+fn keep(
+    ctx: &Context,
+    vault: &Vault,
+    slot: &Slot,
+    place: CredentialLocation,
+    credential: &Credential,
+) -> Result<CredentialLocation> {
     match keep_in(ctx, vault, slot, place, credential) {
         Ok(()) => Ok(place),
         Err(error)
-            if place == Place::Keyring
+            if place == CredentialLocation::Keyring
                 && error.kind() == ErrorKind::Store
                 && ctx.settings().credential_store.value == CredentialStore::Auto =>
         {
             ctx.out().note(&format!("{error}; using a file that only you can read"));
-            keep_in(ctx, vault, slot, Place::File, credential).map(|()| Place::File)
+            keep_in(ctx, vault, slot, CredentialLocation::File, credential).map(|()| CredentialLocation::File)
         }
         Err(error) => Err(error),
     }
 }
 
 /// In a thread of its own, so that Ctrl-C ends the waiting for a lock or a keyring.
-fn keep_in(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential) -> Result<()> {
+fn keep_in(
+    ctx: &Context,
+    vault: &Vault,
+    slot: &Slot,
+    place: CredentialLocation,
+    credential: &Credential,
+) -> Result<()> {
     let (vault, slot, credential) = (vault.clone(), slot.clone(), credential.clone());
     let keep = move || -> Result<()> {
         // A renewal of the sign-in before this one may be under way: it must not write over what is written now.
-        let lock = vault.lock(&slot, Vault::PATIENCE)?;
+        let lock = vault.lock(&slot, Vault::LOCK_TIMEOUT)?;
         vault.keep(&lock, &slot, place, &credential)
     };
     let kept = ctx.wait(async { spawn_blocking(keep).await })?;
@@ -162,12 +174,12 @@ fn without_flags(ctx: &Context) -> Result<Settings> {
     Settings::resolve(&Overrides::default(), ctx.environment(), &ConfigFile::load()?)
 }
 
-fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: Place, credential: &Credential, untried: bool) {
+fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: CredentialLocation, credential: &Credential, untried: bool) {
     let settings = ctx.settings();
     let profile = &settings.profile.value;
     let place = match place {
-        Place::File => slot.path().display().to_string(),
-        Place::Keyring => format!("the keyring, as {}", vault.keyring_name(slot)),
+        CredentialLocation::File => slot.path().display().to_string(),
+        CredentialLocation::Keyring => format!("the keyring, as {}", vault.keyring_name(slot)),
     };
     let what = match &credential.grant {
         crate::auth::Grant::None => "the token",

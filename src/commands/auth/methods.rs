@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::login::{Args, no_way_in};
 use crate::auth::{
-    self, Callback, Credential, Grant, Granted, Loopback, Page, Proof, Refusal, Token, TokenEndpoint, service_proof,
+    self, Callback, Credential, Grant, GrantedToken, Loopback, Page, Proof, Refusal, Token, TokenEndpoint,
+    service_proof,
 };
 use crate::commands::confirm::ask;
 use crate::commands::input::{read_file, read_stdin};
@@ -17,7 +18,7 @@ use crate::config::environment;
 use crate::context::{Context, interrupted};
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, Method as HttpMethod, Repeat, Request};
+use crate::http::{Method as HttpMethod, Repeat, Request, RequestBody};
 use crate::platform::TerminalModes;
 
 /// A way in.
@@ -88,7 +89,7 @@ pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Ve
         }
     };
     let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let body = Some(Body::Form(SecretString::from(form)));
+    let body = Some(RequestBody::Form(SecretString::from(form)));
     let url = auth::token_url(ctx.origin());
     Ok(vec![Request { method: HttpMethod::POST, url, body, repeat: Repeat::Never }])
 }
@@ -237,7 +238,7 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
         let asked = endpoint.exchange(authorization, &client_id, client_secret.as_ref(), code);
         wait(ctx, "while exchanging the code; nothing was changed", asked)
     });
-    let Granted { token, refresh_token } = match granted {
+    let GrantedToken { token, refresh_token } = match granted {
         Ok(granted) => granted,
         Err(error) => {
             show(ctx, page, false);
@@ -298,13 +299,13 @@ fn code_of(callback: Callback, is_state: impl FnOnce(&str) -> bool) -> Result<St
     callback.code.ok_or_else(|| Error::new(ErrorKind::Other, "the browser brought no code"))
 }
 
-fn nobody_came(patience: Duration) -> Error {
-    let seconds = patience.as_secs_f64();
+fn nobody_came(timeout: Duration) -> Error {
+    let seconds = timeout.as_secs_f64();
     Error::new(ErrorKind::Unavailable, format!("no answer from the browser within {seconds} s; nothing was changed"))
         .hint("begin again; --login-timeout SECONDS gives more time")
 }
 
 /// Waits for the token endpoint, unless Ctrl-C comes first.
-fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<Granted, Refusal>>) -> Result<Granted> {
+fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<GrantedToken, Refusal>>) -> Result<GrantedToken> {
     ctx.wait(asked)?.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
 }

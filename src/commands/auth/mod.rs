@@ -113,7 +113,7 @@ fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
         return Ok(dry_run::report(Vec::new(), false));
     }
     app_cache::forget(ctx.settings());
-    let had = slot.path().exists() && vault.remove(&vault.lock(&slot, Vault::PATIENCE)?, &slot)?;
+    let had = slot.path().exists() && vault.remove(&vault.lock(&slot, Vault::LOCK_TIMEOUT)?, &slot)?;
     ctx.out().note(&if had {
         format!("signed out of {origin}{}", of_profile(profile))
     } else {

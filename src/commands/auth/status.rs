@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::auth::{Found, Grant, Kind, TokenSource};
+use crate::auth::{Grant, Kind, StoredCredential, TokenSource};
 use crate::commands::Report;
 use crate::context::Context;
 use crate::domain::{ApiOrigin, ClientId, ProfileName};
@@ -67,7 +67,7 @@ pub(super) fn run(ctx: &Context) -> Result<Report> {
         Some(TokenSource::Keyring(name)) => (Some("keyring"), Some(name.clone())),
         None => (None, None),
     };
-    let credential = found.as_ref().map(|Found { credential, .. }| credential);
+    let credential = found.as_ref().map(|StoredCredential { credential, .. }| credential);
     let row = StatusRow {
         origin: ctx.origin().clone(),
         profile: ctx.settings().profile.value.clone(),

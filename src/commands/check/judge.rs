@@ -1,7 +1,7 @@
 //! From answers to outcomes: what was expected, what came, what to do about it.
 
 use super::cases::{Case, Expected};
-use super::{CaseRow, Outcome};
+use super::{CaseOutcome, CaseRow};
 use crate::commands::calls::{Endpoint, Timed};
 use crate::commands::quotes::Quotes;
 
@@ -34,7 +34,7 @@ impl Judge {
         if bad > 0 {
             message = format!("{message}: {}", advice(case, status));
         }
-        let outcome = if bad > 0 { Outcome::Failed } else { Outcome::Passed };
+        let outcome = if bad > 0 { CaseOutcome::Failed } else { CaseOutcome::Passed };
         CaseRow { case: case.name, outcome, status, ms, message }
     }
 
@@ -47,9 +47,9 @@ impl Judge {
         let message = format!("expected at most {max} ms, the slowest answer took {ms} ms ({case})");
         let row = |outcome, message| CaseRow { case: "latency", outcome, status: None, ms: Some(ms), message };
         if ms <= max {
-            return row(Outcome::Passed, message);
+            return row(CaseOutcome::Passed, message);
         }
-        row(Outcome::Failed, format!("{message}: store the event, answer, and do the work afterwards"))
+        row(CaseOutcome::Failed, format!("{message}: store the event, answer, and do the work afterwards"))
     }
 
     /// What came, in words.
@@ -67,7 +67,7 @@ impl Judge {
 
 /// The row of a case that was left out.
 pub fn skipped(case: &'static str, message: String) -> CaseRow {
-    CaseRow { case, outcome: Outcome::Skipped, status: None, ms: None, message }
+    CaseRow { case, outcome: CaseOutcome::Skipped, status: None, ms: None, message }
 }
 
 fn status(call: &Timed) -> Option<u16> {

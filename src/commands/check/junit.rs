@@ -7,7 +7,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use url::Url;
 
-use super::{CaseRow, Outcome, Stopped};
+use super::{CaseOutcome, CaseRow, Stopped};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes sure, before anything is sent, that the file can be where it is wanted.
@@ -44,9 +44,9 @@ pub fn write(path: &Path, url: &Url, rows: &[CaseRow], stopped: Option<&Stopped>
 
 fn test_case(row: &CaseRow) -> TestCase {
     let mut status = match row.outcome {
-        Outcome::Passed => TestCaseStatus::success(),
-        Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Outcome::Skipped => TestCaseStatus::skipped(),
+        CaseOutcome::Passed => TestCaseStatus::success(),
+        CaseOutcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        CaseOutcome::Skipped => TestCaseStatus::skipped(),
     };
     status.set_message(characters(&row.message));
     let mut case = named(row.case, status);

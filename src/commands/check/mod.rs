@@ -71,13 +71,13 @@ Examples:
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum CaseOutcome {
     Passed,
     Failed,
     Skipped,
 }
 
-impl Outcome {
+impl CaseOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -99,7 +99,7 @@ impl Outcome {
 #[derive(Debug, Serialize)]
 struct CaseRow {
     case: &'static str,
-    outcome: Outcome,
+    outcome: CaseOutcome,
     status: Option<u16>,
     ms: Option<u64>,
     message: String,
@@ -121,7 +121,7 @@ impl Row for CaseRow {
 }
 
 /// How long to wait for an answer that is too late already: to tell a slow receiver from one that never answers.
-fn patience(max_latency: u64) -> Duration {
+fn timeout(max_latency: u64) -> Duration {
     Duration::from_millis(max_latency.saturating_mul(4)).clamp(Duration::from_secs(5), Duration::from_secs(30))
 }
 
@@ -135,7 +135,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     } else {
         cases::bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
     };
-    let client = endpoint.client_that_waits(ctx, patience(args.max_latency))?.without_redirects();
+    let client = endpoint.client_that_waits(ctx, timeout(args.max_latency))?.without_redirects();
     let mut judge = Judge::new(&endpoint, args.max_latency);
     let Played { rows, stopped } = play(ctx, &client, cases, &mut judge)?;
     let mut errors = Vec::from_iter(failures(&rows));
@@ -195,7 +195,7 @@ fn no_receiver(call: Timed) -> Option<Error> {
 
 /// The error that says which cases failed.
 fn failures(rows: &[CaseRow]) -> Option<Error> {
-    let failed = || rows.iter().filter(|row| row.outcome == Outcome::Failed);
+    let failed = || rows.iter().filter(|row| row.outcome == CaseOutcome::Failed);
     let names = failed().map(|row| row.case).collect::<Vec<_>>().join(", ");
     let count = failed().count();
     let message = format!("{count} of {} cases failed: {names}", rows.len());

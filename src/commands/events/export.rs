@@ -5,13 +5,13 @@ use std::cell::Cell;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::filter::FilterArgs;
+use super::filter::EventFilterArgs;
 use super::pages::{ORIGINALS, each_event, limit};
 use super::row::{EventRow, fields, original};
 use crate::commands::Report;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::render::{self, Output, OutputFormat, Row, Shape, Source, View};
+use crate::render::{self, Output, OutputFormat, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
 /// Write events as they came, oldest first: a line of JSON each
@@ -22,7 +22,7 @@ use crate::store::{EventPage, EventSelection, Inbox};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: EventFilterArgs,
 
     /// At most this many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
@@ -94,7 +94,7 @@ impl Row for OriginalRow {
     }
 }
 
-impl Source for Originals<'_> {
+impl RecordSource for Originals<'_> {
     type Row = OriginalRow;
 
     fn shape(&self) -> Shape {
@@ -131,7 +131,7 @@ impl Row for ColumnsRow {
     }
 }
 
-impl Source for Columns<'_> {
+impl RecordSource for Columns<'_> {
     type Row = ColumnsRow;
 
     fn shape(&self) -> Shape {

@@ -14,7 +14,7 @@ use crate::store::EventSelection;
 
 /// Filters: an event must meet all that are given.
 #[derive(clap::Args)]
-pub struct FilterArgs {
+pub struct EventFilterArgs {
     /// Only events that came since: a span such as 90s, 2h, 3d or 1w before now, or a time such as 2026-11-21T08:00:00Z (UTC if no zone is given)
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
@@ -48,7 +48,7 @@ pub struct FilterArgs {
 /// The flags above, for commands that need one of them.
 pub const FILTERS: [&str; 7] = ["since", "until", "app_ids", "types", "source", "undelivered", "dead"];
 
-impl FilterArgs {
+impl EventFilterArgs {
     /// The selection they make.
     pub fn selection(&self) -> EventSelection {
         EventSelection {
@@ -73,7 +73,7 @@ pub struct WhichArgs {
     pub ids: Vec<String>,
 
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: EventFilterArgs,
 
     /// All events
     #[arg(long, conflicts_with = "ids")]

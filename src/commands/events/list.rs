@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::filter::{FILTERS, FilterArgs};
+use super::filter::{EventFilterArgs, FILTERS};
 use super::pages::{each_event, limit};
 use super::row::EventRow;
 use crate::commands::Report;
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::domain::ShownTime;
 use crate::domain::event::Sender;
 use crate::error::Result;
-use crate::render::{Cell, Output, Row, Shape, Source, View};
+use crate::render::{Cell, Output, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox, Quarantined};
 
 /// List events, newest first
@@ -20,7 +20,7 @@ use crate::store::{EventPage, EventSelection, Inbox, Quarantined};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: EventFilterArgs,
 
     /// At most this many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -41,7 +41,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
         return Ok(Report::list(rows, Vec::new()));
     }
-    Ok(Report::of(Listing {
+    Ok(Report::of(EventListing {
         inbox,
         selection: args.filter.selection(),
         limit: limit(args.limit),
@@ -50,14 +50,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 }
 
 /// The events as they are read.
-struct Listing {
+struct EventListing {
     inbox: Option<Box<dyn Inbox>>,
     selection: EventSelection,
     limit: Option<u64>,
     any: std::cell::Cell<bool>,
 }
 
-impl Source for Listing {
+impl RecordSource for EventListing {
     type Row = EventRow;
 
     fn shape(&self) -> Shape {
@@ -74,7 +74,7 @@ impl Source for Listing {
     }
 }
 
-impl View for Listing {
+impl View for EventListing {
     fn show(&self, out: &Output) -> Result<()> {
         out.show(self)?;
         if self.inbox.is_some() && !self.any.get() {

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::domain::event::Sender;
 use crate::domain::excerpt;
 use crate::error::{Error, ErrorKind, Result};
-use crate::render::{Output, Row, Shape, Source, View};
+use crate::render::{Output, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
 /// Look at received events, hand them on again, remove them
@@ -80,7 +80,7 @@ impl<R: Row> View for Told<R> {
     }
 }
 
-impl<R: Row> Source for Told<R> {
+impl<R: Row> RecordSource for Told<R> {
     type Row = R;
 
     fn shape(&self) -> Shape {

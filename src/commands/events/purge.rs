@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 /// The least time that others have for the inbox between two steps.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const MIN_YIELD: Duration = Duration::from_millis(5);
 
 /// What was removed.
 #[derive(Serialize)]
@@ -93,7 +93,7 @@ fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Res
                 return Ok(());
             }
             // A receiver that waits for the lock gets it now.
-            tokio::time::sleep(started.elapsed().max(SHORTEST_PAUSE)).await;
+            tokio::time::sleep(started.elapsed().max(MIN_YIELD)).await;
         }
     };
     let end = ctx.wait(work).and_then(|end| end.unwrap_or_else(|| Err(interrupted("while purging"))));

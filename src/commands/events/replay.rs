@@ -21,7 +21,7 @@ use crate::context::{Context, interrupted};
 use crate::domain::signature::standard_headers;
 use crate::domain::{Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, Client, Method, Payload, Repeat, Request};
+use crate::http::{Client, Method, Payload, Repeat, Request, RequestBody};
 use crate::render::{Cell, Row, Tone};
 use crate::store::EventRecord;
 
@@ -156,7 +156,7 @@ impl Replay {
         let bytes = [b"[", event.json.as_deref().unwrap_or_default(), b"]"].concat();
         let headers = self.headers(&event.key.message_id(), &bytes)?;
         let payload = Payload { content_type: "application/json".into(), headers, bytes };
-        let (url, body) = (self.endpoint.url.clone(), Some(Body::Bytes(payload)));
+        let (url, body) = (self.endpoint.url.clone(), Some(RequestBody::Bytes(payload)));
         // The endpoint knows by the id what it has.
         Ok(Request { method: Method::POST, url, body, repeat: Repeat::Idempotent })
     }

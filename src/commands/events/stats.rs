@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::filter::FilterArgs;
+use super::filter::EventFilterArgs;
 use crate::commands::Report;
 use crate::context::Context;
 use crate::domain::ShownTime;
@@ -15,7 +15,7 @@ use crate::store::EventCount;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: EventFilterArgs,
 }
 
 /// Events of a kind, counted.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::filter::FilterArgs;
+use super::filter::EventFilterArgs;
 use super::row::EventRow;
 use crate::commands::Report;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::store::{EventPage, EventSelection, EventSeq, Inbox};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: EventFilterArgs,
 
     /// Begin with this many of those that are there
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 /// How long to wait before looking again.
-const PAUSE: Duration = Duration::from_millis(250);
+const TAIL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The most events that are read at once.
 const PAGE: u64 = 500;
@@ -80,7 +80,7 @@ async fn follow(ctx: &Context, args: &Args) -> Result<()> {
             // Ctrl-C is noticed however much there is to show.
             tokio::task::yield_now().await;
         } else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(TAIL_INTERVAL).await;
         }
     }
     Ok(())
@@ -92,7 +92,7 @@ async fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>>
         return Ok(Some((inbox, true)));
     }
     while !platform::nobody_reads() {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(TAIL_INTERVAL).await;
         if let Some(inbox) = ctx.existing_inbox()? {
             return Ok(Some((inbox, false)));
         }

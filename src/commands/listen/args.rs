@@ -70,7 +70,7 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     #[command(flatten)]
-    pub handing_on: HandingOnArgs,
+    pub handing_on: ForwardArgs,
 
     #[command(flatten)]
     pub subscription: SubscribeArgs,
@@ -84,7 +84,7 @@ pub struct Args {
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
 #[command(next_help_heading = "Handing on")]
-pub struct HandingOnArgs {
+pub struct ForwardArgs {
     /// Hand events on to this endpoint: a URL, or @FILE; may repeat
     #[arg(long, value_name = "URL")]
     pub forward_to: Vec<TargetUrlArg>,

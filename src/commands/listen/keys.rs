@@ -6,7 +6,7 @@ use super::args::Args;
 use crate::commands::input::read_secret;
 use crate::config::environment;
 use crate::context::Context;
-use crate::domain::delivery::Gate;
+use crate::domain::delivery::DeliveryKeys;
 use crate::domain::signature::may_be_instabug_secret;
 use crate::domain::{Secret, whole_second};
 use crate::error::{Error, Result};
@@ -21,8 +21,8 @@ pub(super) fn file(ctx: &Context, args: &Args) -> Result<KeyFile> {
 }
 
 /// A gate for these keys and for Instabug's secrets.
-pub(super) fn gate(keys: &Keys, instabug: &[Secret]) -> Result<Gate> {
-    Ok(Gate::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
+pub(super) fn delivery_keys(keys: &Keys, instabug: &[Secret]) -> Result<DeliveryKeys> {
+    Ok(DeliveryKeys::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
 }
 
 /// Instabug's secrets as they are now; of one that cannot be whole it warns.

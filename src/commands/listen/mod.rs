@@ -15,17 +15,17 @@ use url::Url;
 
 pub use self::args::Args;
 
-use self::args::{HandingOnArgs, LimitArgs};
+use self::args::{ForwardArgs, LimitArgs};
 use self::service::Service;
 use super::Report;
 use super::events::Tail;
 use super::ready_file::ReadyFile;
 use crate::context::Context;
-use crate::domain::delivery::Gate;
+use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, Keys, Limits, Options, Receiver, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, Keys, Limits, Receiver, ReceiverOptions, TlsFiles};
 use crate::render::{Cell, One, Row};
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
@@ -50,7 +50,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(url_report(args, &keys));
     }
     let secrets = keys::instabug_secrets(ctx, args)?;
-    let options = options(ctx, args, keys::gate(&keys, &secrets)?)?;
+    let options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
@@ -142,13 +142,13 @@ fn url_report(args: &Args, keys: &Keys) -> Report {
     Report::of(One(UrlRow { url: bugfender_url(args, args.listen, &keys.current) }))
 }
 
-fn options(ctx: &Context, args: &Args, gate: Gate) -> Result<Options> {
+fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<ReceiverOptions> {
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
     let redaction = Redaction::joined(args.redact.iter().cloned());
-    Ok(Options {
-        gate,
+    Ok(ReceiverOptions {
+        delivery_keys,
         access: Access { allow_from: allow_from.clone(), trust_proxy: *trust_proxy },
         limits: Limits {
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),
@@ -169,7 +169,7 @@ fn options(ctx: &Context, args: &Args, gate: Gate) -> Result<Options> {
 /// As many as are asked for and the system has file handles for.
 fn max_connections(args: &Args) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
-    let HandingOnArgs { forward_to, routes, exec, max_in_flight, .. } = &args.handing_on;
+    let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.handing_on;
     let targets = forward_to.len() + routes.len() + exec.len();
     let others = OTHER_FILES + FILES_OF_ATTEMPT * usize::from(*max_in_flight) * targets;
     let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(others).max(16));

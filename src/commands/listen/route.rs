@@ -7,7 +7,7 @@ use super::super::calls::Endpoint;
 use super::super::hook_args::TargetUrlArg;
 use super::super::input::{not_made, read_secret};
 use super::super::units::event_type;
-use super::args::HandingOnArgs;
+use super::args::ForwardArgs;
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
@@ -47,7 +47,7 @@ impl RouteArg {
 }
 
 /// How events are handed on.
-pub(super) fn policy(args: &HandingOnArgs) -> Policy {
+pub(super) fn policy(args: &ForwardArgs) -> Policy {
     Policy {
         max_in_flight: args.max_in_flight.into(),
         max_age: args.max_age,
@@ -57,7 +57,7 @@ pub(super) fn policy(args: &HandingOnArgs) -> Policy {
 }
 
 /// All targets.
-pub(super) fn targets(ctx: &Context, args: &HandingOnArgs) -> Result<Vec<Target>> {
+pub(super) fn targets(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> {
     let endpoints = args.forward_to.len() + args.routes.len();
     for (flag, given) in [("--template", args.template.is_some()), ("--sign-with", args.sign_with.is_some())] {
         if given && endpoints == 0 {
@@ -107,7 +107,7 @@ fn http_target(
     HttpTarget::new(client, endpoint.url, template, secret)
 }
 
-fn exec_target(command: &str, args: &HandingOnArgs) -> Result<Target> {
+fn exec_target(command: &str, args: &ForwardArgs) -> Result<Target> {
     let words = if args.shell {
         vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()]
     } else {

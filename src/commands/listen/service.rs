@@ -157,8 +157,8 @@ impl Service<'_> {
         }
         let key = self.keys.current.clone();
         let read = self.key_file.reload().map(|keys| self.keys = keys);
-        match keys::gate(&self.keys, &self.secrets) {
-            Ok(gate) => self.replaceable.replace_gate(gate),
+        match keys::delivery_keys(&self.keys, &self.secrets) {
+            Ok(delivery_keys) => self.replaceable.replace_keys(delivery_keys),
             Err(error) => out.warn(&format!("keys and secrets are taken as before: {error}")),
         }
         match read {

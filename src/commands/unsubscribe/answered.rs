@@ -1,26 +1,26 @@
 //! What the server says about a removal.
 
-use super::Outcome;
-use super::pick::Target;
+use super::RemovalOutcome;
+use super::pick::RemovalTarget;
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed};
 use crate::domain::{HookId, RowId};
 use crate::store::Removal;
 
 /// The answer to a request.
-pub(super) type Answer = Result<Unsubscribed, Failure>;
+pub(super) type RemovalResponse = Result<Unsubscribed, Failure>;
 
 /// What the server said about a target.
-pub(super) struct Answered {
+pub(super) struct AnsweredRemoval {
     /// The target's place among the others.
     pub(super) index: usize,
     /// The target.
-    pub(super) target: Target,
+    pub(super) target: RemovalTarget,
     /// What was said.
-    pub(super) answer: Answer,
+    pub(super) answer: RemovalResponse,
 }
 
 /// Asks the server to remove a hook; gives the place of its target back with the answer.
-pub(super) async fn ask(api: &AuthenticatedApi, index: usize, id: Option<HookId>) -> (usize, Answer) {
+pub(super) async fn ask(api: &AuthenticatedApi, index: usize, id: Option<HookId>) -> (usize, RemovalResponse) {
     let answer = match id {
         Some(id) => api.unsubscribe(id).await,
         // Rows without an id never get here: there is nothing to ask for.
@@ -29,12 +29,12 @@ pub(super) async fn ask(api: &AuthenticatedApi, index: usize, id: Option<HookId>
     (index, answer)
 }
 
-impl Answered {
+impl AnsweredRemoval {
     /// Of a target, and what the server says about it.
-    pub(super) fn of(index: usize, target: Target, answer: Answer) -> Self {
+    pub(super) fn of(index: usize, target: RemovalTarget, answer: RemovalResponse) -> Self {
         let answer = match (&target, answer) {
             // The removal whose end was not known did it.
-            (Target::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
+            (RemovalTarget::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
             (_, answer) => answer,
         };
         Self { index, target, answer }
@@ -48,12 +48,12 @@ impl Answered {
     /// What to record of it, if it has a row that is waiting for that.
     pub(super) fn end(&self) -> Option<(RowId, Removal)> {
         let row = self.target.row()?;
-        let resumed = matches!(self.target, Target::Resumed(..));
+        let resumed = matches!(self.target, RemovalTarget::Resumed(..));
         let end = match &self.answer {
             Ok(Unsubscribed::Removed) => Removal::Removed,
             Ok(Unsubscribed::NotThere) => Removal::Gone,
             // What an earlier attempt may have done, a refusal of this one does not undo.
-            Err(failure) if resumed || outcome_of(failure) == Outcome::Unknown => {
+            Err(failure) if resumed || outcome_of(failure) == RemovalOutcome::Unknown => {
                 Removal::InDoubt(failure.error.to_string())
             }
             Err(_) => Removal::Refused,
@@ -63,9 +63,9 @@ impl Answered {
 }
 
 /// What a failed request means for its hook.
-pub(super) fn outcome_of(failure: &Failure) -> Outcome {
+pub(super) fn outcome_of(failure: &Failure) -> RemovalOutcome {
     match failure.carried_out {
-        CarriedOut::No => Outcome::Failed,
-        CarriedOut::Maybe => Outcome::Unknown,
+        CarriedOut::No => RemovalOutcome::Failed,
+        CarriedOut::Maybe => RemovalOutcome::Unknown,
     }
 }

@@ -1,7 +1,7 @@
 //! `unsubscribe`: record the intent, delete at the server, record what came of it.
 
 mod answered;
-mod pace;
+mod concurrency;
 mod pick;
 mod removal;
 
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use self::pace::Pace;
-use self::pick::{Target, pick_settled};
+use self::concurrency::ConcurrencyLimit;
+use self::pick::{RemovalTarget, pick_settled};
 use self::removal::Run;
 use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
@@ -68,7 +68,7 @@ pub struct Args {
 /// What became of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum RemovalOutcome {
     /// The server removed it.
     Removed,
     /// It was not there.
@@ -84,7 +84,7 @@ enum Outcome {
 struct UnsubscribedRow {
     #[serde(flatten)]
     hook: HookRow,
-    result: Outcome,
+    result: RemovalOutcome,
 }
 
 impl Row for UnsubscribedRow {
@@ -95,16 +95,16 @@ impl Row for UnsubscribedRow {
     fn cells(&self) -> Vec<Cell> {
         let mut cells = self.hook.cells();
         cells.push(match self.result {
-            Outcome::Removed => Cell::toned("removed", Tone::Good),
-            Outcome::Missing => Cell::toned("missing", Tone::Caution),
-            Outcome::Failed => Cell::toned("failed", Tone::Bad),
-            Outcome::Unknown => Cell::toned("unknown", Tone::Bad),
+            RemovalOutcome::Removed => Cell::toned("removed", Tone::Good),
+            RemovalOutcome::Missing => Cell::toned("missing", Tone::Caution),
+            RemovalOutcome::Failed => Cell::toned("failed", Tone::Bad),
+            RemovalOutcome::Unknown => Cell::toned("unknown", Tone::Bad),
         });
         cells
     }
 
     fn id(&self) -> Option<String> {
-        self.hook.id().filter(|_| matches!(self.result, Outcome::Removed | Outcome::Missing))
+        self.hook.id().filter(|_| matches!(self.result, RemovalOutcome::Removed | RemovalOutcome::Missing))
     }
 }
 
@@ -112,10 +112,10 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let registry = if args.dry_run.dry_run { ctx.existing_registry()? } else { Some(ctx.registry()?) };
     let targets = match &registry {
         Some(registry) => pick_settled(ctx, args, &**registry)?,
-        None => args.hook_ids.iter().copied().map(Target::Elsewhere).collect(),
+        None => args.hook_ids.iter().copied().map(RemovalTarget::Elsewhere).collect(),
     };
     if args.dry_run.dry_run {
-        let ids = targets.iter().filter_map(Target::id);
+        let ids = targets.iter().filter_map(RemovalTarget::id);
         return Ok(dry_run::report(ids.map(|id| calls::unsubscribe(ctx.origin(), id)).collect(), args.show_secrets));
     }
     if targets.is_empty() {
@@ -142,7 +142,7 @@ pub fn remove_hooks(ctx: &Context, hook_ids: Vec<HookId>) -> Result<Report> {
 }
 
 /// Removes them, several at once, and shows every result.
-fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<Target>) -> Result<Report> {
+fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<RemovalTarget>) -> Result<Report> {
     let api = ctx.api()?;
     let bar = progress_bar(ctx, targets.len() as u64);
     let mut run = Run {
@@ -152,7 +152,7 @@ fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<
         api: &api,
         bar: &bar,
         ended: Vec::with_capacity(targets.len()),
-        pace: Pace::new(targets.len()),
+        concurrency: ConcurrencyLimit::new(targets.len()),
         ready: VecDeque::new(),
         answered: Vec::new(),
         sent: BTreeMap::new(),

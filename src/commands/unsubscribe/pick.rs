@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::store::{Registry, Removal};
 
 /// How long to wait before looking again whether another process has subscribed.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PENDING_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A hook to remove.
-pub(super) enum Target {
+pub(super) enum RemovalTarget {
     /// A row with a hook id.
     Held(HookId, Box<HookRecord>),
     /// The same, when an earlier removal of it has no known end.
@@ -29,12 +29,11 @@ pub(super) enum Target {
 }
 
 /// A target and its place among the others.
-pub(super) type Placed = (usize, Target);
+pub(super) type Placed = (usize, RemovalTarget);
 
 /// What to remove, once no other process is subscribing any of it: its hook would be missed.
-pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
-    let subscribing =
-        |target: &Target| matches!(target, Target::Nameless(record) if record.status == HookStatus::Pending);
+pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
+    let subscribing = |target: &RemovalTarget| matches!(target, RemovalTarget::Nameless(record) if record.status == HookStatus::Pending);
     let mut told = false;
     loop {
         let targets = pick(ctx, args, registry)?;
@@ -45,13 +44,13 @@ pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) 
             ctx.out().note("waiting for another process, which is subscribing");
             told = true;
         }
-        let slept = ctx.wait(async { tokio::time::sleep(PATIENCE).await })?;
+        let slept = ctx.wait(async { tokio::time::sleep(PENDING_POLL_INTERVAL).await })?;
         slept.ok_or_else(|| interrupted("while another process subscribes"))?;
     }
 }
 
 /// What to remove, in the order given, or that of the registry.
-fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
     if !args.hook_ids.is_empty() {
         return pick_by_id(ctx, args, registry);
     }
@@ -60,15 +59,15 @@ fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Targe
     registry.hooks(Some(ctx.origin()), &mut |record| {
         if selection.takes(&record) && !record.status.is_ended() {
             targets.push(match record.hook_id {
-                Some(id) => Target::Held(id, Box::new(record)),
-                None => Target::Nameless(Box::new(record)),
+                Some(id) => RemovalTarget::Held(id, Box::new(record)),
+                None => RemovalTarget::Nameless(Box::new(record)),
             });
         }
     })?;
     Ok(targets)
 }
 
-fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Target>> {
+fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
     let mut held = HashMap::new();
     let mut foreign = HashMap::new();
     registry.hooks(None, &mut |record| {
@@ -87,15 +86,15 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
     let mut seen = HashSet::new();
     for id in args.hook_ids.iter().filter(|id| seen.insert(**id)) {
         targets.push(match (held.remove(id), foreign.remove(id)) {
-            (Some(record), _) => Target::Held(*id, Box::new(record)),
-            (None, Some(origin)) => Target::Foreign(*id, origin),
-            (None, None) => Target::Elsewhere(*id),
+            (Some(record), _) => RemovalTarget::Held(*id, Box::new(record)),
+            (None, Some(origin)) => RemovalTarget::Foreign(*id, origin),
+            (None, None) => RemovalTarget::Elsewhere(*id),
         });
     }
     Ok(targets)
 }
 
-impl Target {
+impl RemovalTarget {
     /// What to record when its intent was, and nothing was sent after all.
     pub(super) fn taken_back(&self) -> Option<(RowId, Removal)> {
         match self {
@@ -138,8 +137,8 @@ impl Target {
 pub(super) fn as_recorded(targets: Vec<Placed>, records: Vec<Option<HookRecord>>) -> Vec<Placed> {
     let mut records = records.into_iter();
     let mut renewed = |target| match target {
-        Target::Held(id, old) | Target::Resumed(id, old) => {
-            Target::Held(id, records.next().flatten().map_or(old, Box::new))
+        RemovalTarget::Held(id, old) | RemovalTarget::Resumed(id, old) => {
+            RemovalTarget::Held(id, records.next().flatten().map_or(old, Box::new))
         }
         other => other,
     };

@@ -20,18 +20,18 @@ pub(super) struct Breaker {
     failures: u32,
     refusals: u32,
     rests: u32,
-    closed_until: Option<Instant>,
+    open_until: Option<Instant>,
     /// Until when the target itself asked to be left alone.
     asked_until: Option<Instant>,
 }
 
 impl Breaker {
     /// How many attempts there may be at once, besides those under way.
-    pub(super) fn room(&self, now: Instant, under_way: usize) -> usize {
-        match self.closed_until {
+    pub(super) fn room(&self, now: Instant, in_flight: usize) -> usize {
+        match self.open_until {
             Some(until) if now < until => 0,
             // One at a time tells whether it is well again.
-            _ if self.rests > 0 => usize::from(under_way == 0),
+            _ if self.rests > 0 => usize::from(in_flight == 0),
             _ => usize::MAX,
         }
     }
@@ -41,7 +41,7 @@ impl Breaker {
         let rested = self.rests > 0;
         // Its own wish holds, whatever became of what was under way already.
         let asked_until = self.asked_until;
-        *self = Self { closed_until: asked_until, asked_until, ..Self::default() };
+        *self = Self { open_until: asked_until, asked_until, ..Self::default() };
         rested
     }
 
@@ -76,12 +76,12 @@ impl Breaker {
             // Half of it at the least: a rest that may be none is no rest.
             rest = rest.max(bound.mul_f64(0.5 + fastrand::f64() / 2.0));
         }
-        let resting = self.closed_until.is_some_and(|until| now < until);
+        let resting = self.open_until.is_some_and(|until| now < until);
         if !resting && opens {
             self.rests += 1;
         }
         let until = now + rest;
-        self.closed_until = Some(self.closed_until.map_or(until, |other| other.max(until)));
+        self.open_until = Some(self.open_until.map_or(until, |other| other.max(until)));
         (!resting).then_some(rest)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use super::target::{Trouble, Verdict};
+use super::target::{FailureScope, TargetResponse};
 use crate::domain::event::EventFacts;
 use crate::platform;
 use crate::store::Forward;
@@ -26,19 +26,19 @@ pub struct ExecTarget {
 }
 
 impl ExecTarget {
-    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
-        let Some(event) = forward.events.first() else { return Verdict::Taken };
-        let trouble = Trouble::OfTheEvent;
+    pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
+        let Some(event) = forward.events.first() else { return TargetResponse::Accepted };
+        let scope = FailureScope::Event;
         match self.run(forward, event).await {
-            Ok(Some(status)) if status.success() => Verdict::Taken,
-            Ok(Some(status)) => Verdict::Failed { error: format!("the command ended with {status}"), trouble },
+            Ok(Some(status)) if status.success() => TargetResponse::Accepted,
+            Ok(Some(status)) => TargetResponse::Failed { error: format!("the command ended with {status}"), scope },
             Ok(None) => {
                 let error = format!("the command took longer than {} s and was killed", self.timeout.as_secs_f32());
-                Verdict::Failed { error, trouble }
+                TargetResponse::Failed { error, scope }
             }
             Err(error) => {
                 let error = format!("{} can't be run: {error}", self.program.to_string_lossy());
-                Verdict::Failed { error, trouble: Trouble::Sick { pause: None, reached: false } }
+                TargetResponse::Failed { error, scope: FailureScope::Target { pause: None, reached: false } }
             }
         }
     }
@@ -53,7 +53,7 @@ impl ExecTarget {
             command.env_remove(name);
         }
         platform::own_group(&mut command);
-        let mut group = Group(command.spawn()?);
+        let mut group = ProcessGroup(command.spawn()?);
         let json = forward.event_json(event).to_vec();
         let Ok(ended) = tokio::time::timeout(self.timeout, feed(&mut group.0, &json)).await else {
             platform::kill_group(&mut group.0);
@@ -66,9 +66,9 @@ impl ExecTarget {
 }
 
 /// A command that runs, and what it started: killed when nobody waits for it any more.
-struct Group(Child);
+struct ProcessGroup(Child);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // One that ended has no id any more, and what it left running it meant to.
         if self.0.id().is_some() {

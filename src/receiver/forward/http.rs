@@ -4,13 +4,13 @@ use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use url::Url;
 
-use super::target::{Trouble, Verdict};
+use super::target::{FailureScope, TargetResponse};
 use super::template::Template;
 use crate::domain::Secret;
 use crate::domain::event::EventFacts;
 use crate::domain::signature::standard_headers;
 use crate::error::{Error, Result};
-use crate::http::{Answer, Body, Client, Method, Payload, Repeat, Request, StatusCode};
+use crate::http::{Client, HttpResponse, Method, Payload, Repeat, Request, RequestBody, StatusCode};
 use crate::store::Forward;
 
 /// What the body is when its sender did not say.
@@ -39,10 +39,10 @@ impl HttpTarget {
         self.template.is_some()
     }
 
-    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
+    pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
         match self.request(forward) {
             Ok(request) => judge(self.client.send(&request, None).await),
-            Err(error) => Verdict::Failed { error: error.to_string(), trouble: Trouble::OfTheEvent },
+            Err(error) => TargetResponse::Failed { error: error.to_string(), scope: FailureScope::Event },
         }
     }
 
@@ -56,7 +56,7 @@ impl HttpTarget {
         Ok(Request {
             method: Method::POST,
             url: self.url.clone(),
-            body: Some(Body::Bytes(Payload { content_type: content_type.into(), headers, bytes })),
+            body: Some(RequestBody::Bytes(Payload { content_type: content_type.into(), headers, bytes })),
             // The inbox knows when to try again, and does so after a crash too.
             repeat: Repeat::Never,
         })
@@ -79,25 +79,28 @@ fn message_id(events: &[EventFacts]) -> String {
     }
 }
 
-fn judge(outcome: std::result::Result<Answer, crate::http::Failure>) -> Verdict {
-    let failed = |error: Error, trouble| Verdict::Failed { error: error.to_string(), trouble };
+fn judge(outcome: std::result::Result<HttpResponse, crate::http::Failure>) -> TargetResponse {
+    let failed = |error: Error, scope| TargetResponse::Failed { error: error.to_string(), scope };
     let answer = match outcome {
-        Ok(answer) if answer.status.is_success() => return Verdict::Taken,
+        Ok(answer) if answer.status.is_success() => return TargetResponse::Accepted,
         Ok(answer) => answer,
         // A redirect that is not followed is an answer; a certificate that is not trusted is none.
         Err(failure) => {
             let answered = failure.error.http_status().is_some();
-            let trouble = if answered { Trouble::OfTheEvent } else { Trouble::Sick { pause: None, reached: false } };
-            return failed(failure.error, trouble);
+            let scope =
+                if answered { FailureScope::Event } else { FailureScope::Target { pause: None, reached: false } };
+            return failed(failure.error, scope);
         }
     };
     let error = Error::usage(format!("HTTP {}", answer.status.as_u16()));
     match answer.status {
-        StatusCode::GONE => failed(error, Trouble::Gone),
+        StatusCode::GONE => failed(error, FailureScope::Gone),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            failed(error, Trouble::Sick { pause: answer.retry_after, reached: true })
+            failed(error, FailureScope::Target { pause: answer.retry_after, reached: true })
         }
-        status if status.is_server_error() => failed(error, Trouble::Sick { pause: answer.retry_after, reached: true }),
-        _ => failed(error, Trouble::OfTheEvent),
+        status if status.is_server_error() => {
+            failed(error, FailureScope::Target { pause: answer.retry_after, reached: true })
+        }
+        _ => failed(error, FailureScope::Event),
     }
 }

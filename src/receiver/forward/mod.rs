@@ -21,20 +21,20 @@ pub use self::target::{Target, TargetKind};
 pub use self::template::{BUILT_IN_TEMPLATES, Template};
 
 use self::breaker::Breaker;
-use self::target::{Trouble, Verdict};
-use super::count::{Count, UnderWay};
+use self::target::{FailureScope, TargetResponse};
+use super::in_flight::{InFlight, InFlightGuard};
 use super::metrics::Metrics;
 use super::writer::Writer;
-use crate::store::{Forward, ForwardId, Outcome, Settlement, TargetId, Wish};
+use crate::store::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Settlement, TargetId};
 
 /// How often the inbox is looked at though nothing was heard: another process may have put something in line.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long to wait before an outcome that could not be stored is stored again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest `Retry-After` that is heeded.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How events are handed on.
 #[derive(Debug, Clone)]
@@ -77,10 +77,10 @@ pub(super) struct Forwarder {
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
     /// How many attempts are under way, to all targets together.
-    count: Count,
+    count: InFlight,
     breaker: Breaker,
     /// How many under way failed before.
-    retries: Count,
+    retries: InFlight,
     /// Hears when the newest attempt has begun.
     last_begun: Option<oneshot::Receiver<()>>,
     stopped: bool,
@@ -92,49 +92,49 @@ impl Forwarder {
         id: TargetId,
         policy: Policy,
         writer: Writer,
-        (metrics, stored, count): (Arc<Metrics>, Arc<Notify>, Count),
+        (metrics, stored, count): (Arc<Metrics>, Arc<Notify>, InFlight),
     ) -> Self {
         let breaker = Breaker::default();
-        let (target, retries) = (Arc::new(target), Count::default());
+        let (target, retries) = (Arc::new(target), InFlight::default());
         Self { target, id, policy, writer, metrics, stored, count, breaker, retries, last_begun: None, stopped: false }
     }
 
     /// Hands on until told to stop, and then finishes what is under way.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         let stored = Arc::clone(&self.stored);
         loop {
             // Heard from now on: what is stored between looking and waiting is not missed.
             let mut heard = std::pin::pin!(stored.notified());
             heard.as_mut().enable();
-            let wait = self.fill(&mut under_way).await;
+            let wait = self.fill(&mut in_flight).await;
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = under_way.join_next() => self.note(&ended),
+                Some(ended) = in_flight.join_next() => self.note(&ended),
                 () = heard => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        while let Some(ended) = under_way.join_next().await {
+        while let Some(ended) = in_flight.join_next().await {
             self.note(&ended);
         }
     }
 
     /// Starts what may be started; says how long there is nothing more to do.
-    async fn fill(&mut self, under_way: &mut JoinSet<End>) -> Duration {
-        let room = self.policy.max_in_flight.saturating_sub(under_way.len());
-        let room = room.min(self.breaker.room(Instant::now(), under_way.len()));
+    async fn fill(&mut self, in_flight: &mut JoinSet<End>) -> Duration {
+        let room = self.policy.max_in_flight.saturating_sub(in_flight.len());
+        let room = room.min(self.breaker.room(Instant::now(), in_flight.len()));
         if self.stopped || room == 0 {
-            return LOOK;
+            return POLL_INTERVAL;
         }
         // Half of the places are for what was not tried yet: events that fail slowly leave room for the others.
         let for_retries = self.policy.max_in_flight.div_ceil(2).saturating_sub(self.retries.get());
-        let wish = Wish { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
-        let claimed = match self.writer.claim(self.id, wish).await {
+        let request = ClaimRequest { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
+        let claimed = match self.writer.claim(self.id, request).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!("nothing could be claimed: {error}");
-                return LOOK;
+                return POLL_INTERVAL;
             }
         };
         let full = claimed.len() == room;
@@ -145,19 +145,21 @@ impl Forwarder {
                 writer: self.writer.clone(),
                 metrics: Arc::clone(&self.metrics),
                 claim: Claim { forward: Some(forward.id), writer: self.writer.clone() },
-                under_way: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
+                in_flight: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
             };
             let (begun, next) = oneshot::channel();
             let before = self.last_begun.replace(next);
-            under_way.spawn(attempt.make_in_turn(forward, before, begun));
+            in_flight.spawn(attempt.make_in_turn(forward, before, begun));
         }
         // With no place for those that failed before, it is no matter when the next of them is due: what ends makes one.
         if full || for_retries == 0 {
-            return LOOK;
+            return POLL_INTERVAL;
         }
         match self.writer.next_due(self.id).await {
-            Ok(Some(due)) => Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default().min(LOOK),
-            _ => LOOK,
+            Ok(Some(due)) => {
+                Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default().min(POLL_INTERVAL)
+            }
+            _ => POLL_INTERVAL,
         }
     }
 
@@ -165,10 +167,10 @@ impl Forwarder {
     fn note(&mut self, ended: &Result<End, JoinError>) {
         let shown = &self.target.name.shown;
         match ended {
-            Ok(End::Taken) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
+            Ok(End::Accepted) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
             // One that was aborted, or met a bug, says nothing; nor does an event that had failed several times.
-            Ok(End::Taken | End::FailedAgain) | Err(_) => {}
-            Ok(End::Failed(Trouble::Gone, _)) => {
+            Ok(End::Accepted | End::FailedAgain) | Err(_) => {}
+            Ok(End::Failed(FailureScope::Gone, _)) => {
                 if !self.stopped {
                     tracing::error!(
                         "{shown} answers that it is gone (410): nothing more is handed on to it until the next start"
@@ -176,14 +178,14 @@ impl Forwarder {
                 }
                 self.stopped = true;
             }
-            Ok(End::Failed(Trouble::Sick { pause, .. }, error)) => {
-                let pause = pause.map(|pause| pause.min(LONGEST_PAUSE));
+            Ok(End::Failed(FailureScope::Target { pause, .. }, error)) => {
+                let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
                 if let Some(wait) = self.breaker.failed(Instant::now(), pause) {
                     tracing::warn!("{shown} fails; it is left alone for {} s: {error}", wait.as_secs_f32().ceil());
                 }
             }
             // It fails over this event: the others go on, unless it is so with all of them.
-            Ok(End::Failed(Trouble::OfTheEvent, error)) => {
+            Ok(End::Failed(FailureScope::Event, error)) => {
                 if let Some(wait) = self.breaker.refused(Instant::now()) {
                     let seconds = wait.as_secs_f32().ceil();
                     tracing::warn!("{shown} takes no event; it is left alone for {seconds} s: {error}");
@@ -195,9 +197,9 @@ impl Forwarder {
 
 /// How an attempt ended.
 enum End {
-    Taken,
+    Accepted,
     /// With what was wrong.
-    Failed(Trouble, String),
+    Failed(FailureScope, String),
     /// The same event had failed several times before.
     FailedAgain,
 }
@@ -232,7 +234,7 @@ struct Attempt {
     writer: Writer,
     metrics: Arc<Metrics>,
     claim: Claim,
-    under_way: (UnderWay, Option<UnderWay>),
+    in_flight: (InFlightGuard, Option<InFlightGuard>),
 }
 
 impl Attempt {
@@ -263,11 +265,11 @@ impl Attempt {
         let shown = &self.target.name.shown;
         let now = Timestamp::now();
         let (outcome, end) = match verdict {
-            Verdict::Taken => {
+            TargetResponse::Accepted => {
                 self.metrics.forwarded(shown, started.elapsed());
-                (Outcome::Delivered, End::Taken)
+                (AttemptOutcome::Delivered, End::Accepted)
             }
-            Verdict::Failed { error, trouble } => {
+            TargetResponse::Failed { error, scope } => {
                 let dead = now.duration_since(forward.queued_at) >= self.policy.max_age;
                 self.metrics.failed(shown, dead, started.elapsed());
                 let attempt = forward.attempts + 1;
@@ -276,17 +278,17 @@ impl Attempt {
                 } else {
                     tracing::info!(attempt, "{shown}: {error}");
                 }
-                let pause = match trouble {
-                    Trouble::Sick { pause, .. } => pause.unwrap_or_default().min(LONGEST_PAUSE),
+                let pause = match scope {
+                    FailureScope::Target { pause, .. } => pause.unwrap_or_default().min(MAX_RETRY_AFTER),
                     // It is to be known as gone before this is due again.
-                    Trouble::Gone => LOOK,
-                    Trouble::OfTheEvent => Duration::ZERO,
+                    FailureScope::Gone => POLL_INTERVAL,
+                    FailureScope::Event => Duration::ZERO,
                 };
                 let wait = self.policy.wait_after(forward.attempts).max(pause);
                 let at = now.checked_add(wait).unwrap_or(now);
-                let own_fault = forward.attempts >= ITS_OWN_FAULT && trouble.is_an_answer();
-                let end = if own_fault { End::FailedAgain } else { End::Failed(trouble, error.clone()) };
-                (if dead { Outcome::Dead { error } } else { Outcome::Again { at, error } }, end)
+                let own_fault = forward.attempts >= ITS_OWN_FAULT && scope.is_an_answer();
+                let end = if own_fault { End::FailedAgain } else { End::Failed(scope, error.clone()) };
+                (if dead { AttemptOutcome::Dead { error } } else { AttemptOutcome::Again { at, error } }, end)
             }
         };
         let settlement = Settlement { forward: forward.id, at: now, outcome };
@@ -296,7 +298,7 @@ impl Attempt {
         }
         // The settlement ended it.
         self.claim.end();
-        drop(self.under_way);
+        drop(self.in_flight);
         end
     }
 }

@@ -26,38 +26,38 @@ pub enum TargetKind {
 
 /// What came of an attempt.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum TargetResponse {
     /// The target has it.
-    Taken,
+    Accepted,
     /// It does not, or did not say so.
     Failed {
         /// Why.
         error: String,
         /// What that says about the target.
-        trouble: Trouble,
+        scope: FailureScope,
     },
 }
 
 /// What a failure says about a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum FailureScope {
     /// It is not well: others will fail too.
-    Sick {
+    Target {
         /// How long it asked to be left alone.
         pause: Option<Duration>,
         /// Whether it answered at all.
         reached: bool,
     },
     /// It answers, but does not take this event.
-    OfTheEvent,
+    Event,
     /// It wants nothing any more.
     Gone,
 }
 
-impl Trouble {
+impl FailureScope {
     /// Whether the target was reached and said no, without asking for a pause.
     pub(super) fn is_an_answer(self) -> bool {
-        matches!(self, Self::OfTheEvent | Self::Sick { pause: None, reached: true })
+        matches!(self, Self::Event | Self::Target { pause: None, reached: true })
     }
 }
 
@@ -67,7 +67,7 @@ impl Target {
         matches!(&self.kind, TargetKind::Http(http) if !http.is_for_one_event())
     }
 
-    pub(super) async fn deliver(&self, forward: &Forward) -> Verdict {
+    pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
         match &self.kind {
             TargetKind::Http(http) => http.deliver(forward).await,
             TargetKind::Exec(exec) => exec.deliver(forward).await,

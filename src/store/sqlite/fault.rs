@@ -43,13 +43,13 @@ pub(super) fn of_sqlite(path: &Path, error: rusqlite::Error) -> StoreError {
 
 /// What can go wrong inside a transaction, before it is put in the store's words.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum StoreFault {
     Sqlite(rusqlite::Error),
     Io(io::Error),
     Rule(Problem),
 }
 
-impl Fault {
+impl StoreFault {
     /// In the store's words.
     pub(super) fn at(self, path: &Path) -> StoreError {
         match self {
@@ -60,19 +60,19 @@ impl Fault {
     }
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for StoreFault {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for StoreFault {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<Problem> for Fault {
+impl From<Problem> for StoreFault {
     fn from(problem: Problem) -> Self {
         Self::Rule(problem)
     }

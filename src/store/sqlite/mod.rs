@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use self::fault::{Fault, of_io, of_sqlite};
+use self::fault::{StoreFault, of_io, of_sqlite};
 use self::inbox::SqliteInbox;
 use self::owners::Owners;
 use super::error::Problem;
@@ -47,8 +47,8 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteRegistry::open(&self.registry)?))
     }
 
-    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        let registry = SqliteRegistry::open_existing(&self.registry, patience.unwrap_or(BUSY_TIMEOUT))?;
+    fn existing_registry(&self, timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        let registry = SqliteRegistry::open_existing(&self.registry, timeout.unwrap_or(BUSY_TIMEOUT))?;
         Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
     }
 
@@ -80,30 +80,30 @@ impl SqliteRegistry {
         Self::open_file(path, BUSY_TIMEOUT)
     }
 
-    /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `patience` for
+    /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `timeout` for
     /// other processes.
     ///
     /// # Errors
     /// As [`SqliteRegistry::open`].
-    pub fn open_existing(path: &Path, patience: Duration) -> Result<Option<Self>, StoreError> {
+    pub fn open_existing(path: &Path, timeout: Duration) -> Result<Option<Self>, StoreError> {
         if has_content(path).map_err(|error| of_io(path, error))? {
-            return Self::open_file(path, patience).map(Some);
+            return Self::open_file(path, timeout).map(Some);
         }
         Ok(None)
     }
 
-    fn open_file(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    fn open_file(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let owners = Owners::beside(path);
-        let connection = open_database(path, &migrations::REGISTRY, &owners, patience)?;
+        let connection = open_database(path, &migrations::REGISTRY, &owners, timeout)?;
         Ok(Self { path: path.to_path_buf(), connection, owners })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
-    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
         commit(&self.connection, work).map_err(|fault| self.store_error(fault))
     }
 
-    fn store_error(&self, fault: Fault) -> StoreError {
+    fn store_error(&self, fault: StoreFault) -> StoreError {
         fault.at(&self.path)
     }
 }
@@ -113,12 +113,12 @@ fn open_database(
     path: &Path,
     schema: &migrations::Schema,
     owners: &Owners,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Connection, StoreError> {
     let failed = |error| of_sqlite(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(patience).map_err(failed)?;
+    connection.busy_timeout(timeout).map_err(failed)?;
     // One plan for a statement, whatever is bound: SQLite would plan those anew, each time, that may use a partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     migrations::prepare(&mut connection, schema, path, owners)?;
@@ -133,7 +133,10 @@ fn open_database(
 }
 
 /// Runs `work` in a write transaction and commits it durably.
-fn commit<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+fn commit<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreFault>,
+) -> Result<T, StoreFault> {
     let transaction = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let value = work(&transaction)?;
     transaction.commit()?;
@@ -141,7 +144,7 @@ fn commit<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T
 }
 
 /// Reads a whole file for damage.
-fn quick_check(connection: &Connection) -> Result<(), Fault> {
+fn quick_check(connection: &Connection) -> Result<(), StoreFault> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
 }

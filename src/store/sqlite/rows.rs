@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Params, Row};
 
-use super::Fault;
+use super::StoreFault;
 use super::owners::Owners;
 use crate::domain::{
     ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl,
@@ -18,7 +18,7 @@ const COLUMNS: &str =
     "id, api_url, hook_id, app_id, event, target_url, status, label, owner, reason, created_at, updated_at";
 
 /// A row as it was read, with the process at work on it.
-pub(super) struct Found {
+pub(super) struct FoundRow {
     pub(super) record: HookRecord,
     /// Whether a living process is at work on it.
     pub(super) in_progress: bool,
@@ -47,8 +47,8 @@ impl<'a> Reader<'a> {
         &mut self,
         condition: &str,
         params: impl Params,
-        mut each: impl FnMut(Found),
-    ) -> Result<(), Fault> {
+        mut each: impl FnMut(FoundRow),
+    ) -> Result<(), StoreFault> {
         let connection = self.connection;
         let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM hooks {condition}"))?;
         let mut rows = statement.query(params)?;
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All of them.
-    pub(super) fn all(&mut self, condition: &str, params: impl Params) -> Result<Vec<Found>, Fault> {
+    pub(super) fn all(&mut self, condition: &str, params: impl Params) -> Result<Vec<FoundRow>, StoreFault> {
         let mut found = Vec::new();
         self.each(condition, params, |row| found.push(row))?;
         Ok(found)
@@ -73,30 +73,30 @@ impl<'a> Reader<'a> {
         row: RowId,
         change: &str,
         params: impl Params,
-    ) -> Result<Option<HookRecord>, Fault> {
+    ) -> Result<Option<HookRecord>, StoreFault> {
         self.set(change, params)?;
         Ok(self.row(row)?.map(|found| found.record))
     }
 
     /// Changes the row whose number is the first parameter, if it is there.
-    pub(super) fn set(&self, change: &str, params: impl Params) -> Result<(), Fault> {
+    pub(super) fn set(&self, change: &str, params: impl Params) -> Result<(), StoreFault> {
         let sql = format!("UPDATE hooks SET {change} WHERE id = ?1");
         self.connection.prepare_cached(&sql)?.execute(params)?;
         Ok(())
     }
 
     /// The row of that number, if it is still there.
-    pub(super) fn row(&mut self, row: RowId) -> Result<Option<Found>, Fault> {
+    pub(super) fn row(&mut self, row: RowId) -> Result<Option<FoundRow>, StoreFault> {
         Ok(self.all("WHERE id = ?1", [row.0])?.pop())
     }
 
     /// The row that holds this hook: of several the one that has not ended, or else the newest.
-    pub(super) fn hook(&mut self, origin: &ApiOrigin, hook: HookId) -> Result<Option<Found>, Fault> {
+    pub(super) fn hook(&mut self, origin: &ApiOrigin, hook: HookId) -> Result<Option<FoundRow>, StoreFault> {
         let holders = "WHERE api_url = ?1 AND hook_id = ?2 ORDER BY status NOT IN ('removed', 'gone'), id";
         Ok(self.all(holders, (origin.as_str(), hook.get()))?.pop())
     }
 
-    fn found(&mut self, row: &Row<'_>) -> Result<Found, Fault> {
+    fn found(&mut self, row: &Row<'_>) -> Result<FoundRow, StoreFault> {
         let mut record = self.record(row)?;
         // Nearly all rows are at rest: what only the others have is not even looked at.
         let owner: Option<String> = match record.status {
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
             record.status = HookStatus::Unknown;
             record.reason = Some("the process that was subscribing ended without an answer".to_owned());
         }
-        Ok(Found { record, in_progress })
+        Ok(FoundRow { record, in_progress })
     }
 
     fn record(&mut self, row: &Row<'_>) -> Result<HookRecord, rusqlite::Error> {
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Finds out which processes live, before any row is read.
-    pub(super) fn ask_owners(&mut self) -> Result<(), Fault> {
+    pub(super) fn ask_owners(&mut self) -> Result<(), StoreFault> {
         let mut statement =
             self.connection.prepare_cached("SELECT DISTINCT owner FROM hooks WHERE owner IS NOT NULL")?;
         let owners: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn is_alive(&mut self, owner: String) -> Result<bool, Fault> {
+    fn is_alive(&mut self, owner: String) -> Result<bool, StoreFault> {
         if let Some(&alive) = self.alive.get(&owner) {
             return Ok(alive);
         }

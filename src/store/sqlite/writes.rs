@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::rows::{Found, Reader};
-use super::{Fault, SqliteRegistry};
+use super::rows::{FoundRow, Reader};
+use super::{SqliteRegistry, StoreFault};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Problem;
-use crate::store::{Activated, Begin, BeginRemoval, Registry, Removal, Standing, StoreError};
+use crate::store::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError};
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
 const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
@@ -29,34 +29,34 @@ impl SqliteRegistry {
         Reader::new(connection, &self.owners)
     }
 
-    fn same(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<Found>, Fault> {
+    fn same(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<FoundRow>, StoreFault> {
         let event = wanted.event.as_str();
         let key = (wanted.origin.as_str(), wanted.app_id.get(), event, wanted.target_url.expose());
         self.reader(connection).all(SAME, key)
     }
 
-    fn obstacle(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Standing>, Fault> {
+    fn obstacle(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
         let mut same = self.same(connection, wanted)?;
         if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
-            return Ok(Some(Standing::Exists(Box::new(same.swap_remove(index).record))));
+            return Ok(Some(Conflict::Exists(Box::new(same.swap_remove(index).record))));
         }
         if same.iter().any(|found| found.in_progress) {
-            return Ok(Some(Standing::InProgress));
+            return Ok(Some(Conflict::InProgress));
         }
-        Ok(same.into_iter().next().map(|found| Standing::Unresolved(Box::new(found.record))))
+        Ok(same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record))))
     }
 
-    fn begin_one_removal(&self, reader: &mut Reader<'_>, row: RowId) -> Result<BeginRemoval, Fault> {
-        let Some(found) = reader.row(row)? else { return Ok(BeginRemoval::Forgotten) };
+    fn begin_one_removal(&self, reader: &mut Reader<'_>, row: RowId) -> Result<RemovalReservation, StoreFault> {
+        let Some(found) = reader.row(row)? else { return Ok(RemovalReservation::Forgotten) };
         if found.record.status.is_ended() {
-            return Ok(BeginRemoval::Ended(Box::new(found.record)));
+            return Ok(RemovalReservation::Ended(Box::new(found.record)));
         }
         if found.in_progress {
-            return Ok(BeginRemoval::InProgress);
+            return Ok(RemovalReservation::InProgress);
         }
         let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
         reader.set(change, params![row.0, self.owners.own()?, now()])?;
-        Ok(BeginRemoval::Go { resumed: found.record.status == HookStatus::Removing })
+        Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
     }
 }
 
@@ -79,24 +79,29 @@ impl Registry for SqliteRegistry {
         read.map_err(|fault| self.store_error(fault))
     }
 
-    fn standing(&self, wanted: &Subscription) -> Result<Option<Standing>, StoreError> {
-        let standing = self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
-        match standing {
+    fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError> {
+        let find_conflict = self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
+        match find_conflict {
             // Between reading the row and finding its process gone, that process may have finished its work: only
             // with everybody kept from writing is it certain.
-            Some(Standing::Unresolved(_)) => self.write(|connection| self.obstacle(connection, wanted)),
+            Some(Conflict::Unresolved(_)) => self.write(|connection| self.obstacle(connection, wanted)),
             certain => Ok(certain),
         }
     }
 
-    fn begin_subscribe(&self, wanted: &Subscription, label: Option<&Label>, force: bool) -> Result<Begin, StoreError> {
+    fn begin_subscribe(
+        &self,
+        wanted: &Subscription,
+        label: Option<&Label>,
+        force: bool,
+    ) -> Result<Reservation, StoreError> {
         self.write(|connection| {
             let obstacle = if force { None } else { self.obstacle(connection, wanted)? };
-            if let Some(standing) = obstacle {
-                return Ok(Begin::Blocked(standing));
+            if let Some(find_conflict) = obstacle {
+                return Ok(Reservation::Conflict(find_conflict));
             }
             let owner = self.owners.own()?;
-            insert(connection, wanted, HookStatus::Pending, label, Some(owner)).map(Begin::Go)
+            insert(connection, wanted, HookStatus::Pending, label, Some(owner)).map(Reservation::Reserved)
         })
     }
 
@@ -104,7 +109,7 @@ impl Registry for SqliteRegistry {
         let changed = self.reader(&self.connection).change(row, ACTIVATE, params![row.0, hook.get(), now()]);
         match changed {
             Ok(Some(record)) => Ok(record.into()),
-            Err(Fault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            Err(StoreFault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 self.write(|connection| self.take_over(connection, row, hook))
             }
             Ok(None) => Err(self.store_error(lost(row))),
@@ -123,11 +128,11 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn turn_removals(
+    fn record_removals(
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
-    ) -> Result<(Vec<Option<HookRecord>>, Vec<BeginRemoval>), StoreError> {
+    ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError> {
         self.write(|connection| {
             let mut reader = self.reader(connection);
             let end = |(row, end): &(RowId, Removal)| {
@@ -138,7 +143,7 @@ impl Registry for SqliteRegistry {
                     Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
                 };
                 match settle(&mut reader, *row, status, reason) {
-                    Err(Fault::Rule(Problem::Lost(_))) => Ok(None),
+                    Err(StoreFault::Rule(Problem::Lost(_))) => Ok(None),
                     settled => settled.map(Some),
                 }
             };
@@ -178,8 +183,8 @@ impl Registry for SqliteRegistry {
         })
     }
 
-    fn limit_patience(&self, patience: Duration) -> Result<(), StoreError> {
-        self.connection.busy_timeout(patience).map_err(|error| self.store_error(error.into()))
+    fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.connection.busy_timeout(timeout).map_err(|error| self.store_error(error.into()))
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -192,10 +197,10 @@ impl SqliteRegistry {
     fn import_again(
         &self,
         connection: &Connection,
-        holder: Found,
+        holder: FoundRow,
         subscription: &Subscription,
         label: Option<&Label>,
-    ) -> Result<(HookRecord, bool), Fault> {
+    ) -> Result<(HookRecord, bool), StoreFault> {
         let record = holder.record;
         let known = &record.subscription;
         let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
@@ -215,7 +220,7 @@ impl SqliteRegistry {
     }
 
     /// The server gave a new hook a number that is on record.
-    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<Activated, Fault> {
+    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<Activated, StoreFault> {
         let wanted = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
         let origin = &wanted.subscription.origin;
         let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
@@ -231,7 +236,7 @@ impl SqliteRegistry {
     }
 
     /// The unresolved row that an import settles, or a fresh one.
-    fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, Fault> {
+    fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, StoreFault> {
         let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
         let key = (subscription.origin.as_str(), subscription.app_id.get(), subscription.event.as_str());
         let mut unresolved = self.reader(connection).all(condition, key)?;
@@ -255,7 +260,7 @@ fn insert(
     status: HookStatus,
     label: Option<&Label>,
     owner: Option<&str>,
-) -> Result<RowId, Fault> {
+) -> Result<RowId, StoreFault> {
     // Never one that was given before, though its row be gone: somebody may still mean that one.
     let at_least = Timestamp::now().as_millisecond();
     let next = "SELECT max(coalesce(max(id), 0) + 1, ?1) FROM hooks";
@@ -278,19 +283,24 @@ fn insert(
 }
 
 /// Sets status and reason, and gives the row back.
-fn settle(reader: &mut Reader<'_>, row: RowId, status: HookStatus, reason: Option<&str>) -> Result<HookRecord, Fault> {
+fn settle(
+    reader: &mut Reader<'_>,
+    row: RowId,
+    status: HookStatus,
+    reason: Option<&str>,
+) -> Result<HookRecord, StoreFault> {
     let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
     let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now()])?;
     changed.ok_or_else(|| lost(row))
 }
 
 /// Gives the row a label, if there is one.
-fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(), Fault> {
+fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(), StoreFault> {
     reader.set("label = coalesce(?2, label)", params![row.0, label.map(Label::as_str)])
 }
 
 /// The row, which was there, is not there any more.
-fn lost(row: RowId) -> Fault {
+fn lost(row: RowId) -> StoreFault {
     Problem::Lost(row.0).into()
 }
 

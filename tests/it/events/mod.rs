@@ -5,7 +5,7 @@ mod replay;
 mod tail;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{Outcome, Route, Settlement, Store, TargetName, Wish};
+use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, Route, Settlement, Store, TargetName};
 use serde_json::{Value, json};
 
 use crate::assert_shown;
@@ -37,11 +37,11 @@ fn filled() -> Home {
         r#"{"id":"feedback-3","type":"feedback","title":"Nice","app":{"id":8}}"#,
     );
     inbox.commit_deliveries(&[bugfender(10, &body)], &routes).unwrap();
-    let claimed = inbox.claim_forwards(target, at(11), Wish::up_to(9)).unwrap();
+    let claimed = inbox.claim_forwards(target, at(11), ClaimRequest::up_to(9)).unwrap();
     let outcomes = [
-        Outcome::Dead { error: "HTTP 410 \u{1b}[2J".to_owned() },
-        Outcome::Delivered,
-        Outcome::Again { at: at(9000), error: "no connection".to_owned() },
+        AttemptOutcome::Dead { error: "HTTP 410 \u{1b}[2J".to_owned() },
+        AttemptOutcome::Delivered,
+        AttemptOutcome::Again { at: at(9000), error: "no connection".to_owned() },
     ];
     let settled = claimed.iter().zip(outcomes);
     let settlements: Vec<_> =

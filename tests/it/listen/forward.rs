@@ -191,9 +191,9 @@ fn a_target_that_hangs_does_not_slow_receiving() {
     let home = Home::new();
     let release = Arc::new(Mutex::new(()));
     let held = release.lock().unwrap();
-    let gate = Arc::clone(&release);
+    let delivery_keys = Arc::clone(&release);
     let sink = Sink::start(move |_, _| {
-        drop(gate.lock());
+        drop(delivery_keys.lock());
         ("200 OK", vec![])
     });
     let receiver = Receiver::start(&home, &["--forward-to", &sink.url]);

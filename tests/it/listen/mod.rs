@@ -5,7 +5,6 @@ mod durability;
 mod edges;
 mod exec;
 mod forward;
-mod gate;
 mod intake;
 mod lifecycle;
 mod limits;
@@ -14,6 +13,7 @@ mod sick_targets;
 mod sink;
 mod store;
 mod subscribe;
+mod verification;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -2,14 +2,14 @@
 
 use bugfender_hooks::domain::event::Sender;
 use bugfender_hooks::store::{
-    Backlog, EventSelection, EventState, Forward, Inbox, Outcome, Route, Store, TargetId, Wish,
+    AttemptOutcome, Backlog, ClaimRequest, EventSelection, EventState, Forward, Inbox, Route, Store, TargetId,
 };
 
 use super::{all, all_to, commit, events, ids_of, is_new, receiver, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug, of_ids};
 
 fn claim(inbox: &mut dyn Inbox, target: TargetId, second: i64) -> Vec<Forward> {
-    inbox.claim_forwards(target, at(second), Wish::up_to(100)).unwrap()
+    inbox.claim_forwards(target, at(second), ClaimRequest::up_to(100)).unwrap()
 }
 
 fn claimed_ids(inbox: &mut dyn Inbox, target: TargetId, second: i64) -> Vec<Vec<String>> {
@@ -61,12 +61,12 @@ pub(super) fn claims_come_in_order_and_once(store: &dyn Store) {
     for (second, id) in [(9, "a"), (1, "b"), (5, "c")] {
         commit(&mut *inbox, &[of_ids(second, &[id])], &[all_to(to)]);
     }
-    assert!(inbox.claim_forwards(to, at(20), Wish::up_to(0)).unwrap().is_empty());
-    assert!(inbox.claim_forwards(other, at(20), Wish::up_to(9)).unwrap().is_empty());
+    assert!(inbox.claim_forwards(to, at(20), ClaimRequest::up_to(0)).unwrap().is_empty());
+    assert!(inbox.claim_forwards(other, at(20), ClaimRequest::up_to(9)).unwrap().is_empty());
     assert_eq!(inbox.next_due(other).unwrap(), None);
     assert!(inbox.next_due(to).unwrap().is_some_and(|due| due <= at(0)));
     // In the order in which they came, whatever their times say.
-    let first = inbox.claim_forwards(to, at(20), Wish::up_to(2)).unwrap();
+    let first = inbox.claim_forwards(to, at(20), ClaimRequest::up_to(2)).unwrap();
     assert_eq!(first.iter().map(ids_of).collect::<Vec<_>>(), [["a"], ["b"]]);
     assert_eq!(claimed_ids(&mut *inbox, to, 20), [["c"]]);
     assert!(claim(&mut *inbox, to, 20).is_empty());
@@ -75,7 +75,7 @@ pub(super) fn claims_come_in_order_and_once(store: &dyn Store) {
     assert!(inbox.next_due(to).unwrap().is_some());
     let again = claim(&mut *inbox, to, 20);
     assert_eq!((ids_of(&again[0]), again[0].attempts), (vec!["b"], 0));
-    settle(&mut *inbox, &first[0], 21, Outcome::Delivered);
+    settle(&mut *inbox, &first[0], 21, AttemptOutcome::Delivered);
     drop(inbox);
     // What the process had claimed that is gone now comes back.
     let mut inbox = receiver(store);
@@ -93,16 +93,16 @@ pub(super) fn settlements_say_what_became_of_events(store: &dyn Store) {
     assert_eq!(state(&*inbox), (EventState::Pending, None, 0, None));
     let of_x = claim(&mut *inbox, x, 2).remove(0);
     let error = || Some("HTTP 500".to_owned());
-    settle(&mut *inbox, &of_x, 10, Outcome::Again { at: at(60), error: "HTTP 500".to_owned() });
+    settle(&mut *inbox, &of_x, 10, AttemptOutcome::Again { at: at(60), error: "HTTP 500".to_owned() });
     assert_eq!(state(&*inbox), (EventState::Pending, None, 1, error()));
     assert!(claim(&mut *inbox, x, 59).is_empty());
     assert_eq!(inbox.next_due(x).unwrap(), Some(at(60)));
     let of_x = claim(&mut *inbox, x, 60).remove(0);
     assert_eq!((of_x.attempts, of_x.queued_at), (1, at(1)));
-    settle(&mut *inbox, &of_x, 61, Outcome::Delivered);
+    settle(&mut *inbox, &of_x, 61, AttemptOutcome::Delivered);
     assert_eq!(state(&*inbox), (EventState::Pending, Some(at(61)), 2, None));
     let of_y = claim(&mut *inbox, y, 62).remove(0);
-    settle(&mut *inbox, &of_y, 63, Outcome::Dead { error: "HTTP 410".to_owned() });
+    settle(&mut *inbox, &of_y, 63, AttemptOutcome::Dead { error: "HTTP 410".to_owned() });
     assert_eq!(state(&*inbox), (EventState::Dead, Some(at(61)), 3, Some("HTTP 410".to_owned())));
     assert!(claim(&mut *inbox, y, 1000).is_empty() && claim(&mut *inbox, x, 1000).is_empty());
     let backlog = Backlog { pending: 0, dead: 1, oldest_pending: None, last_event: Some(at(1)) };
@@ -111,7 +111,7 @@ pub(super) fn settlements_say_what_became_of_events(store: &dyn Store) {
     assert_eq!(state(&*inbox).0, EventState::Pending);
     let of_y = claim(&mut *inbox, y, 70).remove(0);
     assert_eq!(of_y.queued_at, at(70));
-    settle(&mut *inbox, &of_y, 71, Outcome::Delivered);
+    settle(&mut *inbox, &of_y, 71, AttemptOutcome::Delivered);
     assert_eq!(state(&*inbox), (EventState::Forwarded, Some(at(71)), 4, None));
     assert_eq!(inbox.requeue_forwards(&EventSelection::default(), at(80)).unwrap(), 0);
 }
@@ -125,19 +125,19 @@ pub(super) fn failed_ones_do_not_hold_up_new_ones(store: &dyn Store) {
     }
     for (index, forward) in (0..).zip(claim(&mut *inbox, to, 2)) {
         // The last is due first.
-        settle(&mut *inbox, &forward, 3, Outcome::Again { at: at(30 - index), error: "x".to_owned() });
+        settle(&mut *inbox, &forward, 3, AttemptOutcome::Again { at: at(30 - index), error: "x".to_owned() });
     }
     for number in 0..10 {
         commit(&mut *inbox, &[of_ids(4, &[&format!("new-{number}")])], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(100), Wish::up_to(4)).unwrap();
+    let claimed = inbox.claim_forwards(to, at(100), ClaimRequest::up_to(4)).unwrap();
     assert_eq!(
         claimed.iter().map(|forward| ids_of(forward)[0]).collect::<Vec<_>>(),
         ["new-0", "new-1", "failed-9", "failed-8"]
     );
     // Both kinds move on, however few are claimed at once.
     let mut kinds = Vec::new();
-    while let Some(forward) = inbox.claim_forwards(to, at(100), Wish::up_to(1)).unwrap().pop() {
+    while let Some(forward) = inbox.claim_forwards(to, at(100), ClaimRequest::up_to(1)).unwrap().pop() {
         kinds.push(ids_of(&forward)[0].split('-').next().unwrap().to_owned());
     }
     assert_eq!(kinds.len(), 16);
@@ -149,7 +149,7 @@ pub(super) fn what_waits_too_long_is_given_up(store: &dyn Store) {
     for (second, id) in [(1, "a"), (2, "b"), (50, "c")] {
         commit(&mut *inbox, &[of_ids(second, &[id])], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(60), Wish::up_to(1)).unwrap();
+    let claimed = inbox.claim_forwards(to, at(60), ClaimRequest::up_to(1)).unwrap();
     let backlog = Backlog { pending: 3, dead: 0, oldest_pending: Some(at(1)), last_event: Some(at(50)) };
     assert_eq!(inbox.backlog().unwrap(), backlog);
     assert_eq!(inbox.expire_forwards(at(50)).unwrap(), [("https://x".to_owned(), 1)]);
@@ -157,7 +157,7 @@ pub(super) fn what_waits_too_long_is_given_up(store: &dyn Store) {
     let expected = [("a", EventState::Pending), ("b", EventState::Dead), ("c", EventState::Pending)];
     assert_eq!(states, expected.map(|(id, state)| (id.to_owned(), state)));
     assert!(all(&*inbox)[1].error.as_deref().is_some_and(|error| error.contains("too long")));
-    settle(&mut *inbox, &claimed[0], 61, Outcome::Again { at: at(500), error: "x".to_owned() });
+    settle(&mut *inbox, &claimed[0], 61, AttemptOutcome::Again { at: at(500), error: "x".to_owned() });
     // Put in line again, by a process that does not receive: the dead one, and the one that waits, at once.
     let mut other = store.existing_inbox().unwrap().unwrap();
     let undelivered = EventSelection { undelivered: true, until: Some(at(50)), ..EventSelection::default() };
@@ -176,7 +176,7 @@ pub(super) fn a_purged_claim_is_not_taken_for_another(store: &dyn Store) {
     assert_eq!(other.purge(&rule).unwrap().events, 1);
     assert_eq!(is_new(&mut *inbox, of_ids(6, &["b"])), [true]);
     commit(&mut *inbox, &[of_ids(6, &["c"])], &[all_to(to)]);
-    settle(&mut *inbox, &claimed, 7, Outcome::Delivered);
+    settle(&mut *inbox, &claimed, 7, AttemptOutcome::Delivered);
     assert_eq!(claimed_ids(&mut *inbox, to, 8), [["c"]]);
     assert_eq!(inbox.backlog().unwrap().pending, 1);
 }
@@ -191,7 +191,7 @@ pub(super) fn claims_are_bounded_in_bytes(store: &dyn Store) {
     }
     assert_eq!((claim(&mut *inbox, whole, 2).len(), claim(&mut *inbox, whole, 2).len()), (4, 1));
     // Of a large body no more is read than goes.
-    let one = inbox.claim_forwards(each, at(2), Wish::up_to(3)).unwrap();
+    let one = inbox.claim_forwards(each, at(2), ClaimRequest::up_to(3)).unwrap();
     assert_eq!(one.iter().map(|forward| forward.body.len()).filter(|length| *length < 100).count(), 2);
     let json = |forward: &Forward| String::from_utf8(forward.event_json(&forward.events[0]).to_vec()).unwrap();
     assert_eq!((json(&one[0]), json(&one[2])), (r#"{"id":"small-0"}"#.to_owned(), r#"{"id":"end-0"}"#.to_owned()));

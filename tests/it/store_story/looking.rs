@@ -1,7 +1,9 @@
 //! Events are found by what is known of them, and counted.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventCount, EventPage, EventSelection, Forward, Inbox, Outcome, Route, Store, Wish};
+use bugfender_hooks::store::{
+    AttemptOutcome, ClaimRequest, EventCount, EventPage, EventSelection, Forward, Inbox, Route, Store,
+};
 
 use super::{all, all_to, commit, events, ids, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug, noise};
@@ -18,9 +20,9 @@ fn filled(store: &dyn Store) -> Box<dyn Inbox> {
     ] {
         commit(&mut *inbox, &[bugfender(second, body)], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(31), Wish::up_to(9)).unwrap();
-    settle(&mut *inbox, &claimed[0], 32, Outcome::Dead { error: "gone".to_owned() });
-    settle(&mut *inbox, &claimed[2], 33, Outcome::Delivered);
+    let claimed = inbox.claim_forwards(to, at(31), ClaimRequest::up_to(9)).unwrap();
+    settle(&mut *inbox, &claimed[0], 32, AttemptOutcome::Dead { error: "gone".to_owned() });
+    settle(&mut *inbox, &claimed[2], 33, AttemptOutcome::Delivered);
     inbox.release_forwards(&[claimed[1].id]);
     commit(&mut *inbox, &[bugfender(40, r#"[{"id":"d"},{"id":"a"}]"#), instabug(50, r#"{"Exception":"e"}"#)], &[]);
     inbox
@@ -69,7 +71,7 @@ pub(super) fn bodies_are_read_as_they_came(store: &dyn Store) {
         let stored = events(&*inbox, &EventSelection::default(), with_json);
         let json: Vec<_> = stored[2 * index..].iter().map(|event| event.json.as_deref().unwrap()).collect();
         assert!(json == [first.as_bytes(), second.as_bytes()], "{length}");
-        let mut claim = |to| inbox.claim_forwards(to, at(2), Wish::up_to(2)).unwrap();
+        let mut claim = |to| inbox.claim_forwards(to, at(2), ClaimRequest::up_to(2)).unwrap();
         assert_eq!(claim(whole)[0].body, body.as_bytes(), "{length}");
         let arrays: Vec<_> = claim(each).iter().map(Forward::json_array).collect();
         assert!(arrays == [format!("[{first}]").into_bytes(), format!("[{second}]").into_bytes()], "{length}");

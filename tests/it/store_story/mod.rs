@@ -10,8 +10,8 @@ mod sqlite;
 
 use bugfender_hooks::domain::delivery::Delivery;
 use bugfender_hooks::store::{
-    EventPage, EventRecord, EventSelection, EventSeq, Forward, Inbox, Outcome, Receipt, Route, Settlement, Store,
-    TargetId, TargetName,
+    AttemptOutcome, EventPage, EventRecord, EventSelection, EventSeq, Forward, Inbox, Receipt, Route, Settlement,
+    Store, TargetId, TargetName,
 };
 
 use crate::support::inbox::at;
@@ -74,6 +74,6 @@ fn ids_of(forward: &Forward) -> Vec<&str> {
     forward.events.iter().map(|event| event.id.as_str()).collect()
 }
 
-fn settle(inbox: &mut dyn Inbox, forward: &Forward, second: i64, outcome: Outcome) {
+fn settle(inbox: &mut dyn Inbox, forward: &Forward, second: i64, outcome: AttemptOutcome) {
     inbox.settle_forwards(&[Settlement { forward: forward.id, at: at(second), outcome }]).unwrap();
 }

@@ -1,6 +1,6 @@
 //! What is old, or too much, is removed, and nothing else is.
 
-use bugfender_hooks::store::{EventSelection, Inbox, Outcome, PurgeRule, Purged, Store, Wish};
+use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventSelection, Inbox, PurgeRule, Purged, Store};
 
 use super::{all, all_to, commit, ids, is_new, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, noise, of_ids};
@@ -25,9 +25,9 @@ pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
     }
     commit(&mut *inbox, &[of_ids(4, &["d"]), bugfender(4, "no JSON"), bugfender(20, "nor this")], &[]);
     commit(&mut *inbox, &[of_ids(10, &["e"])], &[]);
-    let claimed = inbox.claim_forwards(to, at(5), Wish::up_to(9)).unwrap();
-    settle(&mut *inbox, &claimed[0], 6, Outcome::Delivered);
-    settle(&mut *inbox, &claimed[1], 6, Outcome::Dead { error: "x".to_owned() });
+    let claimed = inbox.claim_forwards(to, at(5), ClaimRequest::up_to(9)).unwrap();
+    settle(&mut *inbox, &claimed[0], 6, AttemptOutcome::Delivered);
+    settle(&mut *inbox, &claimed[1], 6, AttemptOutcome::Dead { error: "x".to_owned() });
     let old = PurgeRule { before: Some(at(10)), ..PurgeRule::default() };
     assert_eq!(purge(&mut *inbox, &old), Purged { events: 5, quarantined: 1, ..Purged::default() });
     assert_eq!(ids(&*inbox, &EventSelection::default()), ["c", "c2", "e"]);
@@ -40,7 +40,7 @@ pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
     assert_eq!(inbox.backlog().unwrap().pending, 0);
     assert!(ids(&*inbox, &with_ids(&["a", "c"])).is_empty());
     // What came of the claim that was purged is of no matter.
-    settle(&mut *inbox, &claimed[2], 7, Outcome::Delivered);
+    settle(&mut *inbox, &claimed[2], 7, AttemptOutcome::Delivered);
     inbox.check().unwrap();
 }
 
@@ -110,7 +110,7 @@ pub(super) fn runs_of_purged_events_go_with_them(store: &dyn Store) {
     for from in (0..70_000).step_by(10_000) {
         let group: Vec<_> = (from..from + 10_000).step_by(1000).map(|from| many(1, from)).collect();
         commit(&mut *inbox, &group, &[]);
-        inbox.tend().unwrap();
+        inbox.maintain().unwrap();
     }
     commit(&mut *inbox, &[many(10, 70_000)], &[]);
     assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(10)), ..PurgeRule::default() }).events, 70_000);
@@ -144,7 +144,7 @@ pub(super) fn what_waits_is_looked_at_once(store: &dyn Store) {
         // A round begins at the start: what waited may have been handed on.
     }
     assert_eq!(all(&*inbox).len(), 5000);
-    let claimed = inbox.claim_forwards(to, at(5), Wish::up_to(1)).unwrap();
-    settle(&mut *inbox, &claimed[0], 6, Outcome::Delivered);
+    let claimed = inbox.claim_forwards(to, at(5), ClaimRequest::up_to(1)).unwrap();
+    settle(&mut *inbox, &claimed[0], 6, AttemptOutcome::Delivered);
     assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(5)), ..PurgeRule::default() }).events, 1);
 }

@@ -1,7 +1,7 @@
 //! Deliveries are committed, and what comes again is known.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventPage, EventSelection, EventState, Receipt, Store, Wish};
+use bugfender_hooks::store::{ClaimRequest, EventPage, EventSelection, EventState, Receipt, Store};
 use jiff::Timestamp;
 
 use super::{all, all_to, commit, events, ids, is_new, receiver, target, with_ids};
@@ -93,7 +93,7 @@ pub(super) fn duplicates_are_known_among_very_many(store: &dyn Store) {
         let group: Vec<_> = (start..start + 5000).step_by(1000).map(|from| many(from, from + 1000)).collect();
         let receipts = commit(&mut *inbox, &group, &[]);
         assert!(receipts.iter().all(|receipt| receipt.stored() == 1000));
-        inbox.tend().unwrap();
+        inbox.maintain().unwrap();
     }
     let again = |inbox: &mut dyn bugfender_hooks::store::Inbox| {
         for from in [0, 65_000, 66_000, 131_000, MANY - 1000] {
@@ -104,7 +104,7 @@ pub(super) fn duplicates_are_known_among_very_many(store: &dyn Store) {
     assert_eq!(commit(&mut *inbox, &[many(MANY - 3, MANY + 2)], &[])[0].stored(), 2);
     drop(inbox);
     let mut inbox = receiver(store);
-    inbox.tend().unwrap();
+    inbox.maintain().unwrap();
     again(&mut *inbox);
     assert_eq!(commit(&mut *inbox, &[many(MANY, MANY + 1000)], &[])[0].stored(), 998);
     // Who only looks finds them too, old and new, and what is not there.
@@ -147,7 +147,7 @@ pub(super) fn one_receives_and_any_number_look(store: &dyn Store) {
     assert!(refused.contains("another `bugfender-hooks listen` receives into it"), "{refused}");
     assert!(second.commit_deliveries(&[of_ids(1, &["a"])], &[]).is_err());
     let to = target(&mut *second, "x");
-    assert!(second.claim_forwards(to, at(1), Wish::up_to(1)).is_err());
+    assert!(second.claim_forwards(to, at(1), ClaimRequest::up_to(1)).is_err());
     commit(&mut *inbox, &[of_ids(1, &["a"])], &[]);
     assert_eq!(ids(&*second, &EventSelection::default()), ["a"]);
     second.probe().unwrap();

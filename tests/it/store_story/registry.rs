@@ -1,7 +1,7 @@
 //! Hooks are recorded before they are made, and until they surely are no more.
 
 use bugfender_hooks::domain::{HookId, HookRecord, HookStatus, Subscription};
-use bugfender_hooks::store::{Begin, BeginRemoval, Registry, Removal, Standing, Store};
+use bugfender_hooks::store::{Conflict, Registry, Removal, RemovalReservation, Reservation, Store};
 
 fn subscription(app: i64, origin: &str) -> Subscription {
     Subscription {
@@ -25,7 +25,9 @@ fn statuses(registry: &dyn Registry) -> Vec<HookStatus> {
 }
 
 fn begin(registry: &dyn Registry, wanted: &Subscription) -> bugfender_hooks::domain::RowId {
-    let Begin::Go(row) = registry.begin_subscribe(wanted, None, false).unwrap() else { panic!("it is blocked") };
+    let Reservation::Reserved(row) = registry.begin_subscribe(wanted, None, false).unwrap() else {
+        panic!("it is blocked")
+    };
     row
 }
 
@@ -36,13 +38,16 @@ pub(super) fn subscriptions_are_made_once(store: &dyn Store) {
     let row = begin(&*registry, &wanted);
     assert_eq!(statuses(&*registry), [HookStatus::Pending]);
     let other = store.existing_registry(None).unwrap().unwrap();
-    assert!(matches!(other.standing(&wanted).unwrap(), Some(Standing::InProgress)));
+    assert!(matches!(other.find_conflict(&wanted).unwrap(), Some(Conflict::InProgress)));
     let hook = registry.activate(row, HookId::new(7).unwrap()).unwrap().record;
     assert_eq!((hook.hook_id, hook.status), (HookId::new(7), HookStatus::Active));
     assert!(
-        matches!(other.standing(&wanted).unwrap(), Some(Standing::Exists(found)) if found.hook_id == HookId::new(7))
+        matches!(other.find_conflict(&wanted).unwrap(), Some(Conflict::Exists(found)) if found.hook_id == HookId::new(7))
     );
-    assert!(matches!(registry.begin_subscribe(&wanted, None, false).unwrap(), Begin::Blocked(Standing::Exists(_))));
+    assert!(matches!(
+        registry.begin_subscribe(&wanted, None, false).unwrap(),
+        Reservation::Conflict(Conflict::Exists(_))
+    ));
     // The same elsewhere, or of another app, is another one.
     for (app, origin) in [(2, HERE), (1, "https://there.example")] {
         let row = begin(&*registry, &subscription(app, origin));
@@ -57,7 +62,7 @@ pub(super) fn what_is_in_doubt_stands_in_the_way(store: &dyn Store) {
     let registry = store.registry().unwrap();
     let row = begin(&*registry, &wanted);
     assert_eq!(registry.leave_in_doubt(row, "no answer").unwrap().status, HookStatus::Unknown);
-    assert!(matches!(registry.standing(&wanted).unwrap(), Some(Standing::Unresolved(_))));
+    assert!(matches!(registry.find_conflict(&wanted).unwrap(), Some(Conflict::Unresolved(_))));
     // One that a dead process was at work on is in doubt too.
     begin(&*registry, &subscription(2, HERE));
     drop(registry);
@@ -77,14 +82,14 @@ pub(super) fn removals_end_one_way_or_another(store: &dyn Store) {
         registry.activate(row, HookId::new(app).unwrap()).unwrap().record.row
     };
     let all: Vec<_> = (1..=4).map(made).collect();
-    let (_, intents) = registry.turn_removals(&[], &all).unwrap();
-    assert!(intents.iter().all(|intent| matches!(intent, BeginRemoval::Go { resumed: false })));
+    let (_, intents) = registry.record_removals(&[], &all).unwrap();
+    assert!(intents.iter().all(|intent| matches!(intent, RemovalReservation::Reserved { resumed: false })));
     let ends = [Removal::Removed, Removal::Gone, Removal::Refused, Removal::InDoubt("no answer".to_owned())];
     let ends: Vec<_> = all.iter().copied().zip(ends).collect();
-    registry.turn_removals(&ends, &[]).unwrap();
+    registry.record_removals(&ends, &[]).unwrap();
     let ended = [HookStatus::Removed, HookStatus::Gone, HookStatus::Active, HookStatus::Removing];
     assert_eq!(statuses(&*registry), ended);
-    let (_, intents) = registry.turn_removals(&[], &[all[0], all[3]]).unwrap();
-    assert!(matches!(intents[0], BeginRemoval::Ended(_)));
-    assert!(matches!(intents[1], BeginRemoval::Go { resumed: true }));
+    let (_, intents) = registry.record_removals(&[], &[all[0], all[3]]).unwrap();
+    assert!(matches!(intents[0], RemovalReservation::Ended(_)));
+    assert!(matches!(intents[1], RemovalReservation::Reserved { resumed: true }));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{EventSelection, PurgeRule, Receipt, Store, Wish};
+use bugfender_hooks::store::{ClaimRequest, EventSelection, PurgeRule, Receipt, Store};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -240,7 +240,7 @@ fn forwards_of_nothing_are_dropped() {
     }
     let other = Connection::open(&path).unwrap();
     other.execute_batch("DELETE FROM deliveries WHERE id = 2; DELETE FROM events WHERE event_id = 'c'").unwrap();
-    let claimed = inbox.claim_forwards(to, at(9), Wish::up_to(9)).unwrap();
+    let claimed = inbox.claim_forwards(to, at(9), ClaimRequest::up_to(9)).unwrap();
     assert_eq!(claimed.iter().map(super::ids_of).collect::<Vec<_>>(), [["d"]]);
     assert_eq!(inbox.next_due(to).unwrap(), None);
     assert_eq!(inbox.backlog().unwrap().pending, 1);

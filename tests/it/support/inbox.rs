@@ -1,7 +1,7 @@
 //! Deliveries as a receiver makes them, to fill an inbox with.
 
 use bugfender_hooks::domain::Secret;
-use bugfender_hooks::domain::delivery::{Admission, Delivery, Gate};
+use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use bugfender_hooks::domain::signature::sign_instabug;
 use jiff::Timestamp;
 
@@ -27,8 +27,12 @@ pub fn of_ids(second: i64, ids: &[&str]) -> Delivery {
 pub fn instabug(second: i64, body: &str) -> Delivery {
     let secret = || Secret::parse("the secret", "s3cretOfInstabug16").unwrap();
     let signature = sign_instabug(&secret(), body.as_bytes());
-    let gate = Gate::new(&Secret::parse("the key", KEY).unwrap(), vec![secret()]).unwrap();
-    deliver(&gate.admit_instabug(Some(&signature), body.as_bytes()).unwrap(), second, body.as_bytes())
+    let delivery_keys = DeliveryKeys::new(&Secret::parse("the key", KEY).unwrap(), vec![secret()]).unwrap();
+    deliver(
+        &delivery_keys.verify_instabug_signature(Some(&signature), body.as_bytes()).unwrap(),
+        second,
+        body.as_bytes(),
+    )
 }
 
 /// So many characters that cannot be stored in much less space.
@@ -36,11 +40,11 @@ pub fn noise(length: usize) -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
 }
 
-fn of_bugfender() -> Admission {
-    let gate = Gate::new(&Secret::parse("the key", KEY).unwrap(), Vec::new()).unwrap();
-    gate.admit_bugfender(KEY).unwrap()
+fn of_bugfender() -> Verified {
+    let delivery_keys = DeliveryKeys::new(&Secret::parse("the key", KEY).unwrap(), Vec::new()).unwrap();
+    delivery_keys.verify_bugfender(KEY).unwrap()
 }
 
-fn deliver(admission: &Admission, second: i64, body: &[u8]) -> Delivery {
-    Delivery::read(admission, at(second), Some("application/json".to_owned()), body.to_vec(), None)
+fn deliver(verified: &Verified, second: i64, body: &[u8]) -> Delivery {
+    Delivery::read(verified, at(second), Some("application/json".to_owned()), body.to_vec(), None)
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bugfender_hooks::sandbox::{Options, Sandbox};
+use bugfender_hooks::sandbox::{Sandbox, SandboxOptions};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -24,15 +24,15 @@ impl SandboxServer {
 
     pub fn with_faults(faults: &[&str]) -> Self {
         let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
-        Self::with(Options { faults, ..Options::default() })
+        Self::with(SandboxOptions { faults, ..SandboxOptions::default() })
     }
 
     /// A sandbox whose answers take at least this many milliseconds.
     pub fn slow(milliseconds: u64) -> Self {
-        Self::with(Options { latency: Duration::from_millis(milliseconds), ..Options::default() })
+        Self::with(SandboxOptions { latency: Duration::from_millis(milliseconds), ..SandboxOptions::default() })
     }
 
-    pub fn with(options: Options) -> Self {
+    pub fn with(options: SandboxOptions) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

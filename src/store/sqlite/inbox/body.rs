@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rusqlite::{Connection, Row};
 
-use super::Fault;
+use super::StoreFault;
 use crate::domain::Body;
 use crate::store::error::Problem;
 
@@ -21,7 +21,7 @@ impl<'c> Bodies<'c> {
     }
 
     /// The whole body of a delivery.
-    pub(super) fn whole(&self, delivery: i64) -> Result<Vec<u8>, Fault> {
+    pub(super) fn whole(&self, delivery: i64) -> Result<Vec<u8>, StoreFault> {
         let sql = "SELECT length, body FROM deliveries WHERE id = ?";
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let (length, bytes) = self.connection.prepare_cached(sql)?.query_row([delivery], row)?;
@@ -29,7 +29,7 @@ impl<'c> Bodies<'c> {
     }
 
     /// A part of it, or what there is of that. Of a long one no more is read.
-    pub(super) fn part(&mut self, delivery: i64, part: Range<usize>) -> Result<Vec<u8>, Fault> {
+    pub(super) fn part(&mut self, delivery: i64, part: Range<usize>) -> Result<Vec<u8>, StoreFault> {
         if let Some((id, body)) = &self.last
             && *id == delivery
         {
@@ -52,9 +52,9 @@ impl<'c> Bodies<'c> {
 }
 
 /// The body that was stored so.
-fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, Fault> {
+fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, StoreFault> {
     let length = length.map(usize::try_from).transpose().map_err(|_| Problem::Damaged)?;
-    Body::read(bytes, length).ok_or(Fault::Rule(Problem::Damaged))
+    Body::read(bytes, length).ok_or(StoreFault::Rule(Problem::Damaged))
 }
 
 /// The place of an event in its body, as it is stored.

@@ -5,8 +5,8 @@ use std::path::Path;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::seen::{ByKey, Seen};
-use super::{Fault, Receiving, stored};
+use super::seen::{ByKey, DedupIndex};
+use super::{Receiving, StoreFault, stored};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::EventFacts;
 use crate::store::sqlite::commit;
@@ -26,10 +26,10 @@ pub(super) fn deliveries(
     receiving: &mut Receiving,
     deliveries: &[Delivery],
     routes: &[Route],
-) -> Result<Vec<Receipt>, Fault> {
+) -> Result<Vec<Receipt>, StoreFault> {
     receiving.identity.check(path)?;
     let events = deliveries.iter().map(|delivery| delivery.events().len()).sum();
-    let mut group = Group {
+    let mut group = CommitGroup {
         connection,
         seen: &receiving.seen,
         routes,
@@ -42,7 +42,7 @@ pub(super) fn deliveries(
     };
     let receipts =
         commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
-    let Group { new, next_delivery, next_event, next_forward, .. } = group;
+    let CommitGroup { new, next_delivery, next_event, next_forward, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
     receiving.next_forward = next_forward;
     receiving.seen.add(new);
@@ -50,9 +50,9 @@ pub(super) fn deliveries(
 }
 
 /// What is being committed together.
-struct Group<'a, 'c> {
+struct CommitGroup<'a, 'c> {
     connection: &'c Connection,
-    seen: &'a Seen,
+    seen: &'a DedupIndex,
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
@@ -62,8 +62,8 @@ struct Group<'a, 'c> {
     next_forward: i64,
 }
 
-impl Group<'_, '_> {
-    fn store(&mut self, delivery: &Delivery) -> Result<Receipt, Fault> {
+impl CommitGroup<'_, '_> {
+    fn store(&mut self, delivery: &Delivery) -> Result<Receipt, StoreFault> {
         if let Some(malformed) = delivery.malformed() {
             self.quarantine(delivery, malformed.as_str())?;
             return Ok(Receipt::default());
@@ -96,7 +96,7 @@ impl Group<'_, '_> {
         Ok(receipt)
     }
 
-    fn insert(&mut self, delivery: &Delivery, receipt: &Receipt) -> Result<(), Fault> {
+    fn insert(&mut self, delivery: &Delivery, receipt: &Receipt) -> Result<(), StoreFault> {
         let new = || delivery.events().iter().zip(&receipt.events).filter_map(|(event, seq)| Some(((*seq)?.0, event)));
         let id = self.next_delivery;
         self.next_delivery += 1;
@@ -139,7 +139,7 @@ impl Group<'_, '_> {
         Ok(())
     }
 
-    fn quarantine(&self, delivery: &Delivery, reason: &str) -> Result<(), Fault> {
+    fn quarantine(&self, delivery: &Delivery, reason: &str) -> Result<(), StoreFault> {
         let sql = "INSERT INTO quarantine (sender, received_at, content_type, reason, body) VALUES (?, ?, ?, ?, ?)";
         let at = stored(delivery.received_at());
         let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, delivery.body().bytes()];

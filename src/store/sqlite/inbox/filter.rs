@@ -16,11 +16,11 @@ const PROBES: u32 = 7;
 
 /// The filter of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filter {
+pub(super) struct BloomFilter {
     words: Vec<u64>,
 }
 
-impl Filter {
+impl BloomFilter {
     /// The filter of these keys.
     pub(super) fn of(keys: impl ExactSizeIterator<Item = EventKey>) -> Self {
         let blocks = (keys.len() * BITS_PER_KEY).div_ceil(BLOCK * 64).max(1);
@@ -77,8 +77,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_put_in_is_found(keys in prop::collection::vec(any::<[u8; 16]>(), 0..300)) {
-            let filter = Filter::of(keys.iter().map(|key| EventKey::from_bytes(*key)));
-            let read = Filter::from_bytes(&filter.to_bytes()).unwrap();
+            let filter = BloomFilter::of(keys.iter().map(|key| EventKey::from_bytes(*key)));
+            let read = BloomFilter::from_bytes(&filter.to_bytes()).unwrap();
             prop_assert_eq!(&read, &filter);
             for key in keys {
                 prop_assert!(read.may_hold(EventKey::from_bytes(key)));
@@ -90,10 +90,10 @@ mod tests {
     fn what_was_not_is_rarely_found() {
         let key =
             |number: u32| EventKey::candidates(crate::domain::event::Sender::Bugfender, &number.to_string()).next();
-        let filter = Filter::of((0..20_000).filter_map(key).collect::<Vec<_>>().into_iter());
+        let filter = BloomFilter::of((0..20_000).filter_map(key).collect::<Vec<_>>().into_iter());
         let wrong = (20_000..120_000).filter_map(key).filter(|key| filter.may_hold(*key)).count();
         assert!(wrong < 500, "{wrong} of 100,000");
-        assert_eq!(Filter::from_bytes(&[]), None);
-        assert_eq!(Filter::from_bytes(&[0; 65]), None);
+        assert_eq!(BloomFilter::from_bytes(&[]), None);
+        assert_eq!(BloomFilter::from_bytes(&[0; 65]), None);
     }
 }

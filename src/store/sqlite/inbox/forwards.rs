@@ -7,9 +7,9 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::body::{Bodies, place};
 use super::query::{self, Condition};
-use super::{Fault, stored, time};
+use super::{StoreFault, stored, time};
 use crate::domain::event::{EventFacts, EventKey};
-use crate::store::{EventSelection, Forward, ForwardId, Outcome, Settlement, TargetId, Wish};
+use crate::store::{AttemptOutcome, ClaimRequest, EventSelection, Forward, ForwardId, Settlement, TargetId};
 
 /// The states of a forward, as they are stored.
 pub(super) const PENDING: i64 = 0;
@@ -17,7 +17,7 @@ pub(super) const DELIVERED: i64 = 1;
 pub(super) const DEAD: i64 = 2;
 
 /// How many wait, by target.
-pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, u64)>, Fault> {
+pub(super) fn waiting(connection: &Connection) -> Result<Vec<(TargetId, String, u64)>, StoreFault> {
     let sql =
         "SELECT t.id, t.shown, count(*) FROM forwards f INDEXED BY forwards_pending JOIN targets t ON t.id = f.target
                WHERE f.state = 0 GROUP BY f.target ORDER BY f.target";
@@ -45,8 +45,8 @@ pub(super) fn claim(
     claimed: &HashSet<ForwardId>,
     target: TargetId,
     now: Timestamp,
-    Wish { limit, retries, newest }: Wish,
-) -> Result<(Vec<Forward>, Vec<i64>), Fault> {
+    ClaimRequest { limit, retries, newest }: ClaimRequest,
+) -> Result<(Vec<Forward>, Vec<i64>), StoreFault> {
     let mut again = due(connection, claimed, target, (1, stored(now)), limit.min(retries), false)?;
     let mut fresh = due(connection, claimed, target, (0, 0), limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
@@ -74,7 +74,7 @@ pub(super) fn claim(
 }
 
 /// Removes forwards that have no events: they would be due for ever.
-pub(super) fn drop_orphans(connection: &Connection, ids: &[i64]) -> Result<(), Fault> {
+pub(super) fn drop_orphans(connection: &Connection, ids: &[i64]) -> Result<(), StoreFault> {
     let mut statement = connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?;
     ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
     Ok(())
@@ -88,7 +88,7 @@ fn due(
     (from, to): (i64, i64),
     limit: usize,
     newest: bool,
-) -> Result<Vec<i64>, Fault> {
+) -> Result<Vec<i64>, StoreFault> {
     let oldest_first =
         "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at, id";
     let newest_first = "SELECT id FROM forwards WHERE state = 0 AND target = ? AND due_at BETWEEN ? AND ? ORDER BY due_at DESC, id DESC";
@@ -108,7 +108,7 @@ fn due(
 }
 
 /// A forward with its events; `None` when there are none: it was purged, or they were lost.
-fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
+fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, StoreFault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
                       d.sender, d.content_type, d.received_at, d.events
                FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
@@ -137,7 +137,7 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, Fault> {
 }
 
 /// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
-fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, Fault> {
+fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, StoreFault> {
     let end = events.iter().map(|event| event.span.end).max().unwrap_or(0);
     let start = events.iter().map(|event| event.span.start).min().unwrap_or(0);
     let part = Bodies::of(connection).part(delivery, start..end)?;
@@ -147,7 +147,7 @@ fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) 
     Ok(part)
 }
 
-fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, Fault> {
+fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, StoreFault> {
     let sql = "SELECT start, length, key, event_id, type, app_id, title FROM events
                WHERE id BETWEEN ? AND ? AND delivery = ? ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
@@ -168,7 +168,7 @@ pub(super) fn next_due(
     connection: &Connection,
     claimed: &HashSet<ForwardId>,
     target: TargetId,
-) -> Result<Option<Timestamp>, Fault> {
+) -> Result<Option<Timestamp>, StoreFault> {
     let sql = "SELECT id, due_at FROM forwards WHERE state = 0 AND target = ? ORDER BY due_at, id";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([target.0])?;
@@ -180,19 +180,19 @@ pub(super) fn next_due(
     Ok(None)
 }
 
-pub(super) fn settle(connection: &Connection, settlements: &[Settlement]) -> Result<(), Fault> {
+pub(super) fn settle(connection: &Connection, settlements: &[Settlement]) -> Result<(), StoreFault> {
     let sql =
         "UPDATE forwards SET state = ?, attempts = attempts + 1, due_at = ?, settled_at = ?, error = ? WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     for Settlement { forward, at, outcome } in settlements {
         let at = stored(*at);
         match outcome {
-            Outcome::Delivered => statement.execute(params![DELIVERED, 0, at, None::<&str>, forward.0])?,
-            Outcome::Again { at: due, error } => {
+            AttemptOutcome::Delivered => statement.execute(params![DELIVERED, 0, at, None::<&str>, forward.0])?,
+            AttemptOutcome::Again { at: due, error } => {
                 // 0 is what was never tried.
                 statement.execute(params![PENDING, stored(*due).max(1), None::<i64>, error, forward.0])?
             }
-            Outcome::Dead { error } => statement.execute(params![DEAD, 0, at, error, forward.0])?,
+            AttemptOutcome::Dead { error } => statement.execute(params![DEAD, 0, at, error, forward.0])?,
         };
     }
     Ok(())
@@ -202,7 +202,7 @@ pub(super) fn expire(
     connection: &Connection,
     claimed: &HashSet<ForwardId>,
     queued_before: Timestamp,
-) -> Result<Vec<(String, u64)>, Fault> {
+) -> Result<Vec<(String, u64)>, StoreFault> {
     let old = "SELECT f.id, t.shown FROM forwards f INDEXED BY forwards_by_age JOIN targets t ON t.id = f.target
                WHERE f.state = 0 AND f.queued_at < ? LIMIT ?";
     let mut statement = connection.prepare_cached(old)?;
@@ -220,7 +220,7 @@ pub(super) fn expire(
 }
 
 /// The forwards among these events that were given up or wait.
-pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -> Result<Vec<i64>, Fault> {
+pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -> Result<Vec<i64>, StoreFault> {
     let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
@@ -237,7 +237,7 @@ pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -
 }
 
 /// Puts these in line again, unless they were delivered meanwhile.
-pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, Fault> {
+pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, StoreFault> {
     let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
                WHERE state IN (0, 2) AND id = ?";
     let mut statement = connection.prepare_cached(sql)?;
@@ -249,7 +249,7 @@ pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> R
 }
 
 /// When the oldest unsettled forward was put in line, and how many there are of them and of dead ones.
-pub(super) fn backlog(connection: &Connection) -> Result<(u64, u64, Option<Timestamp>), Fault> {
+pub(super) fn backlog(connection: &Connection) -> Result<(u64, u64, Option<Timestamp>), StoreFault> {
     let pending = "SELECT count(*) FROM forwards INDEXED BY forwards_pending WHERE state = 0";
     let dead = "SELECT count(*) FROM forwards INDEXED BY forwards_dead WHERE state = 2";
     let count = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));

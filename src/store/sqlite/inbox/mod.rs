@@ -16,17 +16,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use self::seen::Seen;
+use self::seen::DedupIndex;
 use super::StoreError;
-use super::fault::{Fault, of_io, of_sqlite};
+use super::fault::{StoreFault, of_io, of_sqlite};
 use super::migrations::INBOX;
 use super::owners::Owners;
 use crate::domain::delivery::Delivery;
 use crate::platform::FileIdentity;
 use crate::store::error::Problem;
 use crate::store::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule, Purged,
-    Quarantined, Receipt, Route, Settlement, TargetId, TargetName, Wish,
+    Backlog, ClaimRequest, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule,
+    Purged, Quarantined, Receipt, Route, Settlement, TargetId, TargetName,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -39,7 +39,7 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(500);
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
 /// How long others have for the inbox between the steps of a long change.
-const PAUSE: Duration = Duration::from_millis(5);
+const YIELD_TO_WRITERS: Duration = Duration::from_millis(5);
 
 /// An inbox in a file.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub struct SqliteInbox {
 /// What the one process has that receives.
 #[derive(Debug)]
 struct Receiving {
-    seen: Seen,
+    seen: DedupIndex,
     next_delivery: i64,
     next_event: i64,
     /// Not given again while this process has claims: a new forward must not be taken for one that was purged.
@@ -105,37 +105,37 @@ impl SqliteInbox {
     }
 
     /// Runs `work` in a write transaction and commits it durably.
-    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
         super::commit(&self.connection, work).map_err(|fault| self.store_error(fault))
     }
 
     /// The same for what is done again if it fails: it does not wait for long.
-    fn write_if_free<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let patience = |time| self.connection.busy_timeout(time).map_err(|error| self.store_error(error.into()));
-        patience(SHORT_TIMEOUT)?;
+    fn write_if_free<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
+        let timeout = |time| self.connection.busy_timeout(time).map_err(|error| self.store_error(error.into()));
+        timeout(SHORT_TIMEOUT)?;
         let outcome = self.write(work);
-        patience(BUSY_TIMEOUT)?;
+        timeout(BUSY_TIMEOUT)?;
         outcome
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
         work(&self.connection).map_err(|fault| self.store_error(fault))
     }
 
     /// The same for what is read in several steps, all of which see one moment.
-    fn read_at_once<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
+    fn read_at_once<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
         self.read(|connection| {
             let moment = connection.unchecked_transaction()?;
             work(&moment)
         })
     }
 
-    fn store_error(&self, fault: Fault) -> StoreError {
+    fn store_error(&self, fault: StoreFault) -> StoreError {
         fault.at(&self.path).of_inbox()
     }
 
     /// Takes the lock that one process has, and reads which events are there.
-    fn start_receiving(&self) -> Result<Receiving, Fault> {
+    fn start_receiving(&self) -> Result<Receiving, StoreFault> {
         let lock = self.owners.lock_file("receiver.lock")?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -150,7 +150,7 @@ impl SqliteInbox {
                                coalesce((SELECT last_event FROM purged), 0)) + 1";
         let after_gone: i64 = self.connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Receiving {
-            seen: Seen::load(&self.connection)?,
+            seen: DedupIndex::load(&self.connection)?,
             next_delivery: after("deliveries")?,
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,
@@ -190,9 +190,14 @@ impl Inbox for SqliteInbox {
         self.read(forwards::waiting)
     }
 
-    fn claim_forwards(&mut self, target: TargetId, now: Timestamp, wish: Wish) -> Result<Vec<Forward>, StoreError> {
+    fn claim_forwards(
+        &mut self,
+        target: TargetId,
+        now: Timestamp,
+        request: ClaimRequest,
+    ) -> Result<Vec<Forward>, StoreError> {
         self.begin_receiving()?;
-        let claim = |connection: &Connection| forwards::claim(connection, &self.claimed, target, now, wish);
+        let claim = |connection: &Connection| forwards::claim(connection, &self.claimed, target, now, request);
         let (claimed, orphans) = self.read(claim)?;
         if !orphans.is_empty() {
             self.write_if_free(|connection| forwards::drop_orphans(connection, &orphans))?;
@@ -229,7 +234,7 @@ impl Inbox for SqliteInbox {
         for (index, some) in ids.chunks(forwards::REQUEUED_AT_ONCE).enumerate() {
             if index > 0 {
                 // A receiver that waits for the lock gets it now.
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(YIELD_TO_WRITERS);
             }
             requeued += self.write(|connection| forwards::requeue(connection, some, now))?;
         }
@@ -278,7 +283,7 @@ impl Inbox for SqliteInbox {
         Ok(purged)
     }
 
-    fn tend(&mut self) -> Result<(), StoreError> {
+    fn maintain(&mut self) -> Result<(), StoreError> {
         let Some(receiving) = self.receiving.as_ref().filter(|receiving| receiving.seen.is_due()) else {
             return Ok(());
         };
@@ -311,7 +316,7 @@ impl Inbox for SqliteInbox {
 impl FileIdentity {
     /// Whether the file at `path` is still this one. SQLite goes on with a file that was removed, and what it commits
     /// there is gone when it is closed.
-    fn check(self, path: &Path) -> Result<(), Fault> {
+    fn check(self, path: &Path) -> Result<(), StoreFault> {
         match Self::of(path) {
             Ok(identity) if identity == self => Ok(()),
             _ => Err(Problem::Moved.into()),

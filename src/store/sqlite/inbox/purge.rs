@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::{Fault, seen, stored};
+use super::{StoreFault, seen, stored};
 use crate::store::{PurgeRule, Purged};
 
 /// How many deliveries go in one commit.
@@ -28,7 +28,7 @@ impl Default for Reached {
 }
 
 /// Removes some of what a rule means.
-pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reached) -> Result<Purged, Fault> {
+pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reached) -> Result<Purged, StoreFault> {
     let mut purged = Purged::default();
     if let Some(before) = rule.before {
         let (ids, more) = old(connection, stored(before), rule.even_pending, reached)?;
@@ -73,7 +73,7 @@ fn old(
     before: i64,
     even_pending: bool,
     reached: &mut Reached,
-) -> Result<(Vec<i64>, bool), Fault> {
+) -> Result<(Vec<i64>, bool), StoreFault> {
     let sql = "SELECT id, ?1 OR NOT EXISTS (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0),
                       received_at
                FROM deliveries d WHERE received_at < ?2 AND (received_at, id) > (?3, ?4) ORDER BY received_at, id";
@@ -86,7 +86,7 @@ fn old(
 }
 
 /// Some of the oldest deliveries that may go, and whether there may be more.
-fn oldest(connection: &Connection, even_pending: bool, reached: &mut Reached) -> Result<(Vec<i64>, bool), Fault> {
+fn oldest(connection: &Connection, even_pending: bool, reached: &mut Reached) -> Result<(Vec<i64>, bool), StoreFault> {
     let sql = "SELECT id, ?1 OR NOT EXISTS (SELECT 1 FROM forwards f WHERE f.delivery = d.id AND f.state = 0)
                FROM deliveries d WHERE id > ?2 ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
@@ -100,7 +100,7 @@ fn oldest(connection: &Connection, even_pending: bool, reached: &mut Reached) ->
 fn pick(
     mut rows: Rows<'_>,
     mut looked_at: impl FnMut(i64, &Row<'_>) -> Result<(), rusqlite::Error>,
-) -> Result<(Vec<i64>, bool), Fault> {
+) -> Result<(Vec<i64>, bool), StoreFault> {
     let (mut ids, mut looks) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
@@ -117,7 +117,7 @@ fn pick(
 }
 
 /// Removes deliveries with all that belongs to them; returns how many events.
-fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
+fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, StoreFault> {
     if !deliveries.is_empty() {
         let note = "INSERT INTO purged (id, last_event) SELECT 1, max(id) FROM events WHERE true HAVING max(id) > 0
                     ON CONFLICT DO UPDATE SET last_event = max(last_event, excluded.last_event)";
@@ -135,7 +135,7 @@ fn remove(connection: &Connection, deliveries: &[i64]) -> Result<u64, Fault> {
 }
 
 /// Gives some of the free pages back to the disk. Returns whether there are more.
-pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
+pub(super) fn give_back(connection: &Connection) -> Result<bool, StoreFault> {
     let before = free_pages(connection)?;
     let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     let mut rows = statement.query([])?;
@@ -146,21 +146,21 @@ pub(super) fn give_back(connection: &Connection) -> Result<bool, Fault> {
     Ok((1..before).contains(&free_pages(connection)?))
 }
 
-fn free_pages(connection: &Connection) -> Result<u64, Fault> {
+fn free_pages(connection: &Connection) -> Result<u64, StoreFault> {
     number(connection, "freelist_count")
 }
 
-fn has_deliveries(connection: &Connection) -> Result<bool, Fault> {
+fn has_deliveries(connection: &Connection) -> Result<bool, StoreFault> {
     Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM deliveries)", [], |row| row.get(0))?)
 }
 
 /// What the inbox takes up, without pages that are free.
-fn bytes_in_use(connection: &Connection) -> Result<u64, Fault> {
+fn bytes_in_use(connection: &Connection) -> Result<u64, StoreFault> {
     Ok((number(connection, "page_count")? - free_pages(connection)?) * number(connection, "page_size")?)
 }
 
 /// A number that SQLite knows of a file.
-fn number(connection: &Connection, pragma: &str) -> Result<u64, Fault> {
+fn number(connection: &Connection, pragma: &str) -> Result<u64, StoreFault> {
     let number: i64 = connection.prepare_cached(&format!("PRAGMA {pragma}"))?.query_row([], |row| row.get(0))?;
     Ok(u64::try_from(number).unwrap_or(0))
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
 use super::body::{Bodies, place};
 use super::forwards::{self, DEAD, DELIVERED, PENDING};
-use super::{Fault, seen, stored, time};
+use super::{StoreFault, seen, stored, time};
 use crate::domain::event::{EventKey, Sender};
 use crate::store::error::Problem;
 use crate::store::inbox::keys_of;
@@ -22,7 +22,7 @@ pub(super) struct Condition {
 
 impl Condition {
     /// What a selection means; `None` when it means no event.
-    pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, Fault> {
+    pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
         let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before } = selection;
         if let Some(ids) = ids {
@@ -73,7 +73,7 @@ impl Condition {
 
     /// Those with a forward in one of these states: looked up from such forwards if there are few, and otherwise seen at
     /// each event, as all of them would have to be gathered before the first event could be told.
-    fn has_forwards(&mut self, connection: &Connection, states: &[i64]) -> Result<(), Fault> {
+    fn has_forwards(&mut self, connection: &Connection, states: &[i64]) -> Result<(), StoreFault> {
         let mut are_few = true;
         for state in states {
             let some = format!("SELECT count(*) FROM (SELECT 1 FROM forwards WHERE state = {state} LIMIT {MANY})");
@@ -122,7 +122,7 @@ pub(super) fn events(
     selection: &EventSelection,
     page: EventPage,
     each: &mut dyn FnMut(EventRecord) -> bool,
-) -> Result<(), Fault> {
+) -> Result<(), StoreFault> {
     let Some(Condition { sql: condition, mut values }) = Condition::of(connection, selection)? else { return Ok(()) };
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
@@ -148,7 +148,7 @@ pub(super) fn events(
     Ok(())
 }
 
-fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, Fault> {
+fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, StoreFault> {
     let (id, delivery): (i64, i64) = (row.get(0)?, row.get(9)?);
     let mut record = EventRecord {
         seq: EventSeq(id),
@@ -182,7 +182,7 @@ fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, Fault>
     Ok(record)
 }
 
-pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Result<Vec<EventCount>, Fault> {
+pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Result<Vec<EventCount>, StoreFault> {
     let Some(Condition { sql: condition, values }) = Condition::of(connection, selection)? else {
         return Ok(Vec::new());
     };
@@ -213,7 +213,7 @@ pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Resu
     Ok(counts)
 }
 
-pub(super) fn backlog(connection: &Connection) -> Result<Backlog, Fault> {
+pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreFault> {
     let (pending, dead, oldest_pending) = forwards::backlog(connection)?;
     let newest = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1";
     let last: Option<i64> = connection.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;
@@ -224,7 +224,7 @@ pub(super) fn quarantined(
     connection: &Connection,
     number: Option<i64>,
     limit: Option<u64>,
-) -> Result<Vec<Quarantined>, Fault> {
+) -> Result<Vec<Quarantined>, StoreFault> {
     let sql =
         "SELECT id, sender, received_at, content_type, reason, length(body), CASE WHEN ?1 IS NOT NULL THEN body END
                FROM quarantine
@@ -248,8 +248,8 @@ pub(super) fn quarantined(
 }
 
 /// A sender that was stored.
-pub(super) fn sender(text: &str) -> Result<Sender, Fault> {
-    Sender::ALL.into_iter().find(|sender| sender.as_str() == text).ok_or(Fault::Rule(Problem::Damaged))
+pub(super) fn sender(text: &str) -> Result<Sender, StoreFault> {
+    Sender::ALL.into_iter().find(|sender| sender.as_str() == text).ok_or(StoreFault::Rule(Problem::Damaged))
 }
 
 // The names of the states stand in the SQL above as numbers.

@@ -12,8 +12,8 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Fault;
-use super::filter::Filter;
+use super::StoreFault;
+use super::filter::BloomFilter;
 use crate::domain::event::EventKey;
 
 /// How many keys make a run. A run of so many is written in a few milliseconds.
@@ -33,29 +33,29 @@ pub(super) type ByKey = HashMap<EventKey, i64, RandomState>;
 
 /// The keys of all events of an inbox.
 #[derive(Debug)]
-pub(super) struct Seen {
-    runs: Vec<Run>,
+pub(super) struct DedupIndex {
+    runs: Vec<DedupRun>,
     tail: ByKey,
 }
 
 /// Keys that were written, with what is kept of them in memory.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct DedupRun {
     id: i64,
     /// The start of the first key of each chunk.
     fences: Vec<u64>,
-    filter: Filter,
+    filter: BloomFilter,
 }
 
-impl Seen {
+impl DedupIndex {
     /// Reads what is known of all events.
-    pub(super) fn load(connection: &Connection) -> Result<Self, Fault> {
+    pub(super) fn load(connection: &Connection) -> Result<Self, StoreFault> {
         let mut seen = Self { runs: Vec::new(), tail: ByKey::default() };
         let mut in_runs = 0;
         let mut statement = connection.prepare("SELECT id, fences, filter, last_event FROM runs ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            seen.runs.push(Run::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?);
+            seen.runs.push(DedupRun::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?);
             in_runs = row.get::<_, i64>(3)?.max(in_runs);
         }
         let mut statement = connection.prepare("SELECT key, id FROM events WHERE id > ?")?;
@@ -67,7 +67,7 @@ impl Seen {
     }
 
     /// The event with this key, if it was there.
-    pub(super) fn find(&self, connection: &Connection, key: EventKey) -> Result<Option<i64>, Fault> {
+    pub(super) fn find(&self, connection: &Connection, key: EventKey) -> Result<Option<i64>, StoreFault> {
         if let Some(event) = self.tail.get(&key) {
             return Ok(Some(*event));
         }
@@ -89,12 +89,12 @@ impl Seen {
         self.tail.len() >= RUN
     }
 
-    /// Writes the keys in memory as a run, within a transaction, and gives it to be passed to [`Seen::forget_tail`].
-    pub(super) fn write_run(&self, connection: &Connection) -> Result<Run, Fault> {
+    /// Writes the keys in memory as a run, within a transaction, and gives it to be passed to [`DedupIndex::forget_tail`].
+    pub(super) fn write_run(&self, connection: &Connection) -> Result<DedupRun, StoreFault> {
         let mut entries: Vec<(EventKey, i64)> = self.tail.iter().map(|(key, event)| (*key, *event)).collect();
         entries.sort_unstable();
         let last = entries.iter().map(|(_, event)| *event).max().unwrap_or_default();
-        let filter = Filter::of(entries.iter().map(|(key, _)| *key));
+        let filter = BloomFilter::of(entries.iter().map(|(key, _)| *key));
         let fences: Vec<u64> = entries.chunks(CHUNK).map(|chunk| fence(chunk[0].0)).collect();
         let fence_bytes: Vec<u8> = fences.iter().flat_map(|fence| fence.to_le_bytes()).collect();
         let id = self.runs.last().map_or(1, |run| run.id + 1);
@@ -107,17 +107,17 @@ impl Seen {
                 chunk.iter().flat_map(|(key, event)| key.bytes().iter().copied().chain(event.to_le_bytes())).collect();
             insert.execute(params![place, bytes])?;
         }
-        Ok(Run { id, fences, filter })
+        Ok(DedupRun { id, fences, filter })
     }
 
     /// Takes a run that was committed in place of the keys in memory.
-    pub(super) fn forget_tail(&mut self, run: Run) {
+    pub(super) fn forget_tail(&mut self, run: DedupRun) {
         self.runs.push(run);
         self.tail = ByKey::default();
     }
 
     /// Leaves out runs that are not there any more.
-    pub(super) fn reload_runs(&mut self, connection: &Connection) -> Result<(), Fault> {
+    pub(super) fn reload_runs(&mut self, connection: &Connection) -> Result<(), StoreFault> {
         let mut statement = connection.prepare_cached("SELECT id FROM runs")?;
         let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
         self.runs.retain(|run| ids.contains(&run.id));
@@ -126,7 +126,7 @@ impl Seen {
 }
 
 /// Removes the runs all of whose events are gone, as many as are before `event`.
-pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<(), Fault> {
+pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<(), StoreFault> {
     let mut statement = connection.prepare_cached("SELECT id FROM runs WHERE last_event < ?")?;
     let ids = statement.query_map([event], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     for id in ids {
@@ -137,13 +137,13 @@ pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<()
 }
 
 /// The events with these keys, for who looks something up once and keeps nothing in memory.
-pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventKey>) -> Result<Vec<i64>, Fault> {
+pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventKey>) -> Result<Vec<i64>, StoreFault> {
     let mut missing: HashSet<EventKey> = keys.collect();
     let mut found = Vec::new();
     let mut statement = connection.prepare_cached("SELECT id, fences, filter FROM runs ORDER BY id DESC")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let run = Run::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?;
+        let run = DedupRun::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?;
         for key in missing.iter().copied().filter(|key| run.filter.may_hold(*key)).collect::<Vec<_>>() {
             if let Some(event) = run.find(connection, key)? {
                 missing.remove(&key);
@@ -162,14 +162,14 @@ pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventK
     Ok(found)
 }
 
-impl Run {
-    fn read(id: i64, fences: &[u8], filter: &[u8]) -> Result<Self, Fault> {
-        let damaged = || Fault::Rule(crate::store::error::Problem::Damaged);
+impl DedupRun {
+    fn read(id: i64, fences: &[u8], filter: &[u8]) -> Result<Self, StoreFault> {
+        let damaged = || StoreFault::Rule(crate::store::error::Problem::Damaged);
         let fences = fences.as_chunks::<8>().0.iter().map(|fence| u64::from_le_bytes(*fence)).collect();
-        Ok(Self { id, fences, filter: Filter::from_bytes(filter).ok_or_else(damaged)? })
+        Ok(Self { id, fences, filter: BloomFilter::from_bytes(filter).ok_or_else(damaged)? })
     }
 
-    fn find(&self, connection: &Connection, key: EventKey) -> Result<Option<i64>, Fault> {
+    fn find(&self, connection: &Connection, key: EventKey) -> Result<Option<i64>, StoreFault> {
         let wanted = fence(key);
         // The last chunk that begins at or before the key; those that begin alike are all looked at.
         let after = self.fences.partition_point(|fence| *fence <= wanted);

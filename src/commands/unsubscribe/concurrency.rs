@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 const CONCURRENCY: usize = 50;
 
 /// For how long nothing is sent after the first refusal; it doubles with each that follows, until something is taken.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// So many refusals in a row of requests that went alone say that the server takes none.
 const LONE_REFUSALS: u32 = 3;
 
 /// So many more requests than may be under way are to be taken before there may be one more.
-const PROOF: usize = 8;
+const GROWTH_STEP: usize = 8;
 
 /// How many requests may be under way. It halves, after a pause, when the server asks to slow down, and grows again with
 /// success.
-pub(super) struct Pace {
+pub(super) struct ConcurrencyLimit {
     limit: usize,
     /// Until when nothing is sent.
     paused_until: Option<Instant>,
@@ -34,7 +34,7 @@ pub(super) struct Pace {
     enough: u32,
 }
 
-impl Pace {
+impl ConcurrencyLimit {
     /// The pace for so many hooks.
     pub(super) fn new(hooks: usize) -> Self {
         // Of a single one there is nothing to learn by asking again.
@@ -54,13 +54,13 @@ impl Pace {
 
     /// A request was refused for being too fast, one of so many that were under way; `alone` says that there was no other
     /// from its sending to its answer.
-    pub(super) fn slow_down(&mut self, under_way: usize, alone: bool) {
+    pub(super) fn slow_down(&mut self, in_flight: usize, alone: bool) {
         self.taken = 0;
         self.lone_refusals = if alone { self.lone_refusals + 1 } else { 0 };
         // What is refused during a pause was sent before it: it says the same once more.
         if self.pause().is_none() {
-            self.limit = (self.limit.min(under_way) / 2).max(1);
-            self.paused_until = Some(Instant::now() + (FIRST_PAUSE * (1 << self.pauses.min(10))).min(LONGEST_PAUSE));
+            self.limit = (self.limit.min(in_flight) / 2).max(1);
+            self.paused_until = Some(Instant::now() + (FIRST_BACKOFF * (1 << self.pauses.min(10))).min(MAX_BACKOFF));
             self.pauses += 1;
         }
     }
@@ -69,7 +69,7 @@ impl Pace {
     pub(super) fn speed_up(&mut self) {
         (self.pauses, self.lone_refusals) = (0, 0);
         self.taken += 1;
-        if self.taken >= self.limit + PROOF {
+        if self.taken >= self.limit + GROWTH_STEP {
             self.limit = (self.limit + 1).min(CONCURRENCY);
             self.taken = 0;
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A success of the token endpoint, of which only the access token is relied on.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct TokenEndpointResponse {
     pub(super) access_token: oauth2::AccessToken,
     #[serde(default, deserialize_with = "text")]
     pub(super) token_type: Option<String>,
@@ -41,7 +41,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     Ok(number.and_then(|number: f64| Duration::try_from_secs_f64(number).ok()).filter(|life| !life.is_zero()))
 }
 
-impl TokenResponse for Answer {
+impl TokenResponse for TokenEndpointResponse {
     type TokenType = BasicTokenType;
 
     fn access_token(&self) -> &oauth2::AccessToken {

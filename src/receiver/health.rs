@@ -7,8 +7,8 @@ use hyper::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::answer::{self, Answer};
 use super::metrics::Metrics;
+use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::whole_second;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,49 +21,49 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const GOOD_FOR: Duration = Duration::from_millis(500);
 
 /// Looks at the inbox beside the writer, so that nobody waits who brings something.
-pub(super) struct Observer {
+pub(super) struct HealthCheck {
     inbox: Arc<Mutex<Box<dyn Inbox>>>,
-    last: tokio::sync::Mutex<Option<(Instant, Look)>>,
+    last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
 /// What was seen.
 #[derive(Clone, Default)]
-struct Look {
+struct Snapshot {
     writable: bool,
     backlog: Option<Backlog>,
 }
 
-impl Observer {
+impl HealthCheck {
     pub(super) fn new(inbox: Box<dyn Inbox>) -> Self {
         Self { inbox: Arc::new(Mutex::new(inbox)), last: tokio::sync::Mutex::default() }
     }
 
     /// Looks, or says what was seen a moment ago. One looks at a time.
-    async fn look(&self, writer: &Writer) -> Look {
+    async fn snapshot(&self, writer: &Writer) -> Snapshot {
         let mut last = self.last.lock().await;
-        if let Some((_, look)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
-            return look.clone();
+        if let Some((_, snapshot)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
+            return snapshot.clone();
         }
         let writable = writer.probe().await.is_ok();
         let backlog = self.backlog().await;
         if let Err(error) = &backlog {
             tracing::debug!("the backlog could not be counted: {error}");
         }
-        let look = Look { writable, backlog: backlog.ok() };
-        *last = Some((Instant::now(), look.clone()));
-        look
+        let snapshot = Snapshot { writable, backlog: backlog.ok() };
+        *last = Some((Instant::now(), snapshot.clone()));
+        snapshot
     }
 
     async fn backlog(&self) -> Result<Backlog> {
         let inbox = Arc::clone(&self.inbox);
-        let look = move || inbox.lock().unwrap_or_else(PoisonError::into_inner).backlog();
-        let looked = tokio::task::spawn_blocking(look).await;
+        let snapshot = move || inbox.lock().unwrap_or_else(PoisonError::into_inner).backlog();
+        let looked = tokio::task::spawn_blocking(snapshot).await;
         Ok(looked.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))??)
     }
 
     /// Whether deliveries can be stored, and what waits to be handed on.
-    pub(super) async fn ready(&self, writer: &Writer) -> Answer {
-        let Look { writable, backlog } = self.look(writer).await;
+    pub(super) async fn ready(&self, writer: &Writer) -> FullResponse {
+        let Snapshot { writable, backlog } = self.snapshot(writer).await;
         let ready = writable && backlog.is_some();
         let backlog = backlog.unwrap_or_default();
         let now = Timestamp::now();
@@ -77,18 +77,18 @@ impl Observer {
             "last_event_at": backlog.last_event.map(|time| whole_second(time).to_string()),
         });
         if ready {
-            answer::json(StatusCode::OK, &body)
+            response::json(StatusCode::OK, &body)
         } else {
-            let mut answer = answer::unavailable("");
+            let mut answer = response::unavailable("");
             *answer.body_mut() = http_body_util::Full::new(body.to_string().into());
             answer
         }
     }
 
-    pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer) -> Answer {
-        match self.look(writer).await.backlog {
-            Some(backlog) => answer::text(StatusCode::OK, OPEN_METRICS, metrics.text(&backlog, Timestamp::now())),
-            None => answer::unavailable("the inbox cannot be read"),
+    pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer) -> FullResponse {
+        match self.snapshot(writer).await.backlog {
+            Some(backlog) => response::text(StatusCode::OK, OPEN_METRICS, metrics.text(&backlog, Timestamp::now())),
+            None => response::unavailable("the inbox cannot be read"),
         }
     }
 }

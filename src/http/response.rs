@@ -17,7 +17,7 @@ const QUOTE: usize = 200;
 
 /// An answer of any status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status.
     pub status: StatusCode,
     /// The body, or why it could not be read whole.
@@ -40,7 +40,7 @@ pub enum BodyProblem {
     TooLarge,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Reads the body of a response.
     pub(super) async fn read(mut response: Response) -> Self {
         let status = response.status();

@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// A value that is in use until another one takes its place; who has it then keeps what it has.
 #[derive(Debug)]
-pub(super) struct Current<T>(RwLock<Arc<T>>);
+pub(super) struct Reloadable<T>(RwLock<Arc<T>>);
 
-impl<T> Current<T> {
+impl<T> Reloadable<T> {
     pub(super) fn new(value: T) -> Self {
         Self(RwLock::new(Arc::new(value)))
     }
