@@ -12,10 +12,12 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
 
 use super::access::Access;
-use super::body::{self, Budgets, BufferedBody, Limits};
+use super::body::{self, BufferedBody};
 use super::health::HealthCheck;
 use super::in_flight::InFlight;
-use super::metrics::{Metrics, Rejection};
+use super::limits::{Budgets, Limits};
+use super::metrics::Metrics;
+use super::rejection::Rejection;
 use super::reloadable::Reloadable;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
@@ -134,8 +136,8 @@ impl Intake {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let verifier = self.verifier.get();
-        if !verifier.delivery_keys.knows_instabug() {
+        let current = self.verifier.get();
+        if !current.delivery_keys.knows_instabug() {
             return self.reject(Rejection::Path);
         }
         if request.method() != Method::POST {
@@ -151,7 +153,7 @@ impl Intake {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        match verifier.delivery_keys.verify_instabug_signature(Some(signature), &whole.bytes) {
+        match current.delivery_keys.verify_instabug_signature(Some(signature), &whole.bytes) {
             Some(verified) => self.store(&verified, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }
@@ -193,26 +195,7 @@ impl Intake {
 
     fn reject(&self, why: Rejection) -> FullResponse {
         self.metrics.rejected(why);
-        match why {
-            Rejection::Address => response::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
-            Rejection::Path => response::not_found(),
-            Rejection::Method => response::wrong_method("POST"),
-            Rejection::Signature => response::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
-            Rejection::TooLarge => {
-                response::and_close(response::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
-            }
-            Rejection::TooSlow => {
-                response::and_close(response::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
-            }
-            Rejection::Broken | Rejection::Malformed => {
-                response::and_close(response::error(StatusCode::BAD_REQUEST, "the body is broken"))
-            }
-            Rejection::Encoding => {
-                response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken")
-            }
-            Rejection::Store => response::unavailable("it could not be stored"),
-            Rejection::Overload => response::and_close(response::unavailable("there is too much going on")),
-        }
+        why.response()
     }
 }
 

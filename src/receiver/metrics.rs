@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::rejection::Rejection;
 use crate::domain::event::Sender;
 use crate::store::Backlog;
 
@@ -94,51 +95,6 @@ impl Default for Metrics {
             }
         }
         new
-    }
-}
-
-/// Why a call is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {
-    /// Its address is not allowed.
-    Address,
-    /// Nothing is at that path, or the key is wrong.
-    Path,
-    /// The method is not POST.
-    Method,
-    /// The signature is missing or wrong.
-    Signature,
-    /// The body is too large.
-    TooLarge,
-    /// The body did not come in time.
-    TooSlow,
-    /// The connection ended within the body.
-    Broken,
-    /// The body is compressed.
-    Encoding,
-    /// It is not what the sender sends.
-    Malformed,
-    /// It could not be stored.
-    Store,
-    /// There is too much going on.
-    Overload,
-}
-
-impl Rejection {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Path => "path",
-            Self::Method => "method",
-            Self::Signature => "signature",
-            Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
-            Self::Broken => "broken",
-            Self::Encoding => "encoding",
-            Self::Malformed => "malformed",
-            Self::Store => "store",
-            Self::Overload => "overload",
-        }
     }
 }
 

@@ -12,7 +12,10 @@ mod health;
 mod in_flight;
 mod intake;
 mod key;
+mod limits;
+mod maintenance;
 mod metrics;
+mod rejection;
 mod reloadable;
 mod response;
 mod tls;
@@ -23,27 +26,27 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use self::access::Access;
-pub use self::body::Limits;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH};
 pub use self::key::{KeyFile, Keys};
+pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
-use self::body::Budgets;
 use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{Intake, Verifier};
+use self::limits::Budgets;
 use self::metrics::Metrics;
 use self::reloadable::Reloadable;
 use self::tls::Tls;
@@ -52,13 +55,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Inbox, PurgeRule, Route, Store};
-
-/// How often old events are purged and dead letters made.
-const UPKEEP: Duration = Duration::from_secs(30);
-
-/// What grew old while nothing ran has so long, from the start, to be tried once more.
-const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
+use crate::store::{Inbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -235,7 +232,8 @@ impl Receiver {
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(stopped.clone()));
         }
-        let upkeep = tokio::spawn(upkeep(self.writer.clone(), metrics, self.max_age, self.retention));
+        let maintenance =
+            tokio::spawn(maintenance::maintain(self.writer.clone(), metrics, self.max_age, self.retention));
         stop.await;
         // Nobody listens when everything has ended already.
         let _ = tell.send(true);
@@ -246,8 +244,8 @@ impl Receiver {
             Err(_) => 0,
         };
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        upkeep.abort();
-        let _ = upkeep.await;
+        maintenance.abort();
+        let _ = maintenance.await;
         drop(self.writer);
         // It ends when the last way to it is gone, with everything stored that was brought.
         let thread = self.thread;
@@ -294,55 +292,4 @@ fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
     let route =
         |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
     Ok(targets.iter().zip(ids).map(route).collect())
-}
-
-/// Makes dead letters of all that was put in line before this time.
-async fn expire(writer: &Writer, metrics: &Metrics, before: Timestamp) {
-    let mut expired = 0;
-    loop {
-        match writer.expire(before).await {
-            Ok(none) if none.is_empty() => break,
-            Ok(some) => {
-                for (target, count) in some {
-                    metrics.expired(&target, count);
-                    expired += count;
-                }
-            }
-            Err(error) => {
-                tracing::warn!("dead letters could not be made: {error}");
-                break;
-            }
-        }
-    }
-    if expired > 0 {
-        tracing::warn!("{expired} forwards waited for too long and are dead letters now");
-    }
-}
-
-/// Makes dead letters of what waited for too long, and purges what is old.
-async fn upkeep(writer: Writer, metrics: Arc<Metrics>, max_age: SignedDuration, retention: Option<SignedDuration>) {
-    let started = Instant::now();
-    let last_tries = LAST_TRIES.min(max_age.unsigned_abs());
-    loop {
-        let now = Timestamp::now();
-        if started.elapsed() >= last_tries
-            && let Ok(before) = now.checked_sub(max_age)
-        {
-            expire(&writer, &metrics, before).await;
-        }
-        if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
-            let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
-            loop {
-                match writer.purge(rule).await {
-                    Ok(true) => tokio::task::yield_now().await,
-                    Ok(false) => break,
-                    Err(error) => {
-                        tracing::warn!("old events could not be purged: {error}");
-                        break;
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(UPKEEP).await;
-    }
 }

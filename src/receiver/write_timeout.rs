@@ -13,14 +13,14 @@ use tokio::time::Sleep;
 /// Reading just ends when the other side is gone: a call that came whole is good, however its sender left.
 pub(super) struct WriteTimeout<S> {
     stream: S,
-    write_timeout: Duration,
+    limit: Duration,
     /// Since when writing waits; nothing while it does not.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
-    pub(super) fn new(stream: S, write_timeout: Duration) -> Self {
-        Self { stream, write_timeout, end: None }
+    pub(super) fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, end: None }
     }
 
     /// What a write came to, unless it waits for too long.
@@ -29,8 +29,8 @@ impl<S> WriteTimeout<S> {
             self.end = None;
             return outcome;
         }
-        let write_timeout = self.write_timeout;
-        let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
+        let limit = self.limit;
+        let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(end.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::body::MemoryPermit;
+use super::limits::MemoryPermit;
 use super::metrics::Metrics;
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
@@ -348,7 +348,7 @@ fn answer_all<T>(replies: Vec<Reply<T>>, outcome: Result<impl IntoIterator<Item 
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::{Budgets, Limits};
+    use super::super::limits::{Budgets, Limits};
     use super::*;
     use crate::domain::Secret;
     use crate::domain::delivery::DeliveryKeys;

@@ -235,7 +235,7 @@ impl<'a> Run<'a> {
                     }
                     // Asked for by id, the server has the last word on it; the row stays as it is.
                     Some(RemovalReservation::Ended(ended)) => {
-                        self.ready.push_back((index, RemovalTarget::Ended(id, ended)))
+                        self.ready.push_back((index, RemovalTarget::Ended(id, ended)));
                     }
                     Some(RemovalReservation::Reserved { resumed: true }) => {
                         self.ready.push_back((index, RemovalTarget::Resumed(id, record)));

@@ -1,11 +1,11 @@
 //! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
+mod dedup;
 mod fault;
-pub mod inbox;
+mod inbox;
 mod migrations;
 mod owners;
-mod rows;
-mod writes;
+mod registry;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use self::fault::{StoreFault, of_io, of_sqlite};
+use self::fault::{StoreFault, of_sqlite};
 use self::inbox::SqliteInbox;
 use self::owners::Owners;
+use self::registry::SqliteRegistry;
 use super::error::Problem;
 use super::{Inbox, Registry, Store, StoreError};
 use crate::platform;
@@ -59,52 +60,6 @@ impl Store for SqliteStore {
     fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError> {
         let inbox = SqliteInbox::open_existing(&self.inbox_path())?;
         Ok(inbox.map(|inbox| Box::new(inbox) as Box<dyn Inbox>))
-    }
-}
-
-/// A registry in a file.
-#[derive(Debug)]
-pub struct SqliteRegistry {
-    path: PathBuf,
-    connection: Connection,
-    owners: Owners,
-}
-
-impl SqliteRegistry {
-    /// Opens the registry, creating the file (mode 0600) and its directory (mode 0700) if need be.
-    ///
-    /// # Errors
-    /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        create_file(path).map_err(|error| of_io(path, error))?;
-        Self::open_file(path, BUSY_TIMEOUT)
-    }
-
-    /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `timeout` for
-    /// other processes.
-    ///
-    /// # Errors
-    /// As [`SqliteRegistry::open`].
-    pub fn open_existing(path: &Path, timeout: Duration) -> Result<Option<Self>, StoreError> {
-        if has_content(path).map_err(|error| of_io(path, error))? {
-            return Self::open_file(path, timeout).map(Some);
-        }
-        Ok(None)
-    }
-
-    fn open_file(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
-        let owners = Owners::beside(path);
-        let connection = open_database(path, &migrations::REGISTRY, &owners, timeout)?;
-        Ok(Self { path: path.to_path_buf(), connection, owners })
-    }
-
-    /// Runs `work` in a write transaction and commits it durably.
-    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
-        commit(&self.connection, work).map_err(|fault| self.store_error(fault))
-    }
-
-    fn store_error(&self, fault: StoreFault) -> StoreError {
-        fault.at(&self.path)
     }
 }
 

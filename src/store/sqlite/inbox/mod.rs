@@ -1,12 +1,10 @@
 //! The inbox in an SQLite file of its own.
 
 mod body;
-mod commit;
-mod filter;
 mod forwards;
+mod intake;
 mod purge;
 mod query;
-mod seen;
 
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -16,8 +14,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use self::seen::DedupIndex;
 use super::StoreError;
+use super::dedup::DedupIndex;
 use super::fault::{StoreFault, of_io, of_sqlite};
 use super::migrations::INBOX;
 use super::owners::Owners;
@@ -183,7 +181,7 @@ impl Inbox for SqliteInbox {
         self.begin_receiving()?;
         let Self { connection, receiving, path, .. } = self;
         let Some(receiving) = receiving else { return Ok(Vec::new()) };
-        commit::deliveries(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(path).of_inbox())
+        intake::commit(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(path).of_inbox())
     }
 
     fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::{StoreFault, seen, stored};
+use super::{StoreFault, stored};
+use crate::store::sqlite::dedup;
 use crate::store::{PurgeRule, Purged};
 
 /// How many deliveries go in one commit.
@@ -62,7 +63,7 @@ pub(super) fn step(connection: &Connection, rule: &PurgeRule, reached: &mut Reac
     }
     if purged.events > 0 {
         let first: Option<i64> = connection.query_row("SELECT min(id) FROM events", [], |row| row.get(0))?;
-        seen::drop_runs_before(connection, first.unwrap_or(i64::MAX))?;
+        dedup::drop_runs_before(connection, first.unwrap_or(i64::MAX))?;
     }
     Ok(purged)
 }

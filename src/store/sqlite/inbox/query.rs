@@ -5,10 +5,11 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
 use super::body::{Bodies, place};
 use super::forwards::{self, DEAD, DELIVERED, PENDING};
-use super::{StoreFault, seen, stored, time};
+use super::{StoreFault, stored, time};
 use crate::domain::event::{EventKey, Sender};
 use crate::store::error::Problem;
 use crate::store::inbox::keys_of;
+use crate::store::sqlite::dedup;
 use crate::store::{Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined};
 
 /// How many forwards are too many to look events up from.
@@ -26,7 +27,7 @@ impl Condition {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
         let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before } = selection;
         if let Some(ids) = ids {
-            let found = seen::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
+            let found = dedup::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
                 return Ok(None);
             }

@@ -1,12 +1,17 @@
-//! The registry's calls: each change is one transaction.
+//! The registry in an SQLite file: each change is one transaction.
 
+mod rows;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::rows::{FoundRow, Reader};
-use super::{SqliteRegistry, StoreFault};
+use self::rows::{FoundRow, Reader};
+use super::fault::{StoreFault, of_io};
+use super::owners::Owners;
+use super::{BUSY_TIMEOUT, migrations};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Problem;
 use crate::store::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError};
@@ -23,6 +28,52 @@ const SAME: &str = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND target
 
 /// What changes when a subscription has become a hook.
 const ACTIVATE: &str = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
+
+/// A registry in a file.
+#[derive(Debug)]
+pub struct SqliteRegistry {
+    path: PathBuf,
+    connection: Connection,
+    owners: Owners,
+}
+
+impl SqliteRegistry {
+    /// Opens the registry, creating the file (mode 0600) and its directory (mode 0700) if need be.
+    ///
+    /// # Errors
+    /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        super::create_file(path).map_err(|error| of_io(path, error))?;
+        Self::open_file(path, BUSY_TIMEOUT)
+    }
+
+    /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `timeout` for
+    /// other processes.
+    ///
+    /// # Errors
+    /// As [`SqliteRegistry::open`].
+    pub fn open_existing(path: &Path, timeout: Duration) -> Result<Option<Self>, StoreError> {
+        if super::has_content(path).map_err(|error| of_io(path, error))? {
+            return Self::open_file(path, timeout).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn open_file(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
+        let owners = Owners::beside(path);
+        let connection = super::open_database(path, &migrations::REGISTRY, &owners, timeout)?;
+        Ok(Self { path: path.to_path_buf(), connection, owners })
+    }
+
+    /// Runs `work` in a write transaction and commits it durably.
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
+        super::commit(&self.connection, work).map_err(|fault| self.store_error(fault))
+    }
+
+    fn store_error(&self, fault: StoreFault) -> StoreError {
+        fault.at(&self.path)
+    }
+}
 
 impl SqliteRegistry {
     fn reader<'a>(&'a self, connection: &'a Connection) -> Reader<'a> {

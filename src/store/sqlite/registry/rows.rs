@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Params, Row};
 
-use super::StoreFault;
-use super::owners::Owners;
+use super::super::fault::StoreFault;
+use super::super::owners::Owners;
 use crate::domain::{
     ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl,
 };

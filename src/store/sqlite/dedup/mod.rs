@@ -7,13 +7,15 @@
 //! filter in memory, two bytes a key, so that a new event asks no run; a repeated one asks the run that has it, with a
 //! single read. All the runs of an inbox together take 26 bytes an event on the disk.
 
+mod filter;
+
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StoreFault;
-use super::filter::BloomFilter;
+use self::filter::BloomFilter;
+use super::fault::StoreFault;
 use crate::domain::event::EventKey;
 
 /// How many keys make a run. A run of so many is written in a few milliseconds.

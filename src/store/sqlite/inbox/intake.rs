@@ -5,11 +5,10 @@ use std::path::Path;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::seen::{ByKey, DedupIndex};
 use super::{Receiving, StoreFault, stored};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::EventFacts;
-use crate::store::sqlite::commit;
+use crate::store::sqlite::dedup::{ByKey, DedupIndex};
 use crate::store::{EventSeq, Receipt, Route};
 
 const INSERT_DELIVERY: &str =
@@ -20,7 +19,7 @@ const INSERT_EVENT: &str = "INSERT INTO events (id, delivery, start, length, key
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Stores them all, or nothing.
-pub(super) fn deliveries(
+pub(super) fn commit(
     connection: &Connection,
     path: &Path,
     receiving: &mut Receiving,
@@ -40,8 +39,9 @@ pub(super) fn deliveries(
         next_event: receiving.next_event,
         next_forward: receiving.next_forward,
     };
-    let receipts =
-        commit(connection, |_| deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>())?;
+    let receipts = super::super::commit(connection, |_| {
+        deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>()
+    })?;
     let CommitGroup { new, next_delivery, next_event, next_forward, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
     receiving.next_forward = next_forward;

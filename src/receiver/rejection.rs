@@ -1,0 +1,73 @@
+//! Why a request is not accepted, and what its sender is told.
+
+use hyper::StatusCode;
+
+use super::response::{self, FullResponse};
+
+/// Why a request is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its address is not allowed.
+    Address,
+    /// Nothing is at that path, or the key is wrong.
+    Path,
+    /// The method is not POST.
+    Method,
+    /// The signature is missing or wrong.
+    Signature,
+    /// The body is too large.
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    /// The connection ended within the body.
+    Broken,
+    /// The body is compressed.
+    Encoding,
+    /// It is not what the sender sends.
+    Malformed,
+    /// It could not be stored.
+    Store,
+    /// There is too much going on.
+    Overload,
+}
+
+impl Rejection {
+    /// Its name in metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::Signature => "signature",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Broken => "broken",
+            Self::Encoding => "encoding",
+            Self::Malformed => "malformed",
+            Self::Store => "store",
+            Self::Overload => "overload",
+        }
+    }
+
+    /// What its sender is told.
+    pub(super) fn response(self) -> FullResponse {
+        match self {
+            Self::Address => response::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
+            Self::Path => response::not_found(),
+            Self::Method => response::wrong_method("POST"),
+            Self::Signature => response::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
+            Self::TooLarge => {
+                response::and_close(response::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+            }
+            Self::TooSlow => {
+                response::and_close(response::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
+            }
+            Self::Broken | Self::Malformed => {
+                response::and_close(response::error(StatusCode::BAD_REQUEST, "the body is broken"))
+            }
+            Self::Encoding => response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken"),
+            Self::Store => response::unavailable("it could not be stored"),
+            Self::Overload => response::and_close(response::unavailable("there is too much going on")),
+        }
+    }
+}
