@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use bugfender_hooks::domain::Secret;
-use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys};
+use bugfender_hooks::domain::delivery::DeliveryKeys;
 use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Backlog, ClaimRequest, EventCount, EventPage, EventRecord, EventSelection, Forward, ForwardId, Inbox, PurgeRule,
-    Purged, Quarantined, Receipt, Registry, Route, Settlement, Store, StoreError, TargetId, TargetName,
+    Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
+    Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
+    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 use jiff::Timestamp;
 
@@ -55,71 +56,77 @@ impl Store for Nothing {
         self.0.registry()
     }
 
-    fn existing_registry(&self, patience: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        self.0.existing_registry(patience)
+    fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        self.0.existing_registry(lock_timeout)
     }
 
     fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
-        Ok(Box::new(KeepsNothing(self.0.inbox()?)))
+        self.0.inbox()
     }
 
     fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError> {
         self.0.existing_inbox()
     }
-}
 
-struct KeepsNothing(Box<dyn Inbox>);
-
-impl Inbox for KeepsNothing {
-    fn begin_receiving(&mut self) -> Result<(), StoreError> {
-        self.0.begin_receiving()
+    fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError> {
+        Ok(Box::new(KeepsNothing(self.0.receiver_inbox()?)))
     }
 
+    fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
+        self.0.receiver_keys()
+    }
+}
+
+struct KeepsNothing(Box<dyn ReceiverInbox>);
+
+impl Intake for KeepsNothing {
+    fn commit(&mut self, deliveries: &[EncodedDelivery], _routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
+        let events = |delivery: &EncodedDelivery| vec![None; delivery.delivery().events().len()];
+        Ok(deliveries.iter().map(|delivery| Receipt { events: events(delivery) }).collect())
+    }
+
+    fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.0.probe(now)
+    }
+}
+
+impl Queue for KeepsNothing {
     fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {
         self.0.targets(names)
     }
 
-    fn commit_deliveries(&mut self, deliveries: &[Delivery], _routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
-        Ok(deliveries.iter().map(|delivery| Receipt { events: vec![None; delivery.events().len()] }).collect())
-    }
-
-    fn claim_forwards(
+    fn claim(
         &mut self,
         target: TargetId,
-        now: Timestamp,
         request: ClaimRequest,
-    ) -> Result<Vec<Forward>, StoreError> {
-        self.0.claim_forwards(target, now, request)
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<Leased>, StoreError> {
+        self.0.claim(target, request, now, lease)
     }
 
-    fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
-        self.0.waiting()
+    fn renew(&mut self, leases: &[Lease], now: Timestamp, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.0.renew(leases, now, lease)
     }
 
-    fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError> {
-        self.0.next_due(target)
+    fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.0.settle(settlements)
     }
 
-    fn settle_forwards(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        self.0.settle_forwards(settlements)
+    fn release(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
+        self.0.release(leases)
     }
 
-    fn release_forwards(&mut self, forwards: &[ForwardId]) {
-        self.0.release_forwards(forwards);
+    fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.0.next_due(target, now)
     }
 
-    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
-        self.0.expire_forwards(queued_before)
+    fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        self.0.expire(queued_before, now)
     }
+}
 
-    fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        self.0.requeue_forwards(selection, now)
-    }
-
-    fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.0.backlog()
-    }
-
+impl Events for KeepsNothing {
     fn events(
         &self,
         selection: &EventSelection,
@@ -127,6 +134,10 @@ impl Inbox for KeepsNothing {
         each: &mut dyn FnMut(EventRecord) -> bool,
     ) -> Result<(), StoreError> {
         self.0.events(selection, page, each)
+    }
+
+    fn watermark(&self) -> Result<EventSeq, StoreError> {
+        self.0.watermark()
     }
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
@@ -137,16 +148,26 @@ impl Inbox for KeepsNothing {
         self.0.quarantined(number, limit)
     }
 
+    fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.0.backlog()
+    }
+
+    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
+        self.0.pending_by_target()
+    }
+}
+
+impl Maintenance for KeepsNothing {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
         self.0.purge(rule)
     }
 
-    fn maintain(&mut self) -> Result<(), StoreError> {
-        self.0.maintain()
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.requeue(selection, now)
     }
 
-    fn probe(&mut self) -> Result<(), StoreError> {
-        self.0.probe()
+    fn maintain(&mut self) -> Result<bool, StoreError> {
+        self.0.maintain()
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use ring::hmac;
 
 use super::event::{self, EventFacts, Malformed, Sender};
 use super::signature::{random_bytes, verify_instabug};
-use super::{Body, Redaction, Secret};
+use super::{Redaction, Secret};
 use crate::error::Result;
 
 /// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
@@ -91,7 +91,7 @@ pub struct Delivery {
     sender: Sender,
     received_at: Timestamp,
     content_type: Option<String>,
-    body: Body,
+    body: Vec<u8>,
     content: Content,
 }
 
@@ -115,13 +115,13 @@ impl Delivery {
     ) -> Self {
         let sender = verified.sender;
         let (body, content) = match (event::decode(sender, &body), redaction) {
-            (Ok(events), None) => (Body::packed(body), Content::Events(events)),
+            (Ok(events), None) => (body, Content::Events(events)),
             (Ok(events), Some(redaction)) => {
                 let (body, events) = redaction.apply(&body, events);
-                (Body::packed(body), Content::Events(events))
+                (body, Content::Events(events))
             }
-            (Err(malformed), None) => (Body::plain(body), Content::Malformed(malformed)),
-            (Err(malformed), Some(_)) => (Body::plain(Vec::new()), Content::Malformed(malformed)),
+            (Err(malformed), None) => (body, Content::Malformed(malformed)),
+            (Err(malformed), Some(_)) => (Vec::new(), Content::Malformed(malformed)),
         };
         Self { sender, received_at, content_type, body, content }
     }
@@ -135,7 +135,7 @@ impl Delivery {
         reason: &str,
     ) -> Self {
         let content = Content::Malformed(Malformed::new(reason));
-        Self { sender: verified.sender, received_at, content_type, body: Body::plain(body), content }
+        Self { sender: verified.sender, received_at, content_type, body, content }
     }
 
     /// Who sent it.
@@ -153,9 +153,9 @@ impl Delivery {
         self.content_type.as_deref()
     }
 
-    /// The body: the exact bytes, unless something was redacted. One that could not be read is not compressed.
-    pub fn body(&self) -> &Body {
-        &self.body
+    /// Takes the body out, for whoever stores it: the exact bytes, unless something was redacted.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.body)
     }
 
     /// Its events, in their order.

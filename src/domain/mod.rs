@@ -1,6 +1,5 @@
 //! Pure types and rules, with no file, socket or flag in sight.
 
-mod body;
 pub mod delivery;
 pub mod event;
 mod event_key;
@@ -20,7 +19,6 @@ mod target_url;
 mod text;
 mod time;
 
-pub use body::Body;
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
 pub use ids::{AppId, HookId};

@@ -1,6 +1,5 @@
 //! What others may look at: readiness and metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
@@ -11,7 +10,8 @@ use super::metrics::Metrics;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::whole_second;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::store::worker::StoreWorker;
 use crate::store::{Backlog, Inbox};
 
 /// The media type of Prometheus's text in the form of `OpenMetrics`.
@@ -22,7 +22,7 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 
 /// Looks at the inbox beside the writer, so that nobody waits who brings something.
 pub(super) struct HealthCheck {
-    inbox: Arc<Mutex<Box<dyn Inbox>>>,
+    inbox: StoreWorker<dyn Inbox>,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -34,8 +34,8 @@ struct Snapshot {
 }
 
 impl HealthCheck {
-    pub(super) fn new(inbox: Box<dyn Inbox>) -> Self {
-        Self { inbox: Arc::new(Mutex::new(inbox)), last: tokio::sync::Mutex::default() }
+    pub(super) fn new(inbox: Box<dyn Inbox>) -> Result<Self> {
+        Ok(Self { inbox: StoreWorker::start("inbox-health", inbox)?, last: tokio::sync::Mutex::default() })
     }
 
     /// Looks, or says what was seen a moment ago. One looks at a time.
@@ -55,10 +55,7 @@ impl HealthCheck {
     }
 
     async fn backlog(&self) -> Result<Backlog> {
-        let inbox = Arc::clone(&self.inbox);
-        let snapshot = move || inbox.lock().unwrap_or_else(PoisonError::into_inner).backlog();
-        let looked = tokio::task::spawn_blocking(snapshot).await;
-        Ok(looked.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))??)
+        self.inbox.run(|inbox| inbox.backlog()).await
     }
 
     /// Whether deliveries can be stored, and what waits to be handed on.

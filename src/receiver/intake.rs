@@ -24,6 +24,7 @@ use super::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use crate::domain::signature::{INSTABUG_SIGNATURE, may_be_instabug};
+use crate::store::EncodedDelivery;
 
 /// Where Bugfender delivers; the key follows.
 pub const BUGFENDER_PATH: &str = "/bugfender/";
@@ -173,7 +174,7 @@ impl Intake {
             Delivery::read(verified, now, content_type, bytes, self.redaction.as_ref())
         };
         let malformed = delivery.malformed().map(ToString::to_string);
-        let outcome = self.writer.deliver(delivery, permit).await;
+        let outcome = self.writer.deliver(EncodedDelivery::encode(delivery), permit).await;
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");

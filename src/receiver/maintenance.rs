@@ -1,72 +1,195 @@
 //! Maintenance while serving: dead letters of what waited for too long, and retention.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::clock::Moment;
 use super::metrics::Metrics;
 use super::writer::Writer;
+use crate::error::Result;
 use crate::store::PurgeRule;
 
-/// How often old events are purged and dead letters made.
-const UPKEEP: Duration = Duration::from_secs(30);
+/// How often old events are purged and forwards expired.
+const INTERVAL: Duration = Duration::from_secs(30);
 
-/// What grew old while nothing ran has so long, from the start, to be tried once more.
+/// What became too old while nothing ran is tried once more for this long from the start, before it is dead-lettered.
 const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
 
-/// Makes dead letters of all that was put in line before this time.
-async fn expire(writer: &Writer, metrics: &Metrics, before: Timestamp) {
-    let mut expired = 0;
-    loop {
-        match writer.expire(before).await {
-            Ok(none) if none.is_empty() => break,
-            Ok(some) => {
-                for (target, count) in some {
-                    metrics.expired(&target, count);
-                    expired += count;
-                }
-            }
-            Err(error) => {
-                tracing::warn!("dead letters could not be made: {error}");
-                break;
-            }
-        }
+/// What maintenance needs of the store, asynchronously. Each call does a piece of the work.
+pub(super) trait Upkeep {
+    /// See [`crate::store::Queue::expire`].
+    fn expire(
+        &self,
+        queued_before: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(String, u64)>>> + Send;
+
+    /// Purges a little; returns whether there is more.
+    fn purge(&self, rule: PurgeRule) -> impl Future<Output = Result<bool>> + Send;
+}
+
+impl Upkeep for Writer {
+    async fn expire(&self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>> {
+        self.expire(queued_before, now).await
     }
-    if expired > 0 {
-        tracing::warn!("{expired} forwards waited for too long and are dead letters now");
+
+    async fn purge(&self, rule: PurgeRule) -> Result<bool> {
+        self.purge(rule).await
     }
 }
 
-/// Makes dead letters of what waited for too long, and purges what is old.
-pub(super) async fn maintain(
-    writer: Writer,
+/// How far a round of maintenance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Forwards are dead-lettered; so many were in this round.
+    Expire(u64),
+    Purge,
+}
+
+/// Maintenance of the inbox: rounds of small steps, between which others have the store.
+pub(super) struct Upkeeper<U> {
+    store: U,
     metrics: Arc<Metrics>,
     max_age: SignedDuration,
     retention: Option<SignedDuration>,
-) {
-    let started = Instant::now();
-    let last_tries = LAST_TRIES.min(max_age.unsigned_abs());
-    loop {
-        let now = Timestamp::now();
-        if started.elapsed() >= last_tries
-            && let Ok(before) = now.checked_sub(max_age)
-        {
-            expire(&writer, &metrics, before).await;
-        }
-        if let Some(before) = retention.and_then(|retention| now.checked_sub(retention).ok()) {
-            let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
-            loop {
-                match writer.purge(rule).await {
-                    Ok(true) => tokio::task::yield_now().await,
-                    Ok(false) => break,
-                    Err(error) => {
-                        tracing::warn!("old events could not be purged: {error}");
-                        break;
-                    }
-                }
+    started: Instant,
+    stage: Stage,
+}
+
+impl<U: Upkeep> Upkeeper<U> {
+    pub(super) fn new(
+        store: U,
+        metrics: Arc<Metrics>,
+        (max_age, retention): (SignedDuration, Option<SignedDuration>),
+        now: Moment,
+    ) -> Self {
+        Self { store, metrics, max_age, retention, started: now.instant, stage: Stage::Expire(0) }
+    }
+
+    /// Keeps the inbox in order, for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.step(Moment::now()).await {
+                None => tokio::task::yield_now().await,
+                Some(rest) => tokio::time::sleep(rest).await,
             }
         }
-        tokio::time::sleep(UPKEEP).await;
+    }
+
+    /// One step at this moment. Returns how long to rest if the round has ended with it.
+    async fn step(&mut self, now: Moment) -> Option<Duration> {
+        match self.stage {
+            Stage::Expire(so_far) => self.expire(now, so_far).await,
+            Stage::Purge => self.purge(now).await,
+        }
+    }
+
+    async fn expire(&mut self, now: Moment, so_far: u64) -> Option<Duration> {
+        let has_tried = now.instant - self.started >= LAST_TRIES.min(self.max_age.unsigned_abs());
+        let expired = match now.time.checked_sub(self.max_age) {
+            Ok(before) if has_tried => self.store.expire(before, now.time).await,
+            _ => Ok(Vec::new()),
+        };
+        match expired {
+            Ok(some) if !some.is_empty() => {
+                for (target, count) in &some {
+                    self.metrics.expired(target, *count);
+                }
+                self.stage = Stage::Expire(so_far + some.iter().map(|(_, count)| count).sum::<u64>());
+                return None;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("old forwards could not be dead-lettered: {error}"),
+        }
+        if so_far > 0 {
+            tracing::warn!("{so_far} forwards were queued for too long and are dead-lettered now");
+        }
+        self.stage = Stage::Purge;
+        None
+    }
+
+    async fn purge(&mut self, now: Moment) -> Option<Duration> {
+        if let Some(before) = self.retention.and_then(|retention| now.time.checked_sub(retention).ok()) {
+            let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
+            match self.store.purge(rule).await {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(error) => tracing::warn!("old events could not be purged: {error}"),
+            }
+        }
+        self.stage = Stage::Expire(0);
+        Some(INTERVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Has so many pieces of each kind to do, and writes down what it is asked for.
+    #[derive(Default)]
+    struct Pieces {
+        left: Mutex<(u32, u32)>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Upkeep for &Pieces {
+        async fn expire(&self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>> {
+            self.asked.lock().unwrap().push(format!("expire {}", now.duration_since(queued_before).as_hours()));
+            let left = &mut self.left.lock().unwrap().0;
+            let some = if *left == 0 { Vec::new() } else { vec![("https://x".to_owned(), 1000)] };
+            *left = left.saturating_sub(1);
+            Ok(some)
+        }
+
+        async fn purge(&self, rule: PurgeRule) -> Result<bool> {
+            self.asked.lock().unwrap().push(format!("purge {}", rule.before.is_some()));
+            let left = &mut self.left.lock().unwrap().1;
+            *left = left.saturating_sub(1);
+            Ok(*left > 0)
+        }
+    }
+
+    fn after(start: Moment, seconds: u64) -> Moment {
+        let duration = Duration::from_secs(seconds);
+        Moment { instant: start.instant + duration, time: start.time + duration }
+    }
+
+    async fn round<U: Upkeep>(upkeeper: &mut Upkeeper<U>, now: Moment) -> u32 {
+        let mut steps = 1;
+        while upkeeper.step(now).await.is_none() {
+            steps += 1;
+        }
+        steps
+    }
+
+    #[tokio::test]
+    async fn a_round_is_made_of_small_steps() {
+        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default() };
+        let start = Moment::now();
+        let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        // What became too old while nothing ran has an hour to be tried once more.
+        assert_eq!(round(&mut upkeeper, after(start, 3599)).await, 4);
+        assert_eq!(*pieces.asked.lock().unwrap(), ["purge true"; 3]);
+        pieces.asked.lock().unwrap().clear();
+        assert_eq!(round(&mut upkeeper, after(start, 3600)).await, 4);
+        assert_eq!(*pieces.asked.lock().unwrap(), ["expire 72", "expire 72", "expire 72", "purge true"]);
+    }
+
+    #[tokio::test]
+    async fn without_retention_nothing_is_purged() {
+        let pieces = Pieces { left: Mutex::new((0, 9)), asked: Mutex::default() };
+        let start = Moment::now();
+        let limits = (SignedDuration::from_secs(1), None);
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        assert_eq!(upkeeper.step(after(start, 1)).await, None);
+        assert_eq!(upkeeper.step(after(start, 1)).await, Some(INTERVAL));
+        assert_eq!(*pieces.asked.lock().unwrap(), ["expire 0"]);
     }
 }

@@ -7,11 +7,11 @@
 mod accept;
 mod access;
 mod body;
+mod clock;
 mod forward;
 mod health;
 mod in_flight;
 mod intake;
-mod key;
 mod limits;
 mod maintenance;
 mod metrics;
@@ -37,16 +37,17 @@ use tokio::task::JoinSet;
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH};
-pub use self::key::{KeyFile, Keys};
 pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
+use self::clock::Moment;
 use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{Intake, Verifier};
 use self::limits::Budgets;
+use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
 use self::reloadable::Reloadable;
 use self::tls::Tls;
@@ -55,7 +56,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Inbox, Route, Store};
+use crate::store::{ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -134,7 +135,7 @@ impl Replaceable {
 pub struct Receiver {
     intake: Arc<Intake>,
     replaceable: Replaceable,
-    forwarders: Vec<Forwarder>,
+    forwarders: Vec<Forwarder<Writer, Target>>,
     in_flight: InFlight,
     writer: Writer,
     thread: JoinHandle<()>,
@@ -163,18 +164,18 @@ impl Receiver {
             drain_timeout,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
-        let mut inbox = store.inbox()?;
-        inbox.begin_receiving()?;
+        let mut inbox = store.receiver_inbox()?;
         let routes = routes(&mut *inbox, &targets)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
-        let unnamed = inbox.waiting()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
+        let unnamed =
+            inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let health = HealthCheck::new(store.inbox()?);
+        let health = HealthCheck::new(store.inbox()?)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), Arc::clone(&stored), in_flight.clone());
+            let shared = (Arc::clone(&metrics), in_flight.clone());
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
@@ -230,10 +231,11 @@ impl Receiver {
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
         for forwarder in self.forwarders {
-            forwarding.spawn(forwarder.run(stopped.clone()));
+            forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
         }
-        let maintenance =
-            tokio::spawn(maintenance::maintain(self.writer.clone(), metrics, self.max_age, self.retention));
+        let limits = (self.max_age, self.retention);
+        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
+        let maintenance = tokio::spawn(upkeeper.run());
         stop.await;
         // Nobody listens when everything has ended already.
         let _ = tell.send(true);
@@ -286,7 +288,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-fn routes(inbox: &mut dyn Inbox, targets: &[Target]) -> Result<Vec<Route>> {
+fn routes(inbox: &mut dyn ReceiverInbox, targets: &[Target]) -> Result<Vec<Route>> {
     let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
     let ids = inbox.targets(&names)?;
     let route =

@@ -1,64 +1,123 @@
 //! What can be wrong with a store, and what to do about it.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::domain::HookId;
 use crate::error::{Error, ErrorKind};
 
-/// A failure of the registry or the inbox. The file is as it was before.
+/// A failure of the registry or the inbox. What is stored is as it was before.
 #[derive(Debug, Error)]
-#[error("the {part} {place}: {problem}")]
+#[error("the {part} {place}: {message}")]
 pub struct StoreError {
-    part: &'static str,
+    kind: StoreErrorKind,
+    part: Part,
     place: String,
-    problem: Problem,
+    message: String,
+    advice: Cow<'static, str>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The kinds of failure.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Problem {
-    #[error("the file is damaged")]
-    Damaged,
-    #[error("the file is not a registry of bugfender-hooks")]
-    Foreign,
-    #[error("the file is not an inbox of bugfender-hooks")]
-    NoInbox,
-    #[error("another `bugfender-hooks listen` receives into it")]
-    Receiving,
-    #[error("the file was moved or removed while it was in use")]
-    Moved,
-    #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
-    Newer { found: i64, known: i64 },
-    #[error("the disk is full")]
-    Full,
-    #[error("it cannot be written: {0}")]
-    ReadOnly(String),
-    #[error("another process kept it locked for too long")]
+/// What kind of failure it is, whatever the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Another process is in the way, which may pass.
     Busy,
-    #[error("it cannot be opened: {0}")]
-    Unopenable(String),
-    #[error("{0}")]
-    Failed(String),
-    #[error("the system fails: {0}")]
-    System(String),
-    #[error("row {0} is not there any more")]
+    /// The store cannot be reached or opened.
+    Unavailable,
+    /// What is stored is damaged.
+    Damaged,
+    /// It is not a store of this tool, or not the part that was asked for.
+    Foreign,
+    /// It was written by a newer version of this tool.
+    NewerSchema,
+    /// There is no space left.
+    Full,
+    /// It cannot be written.
+    ReadOnly,
+    /// The system that it runs on fails.
+    System,
+    /// A row that was there is gone.
+    Lost,
+    /// A living process is at work on the row, or receives into the inbox.
+    InUse,
+    /// The hook is on record as something else.
+    Conflict,
+    /// What was asked for names no record, or more than one.
+    Ambiguous,
+    /// A statement failed: what was to be stored may be to blame.
+    Failed,
+}
+
+/// The two parts of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Registry,
+    Inbox,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Registry => "registry",
+            Self::Inbox => "inbox",
+        })
+    }
+}
+
+/// A rule of the registry that a call would break. The same for every backend.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Rule {
+    #[error("row {0} is not there anymore")]
     Lost(i64),
-    #[error("a process is at work on that row")]
+    #[error("another process is working on that row")]
     InUse,
     #[error("hook {hook} is recorded already, as {recorded}")]
     Conflict { hook: HookId, recorded: String },
-    #[error("several records fit, with different passwords in their target URLs")]
+    #[error("several records match, with different passwords in their target URLs")]
     Ambiguous,
-    #[error("no record fits, and the password in the target URL is hidden (****)")]
+    #[error("no record matches, and the password in the target URL is hidden (****)")]
     HiddenPassword,
 }
 
+impl Rule {
+    fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Lost(_) => StoreErrorKind::Lost,
+            Self::InUse => StoreErrorKind::InUse,
+            Self::Conflict { .. } => StoreErrorKind::Conflict,
+            Self::Ambiguous | Self::HiddenPassword => StoreErrorKind::Ambiguous,
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "`bugfender-hooks doctor` checks the registry",
+            Self::InUse => "wait for the other bugfender-hooks to end, then try again",
+            Self::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",
+            Self::Ambiguous | Self::HiddenPassword => "give the whole URL, by --target-url - or @FILE",
+        }
+    }
+}
+
 impl StoreError {
-    /// A failure of the registry at `place`, which is what people know it by.
-    pub(super) fn new(place: impl Into<String>, problem: Problem) -> Self {
-        Self { part: "registry", place: place.into(), problem, source: None }
+    /// A failure of the part at `place`, which is what people know it by. The advice is the backend's.
+    pub(super) fn new(
+        part: Part,
+        place: impl Into<String>,
+        kind: StoreErrorKind,
+        message: impl Into<String>,
+        advice: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { kind, part, place: place.into(), message: message.into(), advice: advice.into(), source: None }
+    }
+
+    /// A call that would break a rule.
+    pub(super) fn of_rule(part: Part, place: impl Into<String>, rule: &Rule) -> Self {
+        Self::new(part, place, rule.kind(), rule.to_string(), rule.advice())
     }
 
     /// The same, with its cause.
@@ -66,54 +125,31 @@ impl StoreError {
         Self { source: Some(source.into()), ..self }
     }
 
+    /// What kind of failure it is.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
     /// Whether another process is in the way, which may pass.
     pub fn is_busy(&self) -> bool {
-        self.problem == Problem::Busy
+        self.kind == StoreErrorKind::Busy
     }
 
-    /// Whether what was to be stored may be to blame: others may then be stored without it.
+    /// Whether one of several things that were to be stored may be to blame: the others may then be stored without it.
     pub fn may_be_of_one(&self) -> bool {
-        matches!(self.problem, Problem::Failed(_))
-    }
-
-    /// The same of the inbox.
-    pub(super) fn of_inbox(mut self) -> Self {
-        self.part = "inbox";
-        if self.problem == Problem::Foreign {
-            self.problem = Problem::NoInbox;
-        }
-        self
-    }
-
-    fn advice(&self) -> &'static str {
-        match self.problem {
-            Problem::Damaged if self.part == "inbox" => "move the file away: `listen` makes a new one",
-            Problem::Damaged => "restore a copy, or move the file away and `import` the hooks whose ids you know",
-            Problem::Receiving => "give this one an inbox of its own, with --store sqlite:PATH",
-            Problem::Moved => "start `listen` again: it makes a new inbox, or finds one put in its place",
-            Problem::Foreign | Problem::NoInbox => "name another file with --store sqlite:PATH",
-            Problem::Newer { .. } => "update bugfender-hooks, or name another file with --store sqlite:PATH",
-            Problem::Full => "free some space and run the same command again",
-            Problem::ReadOnly(_) | Problem::Unopenable(_) => {
-                "make the file and its directory writable for this user, or name another with --store sqlite:PATH"
-            }
-            Problem::Busy | Problem::InUse => "wait for the other bugfender-hooks to end, then try again",
-            Problem::System(_) => "see to the disk and the memory of this machine, then run the same command again",
-            Problem::Failed(_) | Problem::Lost(_) => "`bugfender-hooks doctor` checks the registry",
-            Problem::Ambiguous | Problem::HiddenPassword => "give the whole URL, by --target-url - or @FILE",
-            Problem::Conflict { .. } => "`bugfender-hooks forget HOOK_ID` drops a record that is wrong",
-        }
+        self.kind == StoreErrorKind::Failed
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let kind = match error.problem {
+        let kind = match (error.kind, error.part) {
             // Nothing is wrong with the registry here.
-            Problem::InUse | Problem::Conflict { .. } => ErrorKind::Other,
-            Problem::Ambiguous | Problem::HiddenPassword => ErrorKind::Usage,
+            (StoreErrorKind::InUse, Part::Registry) | (StoreErrorKind::Conflict, _) => ErrorKind::Other,
+            (StoreErrorKind::Ambiguous, _) => ErrorKind::Usage,
             _ => ErrorKind::Store,
         };
-        Self::new(kind, error.to_string()).hint(error.advice()).source(error)
+        let advice = error.advice.clone().into_owned();
+        Self::new(kind, error.to_string()).hint(advice).source(error)
     }
 }

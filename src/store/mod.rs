@@ -1,85 +1,50 @@
 //! The store: the registry, with a row for every hook that may exist at a server, and the inbox, with every event that
 //! was received, whatever happens to the processes that wrote them.
+//!
+//! | trait | its role | who has it |
+//! |---|---|---|
+//! | [`Registry`] | hooks on record | commands that subscribe and remove |
+//! | [`Intake`], [`Queue`] | commit deliveries; claim, renew and settle forwards | a receiver |
+//! | [`Events`], [`Maintenance`] | read the inbox; purge, requeue, check | any process |
+//!
+//! All of them are synchronous: asynchronous code goes through a [`worker`].
 
+mod codec;
 mod error;
-mod forward;
-mod inbox;
+mod events;
+mod intake;
+mod keys;
+mod maintenance;
+mod queue;
+mod registry;
 pub mod sqlite;
+pub mod worker;
 
-pub use error::StoreError;
-pub use forward::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Route, Settlement, TargetId, TargetName};
-pub use inbox::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Inbox, PurgeRule, Purged,
-    Quarantined, Receipt,
+pub use codec::EncodedDelivery;
+pub use error::{StoreError, StoreErrorKind};
+pub use events::{
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined,
 };
+pub use intake::{Intake, Receipt};
+pub use keys::{KeyFile, Keys, ReceiverKeys};
+pub use maintenance::{Maintenance, PurgeRule, Purged};
+pub use queue::{
+    AttemptOutcome, ClaimRequest, Forward, ForwardId, Lease, LeaseToken, Leased, Queue, Route, Settled, Settlement,
+    TargetId, TargetName,
+};
+pub use registry::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation};
 
 use std::time::Duration;
 
-use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
+/// An inbox, for whoever does not receive into it.
+pub trait Inbox: Events + Maintenance {}
 
-/// What the registry holds of a subscription that somebody wants to make.
-#[derive(Debug)]
-pub enum Conflict {
-    /// This hook does it already.
-    Exists(Box<HookRecord>),
-    /// An earlier request for the same may have been carried out, or a removal of it has no known end.
-    Unresolved(Box<HookRecord>),
-    /// A living process is at work on the same: ask again later.
-    InProgress,
-}
+impl<T: Events + Maintenance> Inbox for T {}
 
-/// A subscription that has become a hook.
-#[derive(Debug)]
-pub struct Activated {
-    /// Its row.
-    pub record: HookRecord,
-    /// The row of another subscription whose number the server gave anew; it is `gone` now.
-    pub displaced: Option<HookRecord>,
-}
+/// An inbox, for a receiver.
+pub trait ReceiverInbox: Intake + Queue + Inbox {}
 
-impl From<HookRecord> for Activated {
-    fn from(record: HookRecord) -> Self {
-        Self { record, displaced: None }
-    }
-}
-
-/// What the registry says to an intent to subscribe.
-#[derive(Debug)]
-pub enum Reservation {
-    /// The intent is committed as `pending`: send the request, then say how it ended.
-    Reserved(RowId),
-    /// Something stands in the way.
-    Conflict(Conflict),
-}
-
-/// What the registry says to an intent to remove.
-#[derive(Debug)]
-pub enum RemovalReservation {
-    /// The intent is committed as `removing`: send the request, then say how it ended.
-    Reserved {
-        /// Whether an earlier removal has no known end: the hook may be gone already.
-        resumed: bool,
-    },
-    /// It ended before.
-    Ended(Box<HookRecord>),
-    /// Somebody has dropped the record in the meantime.
-    Forgotten,
-    /// A living process is at work on it: ask again later.
-    InProgress,
-}
-
-/// How a removal ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removal {
-    /// The server removed it.
-    Removed,
-    /// The server says that it is not there.
-    Gone,
-    /// It surely was not carried out: the hook is active as before.
-    Refused,
-    /// It may have been carried out, for this reason.
-    InDoubt(String),
-}
+impl<T: Intake + Queue + Inbox> ReceiverInbox for T {}
 
 /// A place that holds both parts. Each is opened when it is asked for; either may be opened several times, by a thread
 /// each.
@@ -90,11 +55,12 @@ pub trait Store: Send + Sync {
     /// When it is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError>;
 
-    /// The registry, if there is one. Waits so long for other processes, or as long as a change of it does.
+    /// The registry, if there is one. Its calls wait for other processes no longer than `lock_timeout`, or as long as the
+    /// backend finds right.
     ///
     /// # Errors
     /// As [`Store::registry`].
-    fn existing_registry(&self, timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
+    fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
 
     /// The inbox, made if need be.
     ///
@@ -107,61 +73,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::registry`].
     fn existing_inbox(&self) -> Result<Option<Box<dyn Inbox>>, StoreError>;
-}
 
-/// The registry, in plain types; SQLite is behind it. Every change is durable when its call returns.
-///
-/// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
-pub trait Registry {
-    /// Calls `each` with every row of `origin`, or of all installations, in a stable order:
-    /// by installation, app, event, endpoint and age. A `pending` row of a dead process is given as `unknown`.
-    fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError>;
-
-    /// What stands in the way of making a subscription, if anything.
-    fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
-
-    /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
-    fn begin_subscribe(
-        &self,
-        wanted: &Subscription,
-        label: Option<&Label>,
-        force: bool,
-    ) -> Result<Reservation, StoreError>;
-
-    /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
-    /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
-    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError>;
-
-    /// The request may have made a hook: `pending` → `unknown`.
-    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError>;
-
-    /// The request surely made no hook: the `pending` row goes.
-    fn abandon(&self, row: RowId) -> Result<(), StoreError>;
-
-    /// Says how some removals ended and records the intents of others (→ `removing`), all in one commit.
+    /// The inbox, made if need be, to receive into.
     ///
-    /// Returns the ended rows as they are now (`None` for one that is gone) and an answer to each intent, in order.
-    fn record_removals(
-        &self,
-        ends: &[(RowId, Removal)],
-        intents: &[RowId],
-    ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError>;
+    /// # Errors
+    /// As [`Store::registry`]; and when the backend allows one receiver at a time, and there is one.
+    fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError>;
 
-    /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
-    /// The flag says whether anything changed.
-    fn import(
-        &self,
-        hook: HookId,
-        subscription: &Subscription,
-        label: Option<&Label>,
-    ) -> Result<(HookRecord, bool), StoreError>;
-
-    /// Deletes a row; nothing else does. Refused while a living process is at work on it.
-    fn forget(&self, row: RowId) -> Result<(), StoreError>;
-
-    /// From now on, waits no longer than this for another process's write.
-    fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError>;
-
-    /// Reads the whole registry for damage.
-    fn check(&self) -> Result<(), StoreError>;
+    /// The keys in the path that Bugfender delivers to.
+    fn receiver_keys(&self) -> Box<dyn ReceiverKeys>;
 }

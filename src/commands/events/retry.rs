@@ -41,7 +41,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut inbox = super::inbox(ctx)?;
     let errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
     let forwards = match &mut inbox {
-        Some(inbox) => inbox.requeue_forwards(&selection, Timestamp::now())?,
+        Some(inbox) => inbox.requeue(&selection, Timestamp::now())?,
         None => 0,
     };
     let text = match forwards {

@@ -10,14 +10,14 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::signature::may_be_instabug_secret;
 use crate::domain::{Secret, whole_second};
 use crate::error::{Error, Result};
-use crate::receiver::{KeyFile, Keys};
+use crate::store::{KeyFile, Keys, ReceiverKeys};
 
-/// The file of the keys: beside the registry, unless another one is named.
-pub(super) fn file(ctx: &Context, args: &Args) -> Result<KeyFile> {
-    Ok(KeyFile::at(match &args.key_file {
-        Some(path) => path.clone(),
-        None => ctx.settings().store_path()?.path().with_extension("receiver-key"),
-    }))
+/// Where the keys are kept: in the store, unless a file is named.
+pub(super) fn source(ctx: &Context, args: &Args) -> Result<Box<dyn ReceiverKeys>> {
+    match &args.key_file {
+        Some(path) => Ok(Box::new(KeyFile::at(path.clone()))),
+        None => Ok(ctx.store()?.receiver_keys()),
+    }
 }
 
 /// A gate for these keys and for Instabug's secrets.
@@ -49,12 +49,13 @@ fn read_instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
 
 /// Makes a new key, and says what is to be done about the old one.
 pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
-    let until = Timestamp::now().checked_add(args.keep_old_key).map_err(|_| {
+    let now = Timestamp::now();
+    let until = now.checked_add(args.keep_old_key).map_err(|_| {
         Error::usage("--keep-old-key: the time never comes").hint("write a span such as 1d, or 0 to take it no more")
     })?;
     // Whole seconds are enough for a person to read.
     let until = whole_second(until);
-    let keys = file(ctx, args)?.rotate(until)?;
+    let keys = source(ctx, args)?.rotate(until, now)?;
     ctx.out().note(&match keys.former.last() {
         Some((_, until)) => format!(
             "listen takes this key from its next start or SIGHUP on, and the old one until {until}: \

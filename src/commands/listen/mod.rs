@@ -25,8 +25,9 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, Keys, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, Limits, Receiver, ReceiverOptions, TlsFiles};
 use crate::render::{Cell, One, Row};
+use crate::store::Keys;
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
@@ -44,8 +45,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.rotate_key {
         return Ok(url_report(args, &keys::rotate(ctx, args)?));
     }
-    let key_file = keys::file(ctx, args)?;
-    let keys = key_file.load()?;
+    let key_source = keys::source(ctx, args)?;
+    let keys = key_source.load()?;
     if args.show_url {
         return Ok(url_report(args, &keys));
     }
@@ -73,7 +74,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         args,
         runtime: &runtime,
         address,
-        key_file,
+        key_source,
         keys,
         secrets,
         hangups,

@@ -21,7 +21,8 @@ use crate::context::{Context, interrupted};
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, KeyFile, Keys, Replaceable};
+use crate::receiver::{Drained, INSTABUG_PATH, Replaceable};
+use crate::store::{Keys, ReceiverKeys};
 
 /// How long to wait before looking again whether somebody reads what is printed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -39,7 +40,7 @@ pub(super) struct Service<'a> {
     pub(super) args: &'a Args,
     pub(super) runtime: &'a Runtime,
     pub(super) address: SocketAddr,
-    pub(super) key_file: KeyFile,
+    pub(super) key_source: Box<dyn ReceiverKeys>,
     pub(super) keys: Keys,
     /// Instabug's.
     pub(super) secrets: Vec<Secret>,
@@ -156,7 +157,7 @@ impl Service<'_> {
             Err(error) => out.warn(&format!("Instabug's secrets stay as they were: {error}")),
         }
         let key = self.keys.current.clone();
-        let read = self.key_file.reload().map(|keys| self.keys = keys);
+        let read = self.key_source.reload().map(|keys| self.keys = keys);
         match keys::delivery_keys(&self.keys, &self.secrets) {
             Ok(delivery_keys) => self.replaceable.replace_keys(delivery_keys),
             Err(error) => out.warn(&format!("keys and secrets are taken as before: {error}")),

@@ -1,47 +1,56 @@
-//! Handing on: a forwarder for each target, which takes what is due from the inbox and says what became of it.
+//! Forwarding: a forwarder for each target, which claims what is due and records what became of it.
 
+mod attempt;
 mod breaker;
 mod exec;
 mod http;
+mod queue;
 mod target;
 mod template;
 
-use std::future::poll_fn;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 pub use self::exec::ExecTarget;
 pub use self::http::HttpTarget;
 pub use self::target::{Target, TargetKind};
 pub use self::template::{BUILT_IN_TEMPLATES, Template};
 
+use self::attempt::{Attempt, Ended, Finding, Unsettled};
 use self::breaker::Breaker;
-use self::target::{FailureScope, TargetResponse};
-use super::in_flight::{InFlight, InFlightGuard};
+use self::queue::ForwardQueue;
+use self::target::{Deliver, FailureScope};
+use super::clock::Moment;
+use super::in_flight::InFlight;
 use super::metrics::Metrics;
-use super::writer::Writer;
-use crate::store::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Settlement, TargetId};
+use crate::store::{ClaimRequest, Lease, TargetId};
 
-/// How often the inbox is looked at though nothing was heard: another process may have put something in line.
+/// How often the queue is looked at though nothing was heard: another process may have requeued something.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait before an outcome that could not be stored is stored again.
-const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before an outcome that could not be recorded is recorded again.
+const SETTLE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest `Retry-After` that is heeded.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// How events are handed on.
+/// How long a lease lasts unless it is renewed. A receiver that died keeps what it had claimed from others this long.
+const LEASE: Duration = Duration::from_secs(90);
+
+/// How often leases are renewed: several renewals may fail before one is lost.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
+
+/// How events are forwarded.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The most attempts under way at once, for each target.
+    /// The most attempts in flight at once, for each target.
     pub max_in_flight: usize,
-    /// For how long it is tried.
+    /// How long after it was queued a forward is tried.
     pub max_age: SignedDuration,
     /// The upper bound of the first wait; it doubles with each failure.
     pub first_wait: Duration,
@@ -68,237 +77,201 @@ impl Policy {
     }
 }
 
-/// What hands on to one target.
-pub(super) struct Forwarder {
-    target: Arc<Target>,
+/// What forwards to one target.
+pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
+    target: Arc<T>,
     id: TargetId,
     policy: Policy,
-    writer: Writer,
+    queue: Q,
     metrics: Arc<Metrics>,
-    stored: Arc<Notify>,
-    /// How many attempts are under way, to all targets together.
-    count: InFlight,
-    breaker: Breaker,
-    /// How many under way failed before.
+    /// How many attempts are in flight, to all targets together.
+    in_flight: InFlight,
+    /// How many of this target's that failed before are in flight.
     retries: InFlight,
-    /// Hears when the newest attempt has begun.
-    last_begun: Option<oneshot::Receiver<()>>,
+    breaker: Breaker,
+    /// The leases of attempts in flight, and when they are renewed.
+    leases: HashSet<Lease>,
+    renew_at: Option<Instant>,
+    unsettled: Vec<Unsettled<Q>>,
+    settle_at: Option<Instant>,
+    /// The target said that it is gone.
     stopped: bool,
 }
 
-impl Forwarder {
+/// What a step comes to.
+pub(super) struct Step<Q: ForwardQueue, T: Deliver> {
+    /// Attempts to be made, in this order.
+    attempts: Vec<Attempt<Q, T>>,
+    /// When to make the next step, if nothing happens before.
+    wait: Duration,
+}
+
+impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     pub(super) fn new(
-        target: Target,
+        target: T,
         id: TargetId,
         policy: Policy,
-        writer: Writer,
-        (metrics, stored, count): (Arc<Metrics>, Arc<Notify>, InFlight),
+        queue: Q,
+        (metrics, in_flight): (Arc<Metrics>, InFlight),
     ) -> Self {
-        let breaker = Breaker::default();
-        let (target, retries) = (Arc::new(target), InFlight::default());
-        Self { target, id, policy, writer, metrics, stored, count, breaker, retries, last_begun: None, stopped: false }
+        Self {
+            target: Arc::new(target),
+            id,
+            policy,
+            queue,
+            metrics,
+            in_flight,
+            retries: InFlight::default(),
+            breaker: Breaker::default(),
+            leases: HashSet::new(),
+            renew_at: None,
+            unsettled: Vec::new(),
+            settle_at: None,
+            stopped: false,
+        }
     }
 
-    /// Hands on until told to stop, and then finishes what is under way.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut in_flight = JoinSet::new();
-        let stored = Arc::clone(&self.stored);
+    /// Forwards until told to stop, and then drains what is in flight. `stored` is notified of new events.
+    pub(super) async fn run(mut self, stored: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+        let mut attempts = JoinSet::new();
+        // Is told when the newest attempt has begun.
+        let mut last_begun: Option<oneshot::Receiver<()>> = None;
         loop {
             // Heard from now on: what is stored between looking and waiting is not missed.
             let mut heard = std::pin::pin!(stored.notified());
             heard.as_mut().enable();
-            let wait = self.fill(&mut in_flight).await;
+            let Step { attempts: new, wait } = self.step(Moment::now(), attempts.len()).await;
+            for attempt in new {
+                let (begun, next) = oneshot::channel();
+                attempts.spawn(attempt.make_in_turn(last_begun.replace(next), begun));
+            }
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = in_flight.join_next() => self.note(&ended),
+                Some(ended) = attempts.join_next() => self.joined(ended.ok()),
                 () = heard => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        while let Some(ended) = in_flight.join_next().await {
-            self.note(&ended);
+        // What is in flight keeps its leases until it has ended.
+        while !attempts.is_empty() || !self.unsettled.is_empty() {
+            self.tend_leases(Moment::now()).await;
+            tokio::select! {
+                Some(ended) = attempts.join_next() => self.joined(ended.ok()),
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
         }
     }
 
-    /// Starts what may be started; says how long there is nothing more to do.
-    async fn fill(&mut self, in_flight: &mut JoinSet<End>) -> Duration {
-        let room = self.policy.max_in_flight.saturating_sub(in_flight.len());
-        let room = room.min(self.breaker.room(Instant::now(), in_flight.len()));
+    /// One step at this moment, with so many attempts in flight: renews leases, records what could not be recorded before,
+    /// and claims what there is room for.
+    async fn step(&mut self, now: Moment, in_flight: usize) -> Step<Q, T> {
+        self.tend_leases(now).await;
+        let idle = Step { attempts: Vec::new(), wait: POLL_INTERVAL };
+        let taken = in_flight + self.unsettled.len();
+        let room = self.policy.max_in_flight.saturating_sub(taken).min(self.breaker.room(now.instant, taken));
         if self.stopped || room == 0 {
-            return POLL_INTERVAL;
+            return idle;
         }
         // Half of the places are for what was not tried yet: events that fail slowly leave room for the others.
         let for_retries = self.policy.max_in_flight.div_ceil(2).saturating_sub(self.retries.get());
         let request = ClaimRequest { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
-        let claimed = match self.writer.claim(self.id, request).await {
+        let claimed = match self.queue.claim(self.id, request, now.time, LEASE).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!("nothing could be claimed: {error}");
-                return POLL_INTERVAL;
+                return idle;
             }
         };
-        let full = claimed.len() == room;
-        for forward in claimed {
-            let attempt = Attempt {
-                target: Arc::clone(&self.target),
-                policy: self.policy.clone(),
-                writer: self.writer.clone(),
-                metrics: Arc::clone(&self.metrics),
-                claim: Claim { forward: Some(forward.id), writer: self.writer.clone() },
-                in_flight: (self.count.begin(), (forward.attempts > 0).then(|| self.retries.begin())),
-            };
-            let (begun, next) = oneshot::channel();
-            let before = self.last_begun.replace(next);
-            in_flight.spawn(attempt.make_in_turn(forward, before, begun));
+        let is_full = claimed.len() == room;
+        let mut attempts = Vec::with_capacity(claimed.len());
+        for leased in claimed {
+            self.leases.insert(leased.lease());
+            self.renew_at.get_or_insert(now.instant + RENEWAL_INTERVAL);
+            let is_retry = leased.forward.attempts > 0;
+            let guards = (self.in_flight.begin(), is_retry.then(|| self.retries.begin()));
+            let shared = (self.policy.clone(), Arc::clone(&self.metrics), self.queue.clone());
+            attempts.push(Attempt::new(leased, Arc::clone(&self.target), shared, guards));
         }
         // With no place for those that failed before, it is no matter when the next of them is due: what ends makes one.
-        if full || for_retries == 0 {
-            return POLL_INTERVAL;
-        }
-        match self.writer.next_due(self.id).await {
-            Ok(Some(due)) => {
-                Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default().min(POLL_INTERVAL)
+        let next_due = if is_full || for_retries == 0 { None } else { self.next_due(now).await };
+        Step { attempts, wait: next_due.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL) }
+    }
+
+    /// How long until the next forward is due.
+    async fn next_due(&self, now: Moment) -> Option<Duration> {
+        let due = self.queue.next_due(self.id, now.time).await.ok()??;
+        Some(Duration::try_from(due.duration_since(now.time)).unwrap_or_default())
+    }
+
+    /// Renews leases when it is time, and records outcomes that could not be recorded before.
+    async fn tend_leases(&mut self, now: Moment) {
+        if self.settle_at.is_some_and(|at| at <= now.instant) {
+            self.settle_at = None;
+            for unsettled in std::mem::take(&mut self.unsettled) {
+                self.keep_unsettled(unsettled.settle().await, now);
             }
-            _ => POLL_INTERVAL,
+        }
+        if self.renew_at.is_none_or(|at| now.instant < at) {
+            return;
+        }
+        let leases: Vec<Lease> = self.leases.iter().copied().collect();
+        self.renew_at = (!leases.is_empty()).then(|| now.instant + RENEWAL_INTERVAL);
+        match self.queue.renew(leases, now.time, LEASE).await {
+            // Their attempts go on: what comes of them is not recorded.
+            Ok(lost) => self.leases.retain(|lease| !lost.contains(lease)),
+            Err(error) => tracing::debug!("leases could not be renewed: {error}"),
         }
     }
 
-    /// What an attempt says about the target.
-    fn note(&mut self, ended: &Result<End, JoinError>) {
-        let shown = &self.target.name.shown;
-        match ended {
-            Ok(End::Accepted) if self.breaker.succeeded() => tracing::warn!("{shown} takes events again"),
-            // One that was aborted, or met a bug, says nothing; nor does an event that had failed several times.
-            Ok(End::Accepted | End::FailedAgain) | Err(_) => {}
-            Ok(End::Failed(FailureScope::Gone, _)) => {
+    fn keep_unsettled(&mut self, unsettled: Option<Unsettled<Q>>, now: Moment) {
+        if let Some(unsettled) = unsettled {
+            self.unsettled.push(unsettled);
+            self.settle_at.get_or_insert(now.instant + SETTLE_RETRY_DELAY);
+        }
+    }
+
+    /// Notes the end of an attempt, unless a bug ended it, which says nothing.
+    fn joined(&mut self, ended: Option<Ended<Q>>) {
+        if let Some(ended) = ended {
+            self.ended(ended, Moment::now());
+        }
+    }
+
+    /// Notes what an attempt says about the target.
+    fn ended(&mut self, ended: Ended<Q>, now: Moment) {
+        let Ended { lease, finding, unsettled } = ended;
+        if unsettled.is_none() {
+            self.leases.remove(&lease);
+        }
+        self.keep_unsettled(unsettled, now);
+        let shown = self.target.shown();
+        match finding {
+            Finding::Accepted if self.breaker.succeeded() => tracing::warn!("{shown} has recovered"),
+            Finding::Accepted | Finding::FailedAgain => {}
+            Finding::Failed(FailureScope::Gone, _) => {
                 if !self.stopped {
                     tracing::error!(
-                        "{shown} answers that it is gone (410): nothing more is handed on to it until the next start"
+                        "{shown} answers that it is gone (410): forwarding to it stops until the next start"
                     );
                 }
                 self.stopped = true;
             }
-            Ok(End::Failed(FailureScope::Target { pause, .. }, error)) => {
+            Finding::Failed(FailureScope::Target { pause, .. }, error) => {
                 let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
-                if let Some(wait) = self.breaker.failed(Instant::now(), pause) {
-                    tracing::warn!("{shown} fails; it is left alone for {} s: {error}", wait.as_secs_f32().ceil());
+                if let Some(wait) = self.breaker.failed(now.instant, pause) {
+                    tracing::warn!("{shown} is failing; it is paused for {} s: {error}", wait.as_secs_f32().ceil());
                 }
             }
             // It fails over this event: the others go on, unless it is so with all of them.
-            Ok(End::Failed(FailureScope::Event, error)) => {
-                if let Some(wait) = self.breaker.refused(Instant::now()) {
+            Finding::Failed(FailureScope::Event, error) => {
+                if let Some(wait) = self.breaker.refused(now.instant) {
                     let seconds = wait.as_secs_f32().ceil();
-                    tracing::warn!("{shown} takes no event; it is left alone for {seconds} s: {error}");
+                    tracing::warn!("{shown} accepts no event; it is paused for {seconds} s: {error}");
                 }
             }
         }
     }
 }
 
-/// How an attempt ended.
-enum End {
-    Accepted,
-    /// With what was wrong.
-    Failed(FailureScope, String),
-    /// The same event had failed several times before.
-    FailedAgain,
-}
-
-/// So many failures of one event say no more about the target than about the event.
-const ITS_OWN_FAULT: u32 = 3;
-
-/// A claim that is given back if its attempt does not come to its end, as when a bug ends it.
-struct Claim {
-    forward: Option<ForwardId>,
-    writer: Writer,
-}
-
-impl Claim {
-    fn end(mut self) {
-        self.forward = None;
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(forward) = self.forward {
-            self.writer.release(forward);
-        }
-    }
-}
-
-/// One attempt to hand on.
-struct Attempt {
-    target: Arc<Target>,
-    policy: Policy,
-    writer: Writer,
-    metrics: Arc<Metrics>,
-    claim: Claim,
-    in_flight: (InFlightGuard, Option<InFlightGuard>),
-}
-
-impl Attempt {
-    /// Makes it, beginning when the one before has begun: tasks run in any order, and some start with the last.
-    async fn make_in_turn(
-        self,
-        forward: Forward,
-        before: Option<oneshot::Receiver<()>>,
-        begun: oneshot::Sender<()>,
-    ) -> End {
-        if let Some(before) = before {
-            // It is gone if that one never came to begin.
-            let _ = before.await;
-        }
-        let mut work = std::pin::pin!(self.make(forward));
-        let first_step = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
-        let _ = begun.send(());
-        match first_step {
-            Poll::Ready(end) => end,
-            Poll::Pending => work.await,
-        }
-    }
-
-    /// Makes it, and has its outcome stored.
-    async fn make(self, forward: Forward) -> End {
-        let started = Instant::now();
-        let verdict = self.target.deliver(&forward).await;
-        let shown = &self.target.name.shown;
-        let now = Timestamp::now();
-        let (outcome, end) = match verdict {
-            TargetResponse::Accepted => {
-                self.metrics.forwarded(shown, started.elapsed());
-                (AttemptOutcome::Delivered, End::Accepted)
-            }
-            TargetResponse::Failed { error, scope } => {
-                let dead = now.duration_since(forward.queued_at) >= self.policy.max_age;
-                self.metrics.failed(shown, dead, started.elapsed());
-                let attempt = forward.attempts + 1;
-                if dead {
-                    tracing::warn!(attempt, "{shown}: given up, its time is over: {error}");
-                } else {
-                    tracing::info!(attempt, "{shown}: {error}");
-                }
-                let pause = match scope {
-                    FailureScope::Target { pause, .. } => pause.unwrap_or_default().min(MAX_RETRY_AFTER),
-                    // It is to be known as gone before this is due again.
-                    FailureScope::Gone => POLL_INTERVAL,
-                    FailureScope::Event => Duration::ZERO,
-                };
-                let wait = self.policy.wait_after(forward.attempts).max(pause);
-                let at = now.checked_add(wait).unwrap_or(now);
-                let own_fault = forward.attempts >= ITS_OWN_FAULT && scope.is_an_answer();
-                let end = if own_fault { End::FailedAgain } else { End::Failed(scope, error.clone()) };
-                (if dead { AttemptOutcome::Dead { error } } else { AttemptOutcome::Again { at, error } }, end)
-            }
-        };
-        let settlement = Settlement { forward: forward.id, at: now, outcome };
-        while let Err(error) = self.writer.settle(settlement.clone()).await {
-            tracing::debug!("an outcome could not be stored: {error}");
-            tokio::time::sleep(STORE_AGAIN).await;
-        }
-        // The settlement ended it.
-        self.claim.end();
-        drop(self.in_flight);
-        end
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
-//! Where events are handed on to.
+//! Where events are forwarded to.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::exec::ExecTarget;
@@ -26,7 +27,7 @@ pub enum TargetKind {
 
 /// What came of an attempt.
 #[derive(Debug)]
-pub(super) enum TargetResponse {
+pub(in crate::receiver) enum TargetResponse {
     /// The target has it.
     Accepted,
     /// It does not, or did not say so.
@@ -40,7 +41,7 @@ pub(super) enum TargetResponse {
 
 /// What a failure says about a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureScope {
+pub(in crate::receiver) enum FailureScope {
     /// It is not well: others will fail too.
     Target {
         /// How long it asked to be left alone.
@@ -66,8 +67,23 @@ impl Target {
     pub fn together(&self) -> bool {
         matches!(&self.kind, TargetKind::Http(http) if !http.is_for_one_event())
     }
+}
 
-    pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
+/// What a forwarder delivers to.
+pub(in crate::receiver) trait Deliver: Send + Sync + 'static {
+    /// What people see of it.
+    fn shown(&self) -> &str;
+
+    /// Delivers the events of a forward.
+    fn deliver(&self, forward: &Forward) -> impl Future<Output = TargetResponse> + Send;
+}
+
+impl Deliver for Target {
+    fn shown(&self) -> &str {
+        &self.name.shown
+    }
+
+    async fn deliver(&self, forward: &Forward) -> TargetResponse {
         match &self.kind {
             TargetKind::Http(http) => http.deliver(forward).await,
             TargetKind::Exec(exec) => exec.deliver(forward).await,

@@ -4,58 +4,136 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::{ErrorCode, ffi};
+use thiserror::Error;
 
-use crate::store::StoreError;
-use crate::store::error::Problem;
+use crate::store::error::{Part, Rule};
+use crate::store::{StoreError, StoreErrorKind};
 
-/// A failure of the store's own making.
-pub(super) fn of_problem(path: &Path, problem: Problem) -> StoreError {
-    StoreError::new(path.display().to_string(), problem)
+/// What can be wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Problem {
+    #[error("the file is damaged")]
+    Damaged,
+    #[error("the file is not a registry of bugfender-hooks")]
+    NoRegistry,
+    #[error("the file is not an inbox of bugfender-hooks")]
+    NoInbox,
+    #[error("another `bugfender-hooks listen` receives into it")]
+    Receiving,
+    #[error("the file was moved or removed while it was in use")]
+    Moved,
+    #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
+    Newer { found: i64, known: i64 },
+    #[error("the disk is full")]
+    Full,
+    #[error("it cannot be written: {0}")]
+    ReadOnly(String),
+    #[error("another process kept it locked for too long")]
+    Busy,
+    #[error("it cannot be opened: {0}")]
+    Unopenable(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("the system fails: {0}")]
+    System(String),
 }
 
-/// A failure of the system.
-pub(super) fn of_io(path: &Path, error: io::Error) -> StoreError {
-    let problem = match error.kind() {
-        io::ErrorKind::StorageFull => Problem::Full,
-        io::ErrorKind::ReadOnlyFilesystem => Problem::ReadOnly(error.to_string()),
-        _ => Problem::Unopenable(error.to_string()),
-    };
-    of_problem(path, problem).source(error)
+impl Problem {
+    fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Damaged => StoreErrorKind::Damaged,
+            Self::NoRegistry | Self::NoInbox => StoreErrorKind::Foreign,
+            Self::Receiving => StoreErrorKind::InUse,
+            Self::Moved => StoreErrorKind::Lost,
+            Self::Newer { .. } => StoreErrorKind::NewerSchema,
+            Self::Full => StoreErrorKind::Full,
+            Self::ReadOnly(_) => StoreErrorKind::ReadOnly,
+            Self::Busy => StoreErrorKind::Busy,
+            Self::Unopenable(_) => StoreErrorKind::Unavailable,
+            Self::Failed(_) => StoreErrorKind::Failed,
+            Self::System(_) => StoreErrorKind::System,
+        }
+    }
+
+    fn advice(&self, part: Part) -> &'static str {
+        match (self, part) {
+            (Self::Damaged, Part::Inbox) => "move the file away: `listen` makes a new one",
+            (Self::Damaged, Part::Registry) => {
+                "restore a copy, or move the file away and `import` the hooks whose ids you know"
+            }
+            (Self::Receiving, _) => "give this one an inbox of its own, with --store sqlite:PATH",
+            (Self::Moved, _) => "start `listen` again: it makes a new inbox, or finds one put in its place",
+            (Self::NoRegistry | Self::NoInbox, _) => "name another file with --store sqlite:PATH",
+            (Self::Newer { .. }, _) => "update bugfender-hooks, or name another file with --store sqlite:PATH",
+            (Self::Full, _) => "free some space and run the same command again",
+            (Self::ReadOnly(_) | Self::Unopenable(_), _) => {
+                "make the file and its directory writable for this user, or name another with --store sqlite:PATH"
+            }
+            (Self::Busy, _) => "wait for the other bugfender-hooks to end, then try again",
+            (Self::System(_), _) => "check the disk and the memory of this machine, then run the same command again",
+            (Self::Failed(_), _) => "`bugfender-hooks doctor` checks the registry",
+        }
+    }
+
+    /// The problem with this part.
+    fn of(self, part: Part) -> Self {
+        match (self, part) {
+            (Self::NoRegistry, Part::Inbox) => Self::NoInbox,
+            (problem, _) => problem,
+        }
+    }
 }
 
-/// A failure of SQLite.
-pub(super) fn of_sqlite(path: &Path, error: rusqlite::Error) -> StoreError {
-    let extended = error.sqlite_error().map(|error| error.extended_code);
-    let problem = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => Problem::Damaged,
-        Some(ErrorCode::NotADatabase) => Problem::Foreign,
-        Some(ErrorCode::DiskFull) => Problem::Full,
-        // The memory that processes share could not be made as large as it has to be.
-        Some(ErrorCode::SystemIoFailure) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Problem::Full,
-        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Problem::System(error.to_string()),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Problem::ReadOnly(error.to_string()),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
-        Some(ErrorCode::CannotOpen) => Problem::Unopenable(error.to_string()),
-        _ => Problem::Failed(error.to_string()),
-    };
-    of_problem(path, problem).source(error)
+impl From<&io::Error> for Problem {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::Full,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error.to_string()),
+            _ => Self::Unopenable(error.to_string()),
+        }
+    }
 }
 
-/// What can go wrong inside a transaction, before it is put in the store's words.
+impl From<&rusqlite::Error> for Problem {
+    fn from(error: &rusqlite::Error) -> Self {
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged,
+            Some(ErrorCode::NotADatabase) => Self::NoRegistry,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            // The memory that processes share could not be made as large as it has to be.
+            Some(ErrorCode::SystemIoFailure) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => Self::System(error.to_string()),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::CannotOpen) => Self::Unopenable(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What can go wrong with a file, before it is put in the store's words.
 #[derive(Debug)]
 pub(super) enum StoreFault {
     Sqlite(rusqlite::Error),
     Io(io::Error),
-    Rule(Problem),
+    Problem(Problem),
+    Rule(Rule),
 }
 
 impl StoreFault {
-    /// In the store's words.
-    pub(super) fn at(self, path: &Path) -> StoreError {
+    /// In the store's words, for the part of the store that is in the file at `path`.
+    pub(super) fn at(self, part: Part, path: &Path) -> StoreError {
+        let place = path.display().to_string();
+        let told = |problem: Problem| {
+            let problem = problem.of(part);
+            StoreError::new(part, place.as_str(), problem.kind(), problem.to_string(), problem.advice(part))
+        };
         match self {
-            Self::Sqlite(error) => of_sqlite(path, error),
-            Self::Io(error) => of_io(path, error),
-            Self::Rule(problem) => of_problem(path, problem),
+            Self::Sqlite(error) => told(Problem::from(&error)).source(error),
+            Self::Io(error) => told(Problem::from(&error)).source(error),
+            Self::Problem(problem) => told(problem),
+            Self::Rule(rule) => StoreError::of_rule(part, place.as_str(), &rule),
         }
     }
 }
@@ -74,6 +152,12 @@ impl From<io::Error> for StoreFault {
 
 impl From<Problem> for StoreFault {
     fn from(problem: Problem) -> Self {
-        Self::Rule(problem)
+        Self::Problem(problem)
+    }
+}
+
+impl From<Rule> for StoreFault {
+    fn from(rule: Rule) -> Self {
+        Self::Rule(rule)
     }
 }

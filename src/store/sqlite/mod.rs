@@ -14,12 +14,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use self::fault::{StoreFault, of_sqlite};
-use self::inbox::SqliteInbox;
+use self::fault::{Problem, StoreFault};
+use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
-use super::error::Problem;
-use super::{Inbox, Registry, Store, StoreError};
+use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
@@ -48,8 +47,8 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteRegistry::open(&self.registry)?))
     }
 
-    fn existing_registry(&self, timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        let registry = SqliteRegistry::open_existing(&self.registry, timeout.unwrap_or(BUSY_TIMEOUT))?;
+    fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
+        let registry = SqliteRegistry::open_existing(&self.registry, lock_timeout.unwrap_or(BUSY_TIMEOUT))?;
         Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
     }
 
@@ -61,6 +60,14 @@ impl Store for SqliteStore {
         let inbox = SqliteInbox::open_existing(&self.inbox_path())?;
         Ok(inbox.map(|inbox| Box::new(inbox) as Box<dyn Inbox>))
     }
+
+    fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError> {
+        Ok(Box::new(SqliteReceiverInbox::open(&self.inbox_path())?))
+    }
+
+    fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
+        Box::new(KeyFile::at(self.registry.with_extension("receiver-key")))
+    }
 }
 
 /// Opens a file that exists, with its schema brought up to date and every commit synced.
@@ -68,22 +75,21 @@ fn open_database(
     path: &Path,
     schema: &migrations::Schema,
     owners: &Owners,
-    timeout: Duration,
-) -> Result<Connection, StoreError> {
-    let failed = |error| of_sqlite(path, error);
+    lock_timeout: Duration,
+) -> Result<Connection, StoreFault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(timeout).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(lock_timeout)?;
     // One plan for a statement, whatever is bound: SQLite would plan those anew, each time, that may use a partial index.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     migrations::prepare(&mut connection, schema, path, owners)?;
     // It holds URLs with passwords, or people's data. Somebody else's file can't be changed; that is theirs to answer for.
     if platform::tighten(path, platform::WORLD).unwrap_or(false) {
         tracing::warn!("{} was open to everybody; its permissions are tightened now", path.display());
     }
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     // Where a sync leaves things in the drive's own memory (macOS) it takes one more word; elsewhere it means nothing.
-    connection.pragma_update(None, "fullfsync", true).map_err(failed)?;
+    connection.pragma_update(None, "fullfsync", true)?;
     Ok(connection)
 }
 

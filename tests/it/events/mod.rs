@@ -4,12 +4,14 @@ mod large;
 mod replay;
 mod tail;
 
+use std::time::Duration;
+
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, Route, Settlement, Store, TargetName};
 use serde_json::{Value, json};
 
 use crate::assert_shown;
-use crate::support::inbox::{at, bugfender, instabug};
+use crate::support::inbox::{at, bugfender, encoded, instabug};
 use crate::support::{Home, Terminal, have};
 
 /// A crash as nobody would write it by hand: every byte of it must come back.
@@ -27,7 +29,7 @@ fn store(home: &Home) -> SqliteStore {
 /// target; an Instabug report is the newest; crash-1 came twice, and one delivery could not be read.
 fn filled() -> Home {
     let home = Home::new();
-    let mut inbox = store(&home).inbox().unwrap();
+    let mut inbox = store(&home).receiver_inbox().unwrap();
     let name = TargetName { key: "x".to_owned(), shown: "https://x.example".to_owned() };
     let target = inbox.targets(&[name]).unwrap()[0];
     let routes = [Route { target, types: Vec::new(), together: false }];
@@ -36,23 +38,23 @@ fn filled() -> Home {
         r#"{"id":"issue-2","type":"issue","title":"Slow","app":{"id":8}}"#,
         r#"{"id":"feedback-3","type":"feedback","title":"Nice","app":{"id":8}}"#,
     );
-    inbox.commit_deliveries(&[bugfender(10, &body)], &routes).unwrap();
-    let claimed = inbox.claim_forwards(target, at(11), ClaimRequest::up_to(9)).unwrap();
+    inbox.commit(&encoded(&[bugfender(10, &body)]), &routes).unwrap();
+    let claimed = inbox.claim(target, ClaimRequest::up_to(9), at(11), Duration::from_secs(90)).unwrap();
     let outcomes = [
-        AttemptOutcome::Dead { error: "HTTP 410 \u{1b}[2J".to_owned() },
+        AttemptOutcome::DeadLettered { error: "HTTP 410 \u{1b}[2J".to_owned() },
         AttemptOutcome::Delivered,
-        AttemptOutcome::Again { at: at(9000), error: "no connection".to_owned() },
+        AttemptOutcome::Retry { at: at(9000), error: "no connection".to_owned() },
     ];
     let settled = claimed.iter().zip(outcomes);
     let settlements: Vec<_> =
-        settled.map(|(forward, outcome)| Settlement { forward: forward.id, at: at(12), outcome }).collect();
-    inbox.settle_forwards(&settlements).unwrap();
+        settled.map(|(leased, outcome)| Settlement { lease: leased.lease(), at: at(12), outcome }).collect();
+    inbox.settle(&settlements).unwrap();
     let rest = [
         bugfender(20, &format!(r#"[{{"id":4}},{CRASH}]"#)),
         instabug(30, r#"{"Exception":"boom"}"#),
         bugfender(40, "[{\"id\":9},\u{1b}"),
     ];
-    inbox.commit_deliveries(&rest, &[]).unwrap();
+    inbox.commit(&encoded(&rest), &[]).unwrap();
     home
 }
 
@@ -125,8 +127,8 @@ fn an_event_is_shown_with_all_that_is_known() {
     assert_eq!(home.json(&["events", "show", "--quarantined", "1"])["body"], "[{\"id\":9},\u{1b}");
 
     // The number and the text are two events.
-    let mut inbox = store(&home).inbox().unwrap();
-    inbox.commit_deliveries(&[bugfender(50, r#"[{"id":"4"}]"#)], &[]).unwrap();
+    let mut inbox = store(&home).receiver_inbox().unwrap();
+    inbox.commit(&encoded(&[bugfender(50, r#"[{"id":"4"}]"#)]), &[]).unwrap();
     drop(inbox);
     assert_eq!(home.json(&["events", "show", "4"]).as_array().unwrap().len(), 2);
     let run = home.run(["events", "show", "4", "--raw"]);
@@ -207,12 +209,12 @@ fn exports_are_the_events_as_they_came() {
 #[test]
 fn long_exports_come_in_pages() {
     let home = Home::new();
-    let mut inbox = store(&home).inbox().unwrap();
+    let mut inbox = store(&home).receiver_inbox().unwrap();
     for start in 0..6 {
         let filler = "x".repeat(9000);
         let events = (0..300).map(|number| format!(r#"{{"id":{},"f":"{filler}"}}"#, start * 300 + number));
         let body = format!("[{}]", events.collect::<Vec<_>>().join(","));
-        inbox.commit_deliveries(&[bugfender(start, &body)], &[]).unwrap();
+        inbox.commit(&encoded(&[bugfender(start, &body)]), &[]).unwrap();
     }
     drop(inbox);
     let numbers = |count: usize| (0..count).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();

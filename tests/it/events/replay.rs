@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{CRASH, filled, ids, store};
 use crate::assert_shown;
-use crate::support::inbox::of_ids;
+use crate::support::inbox::{encoded, of_ids};
 use crate::support::{Home, Scripted, answer};
 
 /// What arrived: the body, and the headers by which an endpoint knows it.
@@ -112,7 +112,7 @@ fn a_replay_to_an_endpoint_that_is_down_is_given_up() {
     let home = Home::new();
     let ids: Vec<String> = (0..30).map(|number| number.to_string()).collect();
     let delivery = of_ids(1, &ids.iter().map(String::as_str).collect::<Vec<_>>());
-    store(&home).inbox().unwrap().commit_deliveries(&[delivery], &[]).unwrap();
+    store(&home).receiver_inbox().unwrap().commit(&encoded(&[delivery]), &[]).unwrap();
     // The time is over before anything is tried again.
     let replay = ["events", "replay", "--all", "--yes", "--timeout", "0.1", "--output", "json", "--to"];
     let (down, _) = endpoint(|_| "503 Down");

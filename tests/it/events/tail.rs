@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{filled, store};
 use crate::assert_shown;
-use crate::support::inbox::bugfender;
+use crate::support::inbox::{bugfender, encoded};
 use crate::support::{Home, Run, Signal, signal};
 
 /// `events tail`, as somebody looks on.
@@ -41,11 +41,11 @@ fn a_tail_shows_what_is_there_and_what_comes() {
     let home = filled();
     let mut tail = Tail::start(&home, &["--lines", "2", "--type", "crash,issue", "--source", "bugfender"]);
     let mut shown = vec![tail.line(), tail.line(), tail.line()];
-    let mut inbox = store(&home).inbox().unwrap();
+    let mut inbox = store(&home).receiver_inbox().unwrap();
     let body = r#"[{"id":"skipped","type":"feedback"},{"id":"new-1","type":"crash","title":"New"}]"#;
-    inbox.commit_deliveries(&[bugfender(60, body)], &[]).unwrap();
+    inbox.commit(&encoded(&[bugfender(60, body)]), &[]).unwrap();
     shown.push(tail.line());
-    inbox.commit_deliveries(&[bugfender(61, r#"[{"id":"new-2","type":"issue","app":{"id":12345}}]"#)], &[]).unwrap();
+    inbox.commit(&encoded(&[bugfender(61, r#"[{"id":"new-2","type":"issue","app":{"id":12345}}]"#)]), &[]).unwrap();
     shown.push(tail.line());
     assert_shown!("tail", shown.join("\n"));
     let run = tail.interrupt();
@@ -85,8 +85,8 @@ fn a_tail_waits_for_the_inbox() {
     BufReader::new(noted.child.stderr.as_mut().unwrap()).read_line(&mut note).unwrap();
     assert!(note.contains("`bugfender-hooks listen` receives events"), "{note}");
     assert_eq!(noted.interrupt().code, 0);
-    let mut inbox = store(&home).inbox().unwrap();
-    inbox.commit_deliveries(&[bugfender(1, r#"[{"id":"first"}]"#)], &[]).unwrap();
+    let mut inbox = store(&home).receiver_inbox().unwrap();
+    inbox.commit(&encoded(&[bugfender(1, r#"[{"id":"first"}]"#)]), &[]).unwrap();
     assert_eq!(tail.line(), "first");
     assert_eq!(tail.interrupt().code, 0);
 }

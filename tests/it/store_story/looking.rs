@@ -2,15 +2,15 @@
 
 use bugfender_hooks::domain::event::Sender;
 use bugfender_hooks::store::{
-    AttemptOutcome, ClaimRequest, EventCount, EventPage, EventSelection, Forward, Inbox, Route, Store,
+    AttemptOutcome, ClaimRequest, EventCount, EventPage, EventSelection, ReceiverInbox, Route, Store,
 };
 
-use super::{all, all_to, commit, events, ids, receiver, seq, settle, target, with_ids};
+use super::{all, all_to, claim_some, commit, events, ids, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug, noise};
 
 /// Crash a of app 7 is dead, issue b of app 7 pending, crash c of app 8 forwarded; d has no type and no target; an
 /// Instabug report is the newest.
-fn filled(store: &dyn Store) -> Box<dyn Inbox> {
+fn filled(store: &dyn Store) -> Box<dyn ReceiverInbox> {
     let mut inbox = receiver(store);
     let to = target(&mut *inbox, "x");
     for (second, body) in [
@@ -20,10 +20,10 @@ fn filled(store: &dyn Store) -> Box<dyn Inbox> {
     ] {
         commit(&mut *inbox, &[bugfender(second, body)], &[all_to(to)]);
     }
-    let claimed = inbox.claim_forwards(to, at(31), ClaimRequest::up_to(9)).unwrap();
-    settle(&mut *inbox, &claimed[0], 32, AttemptOutcome::Dead { error: "gone".to_owned() });
+    let claimed = claim_some(&mut *inbox, to, 31, ClaimRequest::up_to(9));
+    settle(&mut *inbox, &claimed[0], 32, AttemptOutcome::DeadLettered { error: "gone".to_owned() });
     settle(&mut *inbox, &claimed[2], 33, AttemptOutcome::Delivered);
-    inbox.release_forwards(&[claimed[1].id]);
+    inbox.release(&[claimed[1].lease()]).unwrap();
     commit(&mut *inbox, &[bugfender(40, r#"[{"id":"d"},{"id":"a"}]"#), instabug(50, r#"{"Exception":"e"}"#)], &[]);
     inbox
 }
@@ -71,9 +71,9 @@ pub(super) fn bodies_are_read_as_they_came(store: &dyn Store) {
         let stored = events(&*inbox, &EventSelection::default(), with_json);
         let json: Vec<_> = stored[2 * index..].iter().map(|event| event.json.as_deref().unwrap()).collect();
         assert!(json == [first.as_bytes(), second.as_bytes()], "{length}");
-        let mut claim = |to| inbox.claim_forwards(to, at(2), ClaimRequest::up_to(2)).unwrap();
-        assert_eq!(claim(whole)[0].body, body.as_bytes(), "{length}");
-        let arrays: Vec<_> = claim(each).iter().map(Forward::json_array).collect();
+        let mut claim = |to| claim_some(&mut *inbox, to, 2, ClaimRequest::up_to(2));
+        assert_eq!(claim(whole)[0].forward.body, body.as_bytes(), "{length}");
+        let arrays: Vec<_> = claim(each).iter().map(|leased| leased.forward.json_array()).collect();
         assert!(arrays == [format!("[{first}]").into_bytes(), format!("[{second}]").into_bytes()], "{length}");
     }
 }

@@ -6,34 +6,45 @@ mod looking;
 mod purging;
 mod receiving;
 mod registry;
-mod sqlite;
+mod sqlite_files;
+
+use std::time::Duration;
 
 use bugfender_hooks::domain::delivery::Delivery;
 use bugfender_hooks::store::{
-    AttemptOutcome, EventPage, EventRecord, EventSelection, EventSeq, Forward, Inbox, Receipt, Route, Settlement,
-    Store, TargetId, TargetName,
+    AttemptOutcome, ClaimRequest, EventPage, EventRecord, EventSelection, EventSeq, Events, Leased, Receipt,
+    ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 
-use crate::support::inbox::at;
+use bugfender_hooks::store::sqlite::SqliteStore;
+use tempfile::TempDir;
+
+use crate::support::inbox::{at, encoded};
 
 /// An inbox that receives.
-fn receiver(store: &dyn Store) -> Box<dyn Inbox> {
-    let mut inbox = store.inbox().unwrap();
-    inbox.begin_receiving().unwrap();
-    inbox
+fn receiver(store: &dyn Store) -> Box<dyn ReceiverInbox> {
+    store.receiver_inbox().unwrap()
 }
 
-fn commit(inbox: &mut dyn Inbox, deliveries: &[Delivery], routes: &[Route]) -> Vec<Receipt> {
-    inbox.commit_deliveries(deliveries, routes).unwrap()
+fn try_commit(
+    inbox: &mut dyn ReceiverInbox,
+    deliveries: &[Delivery],
+    routes: &[Route],
+) -> Result<Vec<Receipt>, StoreError> {
+    inbox.commit(&encoded(deliveries), routes)
+}
+
+fn commit(inbox: &mut dyn ReceiverInbox, deliveries: &[Delivery], routes: &[Route]) -> Vec<Receipt> {
+    try_commit(inbox, deliveries, routes).unwrap()
 }
 
 /// Commits one delivery and says which of its events are new.
-fn is_new(inbox: &mut dyn Inbox, delivery: Delivery) -> Vec<bool> {
+fn is_new(inbox: &mut dyn ReceiverInbox, delivery: Delivery) -> Vec<bool> {
     let receipts = commit(inbox, &[delivery], &[]);
     receipts[0].events.iter().map(Option::is_some).collect()
 }
 
-fn target(inbox: &mut dyn Inbox, name: &str) -> TargetId {
+fn target(inbox: &mut dyn ReceiverInbox, name: &str) -> TargetId {
     inbox.targets(&[TargetName { key: name.to_owned(), shown: format!("https://{name}") }]).unwrap()[0]
 }
 
@@ -42,7 +53,7 @@ fn all_to(target: TargetId) -> Route {
     Route { target, types: Vec::new(), together: true }
 }
 
-fn events(inbox: &dyn Inbox, selection: &EventSelection, page: EventPage) -> Vec<EventRecord> {
+fn events(inbox: &dyn Events, selection: &EventSelection, page: EventPage) -> Vec<EventRecord> {
     let mut found = Vec::new();
     inbox
         .events(selection, page, &mut |event| {
@@ -54,11 +65,11 @@ fn events(inbox: &dyn Inbox, selection: &EventSelection, page: EventPage) -> Vec
 }
 
 /// The ids of the events that are meant, oldest first.
-fn ids(inbox: &dyn Inbox, selection: &EventSelection) -> Vec<String> {
+fn ids(inbox: &dyn Events, selection: &EventSelection) -> Vec<String> {
     events(inbox, selection, EventPage::default()).into_iter().map(|event| event.id).collect()
 }
 
-fn all(inbox: &dyn Inbox) -> Vec<EventRecord> {
+fn all(inbox: &dyn Events) -> Vec<EventRecord> {
     events(inbox, &EventSelection::default(), EventPage::default())
 }
 
@@ -66,14 +77,99 @@ fn with_ids(ids: &[&str]) -> EventSelection {
     EventSelection { ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()), ..EventSelection::default() }
 }
 
-fn seq(inbox: &dyn Inbox, id: &str) -> EventSeq {
+fn seq(inbox: &dyn Events, id: &str) -> EventSeq {
     events(inbox, &with_ids(&[id]), EventPage::default())[0].seq
 }
 
-fn ids_of(forward: &Forward) -> Vec<&str> {
-    forward.events.iter().map(|event| event.id.as_str()).collect()
+/// How long leases last in the stories.
+const LEASE: Duration = Duration::from_secs(1000);
+
+fn claim_some(inbox: &mut dyn ReceiverInbox, target: TargetId, second: i64, request: ClaimRequest) -> Vec<Leased> {
+    inbox.claim(target, request, at(second), LEASE).unwrap()
 }
 
-fn settle(inbox: &mut dyn Inbox, forward: &Forward, second: i64, outcome: AttemptOutcome) {
-    inbox.settle_forwards(&[Settlement { forward: forward.id, at: at(second), outcome }]).unwrap();
+fn ids_of(leased: &Leased) -> Vec<&str> {
+    leased.forward.events.iter().map(|event| event.id.as_str()).collect()
 }
+
+fn settle(inbox: &mut dyn ReceiverInbox, leased: &Leased, second: i64, outcome: AttemptOutcome) -> Settled {
+    inbox.settle(&[Settlement { lease: leased.lease(), at: at(second), outcome }]).unwrap()[0]
+}
+
+/// A store of its own for a story.
+trait Fixture {
+    /// A store that holds nothing.
+    fn empty() -> Self;
+
+    fn store(&self) -> &dyn Store;
+}
+
+/// A store in files of a scratch directory.
+struct SqliteFixture {
+    store: SqliteStore,
+    _dir: TempDir,
+}
+
+impl Fixture for SqliteFixture {
+    fn empty() -> Self {
+        let (dir, store) = sqlite_files::scratch();
+        Self { store, _dir: dir }
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+}
+
+/// A test for each of these stories.
+macro_rules! each_story {
+    ($fixture:ty; $($part:ident::$story:ident),* $(,)?) => {$(
+        #[test]
+        fn $story() {
+            let fixture = <$fixture>::empty();
+            super::$part::$story(fixture.store());
+        }
+    )*};
+}
+
+/// Every story on each of these backends.
+macro_rules! stories {
+    ($($backend:ident: $fixture:ty),* $(,)?) => {$(
+        mod $backend {
+            use super::Fixture;
+
+            each_story! { $fixture;
+                receiving::what_is_committed_is_there,
+                receiving::duplicates_are_counted_and_dropped,
+                receiving::numbers_and_texts_are_two_ids,
+                receiving::duplicates_are_known_among_very_many,
+                receiving::what_cannot_be_read_is_kept_apart,
+                receiving::any_number_look_beside_a_receiver,
+                forwarding::routes_pick_events,
+                forwarding::claims_come_in_order_and_once,
+                forwarding::settlements_say_what_became_of_events,
+                forwarding::failed_ones_do_not_hold_up_new_ones,
+                forwarding::what_waits_too_long_is_given_up,
+                forwarding::claims_are_bounded_in_bytes,
+            forwarding::leases_end_unless_they_are_renewed,
+            forwarding::a_lost_lease_records_nothing,
+                forwarding::a_purged_claim_is_not_taken_for_another,
+                looking::selections_meet_every_condition,
+                looking::bodies_are_read_as_they_came,
+                looking::pages_have_an_order_and_an_end,
+                looking::events_are_counted_by_kind,
+                purging::what_is_old_goes_but_for_what_waits,
+                purging::the_oldest_go_until_it_is_small,
+                purging::no_more_goes_than_must,
+                purging::purged_events_leave_their_places_empty,
+                purging::runs_of_purged_events_go_with_them,
+                purging::what_waits_is_looked_at_once,
+                registry::subscriptions_are_made_once,
+                registry::what_is_in_doubt_stands_in_the_way,
+                registry::removals_end_one_way_or_another,
+            }
+        }
+    )*};
+}
+
+stories! { sqlite: super::SqliteFixture }

@@ -1,11 +1,11 @@
 //! What is old, or too much, is removed, and nothing else is.
 
-use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventSelection, Inbox, PurgeRule, Purged, Store};
+use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventSelection, PurgeRule, Purged, ReceiverInbox, Store};
 
-use super::{all, all_to, commit, ids, is_new, receiver, seq, settle, target, with_ids};
+use super::{all, all_to, claim_some, commit, ids, is_new, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, noise, of_ids};
 
-fn purge(inbox: &mut dyn Inbox, rule: &PurgeRule) -> Purged {
+fn purge(inbox: &mut dyn ReceiverInbox, rule: &PurgeRule) -> Purged {
     let mut sum = Purged::default();
     loop {
         let purged = inbox.purge(rule).unwrap();
@@ -25,9 +25,9 @@ pub(super) fn what_is_old_goes_but_for_what_waits(store: &dyn Store) {
     }
     commit(&mut *inbox, &[of_ids(4, &["d"]), bugfender(4, "no JSON"), bugfender(20, "nor this")], &[]);
     commit(&mut *inbox, &[of_ids(10, &["e"])], &[]);
-    let claimed = inbox.claim_forwards(to, at(5), ClaimRequest::up_to(9)).unwrap();
+    let claimed = claim_some(&mut *inbox, to, 5, ClaimRequest::up_to(9));
     settle(&mut *inbox, &claimed[0], 6, AttemptOutcome::Delivered);
-    settle(&mut *inbox, &claimed[1], 6, AttemptOutcome::Dead { error: "x".to_owned() });
+    settle(&mut *inbox, &claimed[1], 6, AttemptOutcome::DeadLettered { error: "x".to_owned() });
     let old = PurgeRule { before: Some(at(10)), ..PurgeRule::default() };
     assert_eq!(purge(&mut *inbox, &old), Purged { events: 5, quarantined: 1, ..Purged::default() });
     assert_eq!(ids(&*inbox, &EventSelection::default()), ["c", "c2", "e"]);
@@ -132,7 +132,7 @@ pub(super) fn what_waits_is_looked_at_once(store: &dyn Store) {
         PurgeRule { before: Some(at(5)), ..PurgeRule::default() },
         PurgeRule { max_bytes: Some(0), ..PurgeRule::default() },
     ] {
-        let step = |inbox: &mut dyn Inbox| {
+        let step = |inbox: &mut dyn ReceiverInbox| {
             let Purged { events, more, .. } = inbox.purge(&rule).unwrap();
             (events, more)
         };
@@ -144,7 +144,7 @@ pub(super) fn what_waits_is_looked_at_once(store: &dyn Store) {
         // A round begins at the start: what waited may have been handed on.
     }
     assert_eq!(all(&*inbox).len(), 5000);
-    let claimed = inbox.claim_forwards(to, at(5), ClaimRequest::up_to(1)).unwrap();
+    let claimed = claim_some(&mut *inbox, to, 5, ClaimRequest::up_to(1));
     settle(&mut *inbox, &claimed[0], 6, AttemptOutcome::Delivered);
     assert_eq!(purge(&mut *inbox, &PurgeRule { before: Some(at(5)), ..PurgeRule::default() }).events, 1);
 }

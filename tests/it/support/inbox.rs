@@ -3,6 +3,7 @@
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use bugfender_hooks::domain::signature::sign_instabug;
+use bugfender_hooks::store::EncodedDelivery;
 use jiff::Timestamp;
 
 const KEY: &str = "key-of-the-tests";
@@ -33,6 +34,11 @@ pub fn instabug(second: i64, body: &str) -> Delivery {
         second,
         body.as_bytes(),
     )
+}
+
+/// These deliveries, ready to be stored.
+pub fn encoded(deliveries: &[Delivery]) -> Vec<EncodedDelivery> {
+    deliveries.iter().cloned().map(EncodedDelivery::encode).collect()
 }
 
 /// So many characters that cannot be stored in much less space.

@@ -21,16 +21,17 @@ pub(super) struct BloomFilter {
 }
 
 impl BloomFilter {
-    /// The filter of these keys.
-    pub(super) fn of(keys: impl ExactSizeIterator<Item = EventKey>) -> Self {
-        let blocks = (keys.len() * BITS_PER_KEY).div_ceil(BLOCK * 64).max(1);
-        let mut filter = Self { words: vec![0; blocks * BLOCK] };
-        for key in keys {
-            for (word, bit) in filter.places(key) {
-                filter.words[word] |= 1 << bit;
-            }
+    /// An empty filter for this many keys.
+    pub(super) fn with_room_for(keys: usize) -> Self {
+        let blocks = (keys * BITS_PER_KEY).div_ceil(BLOCK * 64).max(1);
+        Self { words: vec![0; blocks * BLOCK] }
+    }
+
+    /// Puts a key in.
+    pub(super) fn insert(&mut self, key: EventKey) {
+        for (word, bit) in self.places(key) {
+            self.words[word] |= 1 << bit;
         }
-        filter
     }
 
     /// Whether the key may be in the run. Never `false` for one that is.
@@ -77,7 +78,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_put_in_is_found(keys in prop::collection::vec(any::<[u8; 16]>(), 0..300)) {
-            let filter = BloomFilter::of(keys.iter().map(|key| EventKey::from_bytes(*key)));
+            let mut filter = BloomFilter::with_room_for(keys.len());
+            for key in &keys {
+                filter.insert(EventKey::from_bytes(*key));
+            }
             let read = BloomFilter::from_bytes(&filter.to_bytes()).unwrap();
             prop_assert_eq!(&read, &filter);
             for key in keys {
@@ -90,7 +94,8 @@ mod tests {
     fn what_was_not_is_rarely_found() {
         let key =
             |number: u32| EventKey::candidates(crate::domain::event::Sender::Bugfender, &number.to_string()).next();
-        let filter = BloomFilter::of((0..20_000).filter_map(key).collect::<Vec<_>>().into_iter());
+        let mut filter = BloomFilter::with_room_for(20_000);
+        (0..20_000).filter_map(key).for_each(|key| filter.insert(key));
         let wrong = (20_000..120_000).filter_map(key).filter(|key| filter.may_hold(*key)).count();
         assert!(wrong < 500, "{wrong} of 100,000");
         assert_eq!(BloomFilter::from_bytes(&[]), None);

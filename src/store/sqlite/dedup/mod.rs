@@ -8,27 +8,19 @@
 //! single read. All the runs of an inbox together take 26 bytes an event on the disk.
 
 mod filter;
+mod merge;
+mod run;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
-use self::filter::BloomFilter;
+use self::merge::Merge;
+use self::run::{COLUMNS, DedupRun};
 use super::fault::StoreFault;
 use crate::domain::event::EventKey;
-
-/// How many keys make a run. A run of so many is written in a few milliseconds.
-const RUN: usize = 65_536;
-
-/// Keys in a chunk: as many as fit in one page with their events.
-const CHUNK: usize = 160;
-
-/// Bytes of a key and the id of its event.
-const ENTRY: usize = 24;
-
-/// The place of a run's first chunk; no run has so many.
-const CHUNKS: i64 = 65_536;
 
 /// Events by their keys. These are hashes already, for which a quick hasher, seeded anew in each process, is enough.
 pub(super) type ByKey = HashMap<EventKey, i64, RandomState>;
@@ -36,36 +28,32 @@ pub(super) type ByKey = HashMap<EventKey, i64, RandomState>;
 /// The keys of all events of an inbox.
 #[derive(Debug)]
 pub(super) struct DedupIndex {
+    /// In the order of their events, oldest first.
     runs: Vec<DedupRun>,
+    /// The newest keys, which are in no run yet.
     tail: ByKey,
-}
-
-/// Keys that were written, with what is kept of them in memory.
-#[derive(Debug)]
-pub(super) struct DedupRun {
-    id: i64,
-    /// The start of the first key of each chunk.
-    fences: Vec<u64>,
-    filter: BloomFilter,
+    merge: Option<Merge>,
+    /// Numbers of chunks that belong to no run.
+    garbage: Vec<Range<i64>>,
+    /// The number of the next chunk: none that is on the disk has one as high.
+    next_chunk: i64,
 }
 
 impl DedupIndex {
     /// Reads what is known of all events.
     pub(super) fn load(connection: &Connection) -> Result<Self, StoreFault> {
-        let mut seen = Self { runs: Vec::new(), tail: ByKey::default() };
-        let mut in_runs = 0;
-        let mut statement = connection.prepare("SELECT id, fences, filter, last_event FROM runs ORDER BY id")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            seen.runs.push(DedupRun::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?);
-            in_runs = row.get::<_, i64>(3)?.max(in_runs);
-        }
+        let runs = read_runs(connection)?;
+        let next_chunk =
+            connection.query_row("SELECT coalesce(max(id), 0) + 1 FROM run_chunks", [], |row| row.get(0))?;
+        let garbage = unused_chunks(connection, &runs, next_chunk)?;
+        let in_runs = runs.iter().map(|run| run.last_event).max().unwrap_or_default();
+        let mut tail = ByKey::default();
         let mut statement = connection.prepare("SELECT key, id FROM events WHERE id > ?")?;
         let mut rows = statement.query([in_runs])?;
         while let Some(row) = rows.next()? {
-            seen.tail.insert(EventKey::from_bytes(row.get(0)?), row.get(1)?);
+            tail.insert(EventKey::from_bytes(row.get(0)?), row.get(1)?);
         }
-        Ok(seen)
+        Ok(Self { runs, tail, merge: None, garbage, next_chunk })
     }
 
     /// The event with this key, if it was there.
@@ -85,67 +73,56 @@ impl DedupIndex {
     pub(super) fn add(&mut self, events: impl IntoIterator<Item = (EventKey, i64)>) {
         self.tail.extend(events);
     }
+}
 
-    /// Whether it is time to write a run.
-    pub(super) fn is_due(&self) -> bool {
-        self.tail.len() >= RUN
+/// All runs, in the order of their events.
+fn read_runs(connection: &Connection) -> Result<Vec<DedupRun>, StoreFault> {
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM runs ORDER BY last_event"))?;
+    let mut rows = statement.query([])?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        runs.push(DedupRun::read(row)?);
     }
+    Ok(runs)
+}
 
-    /// Writes the keys in memory as a run, within a transaction, and gives it to be passed to [`DedupIndex::forget_tail`].
-    pub(super) fn write_run(&self, connection: &Connection) -> Result<DedupRun, StoreFault> {
-        let mut entries: Vec<(EventKey, i64)> = self.tail.iter().map(|(key, event)| (*key, *event)).collect();
-        entries.sort_unstable();
-        let last = entries.iter().map(|(_, event)| *event).max().unwrap_or_default();
-        let filter = BloomFilter::of(entries.iter().map(|(key, _)| *key));
-        let fences: Vec<u64> = entries.chunks(CHUNK).map(|chunk| fence(chunk[0].0)).collect();
-        let fence_bytes: Vec<u8> = fences.iter().flat_map(|fence| fence.to_le_bytes()).collect();
-        let id = self.runs.last().map_or(1, |run| run.id + 1);
-        connection
-            .prepare_cached("INSERT INTO runs (id, last_event, fences, filter) VALUES (?, ?, ?, ?)")?
-            .execute(params![id, last, fence_bytes, filter.to_bytes()])?;
-        let mut insert = connection.prepare_cached("INSERT INTO run_chunks (id, entries) VALUES (?, ?)")?;
-        for (place, chunk) in (id * CHUNKS..).zip(entries.chunks(CHUNK)) {
-            let bytes: Vec<u8> =
-                chunk.iter().flat_map(|(key, event)| key.bytes().iter().copied().chain(event.to_le_bytes())).collect();
-            insert.execute(params![place, bytes])?;
+/// The numbers, below this one, of chunks that are there and belong to no run.
+fn unused_chunks(connection: &Connection, runs: &[DedupRun], end: i64) -> Result<Vec<Range<i64>>, StoreFault> {
+    let mut used: Vec<Range<i64>> = runs.iter().map(|run| run.first_chunk..run.end_chunk()).collect();
+    used.sort_unstable_by_key(|range| range.start);
+    let starts = std::iter::once(0).chain(used.iter().map(|range| range.end));
+    let ends = used.iter().map(|range| range.start).chain([end]);
+    let mut statement = connection.prepare("SELECT EXISTS (SELECT 1 FROM run_chunks WHERE id >= ? AND id < ?)")?;
+    let mut unused = Vec::new();
+    for (start, end) in starts.zip(ends).filter(|(start, end)| start < end) {
+        if statement.query_row([start, end], |row| row.get(0))? {
+            unused.push(start..end);
         }
-        Ok(DedupRun { id, fences, filter })
     }
-
-    /// Takes a run that was committed in place of the keys in memory.
-    pub(super) fn forget_tail(&mut self, run: DedupRun) {
-        self.runs.push(run);
-        self.tail = ByKey::default();
-    }
-
-    /// Leaves out runs that are not there any more.
-    pub(super) fn reload_runs(&mut self, connection: &Connection) -> Result<(), StoreFault> {
-        let mut statement = connection.prepare_cached("SELECT id FROM runs")?;
-        let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
-        self.runs.retain(|run| ids.contains(&run.id));
-        Ok(())
-    }
+    Ok(unused)
 }
 
 /// Removes the runs all of whose events are gone, as many as are before `event`.
 pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<(), StoreFault> {
-    let mut statement = connection.prepare_cached("SELECT id FROM runs WHERE last_event < ?")?;
-    let ids = statement.query_map([event], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
-    for id in ids {
-        connection.execute("DELETE FROM run_chunks WHERE id >= ? AND id < ?", [id * CHUNKS, (id + 1) * CHUNKS])?;
+    let sql = "SELECT id, first_chunk, first_chunk + length(fences) / 8 FROM runs WHERE last_event < ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let runs = statement.query_map([event], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for (id, first, end) in runs.collect::<Result<Vec<(i64, i64, i64)>, _>>()? {
+        connection.execute("DELETE FROM run_chunks WHERE id >= ? AND id < ?", [first, end])?;
         connection.execute("DELETE FROM runs WHERE id = ?", [id])?;
     }
     Ok(())
 }
 
-/// The events with these keys, for who looks something up once and keeps nothing in memory.
+/// The events with these keys, for whoever looks something up once and keeps nothing in memory.
 pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventKey>) -> Result<Vec<i64>, StoreFault> {
     let mut missing: HashSet<EventKey> = keys.collect();
     let mut found = Vec::new();
-    let mut statement = connection.prepare_cached("SELECT id, fences, filter FROM runs ORDER BY id DESC")?;
+    let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY last_event DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let run = DedupRun::read(row.get(0)?, &row.get::<_, Vec<u8>>(1)?, &row.get::<_, Vec<u8>>(2)?)?;
+        let run = DedupRun::read(row)?;
         for key in missing.iter().copied().filter(|key| run.filter.may_hold(*key)).collect::<Vec<_>>() {
             if let Some(event) = run.find(connection, key)? {
                 missing.remove(&key);
@@ -162,41 +139,4 @@ pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventK
         }
     }
     Ok(found)
-}
-
-impl DedupRun {
-    fn read(id: i64, fences: &[u8], filter: &[u8]) -> Result<Self, StoreFault> {
-        let damaged = || StoreFault::Rule(crate::store::error::Problem::Damaged);
-        let fences = fences.as_chunks::<8>().0.iter().map(|fence| u64::from_le_bytes(*fence)).collect();
-        Ok(Self { id, fences, filter: BloomFilter::from_bytes(filter).ok_or_else(damaged)? })
-    }
-
-    fn find(&self, connection: &Connection, key: EventKey) -> Result<Option<i64>, StoreFault> {
-        let wanted = fence(key);
-        // The last chunk that begins at or before the key; those that begin alike are all looked at.
-        let after = self.fences.partition_point(|fence| *fence <= wanted);
-        for place in (0..after).rev() {
-            let id = self.id * CHUNKS + i64::try_from(place).unwrap_or_default();
-            let mut statement = connection.prepare_cached("SELECT entries FROM run_chunks WHERE id = ?")?;
-            let entries: Option<Vec<u8>> = statement.query_row([id], |row| row.get(0)).optional()?;
-            let found = entries.as_deref().and_then(|entries| find_in_chunk(entries, key));
-            if found.is_some() || self.fences[place] < wanted {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-}
-
-fn find_in_chunk(entries: &[u8], key: EventKey) -> Option<i64> {
-    let (entries, _) = entries.as_chunks::<ENTRY>();
-    let place = entries.binary_search_by(|entry| entry[..16].cmp(key.bytes())).ok()?;
-    Some(i64::from_le_bytes(entries[place][16..].try_into().ok()?))
-}
-
-/// The start of a key, as a number that is in order as keys are.
-fn fence(key: EventKey) -> u64 {
-    let mut start = [0; 8];
-    start.copy_from_slice(&key.bytes()[..8]);
-    u64::from_be_bytes(start)
 }

@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use rusqlite::{Connection, Row};
 
-use super::StoreFault;
-use crate::domain::Body;
-use crate::store::error::Problem;
+use crate::store::codec::StoredBody;
+use crate::store::sqlite::fault::{Problem, StoreFault};
 
 /// Reads bodies, or parts of them.
 pub(super) struct Bodies<'c> {
@@ -54,7 +53,7 @@ impl<'c> Bodies<'c> {
 /// The body that was stored so.
 fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, StoreFault> {
     let length = length.map(usize::try_from).transpose().map_err(|_| Problem::Damaged)?;
-    Body::read(bytes, length).ok_or(StoreFault::Rule(Problem::Damaged))
+    StoredBody::read(bytes, length).ok_or(StoreFault::Problem(Problem::Damaged))
 }
 
 /// The place of an event in its body, as it is stored.

@@ -5,11 +5,12 @@ use std::path::Path;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::{Receiving, StoreFault, stored};
-use crate::domain::delivery::Delivery;
+use super::receiver::Receiving;
+use super::stored;
 use crate::domain::event::EventFacts;
 use crate::store::sqlite::dedup::{ByKey, DedupIndex};
-use crate::store::{EventSeq, Receipt, Route};
+use crate::store::sqlite::fault::StoreFault;
+use crate::store::{EncodedDelivery, EventSeq, Receipt, Route};
 
 const INSERT_DELIVERY: &str =
     "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body)
@@ -23,14 +24,14 @@ pub(super) fn commit(
     connection: &Connection,
     path: &Path,
     receiving: &mut Receiving,
-    deliveries: &[Delivery],
+    deliveries: &[EncodedDelivery],
     routes: &[Route],
 ) -> Result<Vec<Receipt>, StoreFault> {
-    receiving.identity.check(path)?;
-    let events = deliveries.iter().map(|delivery| delivery.events().len()).sum();
+    receiving.check_file(path)?;
+    let events = deliveries.iter().map(|delivery| delivery.delivery().events().len()).sum();
     let mut group = CommitGroup {
         connection,
-        seen: &receiving.seen,
+        known: &receiving.known,
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
@@ -45,14 +46,14 @@ pub(super) fn commit(
     let CommitGroup { new, next_delivery, next_event, next_forward, .. } = group;
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
     receiving.next_forward = next_forward;
-    receiving.seen.add(new);
+    receiving.known.add(new);
     Ok(receipts)
 }
 
 /// What is being committed together.
 struct CommitGroup<'a, 'c> {
     connection: &'c Connection,
-    seen: &'a DedupIndex,
+    known: &'a DedupIndex,
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
@@ -63,9 +64,10 @@ struct CommitGroup<'a, 'c> {
 }
 
 impl CommitGroup<'_, '_> {
-    fn store(&mut self, delivery: &Delivery) -> Result<Receipt, StoreFault> {
+    fn store(&mut self, encoded: &EncodedDelivery) -> Result<Receipt, StoreFault> {
+        let delivery = encoded.delivery();
         if let Some(malformed) = delivery.malformed() {
-            self.quarantine(delivery, malformed.as_str())?;
+            self.quarantine(encoded, malformed.as_str())?;
             return Ok(Receipt::default());
         }
         let mut receipt = Receipt { events: Vec::with_capacity(delivery.events().len()) };
@@ -73,7 +75,7 @@ impl CommitGroup<'_, '_> {
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
-                None => self.seen.find(self.connection, event.key)?,
+                None => self.known.find(self.connection, event.key)?,
             };
             if let Some(id) = known {
                 again.push(id);
@@ -86,7 +88,7 @@ impl CommitGroup<'_, '_> {
             receipt.events.push(Some(EventSeq(id)));
         }
         if receipt.stored() > 0 {
-            self.insert(delivery, &receipt)?;
+            self.insert(encoded, &receipt)?;
         }
         // Only now: what came twice in this delivery was not there before.
         for id in again {
@@ -96,7 +98,8 @@ impl CommitGroup<'_, '_> {
         Ok(receipt)
     }
 
-    fn insert(&mut self, delivery: &Delivery, receipt: &Receipt) -> Result<(), StoreFault> {
+    fn insert(&mut self, encoded: &EncodedDelivery, receipt: &Receipt) -> Result<(), StoreFault> {
+        let delivery = encoded.delivery();
         let new = || delivery.events().iter().zip(&receipt.events).filter_map(|(event, seq)| Some(((*seq)?.0, event)));
         let id = self.next_delivery;
         self.next_delivery += 1;
@@ -104,7 +107,7 @@ impl CommitGroup<'_, '_> {
         let count = i64::try_from(delivery.events().len()).unwrap_or(i64::MAX);
         let sender = delivery.sender().as_str();
         let (first, last) = (new().next().map_or(0, |(id, _)| id), new().next_back().map_or(0, |(id, _)| id));
-        let body = delivery.body();
+        let body = encoded.body();
         let length = body.packed_from().map(bytes);
         let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body.bytes()];
         self.insert_delivery.execute(values)?;
@@ -139,10 +142,11 @@ impl CommitGroup<'_, '_> {
         Ok(())
     }
 
-    fn quarantine(&self, delivery: &Delivery, reason: &str) -> Result<(), StoreFault> {
+    fn quarantine(&self, encoded: &EncodedDelivery, reason: &str) -> Result<(), StoreFault> {
+        let delivery = encoded.delivery();
         let sql = "INSERT INTO quarantine (sender, received_at, content_type, reason, body) VALUES (?, ?, ?, ?, ?)";
         let at = stored(delivery.received_at());
-        let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, delivery.body().bytes()];
+        let values = params![delivery.sender().as_str(), at, delivery.content_type(), reason, encoded.body().bytes()];
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, Row, Rows, params};
 
-use super::{StoreFault, stored};
+use super::stored;
 use crate::store::sqlite::dedup;
+use crate::store::sqlite::fault::StoreFault;
 use crate::store::{PurgeRule, Purged};
 
 /// How many deliveries go in one commit.

@@ -4,13 +4,19 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
 use super::body::{Bodies, place};
-use super::forwards::{self, DEAD, DELIVERED, PENDING};
-use super::{StoreFault, stored, time};
+use super::{stored, time};
 use crate::domain::event::{EventKey, Sender};
-use crate::store::error::Problem;
-use crate::store::inbox::keys_of;
+use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
-use crate::store::{Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined};
+use crate::store::sqlite::fault::{Problem, StoreFault};
+use crate::store::{
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined, TargetId,
+};
+
+/// The states of a forward, as they are stored.
+pub(super) const PENDING: i64 = 0;
+pub(super) const DELIVERED: i64 = 1;
+pub(super) const DEAD: i64 = 2;
 
 /// How many forwards are too many to look events up from.
 const MANY: i64 = 10_000;
@@ -214,11 +220,36 @@ pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Resu
     Ok(counts)
 }
 
+/// The newest event that was ever stored: numbers are given in the order of the commits, and never again.
+pub(super) fn watermark(connection: &Connection) -> Result<EventSeq, StoreFault> {
+    let sql = "SELECT max(coalesce((SELECT max(id) FROM events), 0), coalesce((SELECT last_event FROM purged), 0))";
+    Ok(EventSeq(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?))
+}
+
 pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreFault> {
-    let (pending, dead, oldest_pending) = forwards::backlog(connection)?;
+    let count = |sql: &str| -> Result<u64, StoreFault> {
+        let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    };
+    let pending = count("SELECT count(*) FROM forwards INDEXED BY forwards_pending WHERE state = 0")?;
+    let dead = count("SELECT count(*) FROM forwards INDEXED BY forwards_dead WHERE state = 2")?;
+    let oldest = "SELECT min(queued_at) FROM forwards INDEXED BY forwards_by_age WHERE state = 0";
+    let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0))?;
     let newest = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1";
-    let last: Option<i64> = connection.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;
-    Ok(Backlog { pending, dead, oldest_pending, last_event: last.map(time) })
+    let newest: Option<i64> = connection.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(Backlog { pending, dead, oldest_pending: oldest.map(time), last_event: newest.map(time) })
+}
+
+/// How many forwards are pending, by target.
+pub(super) fn pending_by_target(connection: &Connection) -> Result<Vec<(TargetId, String, u64)>, StoreFault> {
+    let sql =
+        "SELECT t.id, t.shown, count(*) FROM forwards f INDEXED BY forwards_pending JOIN targets t ON t.id = f.target
+               WHERE f.state = 0 GROUP BY f.target ORDER BY f.target";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok((TargetId(row.get(0)?), row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)))
+    })?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
 pub(super) fn quarantined(
@@ -250,7 +281,7 @@ pub(super) fn quarantined(
 
 /// A sender that was stored.
 pub(super) fn sender(text: &str) -> Result<Sender, StoreFault> {
-    Sender::ALL.into_iter().find(|sender| sender.as_str() == text).ok_or(StoreFault::Rule(Problem::Damaged))
+    Sender::ALL.into_iter().find(|sender| sender.as_str() == text).ok_or(StoreFault::Problem(Problem::Damaged))
 }
 
 // The names of the states stand in the SQL above as numbers.

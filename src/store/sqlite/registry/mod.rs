@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
 use self::rows::{FoundRow, Reader};
-use super::fault::{StoreFault, of_io};
+use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
-use crate::store::error::Problem;
+use crate::store::error::{Part, Rule};
 use crate::store::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError};
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
@@ -43,7 +43,7 @@ impl SqliteRegistry {
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        super::create_file(path).map_err(|error| of_io(path, error))?;
+        super::create_file(path).map_err(|error| StoreFault::from(error).at(Part::Registry, path))?;
         Self::open_file(path, BUSY_TIMEOUT)
     }
 
@@ -53,7 +53,7 @@ impl SqliteRegistry {
     /// # Errors
     /// As [`SqliteRegistry::open`].
     pub fn open_existing(path: &Path, timeout: Duration) -> Result<Option<Self>, StoreError> {
-        if super::has_content(path).map_err(|error| of_io(path, error))? {
+        if super::has_content(path).map_err(|error| StoreFault::from(error).at(Part::Registry, path))? {
             return Self::open_file(path, timeout).map(Some);
         }
         Ok(None)
@@ -61,7 +61,8 @@ impl SqliteRegistry {
 
     fn open_file(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let owners = Owners::beside(path);
-        let connection = super::open_database(path, &migrations::REGISTRY, &owners, timeout)?;
+        let connection = super::open_database(path, &migrations::REGISTRY, &owners, timeout)
+            .map_err(|fault| fault.at(Part::Registry, path))?;
         Ok(Self { path: path.to_path_buf(), connection, owners })
     }
 
@@ -71,7 +72,7 @@ impl SqliteRegistry {
     }
 
     fn store_error(&self, fault: StoreFault) -> StoreError {
-        fault.at(&self.path)
+        fault.at(Part::Registry, &self.path)
     }
 }
 
@@ -194,7 +195,7 @@ impl Registry for SqliteRegistry {
                     Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
                 };
                 match settle(&mut reader, *row, status, reason) {
-                    Err(StoreFault::Rule(Problem::Lost(_))) => Ok(None),
+                    Err(StoreFault::Rule(Rule::Lost(_))) => Ok(None),
                     settled => settled.map(Some),
                 }
             };
@@ -227,7 +228,7 @@ impl Registry for SqliteRegistry {
         self.write(|connection| {
             let Some(found) = self.reader(connection).row(row)? else { return Ok(()) };
             if found.in_progress {
-                return Err(Problem::InUse.into());
+                return Err(Rule::InUse.into());
             }
             connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
             Ok(())
@@ -261,13 +262,13 @@ impl SqliteRegistry {
                 return Ok((record, false));
             }
             if holder.in_progress {
-                return Err(Problem::InUse.into());
+                return Err(Rule::InUse.into());
             }
             let mut reader = self.reader(connection);
             set_label(&reader, record.row, label)?;
             return Ok((settle(&mut reader, record.row, HookStatus::Active, None)?, true));
         };
-        Err(Problem::Conflict { hook, recorded: known.to_string() }.into())
+        Err(Rule::Conflict { hook, recorded: known.to_string() }.into())
     }
 
     /// The server gave a new hook a number that is on record.
@@ -297,8 +298,8 @@ impl SqliteRegistry {
         targets.dedup();
         match (unresolved.first(), targets.len()) {
             (Some(found), 1) => Ok(found.record.row),
-            (Some(_), _) => Err(Problem::Ambiguous.into()),
-            (None, _) if target.is_redacted() => Err(Problem::HiddenPassword.into()),
+            (Some(_), _) => Err(Rule::Ambiguous.into()),
+            (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
             (None, _) => insert(connection, subscription, HookStatus::Unknown, None, None),
         }
     }
@@ -352,7 +353,7 @@ fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(
 
 /// The row, which was there, is not there any more.
 fn lost(row: RowId) -> StoreFault {
-    Problem::Lost(row.0).into()
+    Rule::Lost(row.0).into()
 }
 
 /// Whole seconds since 1970, which is what rows hold.

@@ -1,59 +1,20 @@
-//! The story on SQLite, and what only a file can do.
+//! What only a file can do.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bugfender_hooks::domain::HookStatus;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{ClaimRequest, EventSelection, PurgeRule, Receipt, Store};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{all, all_to, commit, forwarding, ids, is_new, looking, purging, receiver, receiving, registry, target};
+use super::{all, all_to, claim_some, commit, ids, is_new, receiver, target, try_commit};
 use crate::support::inbox::{at, bugfender, of_ids};
 
-/// Every story, on a store of its own.
-macro_rules! stories {
-    ($($part:ident::$story:ident),* $(,)?) => {$(
-        #[test]
-        fn $story() {
-            let (_dir, store) = scratch();
-            $part::$story(&store);
-        }
-    )*};
-}
-
-stories! {
-    receiving::what_is_committed_is_there,
-    receiving::duplicates_are_counted_and_dropped,
-    receiving::numbers_and_texts_are_two_ids,
-    receiving::duplicates_are_known_among_very_many,
-    receiving::what_cannot_be_read_is_kept_apart,
-    receiving::one_receives_and_any_number_look,
-    forwarding::routes_pick_events,
-    forwarding::claims_come_in_order_and_once,
-    forwarding::settlements_say_what_became_of_events,
-    forwarding::failed_ones_do_not_hold_up_new_ones,
-    forwarding::what_waits_too_long_is_given_up,
-    forwarding::claims_are_bounded_in_bytes,
-    forwarding::a_purged_claim_is_not_taken_for_another,
-    looking::selections_meet_every_condition,
-    looking::bodies_are_read_as_they_came,
-    looking::pages_have_an_order_and_an_end,
-    looking::events_are_counted_by_kind,
-    purging::what_is_old_goes_but_for_what_waits,
-    purging::the_oldest_go_until_it_is_small,
-    purging::no_more_goes_than_must,
-    purging::purged_events_leave_their_places_empty,
-    purging::runs_of_purged_events_go_with_them,
-    purging::what_waits_is_looked_at_once,
-    registry::subscriptions_are_made_once,
-    registry::what_is_in_doubt_stands_in_the_way,
-    registry::removals_end_one_way_or_another,
-}
-
-fn scratch() -> (TempDir, SqliteStore) {
+pub(super) fn scratch() -> (TempDir, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::at(&dir.path().join("data/hooks.db"));
     (dir, store)
@@ -113,7 +74,7 @@ fn files_that_are_no_inbox_are_left_alone() {
     let (_dir, store, path) = filled();
     let version = 0x6269 << 16 | 9;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
-    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 1)");
+    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 2)");
 }
 
 #[test]
@@ -142,12 +103,12 @@ fn a_file_that_was_removed_takes_nothing_more() {
     let mut inbox = receiver(&store);
     let aside = path.with_extension("aside");
     fs::rename(&path, &aside).unwrap();
-    let error = inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
+    let error = try_commit(&mut *inbox, &[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
     assert!(error.contains("moved or removed while it was in use"), "{error}");
-    assert!(inbox.probe().is_err());
+    assert!(inbox.probe(at(0)).is_err());
     // Another in its place is not taken for it.
     fs::write(&path, "").unwrap();
-    assert!(inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).is_err());
+    assert!(try_commit(&mut *inbox, &[of_ids(2, &["b"])], &[]).is_err());
     fs::rename(&aside, &path).unwrap();
     assert_eq!(is_new(&mut *inbox, of_ids(2, &["a", "b"])), [false, true]);
 }
@@ -158,7 +119,7 @@ fn who_waits_too_long_for_the_lock_is_told() {
     let mut inbox = receiver(&store);
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = inbox.commit_deliveries(&[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
+    let error = try_commit(&mut *inbox, &[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
     assert!(error.contains("another process kept it locked for too long"), "{error}");
     // Who looks need not wait.
     assert_eq!(ids(&*inbox, &EventSelection::default()), ["a"]);
@@ -177,7 +138,7 @@ fn a_group_is_stored_whole_or_not_at_all() {
     other.busy_timeout(Duration::from_secs(5)).unwrap();
     other.execute_batch(trigger).unwrap();
     let group = [of_ids(2, &["b", "a"]), bugfender(2, "no JSON"), of_ids(2, &["c", "last"])];
-    let error = inbox.commit_deliveries(&group, &[all_to(to)]).unwrap_err().to_string();
+    let error = try_commit(&mut *inbox, &group, &[all_to(to)]).unwrap_err().to_string();
     assert!(error.contains("no more"), "{error}");
     assert_eq!(ids(&*inbox, &EventSelection::default()), ["a"]);
     assert_eq!(all(&*inbox)[0].duplicates, 0);
@@ -216,17 +177,17 @@ fn very_many_are_put_in_line_again_step_by_step() {
     let group: Vec<_> = (0..1200).map(|number| of_ids(2, &[&format!("b-{number}"), &format!("c-{number}")])).collect();
     commit(&mut *inbox, &group, &[all_to(to)]);
     for expired in [1000, 200] {
-        assert_eq!(inbox.expire_forwards(at(9)).unwrap(), [("https://x".to_owned(), expired)]);
+        assert_eq!(inbox.expire(at(9), at(9)).unwrap(), [("https://x".to_owned(), expired)]);
     }
     let other = Connection::open(&path).unwrap();
     let trigger = "CREATE TRIGGER stop BEFORE UPDATE ON forwards WHEN old.id = 1200
                    BEGIN SELECT raise(ABORT, 'stopped'); END";
     other.execute_batch(trigger).unwrap();
-    assert!(inbox.requeue_forwards(&EventSelection::default(), at(10)).is_err());
+    assert!(inbox.requeue(&EventSelection::default(), at(10)).is_err());
     // The lock was given back before.
     assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (1000, 200));
     other.execute_batch("DROP TRIGGER stop").unwrap();
-    assert_eq!(inbox.requeue_forwards(&EventSelection::default(), at(10)).unwrap(), 1200);
+    assert_eq!(inbox.requeue(&EventSelection::default(), at(10)).unwrap(), 1200);
     assert_eq!(inbox.backlog().unwrap().dead, 0);
 }
 
@@ -240,10 +201,20 @@ fn forwards_of_nothing_are_dropped() {
     }
     let other = Connection::open(&path).unwrap();
     other.execute_batch("DELETE FROM deliveries WHERE id = 2; DELETE FROM events WHERE event_id = 'c'").unwrap();
-    let claimed = inbox.claim_forwards(to, at(9), ClaimRequest::up_to(9)).unwrap();
+    let claimed = claim_some(&mut *inbox, to, 9, ClaimRequest::up_to(9));
     assert_eq!(claimed.iter().map(super::ids_of).collect::<Vec<_>>(), [["d"]]);
-    assert_eq!(inbox.next_due(to).unwrap(), None);
+    assert_eq!(inbox.next_due(to, at(20)).unwrap(), None);
     assert_eq!(inbox.backlog().unwrap().pending, 1);
+}
+
+#[test]
+fn one_process_receives_at_a_time() {
+    let (_dir, store, _path) = filled();
+    let first = receiver(&store);
+    let refused = store.receiver_inbox().err().unwrap().to_string();
+    assert!(refused.contains("another `bugfender-hooks listen` receives into it"), "{refused}");
+    drop(first);
+    receiver(&store);
 }
 
 #[test]
@@ -252,8 +223,48 @@ fn a_link_leads_to_the_same_locks() {
     let linked = SqliteStore::at(&dir.path().join("hooks.db"));
     std::os::unix::fs::symlink(&path, linked.inbox_path()).unwrap();
     let first = receiver(&store);
-    let error = linked.inbox().unwrap().begin_receiving().unwrap_err().to_string();
+    let error = linked.receiver_inbox().err().unwrap().to_string();
     assert!(error.contains("another `bugfender-hooks listen` receives into it"), "{error}");
     drop(first);
     receiver(&linked);
+}
+
+/// A store that version 0.1.0 wrote: two hooks, one of them removed; three events, dead-lettered for a target of that
+/// version; a delivery that could not be read. Its inbox has the schema before the one with merged runs.
+fn of_version_0_1_0() -> (TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/store-0.1.0");
+    for name in ["hooks.db", "hooks.inbox.db"] {
+        fs::copy(from.join(name), dir.path().join(name)).unwrap();
+    }
+    let store = SqliteStore::at(&dir.path().join("hooks.db"));
+    (dir, store)
+}
+
+#[test]
+fn a_store_of_the_version_before_loses_nothing() {
+    let (_dir, store) = of_version_0_1_0();
+    let mut hooks = Vec::new();
+    store.registry().unwrap().hooks(None, &mut |hook| hooks.push((hook.hook_id.unwrap().get(), hook.status))).unwrap();
+    assert_eq!(hooks, [(1, HookStatus::Active), (2, HookStatus::Removed)]);
+    let known = ["a", "b", "5e914e96e9b0317ff37e106b449e9c224595087c69d1cc31d0d8b9ff5c3147c4"];
+    // Whoever only looks brings the schema up to date, too.
+    let inbox = store.existing_inbox().unwrap().unwrap();
+    assert_eq!(ids(&*inbox, &EventSelection::default()), known);
+    drop(inbox);
+    let mut inbox = receiver(&store);
+    assert_eq!(all(&*inbox)[0].title.as_deref(), Some("Out of memory"));
+    assert_eq!((inbox.backlog().unwrap().dead, inbox.quarantined(None, None).unwrap().len()), (2, 1));
+    let again = bugfender(1, r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#);
+    assert_eq!(is_new(&mut *inbox, again), [false, false, true]);
+    assert_eq!(inbox.requeue(&EventSelection::default(), at(2)).unwrap(), 2);
+    inbox.check().unwrap();
+    // A sender that this version does not know can be stored by one that does.
+    let connection = Connection::open(store.inbox_path()).unwrap();
+    let sql = "SELECT sql FROM sqlite_schema WHERE name = 'deliveries'";
+    let schema: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert!(schema.contains("sender") && !schema.contains("CHECK (sender"), "{schema}");
+    let insert = "INSERT INTO deliveries (id, sender, received_at, events, first_event, last_event, body)
+                  VALUES (1000, 'another', 0, 0, 0, 0, x'')";
+    connection.execute(insert, []).unwrap();
 }

@@ -19,7 +19,7 @@ const SHORTEST: usize = 16;
 /// What is between a former key and the end of its time.
 const UNTIL: &str = " until ";
 
-/// The keys that a receiver takes.
+/// The keys that a receiver accepts.
 #[derive(Debug)]
 pub struct Keys {
     /// The one in the URL.
@@ -28,51 +28,59 @@ pub struct Keys {
     pub former: Vec<(Secret, Timestamp)>,
 }
 
+/// Where the keys of a receiver are kept. Several receivers of one store share them.
+pub trait ReceiverKeys: Send {
+    /// The keys. The first is made if there is none yet.
+    ///
+    /// # Errors
+    /// A store error when they cannot be read or written, or what is there is no key.
+    fn load(&self) -> Result<Keys>;
+
+    /// The keys, for a receiver that had some from here before.
+    ///
+    /// # Errors
+    /// As [`ReceiverKeys::load`], and when there are none anymore.
+    fn reload(&self) -> Result<Keys>;
+
+    /// Puts a new key in place of the current one, which is accepted until `former_until` from then on. If that is over
+    /// at `now` already, no former key is.
+    ///
+    /// # Errors
+    /// As [`ReceiverKeys::load`]; the keys are then as they were.
+    fn rotate(&self, former_until: Timestamp, now: Timestamp) -> Result<Keys>;
+}
+
 /// The file of a receiver's keys: the current one in the first line, and a former one with its end in each further line.
 #[derive(Debug, Clone)]
 pub struct KeyFile(PathBuf);
 
-impl KeyFile {
-    /// The keys in this file.
-    pub fn at(path: PathBuf) -> Self {
-        Self(path)
-    }
-
-    /// The keys. The first is made if there is none yet.
-    ///
-    /// # Errors
-    /// A store error when the file cannot be read or written, or holds something else.
-    pub fn load(&self) -> Result<Keys> {
+impl ReceiverKeys for KeyFile {
+    fn load(&self) -> Result<Keys> {
         self.existing()?.map_or_else(|| self.make(), Ok)
     }
 
-    /// The keys, for a receiver that had some of this file before.
-    ///
-    /// # Errors
-    /// As [`KeyFile::load`], and when there is no file any more.
-    pub fn reload(&self) -> Result<Keys> {
+    fn reload(&self) -> Result<Keys> {
         self.existing()?.ok_or_else(|| self.failed(&io::Error::new(io::ErrorKind::NotFound, "the file is gone")))
     }
 
-    /// Puts a new key in place of the current one, which is taken until `former_until` from then on. If that is over
-    /// already, no former key is.
-    ///
-    /// # Errors
-    /// As [`KeyFile::load`]; the file is then as it was.
-    pub fn rotate(&self, former_until: Timestamp) -> Result<Keys> {
+    fn rotate(&self, former_until: Timestamp, now: Timestamp) -> Result<Keys> {
         // Whoever rotates at the same time has the key of this one for its former key.
         let _lock = self.lock().map_err(|error| self.failed(&error))?;
         let Some(Keys { current, former }) = self.existing()? else { return self.make() };
-        let former = if former_until > Timestamp::now() {
-            former.into_iter().chain([(current, former_until)]).collect()
-        } else {
-            Vec::new()
-        };
+        let former =
+            if former_until > now { former.into_iter().chain([(current, former_until)]).collect() } else { Vec::new() };
         let keys = Keys { current: new_key()?, former };
         let former = keys.former.iter().map(|(key, until)| format!("{}{UNTIL}{until}\n", key.expose()));
         let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
         platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
         Ok(keys)
+    }
+}
+
+impl KeyFile {
+    /// The keys in this file.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     fn lock(&self) -> io::Result<File> {
@@ -172,30 +180,32 @@ mod tests {
         assert!(key.expose().len() >= 27);
         assert!(file.load().unwrap().current == key);
         let (later, past) = (Timestamp::now() + SignedDuration::from_hours(1), Timestamp::UNIX_EPOCH);
-        let other = file.rotate(later).unwrap();
+        let other = file.rotate(later, Timestamp::now()).unwrap();
         assert!(other.current != key && file.load().unwrap().current == other.current);
         assert!(other.former == [(key, later)] && file.load().unwrap().former == other.former);
-        let rotate = || file.rotate(later).unwrap().former.len();
+        let rotate = || file.rotate(later, Timestamp::now()).unwrap().former.len();
         let many: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(rotate)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(many.iter().max(), Some(&5), "{many:?}");
-        file.rotate(past).unwrap();
-        let other = file.rotate(later).unwrap();
+        file.rotate(past, Timestamp::now()).unwrap();
+        let other = file.rotate(later, Timestamp::now()).unwrap();
         assert_eq!(other.former.len(), 1);
         let sooner = Timestamp::now() + SignedDuration::from_mins(1);
-        assert!(file.rotate(sooner).unwrap().former.iter().map(|(_, until)| *until).eq([later, sooner]));
-        assert!(file.rotate(past).unwrap().former.is_empty());
+        assert!(
+            file.rotate(sooner, Timestamp::now()).unwrap().former.iter().map(|(_, until)| *until).eq([later, sooner])
+        );
+        assert!(file.rotate(past, Timestamp::now()).unwrap().former.is_empty());
         for wrong in ["short\n", "0123456789abcdef\n0123456789abcdef\n", "0123456789abcdef\n0123456789abcdef until x\n"]
         {
             let path = dir.path().join("new/key");
             fs::write(&path, wrong).unwrap();
             assert_eq!(file.load().unwrap_err().kind(), ErrorKind::Store);
-            assert_eq!(file.rotate(later).unwrap_err().kind(), ErrorKind::Store);
+            assert_eq!(file.rotate(later, Timestamp::now()).unwrap_err().kind(), ErrorKind::Store);
             assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
             fs::remove_file(path).unwrap();
-            assert!(file.rotate(later).unwrap().former.is_empty());
+            assert!(file.rotate(later, Timestamp::now()).unwrap().former.is_empty());
         }
     }
 }

@@ -1,34 +1,14 @@
-//! The inbox: every event that was received, and how far it has been handed on.
+//! The events that were received, and how far each has been forwarded.
 
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::forward::{ClaimRequest, Forward, ForwardId, Route, Settlement, TargetId, TargetName};
-use crate::domain::delivery::Delivery;
+use super::queue::TargetId;
 use crate::domain::event::{EventKey, Sender};
 
-/// An event's place in the order of arrival.
+/// An event's place in the order of arrival, which no other event ever has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventSeq(pub i64);
-
-/// What became of a delivery: for each of its events its place, or nothing for one that was there already.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Receipt {
-    /// In the order of the body.
-    pub events: Vec<Option<EventSeq>>,
-}
-
-impl Receipt {
-    /// How many events are new.
-    pub fn stored(&self) -> usize {
-        self.events.iter().flatten().count()
-    }
-
-    /// How many were there already.
-    pub fn duplicates(&self) -> usize {
-        self.events.len() - self.stored()
-    }
-}
 
 /// How far an event has been handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,79 +159,12 @@ pub struct Quarantined {
     pub body: Vec<u8>,
 }
 
-/// What is to be purged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PurgeRule {
-    /// Deliveries that came before this time.
-    pub before: Option<Timestamp>,
-    /// The oldest deliveries, until what is left takes up at most this many bytes.
-    pub max_bytes: Option<u64>,
-    /// Also what has not been handed on and was not given up.
-    pub even_pending: bool,
-}
-
-/// What was purged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Purged {
-    /// Events.
-    pub events: u64,
-    /// Deliveries that could not be read.
-    pub quarantined: u64,
-    /// Whether more is to be purged by the same rule.
-    pub more: bool,
-    /// Whether the inbox stays larger than the rule allows, as what is left waits for a target.
-    pub too_large: bool,
-}
-
-/// The inbox, in plain types; SQLite is behind it. Every change is durable when its call returns.
-///
-/// One process at a time receives ([`Inbox::begin_receiving`]); any number look, put in line again and purge.
-pub trait Inbox: Send {
-    /// Gets ready for [`Inbox::commit_deliveries`] and [`Inbox::claim_forwards`], and keeps other processes from both.
-    fn begin_receiving(&mut self) -> Result<(), StoreError>;
-
-    /// The ids of these targets, which are made if need be.
-    fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError>;
-
-    /// Stores the new events of all these deliveries, and a forward of them for each route that takes them, in one
-    /// commit: all of it or, on an error, nothing.
+/// Reads the inbox. Any number of processes may, whether or not one receives.
+pub trait Events: Send {
+    /// Calls `each` with the selected events, until it returns `false`.
     ///
-    /// An event that was stored before, by sender and id alone, is counted and otherwise dropped.
-    fn commit_deliveries(&mut self, deliveries: &[Delivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
-
-    /// Claims forwards to a target that are due, in the order in which they came, those that failed before in the order
-    /// in which they are due. Fewer when they are large. A claim ends with its settlement, or with this process.
-    fn claim_forwards(
-        &mut self,
-        target: TargetId,
-        now: Timestamp,
-        request: ClaimRequest,
-    ) -> Result<Vec<Forward>, StoreError>;
-
-    /// How many forwards wait for each target that any wait for, and what people see of it.
-    fn waiting(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
-
-    /// When the next forward to a target that is not claimed will be due, if there is one.
-    fn next_due(&self, target: TargetId) -> Result<Option<Timestamp>, StoreError>;
-
-    /// Says how claimed forwards ended, in one commit.
-    fn settle_forwards(&mut self, settlements: &[Settlement]) -> Result<(), StoreError>;
-
-    /// Gives claimed forwards back untried.
-    fn release_forwards(&mut self, forwards: &[ForwardId]);
-
-    /// Makes dead letters of some of what was put in line before this time and is not claimed. Returns how many of
-    /// which target, as people see it: to be called again while there are any.
-    fn expire_forwards(&mut self, queued_before: Timestamp) -> Result<Vec<(String, u64)>, StoreError>;
-
-    /// Puts the dead letters among these events, and those that wait for another try, in line again. Returns how many
-    /// forwards. Of very many, those before an error are in line.
-    fn requeue_forwards(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError>;
-
-    /// What waits to be handed on.
-    fn backlog(&self) -> Result<Backlog, StoreError>;
-
-    /// Calls `each` with the events that are meant, until it says `false`.
+    /// # Errors
+    /// When the store cannot be read.
     fn events(
         &self,
         selection: &EventSelection,
@@ -259,24 +172,37 @@ pub trait Inbox: Send {
         each: &mut dyn FnMut(EventRecord) -> bool,
     ) -> Result<(), StoreError>;
 
-    /// Counts the events that are meant, by sender, type and app.
+    /// How far the order of arrival is complete: every event up to here can be seen, and none will come up to here
+    /// later. Whoever follows events reads up to the watermark, and goes on behind it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn watermark(&self) -> Result<EventSeq, StoreError>;
+
+    /// Counts the selected events, by sender, type and app.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError>;
 
-    /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number.
+    /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number,
+    /// with its body.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError>;
 
-    /// Removes some of what a rule means: to be called again, with the same rule, while there is more. What was kept is
-    /// not looked at again until then.
-    fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError>;
+    /// What is not forwarded yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn backlog(&self) -> Result<Backlog, StoreError>;
 
-    /// Does what would keep senders waiting: to be called when nobody waits for an answer.
-    fn maintain(&mut self) -> Result<(), StoreError>;
-
-    /// Commits something that does not matter: whether the store can be written.
-    fn probe(&mut self) -> Result<(), StoreError>;
-
-    /// Reads the whole inbox for damage.
-    fn check(&self) -> Result<(), StoreError>;
+    /// For each target with pending forwards: what people see of it, and how many.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
 }
 
 /// The keys under which an event with this id may stand.

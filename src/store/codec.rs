@@ -1,4 +1,4 @@
-//! Bodies of deliveries, in less space where that is possible.
+//! How deliveries are stored: their bodies compressed where that saves space.
 //!
 //! Every byte that is stored is written twice, into a log and from there into its place, and that is what storing spends
 //! most of its time on. Of JSON with a stack trace in it a half is left or less.
@@ -7,20 +7,53 @@ use std::cell::RefCell;
 
 use lz4_flex::block::{self, CompressTable};
 
+use crate::domain::delivery::Delivery;
+
 /// Shorter ones stay as they are: there is nothing to gain. In bytes.
 const SHORTEST: usize = 128;
 
 /// Longer ones do, too: a part of them can be read without the rest. In bytes, and for what LZ4 has a small table.
 const LONGEST: usize = 64 * 1024 - 2;
 
+/// A verified delivery, ready to be stored. Made where the delivery came in, so that the thread that commits has less to do.
+#[derive(Debug, Clone)]
+pub struct EncodedDelivery {
+    delivery: Delivery,
+    body: StoredBody,
+}
+
+impl EncodedDelivery {
+    /// Encodes a delivery. The body of one that could not be read is kept as it came.
+    pub fn encode(mut delivery: Delivery) -> Self {
+        let body = delivery.take_body();
+        let is_readable = delivery.malformed().is_none();
+        let body = if is_readable { StoredBody::packed(body) } else { StoredBody::plain(body) };
+        Self { delivery, body }
+    }
+
+    /// The delivery, without its body.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// The size of what is stored of the body, in bytes.
+    pub fn stored_size(&self) -> usize {
+        self.body.bytes.len()
+    }
+
+    pub(super) fn body(&self) -> &StoredBody {
+        &self.body
+    }
+}
+
 /// A body, compressed or as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Body {
+pub(super) struct StoredBody {
     bytes: Vec<u8>,
     length: Option<usize>,
 }
 
-impl Body {
+impl StoredBody {
     /// A body that stays as it is.
     pub fn plain(body: Vec<u8>) -> Self {
         Self { bytes: body, length: None }
@@ -47,7 +80,7 @@ impl Body {
         self.length
     }
 
-    /// The body as it came, from what [`Body::bytes`] and [`Body::packed_from`] were; `None` if that is damaged.
+    /// The body as it came, from what [`StoredBody::bytes`] and [`StoredBody::packed_from`] were; `None` if that is damaged.
     pub fn read(bytes: Vec<u8>, packed_from: Option<usize>) -> Option<Vec<u8>> {
         let Some(length) = packed_from else { return Some(bytes) };
         // Not more memory than any has, whatever is said.
@@ -87,8 +120,8 @@ mod tests {
 
     /// How many bytes are stored of a body, and what is read of them.
     fn stored_and_read(body: &[u8]) -> (usize, Vec<u8>) {
-        let packed = Body::packed(body.to_vec());
-        let read = Body::read(packed.bytes().to_vec(), packed.packed_from()).unwrap();
+        let packed = StoredBody::packed(body.to_vec());
+        let read = StoredBody::read(packed.bytes().to_vec(), packed.packed_from()).unwrap();
         (packed.bytes().len(), read)
     }
 
@@ -105,8 +138,8 @@ mod tests {
 
     #[test]
     fn what_was_damaged_is_no_body() {
-        let packed = Body::packed(vec![b'x'; 1000]);
-        let read = |bytes: &[u8], length| Body::read(bytes.to_vec(), Some(length));
+        let packed = StoredBody::packed(vec![b'x'; 1000]);
+        let read = |bytes: &[u8], length| StoredBody::read(bytes.to_vec(), Some(length));
         assert_eq!(read(packed.bytes(), 1000).unwrap().len(), 1000);
         for length in [0, 999, 1001, LONGEST + 1, usize::MAX] {
             assert_eq!(read(packed.bytes(), length), None, "{length}");

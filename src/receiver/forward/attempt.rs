@@ -1,0 +1,169 @@
+//! One attempt to forward, from a lease to the record of its outcome.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::queue::ForwardQueue;
+use super::target::{Deliver, FailureScope, TargetResponse};
+use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
+use crate::receiver::clock::Moment;
+use crate::receiver::in_flight::InFlightGuard;
+use crate::receiver::metrics::Metrics;
+use crate::store::{AttemptOutcome, Forward, Lease, Leased, Settled, Settlement};
+
+/// So many failures of one event say no more about the target than about the event.
+const FAILURES_OF_ONE_EVENT: u32 = 3;
+
+/// What an attempt says about its target.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    Accepted,
+    /// With what was wrong.
+    Failed(FailureScope, String),
+    /// The same event had failed several times before, so this says nothing about the target.
+    FailedAgain,
+}
+
+/// The end of an attempt.
+pub(super) struct Ended<Q: ForwardQueue> {
+    pub(super) lease: Lease,
+    pub(super) finding: Finding,
+    /// The outcome, if it could not be recorded.
+    pub(super) unsettled: Option<Unsettled<Q>>,
+}
+
+/// An outcome that is to be recorded again. Its attempt counts as in flight until then.
+pub(super) struct Unsettled<Q: ForwardQueue> {
+    settlement: Settlement,
+    claim: Claim<Q>,
+    _in_flight: (InFlightGuard, Option<InFlightGuard>),
+}
+
+impl<Q: ForwardQueue> Unsettled<Q> {
+    /// Records it; gives it back if that fails again.
+    pub(super) async fn settle(mut self) -> Option<Self> {
+        match self.claim.queue.settle(self.settlement.clone()).await {
+            Ok(settled) => {
+                self.claim.end(settled);
+                None
+            }
+            Err(error) => {
+                tracing::debug!("an outcome could not be recorded: {error}");
+                Some(self)
+            }
+        }
+    }
+}
+
+/// A lease that is given back if its attempt does not come to its end, as when a bug ends it.
+struct Claim<Q: ForwardQueue> {
+    lease: Option<Lease>,
+    queue: Q,
+}
+
+impl<Q: ForwardQueue> Claim<Q> {
+    fn end(&mut self, settled: Settled) {
+        if settled == Settled::LeaseLost {
+            tracing::info!("the lease of a forward was lost during the attempt: its outcome is not recorded");
+        }
+        self.lease = None;
+    }
+}
+
+impl<Q: ForwardQueue> Drop for Claim<Q> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease {
+            self.queue.release(lease);
+        }
+    }
+}
+
+/// One attempt to forward.
+pub(super) struct Attempt<Q: ForwardQueue, T: Deliver> {
+    forward: Forward,
+    target: Arc<T>,
+    policy: Policy,
+    metrics: Arc<Metrics>,
+    claim: Claim<Q>,
+    lease: Lease,
+    in_flight: (InFlightGuard, Option<InFlightGuard>),
+}
+
+impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
+    pub(super) fn new(
+        leased: Leased,
+        target: Arc<T>,
+        (policy, metrics, queue): (Policy, Arc<Metrics>, Q),
+        in_flight: (InFlightGuard, Option<InFlightGuard>),
+    ) -> Self {
+        let lease = leased.lease();
+        let claim = Claim { lease: Some(lease), queue };
+        Self { forward: leased.forward, target, policy, metrics, claim, lease, in_flight }
+    }
+
+    /// Makes it, beginning when the one before has begun: tasks run in any order, and some start with the last.
+    pub(super) async fn make_in_turn(
+        self,
+        before: Option<oneshot::Receiver<()>>,
+        begun: oneshot::Sender<()>,
+    ) -> Ended<Q> {
+        if let Some(before) = before {
+            // It is gone if that one never came to begin.
+            let _ = before.await;
+        }
+        let mut work = std::pin::pin!(self.make(Moment::now));
+        let first_step = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        let _ = begun.send(());
+        match first_step {
+            Poll::Ready(end) => end,
+            Poll::Pending => work.await,
+        }
+    }
+
+    /// Makes it, and records its outcome.
+    pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
+        let started = clock();
+        let response = self.target.deliver(&self.forward).await;
+        let now = clock();
+        let (outcome, finding) = self.judge(response, now.instant - started.instant, now);
+        let settlement = Settlement { lease: self.lease, at: now.time, outcome };
+        let Self { claim, in_flight, lease, .. } = self;
+        let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
+        Ended { lease, finding, unsettled }
+    }
+
+    /// What a response means for the forward and for its target.
+    fn judge(&self, response: TargetResponse, took: Duration, now: Moment) -> (AttemptOutcome, Finding) {
+        let (shown, forward) = (self.target.shown(), &self.forward);
+        let TargetResponse::Failed { error, scope } = response else {
+            self.metrics.forwarded(shown, took);
+            return (AttemptOutcome::Delivered, Finding::Accepted);
+        };
+        let is_last = now.time.duration_since(forward.queued_at) >= self.policy.max_age;
+        self.metrics.failed(shown, is_last, took);
+        let attempt = forward.attempts + 1;
+        if is_last {
+            tracing::warn!(attempt, "{shown}: dead-lettered, as it was queued for too long: {error}");
+        } else {
+            tracing::info!(attempt, "{shown}: {error}");
+        }
+        let is_of_the_event = forward.attempts >= FAILURES_OF_ONE_EVENT && scope.is_an_answer();
+        let finding = if is_of_the_event { Finding::FailedAgain } else { Finding::Failed(scope, error.clone()) };
+        if is_last {
+            return (AttemptOutcome::DeadLettered { error }, finding);
+        }
+        let pause = match scope {
+            FailureScope::Target { pause, .. } => pause.unwrap_or_default().min(MAX_RETRY_AFTER),
+            // It is to be known as gone before this is due again.
+            FailureScope::Gone => POLL_INTERVAL,
+            FailureScope::Event => Duration::ZERO,
+        };
+        let wait = self.policy.wait_after(forward.attempts).max(pause);
+        let at = now.time.checked_add(wait).unwrap_or(now.time);
+        (AttemptOutcome::Retry { at, error }, finding)
+    }
+}

@@ -1,0 +1,127 @@
+//! The registry: a row for every hook that may exist at a server, whatever happens to the process that asked for it.
+
+use std::time::Duration;
+
+use super::StoreError;
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
+
+/// What the registry holds of a subscription that somebody wants to make.
+#[derive(Debug)]
+pub enum Conflict {
+    /// This hook does it already.
+    Exists(Box<HookRecord>),
+    /// An earlier request for the same may have been carried out, or a removal of it has no known end.
+    Unresolved(Box<HookRecord>),
+    /// A living process is at work on the same: ask again later.
+    InProgress,
+}
+
+/// A subscription that has become a hook.
+#[derive(Debug)]
+pub struct Activated {
+    /// Its row.
+    pub record: HookRecord,
+    /// The row of another subscription whose number the server gave anew; it is `gone` now.
+    pub displaced: Option<HookRecord>,
+}
+
+impl From<HookRecord> for Activated {
+    fn from(record: HookRecord) -> Self {
+        Self { record, displaced: None }
+    }
+}
+
+/// What the registry says to an intent to subscribe.
+#[derive(Debug)]
+pub enum Reservation {
+    /// The intent is committed as `pending`: send the request, then say how it ended.
+    Reserved(RowId),
+    /// Something stands in the way.
+    Conflict(Conflict),
+}
+
+/// What the registry says to an intent to remove.
+#[derive(Debug)]
+pub enum RemovalReservation {
+    /// The intent is committed as `removing`: send the request, then say how it ended.
+    Reserved {
+        /// Whether an earlier removal has no known end: the hook may be gone already.
+        resumed: bool,
+    },
+    /// It ended before.
+    Ended(Box<HookRecord>),
+    /// Somebody has dropped the record in the meantime.
+    Forgotten,
+    /// A living process is at work on it: ask again later.
+    InProgress,
+}
+
+/// How a removal ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The server removed it.
+    Removed,
+    /// The server says that it is not there.
+    Gone,
+    /// It surely was not carried out: the hook is active as before.
+    Refused,
+    /// It may have been carried out, for this reason.
+    InDoubt(String),
+}
+
+/// The registry, in plain types; a database is behind it. Every change is durable when its call returns.
+///
+/// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
+pub trait Registry: Send {
+    /// Calls `each` with every row of `origin`, or of all installations, in a stable order:
+    /// by installation, app, event, endpoint and age. A `pending` row of a dead process is given as `unknown`.
+    fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError>;
+
+    /// What stands in the way of making a subscription, if anything.
+    fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
+
+    /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
+    fn begin_subscribe(
+        &self,
+        wanted: &Subscription,
+        label: Option<&Label>,
+        force: bool,
+    ) -> Result<Reservation, StoreError>;
+
+    /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
+    /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
+    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError>;
+
+    /// The request may have made a hook: `pending` → `unknown`.
+    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError>;
+
+    /// The request surely made no hook: the `pending` row goes.
+    fn abandon(&self, row: RowId) -> Result<(), StoreError>;
+
+    /// Says how some removals ended and records the intents of others (→ `removing`), all in one commit.
+    ///
+    /// Returns the ended rows as they are now (`None` for one that is gone) and an answer to each intent, in order.
+    fn record_removals(
+        &self,
+        ends: &[(RowId, Removal)],
+        intents: &[RowId],
+    ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError>;
+
+    /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
+    /// The flag says whether anything changed.
+    fn import(
+        &self,
+        hook: HookId,
+        subscription: &Subscription,
+        label: Option<&Label>,
+    ) -> Result<(HookRecord, bool), StoreError>;
+
+    /// Deletes a row; nothing else does. Refused while a living process is at work on it.
+    fn forget(&self, row: RowId) -> Result<(), StoreError>;
+
+    /// From now on, waits no longer than this for another process's write.
+    fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError>;
+
+    /// Reads the whole registry for damage.
+    fn check(&self) -> Result<(), StoreError>;
+}
