@@ -121,7 +121,7 @@ fn a_command_that_cannot_be_run() {
     wait_until("it was tried", || events(&home)[0].attempts > 0);
     let error = events(&home)[0].error.clone().unwrap();
     assert!(error.contains("./there can't be run"), "{error}");
-    wait_until("it is left alone", || receiver.log().contains("left alone for"));
+    wait_until("it is paused", || receiver.log().contains("paused for"));
     assert!(receiver.log().contains("./there can't be run: No such file"), "{}", receiver.log());
     assert_eq!(receiver.end().0, 0);
 }

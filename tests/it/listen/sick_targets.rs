@@ -1,4 +1,4 @@
-//! Targets that fail: tried again, left alone, given up; and nobody else waits for them.
+//! Targets that fail: tried again, paused, dead-lettered; and nobody else waits for them.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -55,7 +55,7 @@ fn a_target_that_is_not_there_is_left_alone_and_found_again() {
     for number in 0..30 {
         receiver.event(number);
     }
-    wait_until("it is left alone", || receiver.log().contains("it is left alone"));
+    wait_until("it is paused", || receiver.log().contains("it is paused"));
     // Thirty events, each due every few milliseconds, and no more than a few attempts.
     let failed = || receiver.metric_of("failed_forwards_total", &to);
     assert!(failed() <= 8, "{}", failed());
@@ -64,7 +64,7 @@ fn a_target_that_is_not_there_is_left_alone_and_found_again() {
     assert_eq!(sink.ids().len(), 30);
     assert!(failed() <= 15, "{}", failed());
     let (code, log) = receiver.end();
-    assert!(code == 0 && log.contains("takes events again"), "{log}");
+    assert!(code == 0 && log.contains("has recovered"), "{log}");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_poisonous_event_holds_nobody_up() {
         assert!((0..40).all(|number| counts[&format!("good-{number}")] == 1));
         // It is tried again all the while, and no breaker opens over it.
         sink.wait_for(60);
-        assert!(!receiver.log().contains("left alone"), "{}", receiver.log());
+        assert!(!receiver.log().contains("paused"), "{}", receiver.log());
         assert_eq!(state(&home, "poison-0"), EventState::Pending);
         assert_eq!(receiver.end().0, 0);
     }
@@ -157,7 +157,7 @@ fn many_poisonous_events_leave_room_for_new_ones() {
         receiver.event(format!("poison-{number}"));
     }
     // With so many in a row it is left alone; what finds out that it is well is the newest.
-    wait_until("it is left alone", || receiver.log().contains("takes no event; it is left alone"));
+    wait_until("it is paused", || receiver.log().contains("accepts no event; it is paused"));
     let before = sink.calls().len();
     for number in 0..10 {
         receiver.event(format!("good-{number}"));
@@ -204,7 +204,7 @@ fn what_waits_for_too_long_is_a_dead_letter() {
     let tries = attempts(&sink);
     assert!(tries["refused"] >= 2, "{tries:?}");
     assert_eq!(receiver.metric_of("dead_forwards_total", &sink.url), 1);
-    wait_until("it is in the log", || receiver.log().contains("given up, its time is over: HTTP 400"));
+    wait_until("it is in the log", || receiver.log().contains("dead-lettered, as it was queued for too long: HTTP 400"));
     assert_eq!(receiver.end().0, 0);
     assert_eq!((state(&home, "refused"), state(&home, "taken")), (EventState::Dead, EventState::Forwarded));
     let mut dead = Vec::new();
