@@ -154,7 +154,7 @@ impl Context {
         if must_renew {
             // Before anything is recorded or sent that depends on it.
             let signed_in = self.wait(api.sign_in())?;
-            signed_in.ok_or_else(|| interrupted("while renewing the token"))??;
+            signed_in.ok_or_else(|| Error::interrupted("while renewing the token"))??;
         }
         Ok(api)
     }
@@ -332,9 +332,4 @@ impl TokenProvider for Session {
 /// A store error when there is no home directory and no setting.
 pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
     Ok(Box::new(SqliteStore::at(settings.store_path()?.path())))
-}
-
-/// The end of what Ctrl-C stops.
-pub fn interrupted(what: &str) -> Error {
-    Error::new(ErrorKind::Interrupted, format!("interrupted {what}"))
 }

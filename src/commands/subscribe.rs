@@ -10,7 +10,7 @@ use super::dry_run::{self, DryRunArg};
 use super::hook_args::SubscriptionArgs;
 use super::hook_row::{HookRow, fields};
 use crate::api::{AuthenticatedApi, CarriedOut, Failure, calls};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{HookId, HookRecord, HookStatus, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
@@ -239,7 +239,7 @@ impl Run<'_> {
     /// Lets the process that is at work on the same subscription go on.
     fn wait(&self, wanted: &Subscription) -> Result<()> {
         let slept = self.ctx.wait(async { tokio::time::sleep(POLL).await })?;
-        slept.ok_or_else(|| interrupted(&format!("while another process subscribes to {wanted}")))
+        slept.ok_or_else(|| Error::interrupted(&format!("while another process subscribes to {wanted}")))
     }
 
     /// Sends the request for a recorded intent and records what came of it.
@@ -277,8 +277,9 @@ impl Run<'_> {
             }
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
-                let error =
-                    interrupted(&format!("while subscribing to {wanted}; it is not known whether the hook was made"));
+                let error = Error::interrupted(&format!(
+                    "while subscribing to {wanted}; it is not known whether the hook was made"
+                ));
                 Err(Trouble { error: with_ways_out(error, &record), record: Some(record) })
             }
         }
@@ -286,7 +287,7 @@ impl Run<'_> {
 }
 
 fn not_subscribed(wanted: &Subscription) -> Error {
-    interrupted(&format!("before {wanted} was subscribed; nothing was changed"))
+    Error::interrupted(&format!("before {wanted} was subscribed; nothing was changed"))
 }
 
 /// An earlier attempt has no known end: nothing is sent until somebody has looked.

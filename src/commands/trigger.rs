@@ -13,7 +13,7 @@ use super::dry_run::{self, DryRunArg};
 use super::hook_args::TargetUrlArg;
 use super::input::read_body;
 use super::progress::progress_bar;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
@@ -145,7 +145,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let bar = progress_bar(ctx, calls.len() as u64);
     for (index, call) in calls.iter().enumerate() {
         let Some((row, error)) = send(ctx, &client, &endpoint, &call.bytes, index + 1)? else {
-            errors.insert(0, interrupted("while sending events"));
+            errors.insert(0, Error::interrupted("while sending events"));
             break;
         };
         bar.inc(1);

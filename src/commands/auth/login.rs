@@ -14,7 +14,7 @@ use crate::commands::dry_run::{self, DryRunArg};
 use crate::commands::hook_args::seconds;
 use crate::commands::{Report, app_cache};
 use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Overrides, Settings, Source};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::ClientId;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -137,7 +137,7 @@ fn keep_in(
         vault.keep(&lock, &slot, place, &credential)
     };
     let kept = ctx.wait(async { spawn_blocking(keep).await })?;
-    kept.ok_or_else(|| interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
+    kept.ok_or_else(|| Error::interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
 }
 
 /// Makes the profile that was named, with the installation that was named for it.

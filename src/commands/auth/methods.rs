@@ -15,7 +15,7 @@ use crate::auth::{
 use crate::commands::confirm::ask;
 use crate::commands::input::{read_file, read_stdin};
 use crate::config::environment;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Method as HttpMethod, Repeat, Request, RequestBody};
@@ -210,7 +210,7 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
     let typed = ask(ctx, show, rpassword::read_password).inspect_err(|_| modes.restore())?;
     let failed = |error: io::Error| match error.kind() {
         // On a terminal that is asked for a secret, Ctrl-C is a character.
-        io::ErrorKind::Interrupted => interrupted("while asking; nothing was changed"),
+        io::ErrorKind::Interrupted => Error::interrupted("while asking; nothing was changed"),
         _ => Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error),
     };
     typed.map_err(failed)
@@ -231,7 +231,7 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
         let (callback, page) = answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))?;
         Ok::<_, Error>((callback, page, authorization))
     })?;
-    let stopped = || interrupted("while waiting for the browser; nothing was changed");
+    let stopped = || Error::interrupted("while waiting for the browser; nothing was changed");
     let (callback, page, authorization) = answer.ok_or_else(stopped)??;
     let code = code_of(callback, |state| authorization.is_state(state));
     let granted = code.and_then(|code| {
@@ -307,5 +307,5 @@ fn nobody_came(timeout: Duration) -> Error {
 
 /// Waits for the token endpoint, unless Ctrl-C comes first.
 fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<GrantedToken, Refusal>>) -> Result<GrantedToken> {
-    ctx.wait(asked)?.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
+    ctx.wait(asked)?.ok_or_else(|| Error::interrupted(when))?.map_err(Refusal::into_error)
 }

@@ -16,7 +16,7 @@ use self::judge::Judge;
 use super::Report;
 use super::calls::{self, Endpoint, Timed};
 use super::hook_args::TargetUrlArg;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{CarriedOut, Client};
@@ -171,7 +171,7 @@ fn play(ctx: &Context, client: &Client, cases: Vec<Case>, judge: &mut Judge) -> 
         let calls = join_all(requests.iter().map(|request| calls::send(client, request)));
         let stop = |error| Some(Stopped { case: case.name, error });
         let Some(mut calls) = ctx.wait(calls)? else {
-            return Ok(Played { rows, stopped: stop(interrupted("while checking the receiver")) });
+            return Ok(Played { rows, stopped: stop(Error::interrupted("while checking the receiver")) });
         };
         if rows.is_empty()
             && let Some(error) = calls.pop_if(|call| never_connected(call)).and_then(no_receiver)

@@ -17,7 +17,7 @@ use crate::commands::ready_file::ReadyFile;
 use crate::commands::subscribe::{check_target, subscribe_each};
 use crate::commands::units::count;
 use crate::commands::unsubscribe::remove_hooks;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
@@ -98,7 +98,10 @@ impl Service<'_> {
         self.print();
         match drained {
             None => {
-                errors.insert(0, interrupted("before all that was under way was finished; every event stored is safe"));
+                errors.insert(
+                    0,
+                    Error::interrupted("before all that was under way was finished; every event stored is safe"),
+                );
             }
             Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
             Some(Ok(Drained { calls: 0, forwards: 0 })) => {}

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Args;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Registry, Removal};
 
 /// How long to wait before looking again whether another process has subscribed.
@@ -45,7 +45,7 @@ pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) 
             told = true;
         }
         let slept = ctx.wait(async { tokio::time::sleep(PENDING_POLL_INTERVAL).await })?;
-        slept.ok_or_else(|| interrupted("while another process subscribes"))?;
+        slept.ok_or_else(|| Error::interrupted("while another process subscribes"))?;
     }
 }
 

@@ -15,7 +15,7 @@ use super::pick::{Placed, RemovalTarget, as_recorded};
 use super::{Args, RemovalOutcome, UnsubscribedRow};
 use crate::api::{AuthenticatedApi, Unsubscribed};
 use crate::commands::hook_row::HookRow;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
 use crate::error::{Error, ErrorKind};
 use crate::store::{Registry, Removal, RemovalReservation};
@@ -167,7 +167,8 @@ impl<'a> Run<'a> {
         if self.broken && !left.is_empty() {
             let _ = write!(what, "; {} that were not sent are left as `removing`", left.len());
         }
-        let interrupted = interrupted(&what).hint("run the same command again: it goes on where this one stopped");
+        let interrupted =
+            Error::interrupted(&what).hint("run the same command again: it goes on where this one stopped");
         std::iter::once(interrupted).chain(untold).chain(timeout.err().map(Error::from)).collect()
     }
 
