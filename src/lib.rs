@@ -9,6 +9,7 @@
 //! | [`receiver`] | the endpoint that stores what it is sent before it answers, and hands it on |
 //! | [`store`] | the registry and the inbox |
 //! | [`sandbox`] | a local stand-in for Bugfender |
+//! | [`samples`] | sample events of both senders |
 //! | [`render`] | every character that is shown |
 //! | [`domain`], [`error`], [`platform`] | types and rules; the table of exit codes; what differs between systems |
 //!
@@ -26,6 +27,7 @@ pub mod http;
 pub mod platform;
 pub mod receiver;
 pub mod render;
+pub mod samples;
 pub mod sandbox;
 pub mod store;
 

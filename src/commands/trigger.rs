@@ -18,8 +18,8 @@ use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
 use crate::render::{Cell, Row, Tone};
-use crate::sandbox::instabug::{self, ReportKind};
-use crate::sandbox::sample::{self, EventShape};
+use crate::samples::bugfender::{self, EventShape};
+use crate::samples::instabug::{self, ReportKind};
 
 /// Send sample events to an endpoint, as Bugfender or Instabug would
 ///
@@ -240,7 +240,7 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
             let app_id = calls::app_id(ctx, args.app_id);
             let shape = if args.older { EventShape::Older } else { EventShape::Current };
             let origin = ctx.origin().to_string();
-            Ok(Box::new(move || sample::event(shape, kind, app_id, &origin)))
+            Ok(Box::new(move || bugfender::event(shape, kind, app_id, &origin)))
         }
         (true, None, _) => Err(Error::usage(format!("{} is not one of Instabug's", args.event))
             .hint("with --instabug the events are crash, bug and apm")),

@@ -131,9 +131,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     let endpoint = Endpoint::resolve(ctx, &args.url, args.secret_file.as_deref())?;
     let cases = if args.instabug {
-        cases::instabug(&endpoint)?
+        cases::of_instabug(&endpoint)?
     } else {
-        cases::bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
+        cases::of_bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
     };
     let client = endpoint.client_that_waits(ctx, timeout(args.max_latency))?.without_redirects();
     let mut judge = Judge::new(&endpoint, args.max_latency);
