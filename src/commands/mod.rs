@@ -11,6 +11,8 @@ mod confirm;
 mod demo;
 mod doctor;
 mod dry_run;
+mod event_row;
+mod event_tail;
 mod events;
 mod forget;
 mod hook_args;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::args::{Args, SubscribeArgs};
 use super::{bugfender_url, is_url_known, keys, local_base, public_base};
 use crate::commands::Report;
-use crate::commands::events::Tail;
+use crate::commands::event_tail::Tail;
 use crate::commands::hook_args;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::subscribe::{check_target, subscribe_each};
