@@ -14,6 +14,7 @@ use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
 use crate::config::{Environment, Settings, Source, Sourced};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::Frontend;
 use crate::http::{self, Roots};
 use crate::platform::StopSignals;
 use crate::render::Output;
@@ -323,6 +324,20 @@ impl TokenProvider for Session {
         status: http::StatusCode,
     ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
         Box::pin(self.instead_of(refused, status))
+    }
+}
+
+impl Frontend for Context {
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>> {
+        self.wait(future)
+    }
+
+    fn note(&self, text: &str) {
+        self.output.note(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.output.warn(text);
     }
 }
 

@@ -23,6 +23,7 @@ pub mod config;
 pub mod context;
 pub mod domain;
 pub mod error;
+pub mod hooks;
 pub mod http;
 pub mod platform;
 pub mod receiver;

@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Report;
-use super::subscribe::selector;
 use crate::auth::TokenSource;
 use crate::config::directories;
 use crate::context::Context;
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::selector;
 use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 

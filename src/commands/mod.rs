@@ -25,6 +25,7 @@ mod man;
 mod progress;
 mod quotes;
 mod ready_file;
+mod removal;
 mod report;
 mod sandbox;
 mod subscribe;
