@@ -14,6 +14,7 @@ use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
 use crate::config::{Environment, Settings, Source, Sourced};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::Frontend;
 use crate::http::{self, Roots};
 use crate::platform::StopSignals;
 use crate::render::Output;
@@ -154,7 +155,7 @@ impl Context {
         if must_renew {
             // Before anything is recorded or sent that depends on it.
             let signed_in = self.wait(api.sign_in())?;
-            signed_in.ok_or_else(|| interrupted("while renewing the token"))??;
+            signed_in.ok_or_else(|| Error::interrupted("while renewing the token"))??;
         }
         Ok(api)
     }
@@ -326,15 +327,24 @@ impl TokenProvider for Session {
     }
 }
 
+impl Frontend for Context {
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>> {
+        self.wait(future)
+    }
+
+    fn note(&self, text: &str) {
+        self.output.note(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.output.warn(text);
+    }
+}
+
 /// The store that these settings name.
 ///
 /// # Errors
 /// A store error when there is no home directory and no setting.
 pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
     Ok(Box::new(SqliteStore::at(settings.store_path()?.path())))
-}
-
-/// The end of what Ctrl-C stops.
-pub fn interrupted(what: &str) -> Error {
-    Error::new(ErrorKind::Interrupted, format!("interrupted {what}"))
 }

@@ -120,6 +120,11 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
+    /// What Ctrl-C or SIGTERM stopped, such as "while renewing the token".
+    pub fn interrupted(what: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Interrupted, format!("interrupted {what}"))
+    }
+
     /// Adds a line that says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -2,17 +2,18 @@
 //!
 //! | module | what is there |
 //! |---|---|
-//! | [`cli`], [`commands`] | the command line: a file a command |
-//! | [`context`] | what flags, environment and files come to |
-//! | [`config`], [`auth`] | settings with their sources; tokens |
-//! | [`api`], [`http`] | Bugfender's calls; HTTP with retries that never repeat what may have been done |
-//! | [`receiver`] | the endpoint that stores what it is sent before it answers, and hands it on |
+//! | [`cli`], [`commands`] | the command line: a file a command, and no command imports another |
+//! | [`context`] | what flags, environment and files resolve to |
+//! | [`hooks`] | the engines of subscribing and removing, without a command line |
+//! | [`receiver`] | the endpoint that stores what it receives before it answers, and forwards it |
+//! | [`sandbox`], [`samples`] | a local stand-in for Bugfender; sample events of both senders |
+//! | [`api`], [`auth`], [`http`] | the Bugfender API; signing in; HTTP with retries that never repeat what may have been done |
 //! | [`store`] | the registry and the inbox |
-//! | [`sandbox`] | a local stand-in for Bugfender |
+//! | [`config`] | settings with their sources |
 //! | [`render`] | every character that is shown |
 //! | [`domain`], [`error`], [`platform`] | types and rules; the table of exit codes; what differs between systems |
 //!
-//! Imports point one way, from the top of this table to its foot.
+//! Imports point down this table, and files beside one another import in no circle; `tests/it/layout` holds it.
 
 pub mod api;
 pub mod auth;
@@ -22,10 +23,12 @@ pub mod config;
 pub mod context;
 pub mod domain;
 pub mod error;
+pub mod hooks;
 pub mod http;
 pub mod platform;
 pub mod receiver;
 pub mod render;
+pub mod samples;
 pub mod sandbox;
 pub mod store;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::vault::unusable;
+use super::slot::unusable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 

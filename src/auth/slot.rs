@@ -1,5 +1,6 @@
 //! The place of a credential in the vault.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -8,6 +9,7 @@ use ring::digest;
 
 use super::credential::CredentialOwner;
 use crate::domain::{ApiOrigin, ProfileName};
+use crate::error::{Error, ErrorKind};
 
 /// The place of one credential.
 #[derive(Debug, Clone)]
@@ -41,4 +43,12 @@ impl Slot {
     pub fn path(&self) -> PathBuf {
         self.dir.join(format!("{}.json", self.name))
     }
+}
+
+/// The error of a credential file, or its lock, that cannot be read, written or locked, as `verb` says.
+pub(super) fn unusable(path: &Path, verb: &str, error: io::Error) -> Error {
+    let message = format!("the credential file {} could not be {verb}: {error}", path.display());
+    Error::new(ErrorKind::Store, message)
+        .hint("give a token in BUGFENDER_API_TOKEN to do without the file")
+        .source(error)
 }

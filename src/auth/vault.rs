@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::credential::{Credential, CredentialOwner, Kind, Written};
 use super::keyring;
 use super::lock::{NoLock, SlotLock};
-use super::slot::Slot;
+use super::slot::{Slot, unusable};
 use crate::config::{CredentialStore, directories};
 use crate::domain::{ApiOrigin, ClientId, ProfileName};
 use crate::error::{Error, ErrorKind, Result};
@@ -365,13 +365,6 @@ fn tighten(path: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-pub(super) fn unusable(path: &Path, verb: &str, error: io::Error) -> Error {
-    let message = format!("the credential file {} could not be {verb}: {error}", path.display());
-    Error::new(ErrorKind::Store, message)
-        .hint("give a token in BUGFENDER_API_TOKEN to do without the file")
-        .source(error)
 }
 
 fn damaged(path: &Path) -> Error {

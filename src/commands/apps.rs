@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::{Report, app_cache};
 use crate::api::{App, Apps};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::AppId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 
 /// List the apps that the account sees: what --app-id takes, sorted by name
@@ -35,7 +35,7 @@ impl Row for AppRow {
 
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
-    let answer = ctx.wait(api.apps())?.ok_or_else(|| interrupted("while asking for the apps"))?;
+    let answer = ctx.wait(api.apps())?.ok_or_else(|| Error::interrupted("while asking for the apps"))?;
     let Apps { mut apps, skipped } = answer.map_err(|failure| failure.error)?;
     app_cache::remember(ctx.settings(), &apps);
     apps.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));

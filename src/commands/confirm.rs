@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use tokio::task::spawn_blocking;
 
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Asks a question on a terminal; off it, only `--yes` will do.
@@ -50,6 +50,6 @@ pub fn ask<T: Send + 'static>(
     })?;
     typed.unwrap_or_else(|| {
         ctx.out().note("");
-        Err(interrupted("while asking; nothing was changed"))
+        Err(Error::interrupted("while asking; nothing was changed"))
     })
 }

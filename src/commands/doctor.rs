@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Report;
-use super::subscribe::selector;
 use crate::auth::TokenSource;
 use crate::config::directories;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::selector;
 use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 
@@ -154,7 +154,7 @@ fn token(ctx: &Context, findings: &mut Findings) {
 
 fn ask(ctx: &Context) -> Result<()> {
     let api = ctx.api()?;
-    let answer = ctx.wait(api.me())?.ok_or_else(|| interrupted("while asking the API"))?;
+    let answer = ctx.wait(api.me())?.ok_or_else(|| Error::interrupted("while asking the API"))?;
     answer.map(|_| ()).map_err(|failure| failure.error)
 }
 

@@ -11,6 +11,8 @@ mod confirm;
 mod demo;
 mod doctor;
 mod dry_run;
+mod event_row;
+mod event_tail;
 mod events;
 mod forget;
 mod hook_args;
@@ -23,6 +25,8 @@ mod man;
 mod progress;
 mod quotes;
 mod ready_file;
+mod removal;
+mod report;
 mod sandbox;
 mod subscribe;
 mod suggest;
@@ -34,44 +38,13 @@ mod verify;
 mod whoami;
 
 pub use hook_args::seconds;
+pub use report::Report;
 pub use suggest::profile_names;
 
 use clap::Subcommand;
 
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::render::{Row, Text, View};
-
-/// What a command leaves to be shown.
-pub struct Report {
-    /// The result.
-    pub view: Option<Box<dyn View>>,
-    /// What failed without stopping the rest. The first decides the exit code.
-    pub errors: Vec<Error>,
-    /// An exit code of somebody else's, passed on.
-    pub exit_code: Option<u8>,
-}
-
-impl Report {
-    /// A result and no failure.
-    fn of(view: impl View + 'static) -> Self {
-        Self { view: Some(Box::new(view)), errors: Vec::new(), exit_code: None }
-    }
-
-    /// Nothing to show and no failure.
-    fn nothing() -> Self {
-        Self { view: None, errors: Vec::new(), exit_code: None }
-    }
-
-    /// A list of records, and what failed on the way.
-    fn list<T: Row + 'static>(rows: Vec<T>, errors: Vec<Error>) -> Self {
-        Self { errors, ..Self::of(crate::render::Records::list(rows)) }
-    }
-
-    fn text(text: String) -> Self {
-        Self::of(Text(text))
-    }
-}
+use crate::error::Result;
 
 /// Declares the commands: by its name, how it is called and what it takes.
 macro_rules! commands {

@@ -13,13 +13,13 @@ use super::dry_run::{self, DryRunArg};
 use super::hook_args::TargetUrlArg;
 use super::input::read_body;
 use super::progress::progress_bar;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{AppId, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
 use crate::render::{Cell, Row, Tone};
-use crate::sandbox::instabug::{self, ReportKind};
-use crate::sandbox::sample::{self, EventShape};
+use crate::samples::bugfender::{self, EventShape};
+use crate::samples::instabug::{self, ReportKind};
 
 /// Send sample events to an endpoint, as Bugfender or Instabug would
 ///
@@ -145,7 +145,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let bar = progress_bar(ctx, calls.len() as u64);
     for (index, call) in calls.iter().enumerate() {
         let Some((row, error)) = send(ctx, &client, &endpoint, &call.bytes, index + 1)? else {
-            errors.insert(0, interrupted("while sending events"));
+            errors.insert(0, Error::interrupted("while sending events"));
             break;
         };
         bar.inc(1);
@@ -240,7 +240,7 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
             let app_id = calls::app_id(ctx, args.app_id);
             let shape = if args.older { EventShape::Older } else { EventShape::Current };
             let origin = ctx.origin().to_string();
-            Ok(Box::new(move || sample::event(shape, kind, app_id, &origin)))
+            Ok(Box::new(move || bugfender::event(shape, kind, app_id, &origin)))
         }
         (true, None, _) => Err(Error::usage(format!("{} is not one of Instabug's", args.event))
             .hint("with --instabug the events are crash, bug and apm")),

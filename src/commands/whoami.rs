@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::Report;
 use crate::api::{Account, Team};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{ApiOrigin, ProfileName};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render::{Cell, Records, Row};
 
 /// Show whose account is signed in, as the server knows it
@@ -52,7 +52,7 @@ impl Row for AccountRow {
 
 pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     let api = ctx.api()?;
-    let answer = ctx.wait(api.me())?.ok_or_else(|| interrupted("while asking who is signed in"))?;
+    let answer = ctx.wait(api.me())?.ok_or_else(|| Error::interrupted("while asking who is signed in"))?;
     let Account { id, name, email, teams } = answer.map_err(|failure| failure.error)?;
     let (origin, profile) = (ctx.origin().clone(), ctx.settings().profile.value.clone());
     Ok(Report::of(Records::single(AccountRow { id, name, email, teams, origin, profile })))

@@ -9,11 +9,13 @@ mod records;
 mod sanitize;
 mod stream;
 mod style;
+mod view;
 
 pub use format::{ColorChoice, OutputFormat};
 pub use jq::JqFilter;
 pub use json::indented;
 pub use output::{Output, OutputOptions};
-pub use records::{Cell, One, RecordSource, Records, Row, Shape, Text, Tone, View};
+pub use records::{Cell, One, RecordSource, Records, Row, Shape, Tone};
 pub use sanitize::sanitize;
 pub use stream::Stream;
+pub use view::{Text, View};

@@ -2,27 +2,7 @@
 
 use serde::Serialize;
 
-use super::Output;
 use crate::error::Result;
-
-/// What a command returns: something that can be shown.
-pub trait View {
-    /// Shows it in the format that was asked for.
-    ///
-    /// # Errors
-    /// When the output cannot be written, or the `--jq` filter fails over it.
-    fn show(&self, out: &Output) -> Result<()>;
-}
-
-/// Text that is the result itself: a script, a manual page, a token.
-#[derive(Debug)]
-pub struct Text(pub String);
-
-impl View for Text {
-    fn show(&self, out: &Output) -> Result<()> {
-        out.raw(&self.0)
-    }
-}
 
 /// What a cell of a table means, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,21 +100,9 @@ impl<T> Records<T> {
     }
 }
 
-impl<T: Row> View for Records<T> {
-    fn show(&self, out: &Output) -> Result<()> {
-        out.show(self)
-    }
-}
-
 /// A single value: bare for people, a record with its name for programs.
 #[derive(Debug, Clone)]
 pub struct One<T>(pub T);
-
-impl<T: Row> View for One<T> {
-    fn show(&self, out: &Output) -> Result<()> {
-        if out.is_for_people() { out.raw(&format!("{}\n", self.0.id().unwrap_or_default())) } else { out.show(self) }
-    }
-}
 
 impl<T: Row> RecordSource for One<T> {
     type Row = T;

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Shared;
-use super::sample::{self, EventShape};
 use super::state::{Hook, SentDelivery};
 use crate::domain::EventKind;
 use crate::error::{Error, Result};
 use crate::http::{Client, ClientOptions, Method, Peer, Repeat, Request, RequestBody, Roots};
+use crate::samples::bugfender::{self, EventShape};
 
 /// How long an endpoint may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec
 }
 
 fn make(emit: &Emit, url: &str) -> Value {
-    let mut event = sample::event(emit.shape, emit.event, emit.app_id, url);
+    let mut event = bugfender::event(emit.shape, emit.event, emit.app_id, url);
     for (name, value) in &emit.set {
         event[name] = value.clone();
     }

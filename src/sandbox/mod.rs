@@ -8,9 +8,7 @@ mod control;
 mod deliver;
 mod fault;
 mod guard;
-pub mod instabug;
 mod oauth;
-pub mod sample;
 mod serve;
 mod state;
 

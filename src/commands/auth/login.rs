@@ -1,21 +1,16 @@
 //! `auth login`: the ways in, and keeping what they give.
 
 use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::ValueHint;
 use tokio::task::spawn_blocking;
 
-use super::methods::{self, SignedIn};
+use super::methods::{self, SignInArgs, SignedIn};
 use super::{of_profile, wins_over_what_is_kept};
 use crate::auth::{Credential, CredentialLocation, Slot, Vault};
 use crate::commands::dry_run::{self, DryRunArg};
-use crate::commands::hook_args::seconds;
 use crate::commands::{Report, app_cache};
 use crate::config::{ConfigEditor, ConfigFile, CredentialStore, Key, Overrides, Settings, Source};
-use crate::context::{Context, interrupted};
-use crate::domain::ClientId;
+use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Sign in to the installation, with a service account, in a browser, or with a token
@@ -26,38 +21,11 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Sign in as this client: a service account, or with --web an integration
-    #[arg(long, value_name = "ID")]
-    pub client_id: Option<ClientId>,
-
-    /// Read the client secret from this file, or from standard input ("-"); asked for on a terminal when not given
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub client_secret_file: Option<PathBuf>,
-
-    /// Sign in as a service account with the RSA private key in this PEM file, which stays where it is
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["client_secret_file", "web", "with_token"])]
-    pub private_key: Option<PathBuf>,
-
-    /// Sign in in a browser
-    #[arg(long, conflicts_with = "with_token")]
-    pub web: bool,
-
-    /// With --web, print the address for a browser instead of opening one
-    #[arg(long, requires = "web")]
-    pub no_browser: bool,
-
-    /// With --web, give up when the browser has not come back after this long
-    #[arg(long, value_name = "SECONDS", requires = "web", default_value = "300", value_parser = seconds)]
-    pub login_timeout: Duration,
-
-    /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both; it is
-    /// kept as it is, untried
-    #[arg(long)]
-    pub with_token: bool,
+    #[command(flatten)]
+    sign_in: SignInArgs,
 
     #[command(flatten)]
-    pub dry_run: DryRunArg,
+    dry_run: DryRunArg,
 }
 
 const EXAMPLES: &str = "\
@@ -73,18 +41,18 @@ CI needs no login: set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET.";
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Whatever makes the installation unusable shows before anybody types a secret.
     ctx.http_options()?;
-    let method = methods::choose(ctx, args)?;
+    let method = methods::choose(ctx, &args.sign_in)?;
     let vault = ctx.vault()?;
     let slot = vault.slot(&ctx.settings().profile.value, ctx.origin());
     if args.dry_run.dry_run {
-        let requests = methods::requests(ctx, args, &method)?;
+        let requests = methods::requests(ctx, &args.sign_in, &method)?;
         let profile = &ctx.settings().profile.value;
         ctx.out().note(&format!("the sign-in to {}{} would be kept", ctx.origin(), of_profile(profile)));
         return Ok(dry_run::report(requests, false));
     }
     // A keyring that must be there and is not shows before anybody signs in for nothing.
     let (place, why_no_keyring) = vault.choose(&slot, ctx.settings().credential_store.value)?;
-    let SignedIn { credential, page } = methods::sign_in(ctx, args, method)?;
+    let SignedIn { credential, page } = methods::sign_in(ctx, &args.sign_in, method)?;
     if let Some(reason) = why_no_keyring {
         tracing::info!("no keyring: {reason}");
         ctx.out().note("no keyring answers; using a file that only you can read");
@@ -96,7 +64,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let place = kept?;
     app_cache::forget(ctx.settings());
     record_profile(ctx)?;
-    tell(ctx, &vault, &slot, place, &credential, args.with_token);
+    tell(ctx, &vault, &slot, place, &credential, args.sign_in.with_token);
     Ok(Report::nothing())
 }
 
@@ -137,7 +105,7 @@ fn keep_in(
         vault.keep(&lock, &slot, place, &credential)
     };
     let kept = ctx.wait(async { spawn_blocking(keep).await })?;
-    kept.ok_or_else(|| interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
+    kept.ok_or_else(|| Error::interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
 }
 
 /// Makes the profile that was named, with the installation that was named for it.
@@ -204,12 +172,4 @@ fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: CredentialLocation, cr
     if let Some(name) = wins_over_what_is_kept(ctx) {
         ctx.out().warn(&format!("{name} is set and wins over what is kept"));
     }
-}
-
-/// What a login needs and does not have.
-pub(super) fn no_way_in() -> Error {
-    Error::usage(
-        "say how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
-    )
-    .hint("`bugfender-hooks auth login --help` has examples")
 }

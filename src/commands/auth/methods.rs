@@ -4,22 +4,57 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueHint;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::login::{Args, no_way_in};
 use crate::auth::{
     self, Callback, Credential, Grant, GrantedToken, Loopback, Page, Proof, Refusal, Token, TokenEndpoint,
     service_proof,
 };
 use crate::commands::confirm::ask;
+use crate::commands::hook_args::seconds;
 use crate::commands::input::{read_file, read_stdin};
 use crate::config::environment;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Method as HttpMethod, Repeat, Request, RequestBody};
 use crate::platform::TerminalModes;
+
+/// The flags that say how to sign in.
+#[derive(clap::Args)]
+pub(super) struct SignInArgs {
+    /// Sign in as this client: a service account, or with --web an integration
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<ClientId>,
+
+    /// Read the client secret from this file, or from standard input ("-"); asked for on a terminal when not given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub client_secret_file: Option<PathBuf>,
+
+    /// Sign in as a service account with the RSA private key in this PEM file, which stays where it is
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["client_secret_file", "web", "with_token"])]
+    pub private_key: Option<PathBuf>,
+
+    /// Sign in in a browser
+    #[arg(long, conflicts_with = "with_token")]
+    pub web: bool,
+
+    /// With --web, print the address for a browser instead of opening one
+    #[arg(long, requires = "web")]
+    pub no_browser: bool,
+
+    /// With --web, give up when the browser has not come back after this long
+    #[arg(long, value_name = "SECONDS", requires = "web", default_value = "300", value_parser = seconds)]
+    pub login_timeout: Duration,
+
+    /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both; it is
+    /// kept as it is, untried
+    #[arg(long)]
+    pub with_token: bool,
+}
 
 /// A way in.
 pub(super) enum Method {
@@ -32,7 +67,7 @@ pub(super) enum Method {
 }
 
 /// Which way in the command line means, with what the environment adds.
-pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
+pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
     let of_environment = ctx.environment().text(environment::CLIENT_ID)?.map(str::parse).transpose();
     let of_environment = of_environment.map_err(|error: Error| error.about(environment::CLIENT_ID))?;
     if args.with_token {
@@ -59,8 +94,16 @@ pub(super) fn choose(ctx: &Context, args: &Args) -> Result<Method> {
     }
 }
 
+/// What a login needs and does not have.
+fn no_way_in() -> Error {
+    Error::usage(
+        "say how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
+    )
+    .hint("`bugfender-hooks auth login --help` has examples")
+}
+
 /// What the environment says the client proves itself with; nothing when it says so of another client.
-fn proof_of_environment(ctx: &Context, args: &Args) -> Result<Option<Proof>> {
+fn proof_of_environment(ctx: &Context, args: &SignInArgs) -> Result<Option<Proof>> {
     let of_whom = ctx.environment().text(environment::CLIENT_ID)?.map(str::trim);
     let given = args.client_id.as_ref().map(ClientId::as_str);
     if given.is_some() && of_whom.is_some() && given != of_whom {
@@ -70,7 +113,7 @@ fn proof_of_environment(ctx: &Context, args: &Args) -> Result<Option<Proof>> {
 }
 
 /// What signing in so would send, for `--dry-run`.
-pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Vec<Request>> {
+pub(super) fn requests(ctx: &Context, args: &SignInArgs, method: &Method) -> Result<Vec<Request>> {
     let hidden = "hidden";
     let fields = match method {
         // Read, so that what is wrong with it shows.
@@ -95,7 +138,7 @@ pub(super) fn requests(ctx: &Context, args: &Args, method: &Method) -> Result<Ve
 }
 
 /// Signs in. What is given is tried at once, but for a pasted token, which only the API could try.
-pub(super) fn sign_in(ctx: &Context, args: &Args, method: Method) -> Result<SignedIn> {
+pub(super) fn sign_in(ctx: &Context, args: &SignInArgs, method: Method) -> Result<SignedIn> {
     let credential = match method {
         Method::Token(client_id) => pasted(ctx, args, client_id)?,
         Method::Service(client_id, key) => service(ctx, args, client_id, key)?,
@@ -120,7 +163,7 @@ struct Pasted {
     client_id: Option<String>,
 }
 
-fn pasted(ctx: &Context, args: &Args, of_environment: Option<ClientId>) -> Result<Credential> {
+fn pasted(ctx: &Context, args: &SignInArgs, of_environment: Option<ClientId>) -> Result<Credential> {
     let text = read_secret(ctx, "the token", &format!("Paste an access token for {}", ctx.origin()))?;
     let pasted = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|_| {
@@ -158,7 +201,7 @@ fn pasted(ctx: &Context, args: &Args, of_environment: Option<ClientId>) -> Resul
     Ok(Credential { grant, token })
 }
 
-fn service(ctx: &Context, args: &Args, client_id: ClientId, key: Option<PathBuf>) -> Result<Credential> {
+fn service(ctx: &Context, args: &SignInArgs, client_id: ClientId, key: Option<PathBuf>) -> Result<Credential> {
     let proof = match key {
         Some(path) => {
             auth::read_key(&path)?;
@@ -173,7 +216,7 @@ fn service(ctx: &Context, args: &Args, client_id: ClientId, key: Option<PathBuf>
     Ok(Credential { grant: Grant::Service { client_id, proof }, token: Some(granted.token) })
 }
 
-fn client_secret(ctx: &Context, args: &Args, client_id: &ClientId) -> Result<Secret> {
+fn client_secret(ctx: &Context, args: &SignInArgs, client_id: &ClientId) -> Result<Secret> {
     if let Some(path) = &args.client_secret_file {
         return secret_of_file(ctx, path);
     }
@@ -210,13 +253,13 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
     let typed = ask(ctx, show, rpassword::read_password).inspect_err(|_| modes.restore())?;
     let failed = |error: io::Error| match error.kind() {
         // On a terminal that is asked for a secret, Ctrl-C is a character.
-        io::ErrorKind::Interrupted => interrupted("while asking; nothing was changed"),
+        io::ErrorKind::Interrupted => Error::interrupted("while asking; nothing was changed"),
         _ => Error::usage(format!("{what} could not be read from the terminal: {error}")).source(error),
     };
     typed.map_err(failed)
 }
 
-fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
+fn web(ctx: &Context, args: &SignInArgs, client_id: ClientId) -> Result<SignedIn> {
     let client_secret = match (&args.client_secret_file, proof_of_environment(ctx, args)?) {
         (Some(path), _) => Some(secret_of_file(ctx, path)?),
         (None, Some(Proof::Secret(secret))) => Some(secret),
@@ -231,7 +274,7 @@ fn web(ctx: &Context, args: &Args, client_id: ClientId) -> Result<SignedIn> {
         let (callback, page) = answer.unwrap_or_else(|_| Err(nobody_came(args.login_timeout)))?;
         Ok::<_, Error>((callback, page, authorization))
     })?;
-    let stopped = || interrupted("while waiting for the browser; nothing was changed");
+    let stopped = || Error::interrupted("while waiting for the browser; nothing was changed");
     let (callback, page, authorization) = answer.ok_or_else(stopped)??;
     let code = code_of(callback, |state| authorization.is_state(state));
     let granted = code.and_then(|code| {
@@ -264,7 +307,7 @@ pub(super) fn show(ctx: &Context, page: Page, signed_in: bool) {
 }
 
 /// Opens a browser, or prints where one is to go: off a terminal there is nobody to see one open.
-fn send_to_browser(ctx: &Context, args: &Args, url: &str) -> Result<()> {
+fn send_to_browser(ctx: &Context, args: &SignInArgs, url: &str) -> Result<()> {
     let seconds = args.login_timeout.as_secs_f64();
     if args.no_browser || !ctx.is_interactive() {
         ctx.out().note(&format!("Open this address in a browser on this machine; waiting for {seconds} s:"));
@@ -307,5 +350,5 @@ fn nobody_came(timeout: Duration) -> Error {
 
 /// Waits for the token endpoint, unless Ctrl-C comes first.
 fn wait(ctx: &Context, when: &str, asked: impl Future<Output = Result<GrantedToken, Refusal>>) -> Result<GrantedToken> {
-    ctx.wait(asked)?.ok_or_else(|| interrupted(when))?.map_err(Refusal::into_error)
+    ctx.wait(asked)?.ok_or_else(|| Error::interrupted(when))?.map_err(Refusal::into_error)
 }

@@ -14,9 +14,9 @@ use super::dry_run::{self, DryRunArg};
 use super::{app_cache, suggest};
 use crate::auth::Vault;
 use crate::config::{ConfigEditor, ConfigFile, environment};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::ProfileName;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render::{Cell, One, Row};
 
 /// Sign in, see who is signed in, sign out
@@ -79,7 +79,7 @@ fn token(ctx: &Context) -> Result<Report> {
     let session = ctx.session()?;
     let token = match session.current() {
         Some(token) => token,
-        None => ctx.wait(session.token())?.ok_or_else(|| interrupted("while renewing the token"))??,
+        None => ctx.wait(session.token())?.ok_or_else(|| Error::interrupted("while renewing the token"))??,
     };
     Ok(Report::of(One(TokenRow { access_token: token.expose().to_owned() })))
 }

@@ -1,6 +1,6 @@
 //! What a receiver is put through: the calls of each case, and the answer that they should have.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use crate::commands::calls::{Endpoint, to_bytes};
@@ -8,14 +8,11 @@ use crate::domain::EventKind;
 use crate::domain::signature::sign_instabug;
 use crate::error::Result;
 use crate::http::Request;
-use crate::sandbox::instabug::{self, ReportKind};
-use crate::sandbox::sample::{self, EventShape};
+use crate::samples::bugfender::{self, EventShape};
+use crate::samples::instabug::{self, ReportKind};
 
 /// What the titles begin with, by which people tell these events from real ones.
 const MARK: &str = "[check]";
-
-/// How long a text makes a body of about 1 MB, in bytes. A limit of 1 MiB, which is common, still lets it through.
-const LARGE: usize = 1_000_000;
 
 /// How many calls are made at the same time.
 const AT_ONCE: usize = 8;
@@ -66,27 +63,21 @@ const CONCURRENT: &str = "take calls that come at the same time";
 const MALFORMED: &str = "answer 400 to what is not JSON; that must neither be taken nor break anything";
 
 /// What Bugfender may send.
-pub fn bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<Case>> {
+pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<Case>> {
     const EVENT: &str = "answer 2xx to every event; Bugfender does not repeat a call that fails";
     const OLDER: &str =
         "take the older shape too, whose id is a number and which has no type; Bugfender documents both";
     const BATCH: &str = "take every event of the list; Bugfender sends one or more in a call";
     const WRONG_PATH: &str = "answer 404 unless the end of the path is the right one; it is all that keeps others out";
-    let event = |name: &str, shape, kind| {
-        let mut event = sample::event(shape, kind, app_id, origin);
-        event["title"] = title(name).into();
-        event
-    };
+    let event =
+        |name: &str, shape, kind| bugfender::with_title(bugfender::event(shape, kind, app_id, origin), &title(name));
     let current = |name: &str, kind| event(name, EventShape::Current, kind);
     let crash = |name: &str| current(name, EventKind::NewCrash);
     let call = |events: Vec<Value>| to_bytes(&Value::Array(events)).map(|bytes| endpoint.request(&bytes));
 
     let first = call(vec![crash("crash")])?;
-    let mut unknown = crash("unknown_fields");
-    (unknown["check_text"], unknown["check_list"]) = ("new".into(), json!([1, null, {"deep": true}]));
-    unknown["device"]["check_number"] = 1.5.into();
-    let mut large = crash("large_body");
-    large["text"] = long_text().into();
+    let unknown = bugfender::with_unknown_fields(crash("unknown_fields"));
+    let large = bugfender::with_long_text(crash("large_body"));
     let twin = crash("duplicate_in_batch");
     let batch = EventKind::ALL.map(|kind| current("batch", kind)).to_vec();
     let at_once = (0..AT_ONCE).map(|_| call(vec![crash("concurrent")])).collect::<Result<_>>()?;
@@ -105,31 +96,25 @@ pub fn bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<C
         Case::refused(
             "malformed",
             MALFORMED,
-            Plan::Send(vec![endpoint.request(b"[{\"title\": \"[check] malformed\"")]),
+            Plan::Send(vec![endpoint.request(&bugfender::malformed(&title("malformed")))]),
         ),
         Case::refused("wrong_path", WRONG_PATH, wrong_path(&endpoint.url, call(vec![crash("wrong_path")])?)),
     ])
 }
 
 /// What Instabug may send.
-pub fn instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
+pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
     const SIGNED: &str = "answer 2xx to every report; a call that is refused may have been signed with another secret";
     const UNSIGNED: &str = "answer 2xx to every report; if it wants a signature, give --secret-file";
     const DUPLICATE: &str = "take the same report again without an error; it is the same if every byte is";
     let advice = if endpoint.secret.is_some() { SIGNED } else { UNSIGNED };
-    let report = |name: &str, kind| {
-        let mut report = instabug::report(kind);
-        report[title_key(kind)] = title(name).into();
-        report
-    };
+    let report = |name: &str, kind| instabug::with_title(kind, instabug::report(kind), &title(name));
     let crash = |name: &str| report(name, ReportKind::Crash);
     let call = |report: &Value| to_bytes(report).map(|bytes| endpoint.request(&bytes));
 
     let first = call(&crash("crash"))?;
-    let mut unknown = crash("unknown_fields");
-    (unknown["Check Text"], unknown["Check List"]) = ("new".into(), json!([1, null, {"deep": true}]));
-    let mut large = crash("large_body");
-    large["Console Log"] = long_text().into();
+    let unknown = instabug::with_unknown_fields(crash("unknown_fields"));
+    let large = instabug::with_long_text(crash("large_body"));
     let at_once = (0..AT_ONCE).map(|_| call(&crash("concurrent"))).collect::<Result<_>>()?;
     let mut cases = vec![
         Case::taken("crash", advice, vec![first.clone()]),
@@ -139,7 +124,11 @@ pub fn instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
         Case::taken("duplicate", DUPLICATE, vec![first]),
         Case::taken("large_body", LARGE_BODY, vec![call(&large)?]),
         Case::taken("concurrent", CONCURRENT, at_once),
-        Case::refused("malformed", MALFORMED, Plan::Send(vec![endpoint.request(b"{\"Title\": \"[check] malformed\"")])),
+        Case::refused(
+            "malformed",
+            MALFORMED,
+            Plan::Send(vec![endpoint.request(&instabug::malformed(&title("malformed")))]),
+        ),
     ];
     cases.extend(signatures(endpoint, &to_bytes(&crash("bad_signature"))?, &to_bytes(&crash("missing_signature"))?));
     Ok(cases)
@@ -179,17 +168,4 @@ fn wrong_path(url: &Url, mut request: Request) -> Plan {
 
 fn title(name: &str) -> String {
     format!("{MARK} {name}")
-}
-
-/// What stands for a title in a report.
-fn title_key(kind: ReportKind) -> &'static str {
-    match kind {
-        ReportKind::Crash => "Exception",
-        ReportKind::Bug => "Title",
-        ReportKind::Apm => "title",
-    }
-}
-
-fn long_text() -> String {
-    "A long log has many lines like this one. ".chars().cycle().take(LARGE).collect()
 }

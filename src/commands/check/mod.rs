@@ -16,7 +16,7 @@ use self::judge::Judge;
 use super::Report;
 use super::calls::{self, Endpoint, Timed};
 use super::hook_args::TargetUrlArg;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::AppId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{CarriedOut, Client};
@@ -131,9 +131,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     let endpoint = Endpoint::resolve(ctx, &args.url, args.secret_file.as_deref())?;
     let cases = if args.instabug {
-        cases::instabug(&endpoint)?
+        cases::of_instabug(&endpoint)?
     } else {
-        cases::bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
+        cases::of_bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?
     };
     let client = endpoint.client_that_waits(ctx, timeout(args.max_latency))?.without_redirects();
     let mut judge = Judge::new(&endpoint, args.max_latency);
@@ -171,7 +171,7 @@ fn play(ctx: &Context, client: &Client, cases: Vec<Case>, judge: &mut Judge) -> 
         let calls = join_all(requests.iter().map(|request| calls::send(client, request)));
         let stop = |error| Some(Stopped { case: case.name, error });
         let Some(mut calls) = ctx.wait(calls)? else {
-            return Ok(Played { rows, stopped: stop(interrupted("while checking the receiver")) });
+            return Ok(Played { rows, stopped: stop(Error::interrupted("while checking the receiver")) });
         };
         if rows.is_empty()
             && let Some(error) = calls.pop_if(|call| never_connected(call)).and_then(no_receiver)

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::filter::EventFilterArgs;
 use super::pages::{ORIGINALS, each_event, limit};
-use super::row::{EventRow, fields, original};
 use crate::commands::Report;
+use crate::commands::event_row::{EventRow, fields, original};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::{self, Output, OutputFormat, RecordSource, Row, Shape, View};

@@ -1,17 +1,13 @@
 //! `events list`: what was received, newest first.
 
-use serde::Serialize;
-
 use super::filter::{EventFilterArgs, FILTERS};
 use super::pages::{each_event, limit};
-use super::row::EventRow;
 use crate::commands::Report;
+use crate::commands::event_row::{EventRow, QuarantinedRow};
 use crate::context::Context;
-use crate::domain::ShownTime;
-use crate::domain::event::Sender;
 use crate::error::Result;
-use crate::render::{Cell, Output, RecordSource, Row, Shape, View};
-use crate::store::{EventPage, EventSelection, Inbox, Quarantined};
+use crate::render::{Output, RecordSource, Shape, View};
+use crate::store::{EventPage, EventSelection, Inbox};
 
 /// List events, newest first
 ///
@@ -81,49 +77,5 @@ impl View for EventListing {
             out.note("no events to list");
         }
         Ok(())
-    }
-}
-
-/// A delivery that could not be read.
-#[derive(Serialize)]
-pub struct QuarantinedRow {
-    id: i64,
-    source: Sender,
-    received_at: ShownTime,
-    content_type: Option<String>,
-    size: u64,
-    reason: String,
-}
-
-impl QuarantinedRow {
-    pub fn of(delivery: &Quarantined) -> Self {
-        Self {
-            id: delivery.number,
-            source: delivery.sender,
-            received_at: delivery.received_at.into(),
-            content_type: delivery.content_type.clone(),
-            size: delivery.size,
-            reason: delivery.reason.clone(),
-        }
-    }
-}
-
-impl Row for QuarantinedRow {
-    const FIELDS: &'static [&'static str] = &["id", "source", "received_at", "content_type", "size", "reason"];
-    const HEADERS: &'static [&'static str] = &["ID", "SOURCE", "RECEIVED", "CONTENT TYPE", "BYTES", "REASON"];
-
-    fn cells(&self) -> Vec<Cell> {
-        vec![
-            self.id.to_string().into(),
-            self.source.as_str().into(),
-            self.received_at.to_string().into(),
-            Cell::maybe(self.content_type.as_ref()),
-            self.size.to_string().into(),
-            self.reason.clone().into(),
-        ]
-    }
-
-    fn id(&self) -> Option<String> {
-        Some(self.id.to_string())
     }
 }

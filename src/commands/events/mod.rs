@@ -7,12 +7,9 @@ mod pages;
 mod purge;
 mod replay;
 mod retry;
-mod row;
 mod show;
 mod stats;
 mod tail;
-
-pub use self::tail::Tail;
 
 use clap::Subcommand;
 

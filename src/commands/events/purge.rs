@@ -9,7 +9,7 @@ use super::Told;
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
 use crate::commands::units::{count, size, span};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::ShownTime;
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
@@ -96,7 +96,7 @@ fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Res
             tokio::time::sleep(started.elapsed().max(MIN_YIELD)).await;
         }
     };
-    let end = ctx.wait(work).and_then(|end| end.unwrap_or_else(|| Err(interrupted("while purging"))));
+    let end = ctx.wait(work).and_then(|end| end.unwrap_or_else(|| Err(Error::interrupted("while purging"))));
     (sum, end)
 }
 

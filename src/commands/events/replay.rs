@@ -17,7 +17,7 @@ use crate::commands::hook_args::TargetUrlArg;
 use crate::commands::input::read_secret;
 use crate::commands::progress::progress_bar;
 use crate::commands::units::count;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::signature::standard_headers;
 use crate::domain::{Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
@@ -171,7 +171,7 @@ impl Replay {
     fn send(&self, ctx: &Context, client: &Client, event: &EventRecord) -> Result<(ReplayedRow, Option<Error>)> {
         let request = self.request(event)?;
         let timed = ctx.wait(calls::send(client, &request))?;
-        let Timed { outcome, ms } = timed.ok_or_else(|| interrupted("while sending events"))?;
+        let Timed { outcome, ms } = timed.ok_or_else(|| Error::interrupted("while sending events"))?;
         let (status, error) = match outcome.map_err(|failure| failure.error) {
             Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
             Ok(answer) => {

@@ -4,10 +4,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::filter::source_parser;
-use super::list::QuarantinedRow;
-use super::row::{EventRow, fields, original};
 use super::{RECEIVER, Told, no_such_event};
 use crate::commands::Report;
+use crate::commands::event_row::{EventRow, QuarantinedRow, fields, original};
 use crate::context::Context;
 use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};

@@ -10,9 +10,11 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
-use super::super::units::{size, span, span_or_none};
-use super::route::RouteArg;
+use super::super::units::{event_type, size, span, span_or_none};
+use crate::context::Context;
+use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppId, Label, Redaction};
+use crate::error::{Error, Result};
 
 /// Receive webhooks of Bugfender and Instabug, and never lose an event
 ///
@@ -124,6 +126,34 @@ pub struct ForwardArgs {
     /// Wait up to this long after a first failure; twice as long after each further one, 15 minutes at the most
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub retry_wait: Duration,
+}
+
+/// `EVENT=URL`. It is read when the command runs: an error of clap's would repeat it, password and all.
+#[derive(Clone)]
+pub struct RouteArg(String);
+
+impl From<String> for RouteArg {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl RouteArg {
+    /// The types of events, and where they go.
+    pub fn read(&self, ctx: &Context) -> Result<(Vec<String>, TargetUrlArg)> {
+        let parts = self.0.split_once('=').filter(|(event, url)| !event.is_empty() && !url.is_empty());
+        let (event, url) = parts.filter(|(event, _)| !event.contains([':', '/'])).ok_or_else(|| {
+            Error::usage("--route: it is not of the form EVENT=URL").hint("such as crash=https://example.com/crashes")
+        })?;
+        let types = event.split(',').map(event_type).collect::<Result<Vec<_>, _>>();
+        let types = types.map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
+        for unknown in types.iter().filter(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
+            let known = EVENT_TYPES.join(", ");
+            ctx.out()
+                .warn(&format!("--route: events of type {unknown} are not known to be sent; those that are: {known}"));
+        }
+        Ok((types, url.to_owned().into()))
+    }
 }
 
 /// Subscribing on start.

@@ -18,7 +18,7 @@ pub use self::args::Args;
 use self::args::{ForwardArgs, LimitArgs};
 use self::service::Service;
 use super::Report;
-use super::events::Tail;
+use super::event_tail::Tail;
 use super::ready_file::ReadyFile;
 use crate::context::Context;
 use crate::domain::delivery::DeliveryKeys;

@@ -4,47 +4,16 @@ use ring::digest::{SHA256, digest};
 use url::Url;
 
 use super::super::calls::Endpoint;
-use super::super::hook_args::TargetUrlArg;
 use super::super::input::{not_made, read_secret};
-use super::super::units::event_type;
 use super::args::ForwardArgs;
 use crate::config::environment;
 use crate::context::Context;
-use crate::domain::event::EVENT_TYPES;
 use crate::domain::signature::{check_standard_secret, new_standard_secret, to_hex};
 use crate::domain::{HostScope, Secret, TargetUrl};
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
-
-/// `EVENT=URL`. It is read when the command runs: an error of clap's would repeat it, password and all.
-#[derive(Clone)]
-pub struct RouteArg(String);
-
-impl From<String> for RouteArg {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl RouteArg {
-    /// The types of events, and where they go.
-    fn read(&self, ctx: &Context) -> Result<(Vec<String>, TargetUrlArg)> {
-        let parts = self.0.split_once('=').filter(|(event, url)| !event.is_empty() && !url.is_empty());
-        let (event, url) = parts.filter(|(event, _)| !event.contains([':', '/'])).ok_or_else(|| {
-            Error::usage("--route: it is not of the form EVENT=URL").hint("such as crash=https://example.com/crashes")
-        })?;
-        let types = event.split(',').map(event_type).collect::<Result<Vec<_>, _>>();
-        let types = types.map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
-        for unknown in types.iter().filter(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
-            let known = EVENT_TYPES.join(", ");
-            ctx.out()
-                .warn(&format!("--route: events of type {unknown} are not known to be sent; those that are: {known}"));
-        }
-        Ok((types, url.to_owned().into()))
-    }
-}
 
 /// How events are handed on.
 pub(super) fn policy(args: &ForwardArgs) -> Policy {

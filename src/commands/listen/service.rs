@@ -11,15 +11,15 @@ use tokio::sync::{Notify, oneshot};
 use super::args::{Args, SubscribeArgs};
 use super::{bugfender_url, is_url_known, keys, local_base, public_base};
 use crate::commands::Report;
-use crate::commands::events::Tail;
+use crate::commands::event_tail::Tail;
 use crate::commands::hook_args;
 use crate::commands::ready_file::ReadyFile;
-use crate::commands::subscribe::{check_target, subscribe_each};
+use crate::commands::removal::remove;
 use crate::commands::units::count;
-use crate::commands::unsubscribe::remove_hooks;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{Drained, INSTABUG_PATH, Replaceable};
 use crate::store::{Keys, ReceiverKeys};
@@ -82,9 +82,9 @@ impl Service<'_> {
             // While it still serves: what is sent until then arrives.
             let hooks = std::mem::take(&mut self.hooks);
             let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
-            match remove_hooks(self.ctx, hooks) {
-                Ok(report) if report.errors.is_empty() => self.ctx.out().note(&removed),
-                Ok(report) => errors.extend(report.errors),
+            match self.remove_hooks(hooks) {
+                Ok(failed) if failed.is_empty() => self.ctx.out().note(&removed),
+                Ok(failed) => errors.extend(failed),
                 Err(error) => errors.push(error),
             }
         }
@@ -99,7 +99,10 @@ impl Service<'_> {
         self.print();
         match drained {
             None => {
-                errors.insert(0, interrupted("before all that was under way was finished; every event stored is safe"));
+                errors.insert(
+                    0,
+                    Error::interrupted("before all that was under way was finished; every event stored is safe"),
+                );
             }
             Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
             Some(Ok(Drained { calls: 0, forwards: 0 })) => {}
@@ -252,9 +255,11 @@ impl Service<'_> {
         let app_id = hook_args::app_id(self.ctx, *app_id)?;
         let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
         if let Some(first) = wanted.first() {
-            check_target(self.ctx, first, &public_base(self.args, self.address))?;
+            hooks::check_target(self.ctx, first, &public_base(self.args, self.address))?;
         }
-        let (done, errors) = subscribe_each(self.ctx, &wanted, label.as_ref(), false)?;
+        let registry = self.ctx.registry()?;
+        let options = SubscribeOptions { label: label.as_ref(), force: false };
+        let (done, errors) = Subscriber::new(self.ctx, &*registry, &|| self.ctx.api(), options).subscribe_each(&wanted);
         for hook in done.iter().filter(|hook| hook.record.status == HookStatus::Active) {
             let what = if hook.created { "subscribed" } else { "was subscribed already" };
             self.ctx.out().note(&format!("{} {what}", hook.record.name()));
@@ -264,6 +269,14 @@ impl Service<'_> {
         errors.dedup_by_key(|error| error.to_string());
         self.hooks.extend(done.iter().filter(|hook| hook.created).filter_map(|hook| hook.record.hook_id));
         Ok(errors)
+    }
+
+    /// Removes these hooks; one that is not there is removed already. Gives what went wrong.
+    fn remove_hooks(&self, hooks: Vec<HookId>) -> Result<Vec<Error>> {
+        let registry = self.ctx.registry()?;
+        let targets = hooks::pick_settled(self.ctx, &*registry, self.ctx.origin(), &HookChoice::Ids(hooks))?;
+        let options = RemovalOptions { by_id: true, ignore_missing: true };
+        Ok(remove(self.ctx, &*registry, targets, options)?.errors)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the server says about a removal.
 
-use super::RemovalOutcome;
-use super::pick::RemovalTarget;
-use crate::api::{AuthenticatedApi, CarriedOut, Failure, Unsubscribed};
+use super::outcome::RemovalOutcome;
+use super::target::RemovalTarget;
+use crate::api::{AuthenticatedApi, Failure, Unsubscribed};
 use crate::domain::{HookId, RowId};
 use crate::store::Removal;
 
@@ -53,19 +53,11 @@ impl AnsweredRemoval {
             Ok(Unsubscribed::Removed) => Removal::Removed,
             Ok(Unsubscribed::NotThere) => Removal::Gone,
             // What an earlier attempt may have done, a refusal of this one does not undo.
-            Err(failure) if resumed || outcome_of(failure) == RemovalOutcome::Unknown => {
+            Err(failure) if resumed || RemovalOutcome::of(failure) == RemovalOutcome::Unknown => {
                 Removal::InDoubt(failure.error.to_string())
             }
             Err(_) => Removal::Refused,
         };
         Some((row, end))
-    }
-}
-
-/// What a failed request means for its hook.
-pub(super) fn outcome_of(failure: &Failure) -> RemovalOutcome {
-    match failure.carried_out {
-        CarriedOut::No => RemovalOutcome::Failed,
-        CarriedOut::Maybe => RemovalOutcome::Unknown,
     }
 }

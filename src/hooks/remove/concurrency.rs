@@ -2,32 +2,32 @@
 
 use std::time::{Duration, Instant};
 
-/// How many requests are under way at once, as many as curl has in its parallel mode, unless the server says that it is
+/// How many requests are in flight at once, as many as curl has in its parallel mode, unless the server says that it is
 /// too many (429).
 const CONCURRENCY: usize = 50;
 
-/// For how long nothing is sent after the first refusal; it doubles with each that follows, until something is taken.
+/// For how long nothing is sent after the first refusal; it doubles with each that follows, until a request is accepted.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest such pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// So many refusals in a row of requests that went alone say that the server takes none.
+/// So many refusals in a row of requests that went alone say that the server accepts none.
 const LONE_REFUSALS: u32 = 3;
 
-/// So many more requests than may be under way are to be taken before there may be one more.
+/// So many more requests than may be in flight are to be accepted before there may be one more.
 const GROWTH_STEP: usize = 8;
 
-/// How many requests may be under way. It halves, after a pause, when the server asks to slow down, and grows again with
+/// How many requests may be in flight. It halves, after a pause, when the server asks to slow down, and grows again with
 /// success.
 pub(super) struct ConcurrencyLimit {
     limit: usize,
     /// Until when nothing is sent.
     paused_until: Option<Instant>,
-    /// How many pauses there were since a request was taken.
+    /// How many pauses there were since a request was accepted.
     pauses: u32,
-    /// How many requests were taken since one was refused, or since there may be one more.
-    taken: usize,
+    /// How many requests were accepted since one was refused, or since there may be one more.
+    accepted: usize,
     /// How many requests in a row were refused, as often as each was sent, although they went alone.
     lone_refusals: u32,
     /// How many of these are enough.
@@ -35,14 +35,14 @@ pub(super) struct ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
-    /// The pace for so many hooks.
+    /// The limit for so many hooks.
     pub(super) fn new(hooks: usize) -> Self {
         // Of a single one there is nothing to learn by asking again.
         let enough = if hooks == 1 { 1 } else { LONE_REFUSALS };
-        Self { limit: CONCURRENCY, paused_until: None, pauses: 0, taken: 0, lone_refusals: 0, enough }
+        Self { limit: CONCURRENCY, paused_until: None, pauses: 0, accepted: 0, lone_refusals: 0, enough }
     }
 
-    /// How many requests may be under way: one at least, but for a pause.
+    /// How many requests may be in flight: one at least, but for a pause.
     pub(super) fn limit(&self) -> usize {
         if self.pause().is_some() { 0 } else { self.limit }
     }
@@ -52,10 +52,10 @@ impl ConcurrencyLimit {
         self.paused_until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    /// A request was refused for being too fast, one of so many that were under way; `alone` says that there was no other
+    /// A request was refused for being too fast, one of so many that were in flight; `alone` says that there was no other
     /// from its sending to its answer.
     pub(super) fn slow_down(&mut self, in_flight: usize, alone: bool) {
-        self.taken = 0;
+        self.accepted = 0;
         self.lone_refusals = if alone { self.lone_refusals + 1 } else { 0 };
         // What is refused during a pause was sent before it: it says the same once more.
         if self.pause().is_none() {
@@ -68,14 +68,14 @@ impl ConcurrencyLimit {
     /// A request was answered, and was not too fast.
     pub(super) fn speed_up(&mut self) {
         (self.pauses, self.lone_refusals) = (0, 0);
-        self.taken += 1;
-        if self.taken >= self.limit + GROWTH_STEP {
+        self.accepted += 1;
+        if self.accepted >= self.limit + GROWTH_STEP {
             self.limit = (self.limit + 1).min(CONCURRENCY);
-            self.taken = 0;
+            self.accepted = 0;
         }
     }
 
-    /// Whether the server does not even take one request at a time.
+    /// Whether the server does not even accept one request at a time.
     pub(super) fn is_hopeless(&self) -> bool {
         self.lone_refusals >= self.enough
     }

@@ -1,11 +1,10 @@
 //! Events that look like Bugfender's, in both documented shapes.
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::state::random;
-use crate::domain::{EventKind, whole_second};
+use super::{long_text, now};
+use crate::domain::EventKind;
 
 /// The shape of an event.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -18,12 +17,36 @@ pub enum EventShape {
     Older,
 }
 
-/// An event of an app, of the sandbox at `url`.
+/// An event of an app, with an id of its own; the installation is at `url`.
 pub fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Value {
     match shape {
         EventShape::Current => current(kind, app_id, url),
         EventShape::Older => older(kind, app_id),
     }
+}
+
+/// The event with another title.
+pub fn with_title(mut event: Value, title: &str) -> Value {
+    event["title"] = title.into();
+    event
+}
+
+/// The event in its current shape with fields that no documentation names.
+pub fn with_unknown_fields(mut event: Value) -> Value {
+    (event["check_text"], event["check_list"]) = ("new".into(), json!([1, null, {"deep": true}]));
+    event["device"]["check_number"] = 1.5.into();
+    event
+}
+
+/// The event with a text of 1 MB.
+pub fn with_long_text(mut event: Value) -> Value {
+    event["text"] = long_text().into();
+    event
+}
+
+/// A body that breaks off in the middle of an event of this title: it is not JSON.
+pub fn malformed(title: &str) -> Vec<u8> {
+    format!("[{{\"title\": \"{title}\"").into_bytes()
 }
 
 fn title(kind: EventKind) -> &'static str {
@@ -45,7 +68,8 @@ fn text(kind: EventKind) -> &'static str {
 }
 
 fn current(kind: EventKind, app_id: i64, url: &str) -> Value {
-    let id = format!("{}-{}", kind.delivered_type(), random(16).to_lowercase());
+    let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
+    let id = format!("{}-{}", kind.delivered_type(), random.to_lowercase());
     json!({
         "id": id,
         "uid": id,
@@ -76,8 +100,4 @@ fn older(kind: EventKind, app_id: i64) -> Value {
         "session": {"app_version": "3.2.1", "os_version": "15", "language": "en"},
         "session_id": fastrand::i64(1..1_000_000_000),
     })
-}
-
-pub(super) fn now() -> String {
-    whole_second(Timestamp::now()).to_string()
 }

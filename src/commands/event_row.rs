@@ -1,4 +1,4 @@
-//! How an event is shown: the record of the JSON schema, and the line of the table.
+//! How an event, and a delivery that could not be read, is shown: the record of the JSON schema, and the line of the table.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use crate::domain::ShownTime;
 use crate::domain::event::{Sender, on_one_line};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
-use crate::store::{EventRecord, EventState};
+use crate::store::{EventRecord, EventState, Quarantined};
 
 /// An event, in the fields of the documented schema. Every key is always present.
 #[derive(Serialize)]
@@ -79,6 +79,50 @@ impl Row for EventRow {
 
     fn id(&self) -> Option<String> {
         Some(self.id.clone())
+    }
+}
+
+/// A delivery that could not be read.
+#[derive(Serialize)]
+pub struct QuarantinedRow {
+    id: i64,
+    source: Sender,
+    received_at: ShownTime,
+    content_type: Option<String>,
+    size: u64,
+    reason: String,
+}
+
+impl QuarantinedRow {
+    pub fn of(delivery: &Quarantined) -> Self {
+        Self {
+            id: delivery.number,
+            source: delivery.sender,
+            received_at: delivery.received_at.into(),
+            content_type: delivery.content_type.clone(),
+            size: delivery.size,
+            reason: delivery.reason.clone(),
+        }
+    }
+}
+
+impl Row for QuarantinedRow {
+    const FIELDS: &'static [&'static str] = &["id", "source", "received_at", "content_type", "size", "reason"];
+    const HEADERS: &'static [&'static str] = &["ID", "SOURCE", "RECEIVED", "CONTENT TYPE", "BYTES", "REASON"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.id.to_string().into(),
+            self.source.as_str().into(),
+            self.received_at.to_string().into(),
+            Cell::maybe(self.content_type.as_ref()),
+            self.size.to_string().into(),
+            self.reason.clone().into(),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.id.to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sample::now;
+use super::{long_text, now};
 
 /// The kinds of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,4 +51,32 @@ pub fn report(kind: ReportKind) -> Value {
             "url": url,
         }),
     }
+}
+
+/// The report with another title, or with what stands for one in a report of its kind.
+pub fn with_title(kind: ReportKind, mut report: Value, title: &str) -> Value {
+    let key = match kind {
+        ReportKind::Crash => "Exception",
+        ReportKind::Bug => "Title",
+        ReportKind::Apm => "title",
+    };
+    report[key] = title.into();
+    report
+}
+
+/// The report with fields that no documentation names.
+pub fn with_unknown_fields(mut report: Value) -> Value {
+    (report["Check Text"], report["Check List"]) = ("new".into(), json!([1, null, {"deep": true}]));
+    report
+}
+
+/// The report with a log of 1 MB.
+pub fn with_long_text(mut report: Value) -> Value {
+    report["Console Log"] = long_text().into();
+    report
+}
+
+/// A body that breaks off in the middle of a bug of this title: it is not JSON.
+pub fn malformed(title: &str) -> Vec<u8> {
+    format!("{{\"Title\": \"{title}\"").into_bytes()
 }

@@ -3,17 +3,26 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::Args;
-use crate::context::{Context, interrupted};
-use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId};
-use crate::error::Result;
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, RowId, Selection};
+use crate::error::{Error, Result};
+use crate::hooks::frontend::Frontend;
 use crate::store::{Registry, Removal};
 
 /// How long to wait before looking again whether another process has subscribed.
 const PENDING_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Which hooks to remove.
+#[derive(Debug, Clone)]
+pub enum HookChoice {
+    /// Those with these numbers, whether the registry holds them or not.
+    Ids(Vec<HookId>),
+    /// Those in the registry that the selection takes and that have not ended.
+    Matching(Selection),
+}
+
 /// A hook to remove.
-pub(super) enum RemovalTarget {
+#[derive(Debug)]
+pub enum RemovalTarget {
     /// A row with a hook id.
     Held(HookId, Box<HookRecord>),
     /// The same, when an earlier removal of it has no known end.
@@ -32,31 +41,42 @@ pub(super) enum RemovalTarget {
 pub(super) type Placed = (usize, RemovalTarget);
 
 /// What to remove, once no other process is subscribing any of it: its hook would be missed.
-pub(super) fn pick_settled(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
+///
+/// # Errors
+/// As [`pick`]; when it is interrupted.
+pub fn pick_settled(
+    frontend: &impl Frontend,
+    registry: &dyn Registry,
+    origin: &ApiOrigin,
+    choice: &HookChoice,
+) -> Result<Vec<RemovalTarget>> {
     let subscribing = |target: &RemovalTarget| matches!(target, RemovalTarget::Nameless(record) if record.status == HookStatus::Pending);
     let mut told = false;
     loop {
-        let targets = pick(ctx, args, registry)?;
-        if args.dry_run.dry_run || !targets.iter().any(subscribing) {
+        let targets = pick(registry, origin, choice)?;
+        if !targets.iter().any(subscribing) {
             return Ok(targets);
         }
         if !told {
-            ctx.out().note("waiting for another process, which is subscribing");
+            frontend.note("waiting for another process, which is subscribing");
             told = true;
         }
-        let slept = ctx.wait(async { tokio::time::sleep(PENDING_POLL_INTERVAL).await })?;
-        slept.ok_or_else(|| interrupted("while another process subscribes"))?;
+        let slept = frontend.wait(async { tokio::time::sleep(PENDING_POLL_INTERVAL).await })?;
+        slept.ok_or_else(|| Error::interrupted("while another process subscribes"))?;
     }
 }
 
-/// What to remove, in the order given, or that of the registry.
-fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
-    if !args.hook_ids.is_empty() {
-        return pick_by_id(ctx, args, registry);
-    }
-    let selection = args.filter.selection(ctx)?;
+/// What to remove of this installation, in the order given, or that of the registry.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub fn pick(registry: &dyn Registry, origin: &ApiOrigin, choice: &HookChoice) -> Result<Vec<RemovalTarget>> {
+    let selection = match choice {
+        HookChoice::Ids(ids) => return pick_by_id(registry, origin, ids),
+        HookChoice::Matching(selection) => selection,
+    };
     let mut targets = Vec::new();
-    registry.hooks(Some(ctx.origin()), &mut |record| {
+    registry.hooks(Some(origin), &mut |record| {
         if selection.takes(&record) && !record.status.is_ended() {
             targets.push(match record.hook_id {
                 Some(id) => RemovalTarget::Held(id, Box::new(record)),
@@ -67,12 +87,12 @@ fn pick(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<Remov
     Ok(targets)
 }
 
-fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec<RemovalTarget>> {
+fn pick_by_id(registry: &dyn Registry, origin: &ApiOrigin, ids: &[HookId]) -> Result<Vec<RemovalTarget>> {
     let mut held = HashMap::new();
     let mut foreign = HashMap::new();
     registry.hooks(None, &mut |record| {
-        if let Some(id) = record.hook_id.filter(|id| args.hook_ids.contains(id)) {
-            if record.subscription.origin == *ctx.origin() {
+        if let Some(id) = record.hook_id.filter(|id| ids.contains(id)) {
+            if record.subscription.origin == *origin {
                 // A number may have been given anew: it is that of the one that has not ended.
                 if !record.status.is_ended() || !held.contains_key(&id) {
                     held.insert(id, record);
@@ -84,7 +104,7 @@ fn pick_by_id(ctx: &Context, args: &Args, registry: &dyn Registry) -> Result<Vec
     })?;
     let mut targets = Vec::new();
     let mut seen = HashSet::new();
-    for id in args.hook_ids.iter().filter(|id| seen.insert(**id)) {
+    for id in ids.iter().filter(|id| seen.insert(**id)) {
         targets.push(match (held.remove(id), foreign.remove(id)) {
             (Some(record), _) => RemovalTarget::Held(*id, Box::new(record)),
             (None, Some(origin)) => RemovalTarget::Foreign(*id, origin),
@@ -117,7 +137,8 @@ impl RemovalTarget {
         }
     }
 
-    pub(super) fn id(&self) -> Option<HookId> {
+    /// The hook to send a request for.
+    pub fn id(&self) -> Option<HookId> {
         match self {
             Self::Held(id, _) | Self::Resumed(id, _) | Self::Ended(id, _) | Self::Elsewhere(id) => Some(*id),
             Self::Nameless(_) | Self::Foreign(..) => None,

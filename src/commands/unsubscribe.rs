@@ -1,31 +1,21 @@
-//! `unsubscribe`: record the intent, delete at the server, record what came of it.
-
-mod answered;
-mod concurrency;
-mod pick;
-mod removal;
-
-use std::collections::{BTreeMap, VecDeque};
+//! `unsubscribe`: hooks by id or by filters, removed at the server and marked in the registry.
 
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use self::concurrency::ConcurrencyLimit;
-use self::pick::{RemovalTarget, pick_settled};
-use self::removal::Run;
 use super::confirm::confirm;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
 use super::hook_row::{HookRow, fields};
-use super::progress::progress_bar;
+use super::removal::remove;
 use super::units::count;
 use super::{Report, suggest};
 use crate::api::calls;
 use crate::context::Context;
 use crate::domain::HookId;
 use crate::error::Result;
+use crate::hooks::{self, HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, RemovedHook};
 use crate::render::{Cell, Row, Tone};
-use crate::store::Registry;
 
 /// Remove hooks at Bugfender and mark them as removed in the registry
 ///
@@ -65,20 +55,6 @@ pub struct Args {
     show_secrets: bool,
 }
 
-/// What became of a hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum RemovalOutcome {
-    /// The server removed it.
-    Removed,
-    /// It was not there.
-    Missing,
-    /// It is as it was.
-    Failed,
-    /// Whether it is still there is not known.
-    Unknown,
-}
-
 /// A hook, and what became of it.
 #[derive(Serialize)]
 struct UnsubscribedRow {
@@ -108,66 +84,50 @@ impl Row for UnsubscribedRow {
     }
 }
 
-pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let registry = if args.dry_run.dry_run { ctx.existing_registry()? } else { Some(ctx.registry()?) };
-    let targets = match &registry {
-        Some(registry) => pick_settled(ctx, args, &**registry)?,
-        None => args.hook_ids.iter().copied().map(RemovalTarget::Elsewhere).collect(),
-    };
-    if args.dry_run.dry_run {
-        let ids = targets.iter().filter_map(RemovalTarget::id);
-        return Ok(dry_run::report(ids.map(|id| calls::unsubscribe(ctx.origin(), id)).collect(), args.show_secrets));
+impl UnsubscribedRow {
+    fn of(ctx: &Context, removed: RemovedHook, show_secrets: bool) -> Self {
+        let hook = match removed.subject {
+            RemovalSubject::Recorded(record) => HookRow::of(*record, show_secrets),
+            RemovalSubject::Unrecorded(id, status) => HookRow::elsewhere(id, ctx.origin(), status),
+        };
+        Self { hook, result: removed.outcome }
     }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.dry_run.dry_run {
+        return plan(ctx, args);
+    }
+    let registry = ctx.registry()?;
+    let targets = hooks::pick_settled(ctx, &*registry, ctx.origin(), &choice(ctx, args)?)?;
     if targets.is_empty() {
         ctx.out().note("no hooks to remove");
         return Ok(Report::list(Vec::<UnsubscribedRow>::new(), Vec::new()));
     }
-    if args.hook_ids.is_empty() {
+    let by_id = !args.hook_ids.is_empty();
+    if !by_id {
         let question = format!("Remove {} of {}?", count(targets.len() as u64, "hook"), ctx.origin());
         confirm(ctx, &question, args.yes)?;
     }
-    // `registry` is there: only a dry run goes without.
-    let Some(registry) = registry else { return Ok(Report::nothing()) };
-    remove_all(ctx, args, &*registry, targets)
+    let options = RemovalOptions { by_id, ignore_missing: args.ignore_missing };
+    let removals = remove(ctx, &*registry, targets, options)?;
+    let row = |hook| UnsubscribedRow::of(ctx, hook, args.show_secrets);
+    Ok(Report::list(removals.hooks.into_iter().map(row).collect(), removals.errors))
 }
 
-/// Removes these hooks; one that is not there is removed already.
-///
-/// # Errors
-/// As the command.
-pub fn remove_hooks(ctx: &Context, hook_ids: Vec<HookId>) -> Result<Report> {
-    let filter = FilterArgs { app_ids: Vec::new(), events: Vec::new(), target_url: None, label: None };
-    let dry_run = DryRunArg { dry_run: false };
-    run(ctx, &Args { hook_ids, filter, all: false, yes: true, ignore_missing: true, dry_run, show_secrets: false })
-}
-
-/// Removes them, several at once, and shows every result.
-fn remove_all(ctx: &Context, args: &Args, registry: &dyn Registry, targets: Vec<RemovalTarget>) -> Result<Report> {
-    let api = ctx.api()?;
-    let bar = progress_bar(ctx, targets.len() as u64);
-    let mut run = Run {
-        ctx,
-        args,
-        registry,
-        api: &api,
-        bar: &bar,
-        ended: Vec::with_capacity(targets.len()),
-        concurrency: ConcurrencyLimit::new(targets.len()),
-        ready: VecDeque::new(),
-        answered: Vec::new(),
-        sent: BTreeMap::new(),
-        alone: false,
-        locked_until: None,
-        broken: false,
+/// Shows what would be sent.
+fn plan(ctx: &Context, args: &Args) -> Result<Report> {
+    let targets = match ctx.existing_registry()? {
+        Some(registry) => hooks::pick(&*registry, ctx.origin(), &choice(ctx, args)?)?,
+        None => args.hook_ids.iter().copied().map(RemovalTarget::Elsewhere).collect(),
     };
-    let finished = ctx.wait(run.remove_all(targets))?.is_some();
-    let mut errors = if finished { Vec::new() } else { run.interrupt() };
-    bar.finish_and_clear();
-    run.ended.sort_by_key(|ended| ended.index);
-    let mut rows = Vec::new();
-    for ended in run.ended {
-        rows.push(ended.row);
-        errors.extend(ended.error);
+    let ids = targets.iter().filter_map(RemovalTarget::id);
+    Ok(dry_run::report(ids.map(|id| calls::unsubscribe(ctx.origin(), id)).collect(), args.show_secrets))
+}
+
+fn choice(ctx: &Context, args: &Args) -> Result<HookChoice> {
+    if args.hook_ids.is_empty() {
+        return Ok(HookChoice::Matching(args.filter.selection(ctx)?));
     }
-    Ok(Report::list(rows, errors))
+    Ok(HookChoice::Ids(args.hook_ids.clone()))
 }

@@ -1,0 +1,150 @@
+//! Events on a line each as they come, for `events tail` and `listen --print`.
+
+use serde::Serialize;
+
+use super::event_row::EventRow;
+use crate::context::Context;
+use crate::error::Result;
+use crate::render::{Cell, Row, Stream};
+use crate::store::{EventPage, EventSelection, EventSeq, Inbox};
+
+/// The most events that are read at once.
+const PAGE: u64 = 500;
+
+/// The widths of the columns, which are made for Bugfender's ids.
+const WIDTHS: [usize; 6] = [20, 8, 6, 9, 36, 0];
+
+/// An event on a line that fits what came before it.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct TailRow(EventRow);
+
+impl Row for TailRow {
+    const FIELDS: &'static [&'static str] = EventRow::FIELDS;
+    const HEADERS: &'static [&'static str] = &["RECEIVED", "TYPE", "APP", "STATUS", "ID", "TITLE"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let row = &self.0;
+        vec![
+            row.received_at.to_string().into(),
+            Cell::maybe(row.event_type.as_ref()),
+            Cell::maybe(row.app_id),
+            row.state_cell(),
+            row.id.clone().into(),
+            Cell::maybe(row.title.as_ref()),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        self.0.id()
+    }
+}
+
+/// Begins the table, which has its heads before there is an event.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn stream(ctx: &Context) -> Result<Stream<'_>> {
+    Stream::begin::<TailRow>(ctx.out(), &WIDTHS)
+}
+
+/// What is shown, and how far.
+pub struct Tail<'a> {
+    inbox: Box<dyn Inbox>,
+    selection: EventSelection,
+    stream: Stream<'a>,
+    /// All up to this one have been looked at.
+    shown: EventSeq,
+}
+
+impl<'a> Tail<'a> {
+    /// Shows the selected events on this stream, from the first on.
+    pub fn new(stream: Stream<'a>, inbox: Box<dyn Inbox>, selection: EventSelection) -> Self {
+        Self { inbox, selection, stream, shown: EventSeq(0) }
+    }
+
+    /// Shows what comes from now on.
+    ///
+    /// # Errors
+    /// When the inbox cannot be read, or the output written.
+    pub fn from_now(ctx: &'a Context, inbox: Box<dyn Inbox>) -> Result<Self> {
+        let mut tail = Self::new(stream(ctx)?, inbox, EventSelection::default());
+        tail.shown = tail.newest()?;
+        Ok(tail)
+    }
+
+    /// Shows the newest of those that are there, as many as this.
+    ///
+    /// # Errors
+    /// As [`Tail::from_now`].
+    pub fn begin(&mut self, lines: u64) -> Result<()> {
+        let newest = self.newest()?;
+        let page = EventPage { newest_first: true, limit: Some(lines), with_json: false };
+        let mut rows = self.read(page)?;
+        rows.reverse();
+        self.show(rows, || true)?;
+        self.shown = self.shown.max(newest);
+        Ok(())
+    }
+
+    /// Shows what has come, and says whether anything had.
+    ///
+    /// # Errors
+    /// As [`Tail::from_now`].
+    pub fn step(&mut self) -> Result<bool> {
+        self.step_while(|| true)
+    }
+
+    /// The same, as long as `may` says so; it is asked before each event.
+    ///
+    /// # Errors
+    /// As [`Tail::from_now`].
+    pub fn step_while(&mut self, may: impl Fn() -> bool) -> Result<bool> {
+        // The newest of all is found at once, whatever the filters are.
+        let newest = self.newest()?;
+        if newest <= self.shown {
+            return Ok(false);
+        }
+        self.selection.after = Some(self.shown);
+        let rows = self.read(EventPage { limit: Some(PAGE), ..EventPage::default() })?;
+        let all = (rows.len() as u64) < PAGE;
+        if !self.show(rows, may)? {
+            return Ok(false);
+        }
+        if all {
+            self.shown = self.shown.max(newest);
+        }
+        Ok(true)
+    }
+
+    fn newest(&self) -> Result<EventSeq> {
+        let mut newest = EventSeq(0);
+        let page = EventPage { newest_first: true, limit: Some(1), with_json: false };
+        self.inbox.events(&EventSelection::default(), page, &mut |event| {
+            newest = event.seq;
+            true
+        })?;
+        Ok(newest)
+    }
+
+    fn read(&self, page: EventPage) -> Result<Vec<(EventSeq, TailRow)>> {
+        let mut rows = Vec::new();
+        self.inbox.events(&self.selection, page, &mut |event| {
+            rows.push((event.seq, TailRow(EventRow::of(event))));
+            true
+        })?;
+        Ok(rows)
+    }
+
+    /// Shows these, as long as `may` says so; says whether it was all of them.
+    fn show(&mut self, rows: Vec<(EventSeq, TailRow)>, may: impl Fn() -> bool) -> Result<bool> {
+        for (seq, row) in rows {
+            if !may() {
+                return Ok(false);
+            }
+            self.stream.row(&row)?;
+            self.shown = seq;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,46 @@
+//! What to do about a hook that may or may not exist.
+
+use crate::domain::{HookId, HookRecord, HookStatus, Subscription};
+use crate::error::{Error, ErrorKind};
+use crate::store::StoreError;
+
+/// The flags that name a subscription, good for pasting into a shell.
+pub fn selector(subscription: &Subscription) -> String {
+    let Subscription { app_id, event, target_url, .. } = subscription;
+    let quoted = target_url.redacted().replace('\'', r"'\''");
+    format!("--app-id {app_id} --event {event} --target-url '{quoted}'")
+}
+
+/// The error of a subscription whose earlier attempt has no known end: nothing is sent until somebody has looked.
+pub fn unresolved(record: &HookRecord) -> Error {
+    let (when, why) = (record.updated_at, record.reason.as_deref().unwrap_or("its end is not known"));
+    let what = match record.status {
+        HookStatus::Removing => "a removal of the same hook has no known end",
+        _ => "an earlier request for the same has no known outcome",
+    };
+    let message = format!("{} was not sent: {what} ({when}: {why})", record.subscription);
+    with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), record)
+}
+
+/// Says what to do about a row whose hook may or may not exist.
+pub(super) fn with_ways_out(error: Error, record: &HookRecord) -> Error {
+    if let Some(hook) = record.hook_id {
+        return error.hint(format!("finish the removal: bugfender-hooks unsubscribe {hook}"));
+    }
+    let selector = selector(&record.subscription);
+    error
+        .in_doubt()
+        .hint(format!(
+            "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
+        ))
+        .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
+        .hint("to subscribe all the same, and perhaps get every event twice: add --force")
+}
+
+/// The error of a hook that exists and could not be recorded: its id must not be lost.
+pub(super) fn unrecorded(wanted: &Subscription, hook: HookId, error: StoreError) -> Error {
+    let message = format!("hook {hook} was made for {wanted}, but could not be recorded: {error}");
+    Error::new(ErrorKind::Store, message)
+        .hint(format!("once the registry can be written: bugfender-hooks import {hook} {}", selector(wanted)))
+        .source(error)
+}

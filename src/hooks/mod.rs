@@ -1,0 +1,17 @@
+//! The engines that make hooks and remove them. Each records an intent before it sends the request, and what came of it
+//! afterwards, so that the registry knows every hook that may exist, whatever happens to the process.
+//!
+//! They know neither a command line nor a terminal: whoever runs them is their [`Frontend`].
+
+mod advice;
+mod frontend;
+mod remove;
+mod subscribe;
+
+pub use advice::{selector, unresolved};
+pub use frontend::Frontend;
+pub use remove::{
+    HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, Removals, RemovedHook, Remover, pick,
+    pick_settled,
+};
+pub use subscribe::{SubscribeFailure, SubscribeOptions, Subscribed, Subscriber, check_target};
