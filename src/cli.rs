@@ -145,7 +145,8 @@ impl GlobalArgs {
             return Err(crate::error::Error::usage("--jq works on JSON: it can't be used with --output csv"));
         }
         let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
-        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color })
+        let causes = self.verbose >= 3;
+        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color, causes })
     }
 }
 

@@ -15,10 +15,11 @@ pub(super) fn no_time_left(url: &Url) -> Failure {
     Failure { error, carried_out: CarriedOut::No, transient: true }
 }
 
-/// What an error of sending a request says, and what is known of its effect.
-pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &ClientOptions) -> Failure {
+/// What an error of sending a request says, and what is known of its effect. The cause is kept without the URL, which
+/// may hold a secret.
+pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &ClientOptions) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
-    let tls = tls_error(error);
+    let tls = tls_error(&error);
     let is_authority = tls.is_some_and(is_authority);
     let proxy = if error.is_connect() && tls.is_none() { options.proxy_of(url) } else { None };
     let through = proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
@@ -26,8 +27,8 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Cli
         (true, true) => format!("no connection{through} within the time allowed"),
         (true, false) => "no answer within the time allowed".to_owned(),
         (false, true) if is_authority => "no connection: the server shows the certificate of an authority".to_owned(),
-        (false, true) => format!("no connection{through}: {}", root_cause(error)),
-        (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
+        (false, true) => format!("no connection{through}: {}", root_cause(&error)),
+        (false, false) => format!("the connection broke before an answer: {}", root_cause(&error)),
     };
     let hint = match tls {
         Some(_) if is_authority => {
@@ -43,9 +44,11 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Cli
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
-    let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
+    let transient = tls.is_none();
+    let error =
+        Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint).source(error.without_url());
     let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
-    Failure { error: shown, carried_out, transient: tls.is_none() }
+    Failure { error, carried_out, transient }
 }
 
 /// Whether the server shows a certificate that is for signing others, as the usual recipe for a self-signed one makes it.

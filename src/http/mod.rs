@@ -317,7 +317,7 @@ impl Client {
                 builder = builder.bearer_auth(token.expose());
             }
             let started = Instant::now();
-            let response = builder.send().await.map_err(|error| self.transport_failure(&url, &error))?;
+            let response = builder.send().await.map_err(|error| self.transport_failure(&url, error))?;
             let status = response.status();
             tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
             if !(self.follows && redirect::is_redirect(status)) {
@@ -331,7 +331,7 @@ impl Client {
     }
 
     /// Classifies an error of sending a request or waiting for the head of its answer.
-    fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
+    fn transport_failure(&self, url: &Url, error: reqwest::Error) -> Failure {
         let failure = transport_failure(url, error, &self.options);
         tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
         failure
