@@ -5,14 +5,15 @@ use std::io;
 
 use url::Url;
 
-use super::{CarriedOut, ClientOptions, Failure, Peer, shown};
+use super::outcome::{Progress, carried_out};
+use super::{ClientOptions, Failure, Peer, shown};
 use crate::error::{Error, ErrorKind};
 
 /// The time was over before a request was sent: nothing is left in doubt by it.
 pub(super) fn no_time_left(url: &Url) -> Failure {
     let error = Error::new(ErrorKind::Unavailable, format!("{}: the time allowed is over", shown(url)))
         .hint("give it more time with --timeout");
-    Failure { error, carried_out: CarriedOut::No, transient: true }
+    Failure { transient: true, ..Failure::not_sent(error) }
 }
 
 /// What an error of sending a request says, and what is known of its effect. The cause is kept without the URL, which
@@ -47,8 +48,8 @@ pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &Clie
     let transient = tls.is_none();
     let error =
         Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint).source(error.without_url());
-    let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
-    Failure { error, carried_out, transient }
+    let progress = if before_sending { Progress::NotSent } else { Progress::NotAnswered };
+    Failure { error, carried_out: carried_out(progress), transient }
 }
 
 /// Whether the server shows a certificate that is for signing others, as the usual recipe for a self-signed one makes it.
