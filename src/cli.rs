@@ -104,7 +104,7 @@ pub struct GlobalArgs {
     #[arg(short, long, global = true, conflicts_with = "jq")]
     pub quiet: bool,
 
-    /// Log more to standard error: -v what is done, -vv every request, -vvv every connection
+    /// Log more to standard error: -v what is done, -vv every request, -vvv every connection and the causes of errors
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
 
