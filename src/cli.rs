@@ -104,7 +104,7 @@ pub struct GlobalArgs {
     #[arg(short, long, global = true, conflicts_with = "jq")]
     pub quiet: bool,
 
-    /// Log more to standard error: -v what is done, -vv every request, -vvv every connection
+    /// Log more to standard error: -v what is done, -vv every request, -vvv every connection and the causes of errors
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
 
@@ -145,7 +145,8 @@ impl GlobalArgs {
             return Err(crate::error::Error::usage("--jq works on JSON: it can't be used with --output csv"));
         }
         let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
-        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color })
+        let causes = self.verbose >= 3;
+        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color, causes })
     }
 }
 

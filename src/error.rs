@@ -1,5 +1,6 @@
 //! What can go wrong: a kind, a message, hints, and the one table from kind to exit code.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -86,14 +87,14 @@ impl ErrorKind {
 
 /// A failure: what happened, what to do about it, and how it ends the process.
 ///
-/// Messages and hints never hold a secret; text from a server in them is already shortened.
+/// Messages, hints and causes never hold a secret; text from a server in them is already shortened.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     hints: Vec<String>,
     http_status: Option<u16>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<anyhow::Error>,
     closed_pipe: bool,
     in_doubt: bool,
 }
@@ -172,9 +173,9 @@ impl Error {
         self.kind.retryable() && !self.in_doubt
     }
 
-    /// Keeps the cause.
+    /// Keeps the cause, and with it the place where that was done if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it.
     #[must_use]
-    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -192,6 +193,17 @@ impl Error {
     /// The HTTP status behind this error, if a server answered.
     pub fn http_status(&self) -> Option<u16> {
         self.http_status
+    }
+
+    /// The causes, each of them that of the one before it.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        self.source.iter().flat_map(anyhow::Error::chain)
+    }
+
+    /// Where the cause was kept, if that was asked for.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        let backtrace = self.source.as_ref().map(anyhow::Error::backtrace);
+        backtrace.filter(|backtrace| backtrace.status() == BacktraceStatus::Captured)
     }
 
     /// Whether somebody closed the pipe that the output went to (`… | head`), which is no failure.

@@ -85,7 +85,7 @@ impl AuthenticatedApi {
     ///
     /// # Errors
     /// `carried_out: Maybe` when a hook may exist whose id is not known: no answer, or a 2xx without a readable id,
-    /// or a 5xx other than 503.
+    /// or a 303, or a 5xx other than 503.
     pub async fn subscribe(&self, subscription: &Subscription) -> Result<HookId, Failure> {
         let doing = format!("could not subscribe to {subscription}");
         let AnsweredRequest { answer, token } = self.send(&calls::subscribe(subscription), &doing).await?;
@@ -113,7 +113,7 @@ impl AuthenticatedApi {
             200..=299 if answer.is_html() => Err(status::web_page(&doing, &answer)),
             200..=299 => Ok(Unsubscribed::Removed),
             // An earlier attempt may have done it, and its answer was lost.
-            404 if answer.in_doubt => Ok(Unsubscribed::Removed),
+            404 if answer.carried_out == CarriedOut::Maybe => Ok(Unsubscribed::Removed),
             404 => Ok(Unsubscribed::NotThere),
             _ => Err(status::failure(&doing, &answer, Effect::Removes, &[token.expose()])),
         }
@@ -141,7 +141,7 @@ impl AuthenticatedApi {
             return Err(status::failure(doing, &answer, Effect::Reads, &[token.expose()]));
         }
         if answer.is_html() {
-            return Err(Failure { carried_out: CarriedOut::No, ..status::web_page(doing, &answer) });
+            return Err(status::web_page(doing, &answer));
         }
         wire::read(&answer).map_err(|problem| status::unexpected(doing, &answer, &problem))
     }
@@ -153,8 +153,8 @@ impl AuthenticatedApi {
             let outcome = self.client.send(request, Some(token)).await;
             outcome.map_err(|failure| Failure { error: failure.error.about(doing), ..failure })
         };
-        let no_token = |error: Error, carried_out| Failure { error: error.about(doing), carried_out, transient: false };
-        let token = self.tokens.token().await.map_err(|error| no_token(error, CarriedOut::No))?;
+        let no_token = |error: Error| Failure::not_sent(error.about(doing));
+        let token = self.tokens.token().await.map_err(no_token)?;
         let answer = send(&token).await?;
         let refused = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if !refused || self.renewing_is_futile.get() {
@@ -167,20 +167,12 @@ impl AuthenticatedApi {
                 tracing::info!(%error, "the token could not be renewed");
                 None
             }
-            Err(error) => {
-                let carried_out = if answer.in_doubt { CarriedOut::Maybe } else { CarriedOut::No };
-                return Err(no_token(error, carried_out));
-            }
+            Err(error) => return Err(no_token(error).after(answer.carried_out)),
         };
         let Some(newer) = newer else { return Ok(AnsweredRequest { answer, token }) };
-        let (attempts, in_doubt) = (answer.attempts, answer.in_doubt);
-        let mut again = send(&newer).await.map(|answer| answer.after(attempts, in_doubt));
-        if let Err(failure) = &mut again
-            && in_doubt
-        {
-            failure.carried_out = CarriedOut::Maybe;
-        }
-        let answer = again?;
+        let (attempts, before) = (answer.attempts, answer.carried_out);
+        let again = send(&newer).await.map_err(|failure| failure.after(before))?;
+        let answer = again.after(attempts, before);
         self.renewing_is_futile.set(answer.status == StatusCode::UNAUTHORIZED);
         Ok(AnsweredRequest { answer, token: newer })
     }

@@ -9,8 +9,7 @@ use crate::http::{CarriedOut, Failure, HttpResponse};
 /// None of `secrets`, which the server may repeat, gets into it.
 pub(super) fn failure(doing: &str, answer: &HttpResponse, effect: Effect, secrets: &[&str]) -> Failure {
     let status = answer.status.as_u16();
-    let carried_out =
-        if answer.in_doubt && effect != Effect::Reads { CarriedOut::Maybe } else { carried_out(status, effect) };
+    let carried_out = answer.carried_out;
     let (kind, meaning, hint) = match (status, carried_out) {
         (400 | 422, _) => (ErrorKind::NotUnderstood, "the server did not understand the request", BAD_REQUEST),
         (401, _) => (ErrorKind::NotSignedIn, "the server does not accept the token", LOGIN),
@@ -46,22 +45,14 @@ pub(super) fn unreadable(doing: &str, answer: &HttpResponse, problem: &str) -> F
     let status = answer.status.as_u16();
     let message = format!("{doing}: {problem} (HTTP {status})");
     let error = Error::new(ErrorKind::OutcomeUnknown, message).status(status);
-    Failure { error, carried_out: CarriedOut::Maybe, transient: false }
+    Failure { error, carried_out: answer.carried_out, transient: false }
 }
 
 /// A 2xx answer to a question that cannot be understood.
 pub(super) fn unexpected(doing: &str, answer: &HttpResponse, problem: &str) -> Failure {
     let status = answer.status.as_u16();
     let error = Error::new(ErrorKind::Other, format!("{doing}: {problem} (HTTP {status})")).status(status);
-    Failure { error: error.hint(WRONG_PLACE), carried_out: CarriedOut::No, transient: false }
-}
-
-/// 503 and everything below 500 is said before any work; other server errors may come after it.
-fn carried_out(status: u16, effect: Effect) -> CarriedOut {
-    match (status, effect) {
-        (_, Effect::Reads) | (..500 | 503, _) => CarriedOut::No,
-        _ => CarriedOut::Maybe,
-    }
+    Failure { error: error.hint(WRONG_PLACE), carried_out: answer.carried_out, transient: false }
 }
 
 /// A web page where the API should have answered: some other server, which surely knows no hooks.
@@ -69,5 +60,5 @@ pub(super) fn web_page(doing: &str, answer: &HttpResponse) -> Failure {
     let status = answer.status.as_u16();
     let message = format!("{doing}: a web page answered in place of the API (HTTP {status})");
     let error = Error::new(ErrorKind::Other, message).hint(WRONG_PLACE).status(status);
-    Failure { error, carried_out: CarriedOut::Maybe, transient: false }
+    Failure { error, carried_out: answer.carried_out, transient: false }
 }

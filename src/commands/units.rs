@@ -1,5 +1,6 @@
 //! Values as they are written on the command line, and numbers as they are told: spans of time, sizes, types of events.
 
+use bytesize::ByteSize;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::domain::EventKind;
@@ -24,23 +25,9 @@ pub fn span_or_none(text: &str) -> Result<SignedDuration, String> {
 
 /// A size in bytes: a number, with a unit of powers of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB) or none.
 pub fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kb" => Some(1000),
-        "m" | "mb" => Some(1_000_000),
-        "g" | "gb" => Some(1_000_000_000),
-        "t" | "tb" => Some(1_000_000_000_000),
-        "kib" => Some(1 << 10),
-        "mib" => Some(1 << 20),
-        "gib" => Some(1 << 30),
-        "tib" => Some(1_u64 << 40),
-        _ => None,
-    };
-    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bytes.ok_or_else(|| "write a size such as 500MB or 2GiB".to_owned())
+    let size = text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64());
+    // More bytes than can be counted are read as the most that can be.
+    size.filter(|bytes| *bytes < u64::MAX).ok_or_else(|| "write a size such as 500MB or 2GiB".to_owned())
 }
 
 /// A type of events. The name of a subscription stands for what is delivered for it.
@@ -83,10 +70,20 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        assert_eq!(size("500MB"), Ok(500_000_000));
-        assert_eq!(size("2 GiB"), Ok(2 << 30));
-        assert_eq!(size("4096"), Ok(4096));
-        for wrong in ["", "MB", "1.5GB", "-1", "5XB", "99999999999TB"] {
+        for (text, bytes) in [
+            ("500MB", 500_000_000),
+            ("2GB", 2_000_000_000),
+            ("1.5GB", 1_500_000_000),
+            ("2 GiB", 2 << 30),
+            (" 3tib ", 3 << 40),
+            ("5k", 5000),
+            ("7 B", 7),
+            ("4096", 4096),
+            ("0", 0),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "MB", "-1", "5XB", "1.2.3MB", "5 MB more", "99999999999TB", "99999999999999999999"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
     }

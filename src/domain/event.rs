@@ -155,7 +155,7 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     } else {
         (None, bug_title.or(apm_title))
     };
-    let id = super::signature::to_hex(digest::digest(&digest::SHA256, body).as_ref());
+    let id = hex::encode(digest::digest(&digest::SHA256, body));
     Ok(EventFacts {
         key: EventKey::of(Sender::Instabug, false, id.as_bytes()),
         id,

@@ -61,7 +61,7 @@ impl EventKey {
 
     /// The `webhook-id` of the event wherever it is handed on: the same at each attempt.
     pub fn message_id(&self) -> String {
-        format!("evt_{}", super::signature::to_hex(&self.0))
+        format!("evt_{}", hex::encode(self.0))
     }
 
     /// The key as it is stored.
@@ -77,7 +77,7 @@ impl EventKey {
 
 impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::signature::to_hex(&self.0))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

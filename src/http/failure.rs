@@ -5,20 +5,22 @@ use std::io;
 
 use url::Url;
 
-use super::{CarriedOut, ClientOptions, Failure, Peer, shown};
+use super::outcome::{Progress, carried_out};
+use super::{ClientOptions, Failure, Peer, shown};
 use crate::error::{Error, ErrorKind};
 
 /// The time was over before a request was sent: nothing is left in doubt by it.
 pub(super) fn no_time_left(url: &Url) -> Failure {
     let error = Error::new(ErrorKind::Unavailable, format!("{}: the time allowed is over", shown(url)))
         .hint("give it more time with --timeout");
-    Failure { error, carried_out: CarriedOut::No, transient: true }
+    Failure { transient: true, ..Failure::not_sent(error) }
 }
 
-/// What an error of sending a request says, and what is known of its effect.
-pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &ClientOptions) -> Failure {
+/// What an error of sending a request says, and what is known of its effect. The cause is kept without the URL, which
+/// may hold a secret.
+pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &ClientOptions) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
-    let tls = tls_error(error);
+    let tls = tls_error(&error);
     let is_authority = tls.is_some_and(is_authority);
     let proxy = if error.is_connect() && tls.is_none() { options.proxy_of(url) } else { None };
     let through = proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
@@ -26,8 +28,8 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Cli
         (true, true) => format!("no connection{through} within the time allowed"),
         (true, false) => "no answer within the time allowed".to_owned(),
         (false, true) if is_authority => "no connection: the server shows the certificate of an authority".to_owned(),
-        (false, true) => format!("no connection{through}: {}", root_cause(error)),
-        (false, false) => format!("the connection broke before an answer: {}", root_cause(error)),
+        (false, true) => format!("no connection{through}: {}", root_cause(&error)),
+        (false, false) => format!("the connection broke before an answer: {}", root_cause(&error)),
     };
     let hint = match tls {
         Some(_) if is_authority => {
@@ -43,9 +45,11 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Cli
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
     };
-    let shown = Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint);
-    let carried_out = if before_sending { CarriedOut::No } else { CarriedOut::Maybe };
-    Failure { error: shown, carried_out, transient: tls.is_none() }
+    let transient = tls.is_none();
+    let error =
+        Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint).source(error.without_url());
+    let progress = if before_sending { Progress::NotSent } else { Progress::NotAnswered };
+    Failure { error, carried_out: carried_out(progress), transient }
 }
 
 /// Whether the server shows a certificate that is for signing others, as the usual recipe for a self-signed one makes it.

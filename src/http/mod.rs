@@ -2,6 +2,7 @@
 
 mod connected;
 mod failure;
+mod outcome;
 mod proxy;
 mod redirect;
 mod response;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use outcome::CarriedOut;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
@@ -22,6 +24,7 @@ use url::Url;
 
 use self::connected::Connected;
 use self::failure::{no_time_left, root_cause, transport_failure};
+use self::outcome::{Progress, carried_out};
 use crate::domain::AccessToken;
 use crate::error::{Error, ErrorKind};
 
@@ -146,15 +149,6 @@ pub enum Repeat {
     Never,
 }
 
-/// Whether a failed request may have had its effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CarriedOut {
-    /// Surely not.
-    No,
-    /// It may have.
-    Maybe,
-}
-
 /// Why a request got no answer that can be used.
 #[derive(Debug)]
 pub struct Failure {
@@ -164,6 +158,19 @@ pub struct Failure {
     pub carried_out: CarriedOut,
     /// Whether it may pass by itself: network trouble does, a refused redirect or certificate does not.
     pub transient: bool,
+}
+
+impl Failure {
+    /// The failure of a request that never got as far as being sent, which does not pass by itself.
+    pub fn not_sent(error: Error) -> Self {
+        Self { error, carried_out: carried_out(Progress::NotSent), transient: false }
+    }
+
+    /// The same failure of a request of which this is known from being sent before.
+    #[must_use]
+    pub fn after(self, before: CarriedOut) -> Self {
+        Self { carried_out: self.carried_out.or(before), ..self }
+    }
 }
 
 /// A client for one server.
@@ -237,20 +244,21 @@ impl Client {
 
     async fn send_repeatedly(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<HttpResponse, Failure> {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
-        let (mut attempt, mut in_doubt) = (1, false);
+        let (mut attempt, mut before) = (1, CarriedOut::No);
         loop {
             self.wait_if_asked(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                return finish(Err(no_time_left(&request.url)), attempt, in_doubt);
+                return finish(Err(no_time_left(&request.url)), attempt, before);
             }
             let timeout = left.unwrap_or(self.options.attempt_timeout).min(self.options.attempt_timeout);
             let started = Instant::now();
-            self.in_doubt.store(true, Ordering::Relaxed);
+            self.note_doubt(carried_out(Progress::NotAnswered).or(before));
             let outcome = self.attempt(request, bearer, timeout).await;
             let took = started.elapsed();
-            in_doubt |= leaves_doubt(&outcome);
-            self.in_doubt.store(in_doubt, Ordering::Relaxed);
+            before =
+                outcome.as_ref().map_or_else(|failure| failure.carried_out, |answer| answer.carried_out).or(before);
+            self.note_doubt(before);
             let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             // What surely was not carried out must not end in doubt because the time is up in the middle of the next
             // attempt: that needs time to fail at connecting again, or else to be answered again.
@@ -269,9 +277,14 @@ impl Client {
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
-                None => return finish(outcome, attempt, in_doubt),
+                None => return finish(outcome, attempt, before),
             }
         }
+    }
+
+    /// Notes what is known of the request, were it given up now.
+    fn note_doubt(&self, known: CarriedOut) {
+        self.in_doubt.store(known == CarriedOut::Maybe, Ordering::Relaxed);
     }
 
     fn pause(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -297,7 +310,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<HttpResponse, Failure> {
         let end = Instant::now() + timeout;
-        let mut url = request.url.clone();
+        let (mut url, mut progress) = (request.url.clone(), Progress::NotSent);
         for _ in 0..=redirect::MAX_HOPS {
             let left = end.saturating_duration_since(Instant::now());
             let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(left);
@@ -317,21 +330,22 @@ impl Client {
                 builder = builder.bearer_auth(token.expose());
             }
             let started = Instant::now();
-            let response = builder.send().await.map_err(|error| self.transport_failure(&url, &error))?;
+            let response = builder.send().await.map_err(|error| self.transport_failure(&url, error))?;
             let status = response.status();
+            progress = Progress::Answered(status);
             tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
             if !(self.follows && redirect::is_redirect(status)) {
-                return Ok(HttpResponse::read(response).await);
+                return Ok(HttpResponse::read(response, carried_out(progress)).await);
             }
             url = redirect::target(&url, &response, &request.method, self.options.peer)?;
             tracing::info!(url = self.printable(&url), "following a redirect to the same path");
         }
         let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));
-        Err(Failure { error, carried_out: CarriedOut::No, transient: false })
+        Err(Failure { error, carried_out: carried_out(progress), transient: false })
     }
 
     /// Classifies an error of sending a request or waiting for the head of its answer.
-    fn transport_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
+    fn transport_failure(&self, url: &Url, error: reqwest::Error) -> Failure {
         let failure = transport_failure(url, error, &self.options);
         tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
         failure
@@ -346,20 +360,11 @@ impl Client {
     }
 }
 
-/// Whether the request may have had its effect although nobody said so.
-fn leaves_doubt(outcome: &Result<HttpResponse, Failure>) -> bool {
-    match outcome {
-        Ok(answer) => answer.status.is_server_error() && answer.status != StatusCode::SERVICE_UNAVAILABLE,
-        Err(failure) => failure.carried_out == CarriedOut::Maybe,
-    }
-}
-
 /// The outcome of the last attempt, with what the ones before it leave behind.
-fn finish(outcome: Result<HttpResponse, Failure>, attempts: u32, in_doubt: bool) -> Result<HttpResponse, Failure> {
+fn finish(outcome: Result<HttpResponse, Failure>, attempts: u32, before: CarriedOut) -> Result<HttpResponse, Failure> {
     match outcome {
-        Ok(answer) => Ok(HttpResponse { attempts, in_doubt, ..answer }),
-        Err(failure) if in_doubt => Err(Failure { carried_out: CarriedOut::Maybe, ..failure }),
-        Err(failure) => Err(failure),
+        Ok(answer) => Ok(HttpResponse { attempts, ..answer.after(0, before) }),
+        Err(failure) => Err(failure.after(before)),
     }
 }
 

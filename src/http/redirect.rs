@@ -6,6 +6,7 @@ use reqwest::header::LOCATION;
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
+use super::outcome::{Progress, carried_out};
 use super::{CarriedOut, Failure, Peer};
 use crate::domain::excerpt;
 use crate::error::{Error, ErrorKind};
@@ -20,13 +21,14 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 
 /// Where a redirect leads, if it may be followed.
 ///
-/// "See other" (303) is what a server says once it has done what it was asked for: only a GET is sent again after it.
+/// After one that may come once the work is done ("See other") only a GET is sent again.
 pub(super) fn target(from: &Url, response: &Response, method: &Method, peer: Peer) -> Result<Url, Failure> {
     let status = response.status();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
+    let harmless = method == Method::GET || carried_out(Progress::Answered(status)) == CarriedOut::No;
     match to {
-        Some(to) if is_same_place(from, &to) && (status != StatusCode::SEE_OTHER || method == Method::GET) => Ok(to),
+        Some(to) if is_same_place(from, &to) && harmless => Ok(to),
         to => Err(refused(status, to.as_ref(), peer)),
     }
 }
@@ -48,8 +50,7 @@ fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
             Peer::Endpoint => "give the URL that it redirects to; webhooks are not redirected",
         })
         .status(code);
-    let carried_out = if code == 303 { CarriedOut::Maybe } else { CarriedOut::No };
-    Failure { error, carried_out, transient: false }
+    Failure { error, carried_out: carried_out(Progress::Answered(status)), transient: false }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use super::CarriedOut;
 use crate::domain::excerpt;
 
 /// The longest body that is read, in bytes after decompression.
@@ -26,8 +27,8 @@ pub struct HttpResponse {
     pub retry_after: Option<Duration>,
     /// How many times the request was sent.
     pub attempts: u32,
-    /// Whether one of those times it may have had its effect although nobody said so.
-    pub in_doubt: bool,
+    /// Whether it may have been carried out, one of those times.
+    pub carried_out: CarriedOut,
     pub(super) html: bool,
 }
 
@@ -42,19 +43,19 @@ pub enum BodyProblem {
 
 impl HttpResponse {
     /// Reads the body of a response.
-    pub(super) async fn read(mut response: Response) -> Self {
+    pub(super) async fn read(mut response: Response, carried_out: CarriedOut) -> Self {
         let status = response.status();
         let retry_after = retry_after(response.headers(), Timestamp::now());
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let html = content_type.is_some_and(|kind| kind.contains("html"));
         let body = read_body(&mut response).await;
-        Self { status, body, retry_after, attempts: 1, in_doubt: false, html }
+        Self { status, body, retry_after, attempts: 1, carried_out, html }
     }
 
     /// The same answer to a request that was answered so before and sent once more.
     #[must_use]
-    pub fn after(self, attempts: u32, in_doubt: bool) -> Self {
-        Self { attempts: self.attempts + attempts, in_doubt: self.in_doubt || in_doubt, ..self }
+    pub fn after(self, attempts: u32, before: CarriedOut) -> Self {
+        Self { attempts: self.attempts + attempts, carried_out: self.carried_out.or(before), ..self }
     }
 
     /// Whether the body is a web page, which no API answers with.

@@ -38,18 +38,23 @@ pub(super) fn wait_before_next(
 /// Whether the outcome is transient and the request can be sent again without doing its work twice.
 fn may_repeat(repeat: Repeat, outcome: &Result<HttpResponse, Failure>) -> bool {
     let idempotent = repeat == Repeat::Idempotent;
+    let harmless = |carried_out| idempotent || carried_out == CarriedOut::No;
     match outcome {
         _ if repeat == Repeat::Never => false,
-        Err(failure) => failure.transient && (idempotent || failure.carried_out == CarriedOut::No),
+        Err(failure) => failure.transient && harmless(failure.carried_out),
         Ok(answer) => match answer.status.as_u16() {
-            429 | 503 => true,
-            status => idempotent && matches!(status, 408 | 500 | 502 | 504),
+            429 | 503 => harmless(answer.carried_out),
+            // After a 408, too, a change is not sent again: only the two above ask for that.
+            408 | 500 | 502 | 504 => idempotent,
+            _ => false,
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::StatusCode;
+    use super::super::outcome::{Progress, carried_out};
     use super::*;
     use crate::error::{Error, ErrorKind};
 
@@ -64,6 +69,17 @@ mod tests {
         assert!(waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::No)));
         assert!(!waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::Maybe)));
         assert!(waits(Repeat::Idempotent, &failed(CarriedOut::Maybe)));
+        let again = |repeat| {
+            let outcome = |status| {
+                let status = StatusCode::from_u16(status).unwrap();
+                let (carried_out, body) = (carried_out(Progress::Answered(status)), Ok(Vec::new()));
+                Ok(HttpResponse { status, body, retry_after: None, attempts: 1, carried_out, html: false })
+            };
+            (100..1000).filter(|status| waits(repeat, &outcome(*status))).collect::<Vec<_>>()
+        };
+        assert_eq!(again(Repeat::OnlyIfNotCarriedOut), [429, 503]);
+        assert_eq!(again(Repeat::Idempotent), [408, 429, 500, 502, 503, 504]);
+        assert_eq!(again(Repeat::Never), [0; 0]);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -13,10 +12,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::in_flight::{InFlight, InFlightGuard};
+use super::in_flight::InFlight;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::tls::Tls;
@@ -158,13 +157,14 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let call = Arc::new(PendingRequest::default());
-        let (intake, calls) = (Arc::clone(&self.intake), Arc::clone(&call));
+        // It has one call at a time.
+        let call = InFlight::default();
+        let (intake, calls) = (Arc::clone(&self.intake), call.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let here = Here::begin(Arc::clone(&calls), &intake.calls);
+            let in_flight = (calls.begin(), intake.calls.begin());
             let intake = Arc::clone(&intake);
             async move {
-                let _here = here;
+                let _in_flight = in_flight;
                 Ok::<_, io::Error>(intake.answer(request, peer).await)
             }
         });
@@ -184,7 +184,7 @@ impl Connections {
         connection.as_mut().graceful_shutdown();
         let nothing_left = async {
             tokio::time::sleep(LAST_HEAD).await;
-            if call.is_here() {
+            if call.get() > 0 {
                 call.ended().await;
                 tokio::time::sleep(LAST_ANSWER).await;
             }
@@ -209,46 +209,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.closed();
-    }
-}
-
-/// Whether a connection has a call just now; it has one at a time.
-#[derive(Default)]
-struct PendingRequest {
-    is_here: AtomicBool,
-    changed: Notify,
-}
-
-impl PendingRequest {
-    fn is_here(&self) -> bool {
-        self.is_here.load(Ordering::Acquire)
-    }
-
-    async fn ended(&self) {
-        while self.is_here() {
-            self.changed.notified().await;
-        }
-    }
-}
-
-/// A call, from its head to the answer or until it is cut off.
-struct Here {
-    /// Of its connection.
-    call: Arc<PendingRequest>,
-    _counted: InFlightGuard,
-}
-
-impl Here {
-    fn begin(call: Arc<PendingRequest>, calls: &InFlight) -> Self {
-        call.is_here.store(true, Ordering::Release);
-        Self { call, _counted: calls.begin() }
-    }
-}
-
-impl Drop for Here {
-    fn drop(&mut self) {
-        self.call.is_here.store(false, Ordering::Release);
-        self.call.changed.notify_one();
     }
 }
 

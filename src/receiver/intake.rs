@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -18,7 +19,6 @@ use super::in_flight::InFlight;
 use super::limits::{Budgets, Limits};
 use super::metrics::Metrics;
 use super::rejection::Rejection;
-use super::reloadable::Reloadable;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::Redaction;
@@ -58,7 +58,7 @@ impl Verifier {
 
 /// What answers calls. Connections share it.
 pub struct Intake {
-    pub(super) verifier: Arc<Reloadable<Verifier>>,
+    pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
@@ -102,7 +102,7 @@ impl Intake {
             PathKind::Ready => self.health.ready(&self.writer).await,
             PathKind::Metrics => self.health.metrics(&self.metrics, &self.writer).await,
             PathKind::Bugfender(key) => {
-                let verified = self.verifier.get().verify_bugfender(key);
+                let verified = self.verifier.load().verify_bugfender(key);
                 let answer = self.bugfender(request, verified).await;
                 self.time(answer, started)
             }
@@ -137,7 +137,7 @@ impl Intake {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let current = self.verifier.get();
+        let current = self.verifier.load_full();
         if !current.delivery_keys.knows_instabug() {
             return self.reject(Rejection::Path);
         }

@@ -16,7 +16,6 @@ mod limits;
 mod maintenance;
 mod metrics;
 mod rejection;
-mod reloadable;
 mod response;
 mod tls;
 mod write_timeout;
@@ -28,6 +27,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
@@ -49,7 +49,6 @@ use self::intake::{Intake, Verifier};
 use self::limits::Budgets;
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
-use self::reloadable::Reloadable;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
@@ -112,14 +111,14 @@ pub struct Drained {
 /// What of a receiver can be replaced while it serves.
 #[derive(Clone)]
 pub struct Replaceable {
-    verifier: Arc<Reloadable<Verifier>>,
+    verifier: Arc<ArcSwap<Verifier>>,
     tls: Option<Arc<Tls>>,
 }
 
 impl Replaceable {
     /// Lets in whom this gate does, from the next call on.
     pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
-        self.verifier.replace(Verifier::new(delivery_keys));
+        self.verifier.store(Arc::new(Verifier::new(delivery_keys)));
     }
 
     /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
@@ -181,7 +180,7 @@ impl Receiver {
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let verifier = Arc::new(Reloadable::new(Verifier::new(delivery_keys)));
+        let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
         let intake = Arc::new(Intake {
             verifier: Arc::clone(&verifier),
             access,

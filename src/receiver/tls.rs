@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::reloadable::Reloadable;
 use crate::error::{Error, Result};
 
 /// The certificate and key to serve with.
@@ -24,24 +24,24 @@ pub struct TlsFiles {
 /// What was read of the files last.
 pub(super) struct Tls {
     files: TlsFiles,
-    current: Reloadable<ServerConfig>,
+    current: ArcSwap<ServerConfig>,
 }
 
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self> {
-        let current = Reloadable::new(config(&files)?);
+        let current = ArcSwap::from_pointee(config(&files)?);
         Ok(Self { files, current })
     }
 
     /// Reads the files again. What was there before is used on if they cannot be read.
     pub(super) fn reload(&self) -> Result<()> {
-        self.current.replace(config(&self.files)?);
+        self.current.store(Arc::new(config(&self.files)?));
         Ok(())
     }
 
     /// For connections that are made from now on.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.get())
+        TlsAcceptor::from(self.current.load_full())
     }
 }
 

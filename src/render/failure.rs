@@ -4,7 +4,11 @@ use serde::Serialize;
 
 use super::style::{self, Styled};
 use super::{Output, json, sanitize};
+use crate::domain::excerpt;
 use crate::error::Error;
+
+/// The most characters that are shown of a cause.
+const LONGEST_CAUSE: usize = 500;
 
 /// The machine-readable form of an error. The keys are part of the tool's interface.
 #[derive(Serialize)]
@@ -23,8 +27,8 @@ struct ErrorBody<'a> {
 }
 
 impl Output {
-    /// Shows errors on standard error: each with its hints, and in the JSON formats the first one again
-    /// as the last line, for programs.
+    /// Shows errors on standard error: each with its hints, and with its causes if they are wanted; in the JSON formats
+    /// the first one again as the last line, for programs.
     pub fn fail(&self, errors: &[&Error]) {
         for error in errors {
             let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
@@ -33,9 +37,32 @@ impl Output {
                 let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
                 self.say(&format!("  {word} {}", sanitize(hint)));
             }
+            if self.options().causes {
+                self.explain(error);
+            }
         }
         if let Some(first) = errors.first() {
             self.fail_for_programs(first);
+        }
+    }
+
+    /// What caused an error, and where.
+    fn explain(&self, error: &Error) {
+        let mut above = error.to_string();
+        for cause in error.causes() {
+            // Some errors say no more than their cause does.
+            let text = cause.to_string();
+            if text != above {
+                let word = Styled { text: "caused by:", style: style::HINT, color: self.color_err() };
+                self.say(&format!("  {word} {}", excerpt(&text, LONGEST_CAUSE)));
+            }
+            above = text;
+        }
+        if let Some(backtrace) = error.backtrace() {
+            self.say("  backtrace:");
+            for line in backtrace.to_string().lines() {
+                self.say(&format!("  {}", sanitize(line)));
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub struct OutputOptions {
     pub quiet: bool,
     /// When to use colour.
     pub color: ColorChoice,
+    /// Whether errors are shown with their causes.
+    pub causes: bool,
 }
 
 /// Standard output and standard error, with the choices about them.

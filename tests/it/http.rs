@@ -343,7 +343,7 @@ fn a_proxy_may_be_one_of_socks() {
     assert_eq!(serving.join().unwrap(), POST);
     assert!(!run.stderr.contains("s3cret"), "{run}");
     // With nobody there the proxy is named, and nothing is in doubt.
-    let run = home.run(SUBSCRIBE.iter().chain(&["--allow-http", "--force", "--timeout", "3"]));
+    let run = home.run(SUBSCRIBE.iter().chain(&["--allow-http", "--force", "--timeout", "3", "-vvv"]));
     assert_eq!(run.code, 7, "{run}");
     assert!(run.stderr.contains(&format!("no connection through the proxy socks5h://{address}: ")), "{run}");
     assert!(!run.stderr.contains("s3cret"), "{run}");

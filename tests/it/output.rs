@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer, Scripted, Terminal, answer};
+use crate::support::{Home, SandboxServer, Scripted, Terminal, answer, free_address};
 
 const URL: &str = "https://hooks.example.com/bf";
 
@@ -152,4 +152,32 @@ fn logs_go_to_standard_error_and_only_when_asked_for() {
     assert!(!run.stdout.contains("DEBUG"), "{run}");
     let run = home.run(["doctor", "-vvv"]);
     assert!(run.stderr.contains("/api/me") && run.stderr.contains("hyper"), "{run}");
+}
+
+/// With what caused them, and no secret of the URL; where that was is shown to those who ask Rust for it.
+#[test]
+fn errors_are_shown_with_their_causes_when_everything_is() {
+    let url = format!("http://user:s3cret-password@{}/s3cret-path?key=s3cret-key", free_address());
+    let run = |home: &Home, args: &[&str]| {
+        let args = [&["trigger", "new_crash", "--to", "-"], args].concat();
+        let run = home.run_with_input(&args, &url);
+        assert_eq!(run.code, 7, "{run}");
+        assert!(!run.to_string().contains("s3cret"), "{run}");
+        run
+    };
+    let (plain, asking) = (Home::new(), Home::new().set("RUST_BACKTRACE", "1"));
+    for run in [run(&plain, &[]), run(&plain, &["-vv"]), run(&asking, &["-vv"])] {
+        assert!(!run.stderr.contains("caused by:") && !run.stderr.contains("backtrace:"), "{run}");
+    }
+    let told = run(&plain, &["-vvv", "--output", "json"]);
+    let causes: Vec<_> = told.stderr.lines().filter_map(|line| line.strip_prefix("  caused by: ")).collect();
+    assert_eq!(causes.first(), Some(&"error sending request"), "{told}");
+    assert!(causes.last().unwrap().contains("Connection refused"), "{told}");
+    assert!(!told.stderr.contains("backtrace:"), "{told}");
+    assert_eq!(told.error()["code"], 7);
+    let told = run(&asking, &["-vvv"]);
+    let (_, backtrace) = told.stderr.split_once("\n  backtrace:\n").unwrap();
+    assert!(backtrace.contains("bugfender_hooks::"), "{told}");
+    let told = run(&Home::new().set("RUST_BACKTRACE", "1").set("RUST_LIB_BACKTRACE", "0"), &["-vvv"]);
+    assert!(told.stderr.contains("caused by:") && !told.stderr.contains("backtrace:"), "{told}");
 }

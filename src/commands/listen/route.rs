@@ -8,7 +8,7 @@ use super::super::input::{not_made, read_secret};
 use super::args::ForwardArgs;
 use crate::config::environment;
 use crate::context::Context;
-use crate::domain::signature::{check_standard_secret, new_standard_secret, to_hex};
+use crate::domain::signature::{check_standard_secret, new_standard_secret};
 use crate::domain::{HostScope, Secret, TargetUrl};
 use crate::error::{Error, Result};
 use crate::platform;
@@ -114,7 +114,7 @@ fn shown(url: &TargetUrl, key: &str) -> String {
 
 /// What makes a target the same one from run to run.
 fn key_of(parts: &[&str]) -> String {
-    to_hex(digest(&SHA256, parts.join("\0").as_bytes()).as_ref())
+    hex::encode(digest(&SHA256, parts.join("\0").as_bytes()))
 }
 
 /// The secret in a file, which is made if it is not there.

@@ -1,13 +1,12 @@
 //! A real OAuth 2 server (`oidc-provider`, which is not ours) in the place of Bugfender's; see `tests/oauth/`.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::{have, http_get, http_post};
+use super::{have, http_get, http_post, is_there};
 
 pub struct OauthServer {
     pub url: String,
@@ -21,32 +20,20 @@ impl Drop for OauthServer {
     }
 }
 
-/// The folder of the server, with what it needs installed.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oauth");
-        if !folder.join("node_modules/.package-lock.json").exists() {
-            let npm =
-                Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).output().unwrap();
-            assert!(npm.status.success(), "npm ci failed: {}", String::from_utf8_lossy(&npm.stderr));
-        }
-        folder
-    })
-}
-
 impl OauthServer {
-    /// Nothing where Node.js is not installed (in CI that is a failure).
+    /// Nothing where Node.js or the server's packages are not installed (in CI that is a failure).
     pub fn start() -> Option<Self> {
         Self::with(&json!({}))
     }
 
     pub fn with(options: &Value) -> Option<Self> {
-        if !have("node") || !have("npm") {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oauth");
+        let installed = folder.join("node_modules/.package-lock.json").exists();
+        if !have("node") || !is_there(installed, "the OAuth server (`npm ci` in tests/oauth)") {
             return None;
         }
         let mut child = Command::new("node")
-            .arg(folder().join("server.mjs"))
+            .arg(folder.join("server.mjs"))
             .args(["--options", &options.to_string()])
             // It ends when this does.
             .stdin(Stdio::piped())
