@@ -25,21 +25,19 @@ pub(super) fn transport_failure(url: &Url, error: &reqwest::Error, options: &Cli
     let what = match (error.is_timeout(), before_sending) {
         (true, true) => format!("timed out while connecting{through}"),
         (true, false) => "timed out waiting for a response".to_owned(),
-        (false, true) if is_authority => "could not connect: the server presented a CA certificate as its own".to_owned(),
+        (false, true) if is_authority => {
+            "could not connect: the server presented a CA certificate as its own".to_owned()
+        }
         (false, true) => format!("could not connect{through}: {}", root_cause(error)),
         (false, false) => format!("the connection was lost before a response: {}", root_cause(error)),
     };
     let hint = match tls {
-        Some(_) if is_authority => {
-            "issue the server its own certificate without CA:TRUE; that authority can sign it"
-        }
+        Some(_) if is_authority => "issue the server its own certificate without CA:TRUE; that authority can sign it",
         Some(rustls::Error::InvalidCertificate(_)) => {
             "if the certificate is signed by a private certificate authority, pass its PEM file with --ca-file or SSL_CERT_FILE"
         }
         Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
-        None if proxy.is_some() => {
-            "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which decide what goes through a proxy"
-        }
+        None if proxy.is_some() => "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which decide what goes through a proxy",
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tests the connection",
     };

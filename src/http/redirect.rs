@@ -42,12 +42,15 @@ fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
     let destination = to.map(|to| excerpt(&format!("{}{}", to.origin().ascii_serialization(), to.path()), 200));
     let destination = destination.as_deref().unwrap_or("an invalid URL");
     let code = status.as_u16();
-    let error = Error::new(ErrorKind::Other, format!("the server redirects to {destination} (HTTP {code}), which is not followed"))
-        .hint(match peer {
-            Peer::Api => "check --api-url: it must be the origin of the Bugfender installation itself",
-            Peer::Endpoint => "use the URL that it redirects to; senders of webhooks may not follow redirects",
-        })
-        .status(code);
+    let error = Error::new(
+        ErrorKind::Other,
+        format!("the server redirects to {destination} (HTTP {code}), which is not followed"),
+    )
+    .hint(match peer {
+        Peer::Api => "check --api-url: it must be the origin of the Bugfender installation itself",
+        Peer::Endpoint => "use the URL that it redirects to; senders of webhooks may not follow redirects",
+    })
+    .status(code);
     let carried_out = if code == 303 { CarriedOut::Maybe } else { CarriedOut::No };
     Failure { error, carried_out, transient: false }
 }

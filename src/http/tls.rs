@@ -70,7 +70,9 @@ fn of_system(custom: bool) -> Result<RootCertStore, Error> {
     if custom {
         let cause = native.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         let message = format!("no certificate authority in SSL_CERT_FILE or SSL_CERT_DIR{cause}");
-        return Err(Error::usage(message).hint("set it to a PEM file of certificate authorities, unset it, or use --ca-file"));
+        return Err(
+            Error::usage(message).hint("set it to a PEM file of certificate authorities, unset it, or use --ca-file")
+        );
     }
     tracing::info!("the system has no certificate authorities; using Mozilla's");
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
