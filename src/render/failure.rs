@@ -1,4 +1,4 @@
-//! Errors as people and programs read them.
+//! Errors, for people and for programs.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::style::{self, Styled};
 use super::{Output, json, sanitize};
 use crate::error::Error;
 
-/// The machine-readable form of an error. The keys are part of the tool's interface.
+/// The machine-readable form of an error. The keys are part of the public interface.
 #[derive(Serialize)]
 struct ErrorReport<'a> {
     error: ErrorBody<'a>,
@@ -23,15 +23,14 @@ struct ErrorBody<'a> {
 }
 
 impl Output {
-    /// Shows errors on standard error: each with its hints, and in the JSON formats the first one again
-    /// as the last line, for programs.
+    /// Shows errors with their hints on standard error. In the JSON formats, the last line is the first error as JSON.
     pub fn fail(&self, errors: &[&Error]) {
         for error in errors {
             let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
-            self.say(&format!("{word} {}", sanitize(&error.to_string())));
+            self.write_err_line(&format!("{word} {}", sanitize(&error.to_string())));
             for hint in error.hints() {
                 let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
-                self.say(&format!("  {word} {}", sanitize(hint)));
+                self.write_err_line(&format!("  {word} {}", sanitize(hint)));
             }
         }
         if let Some(first) = errors.first() {
@@ -39,10 +38,10 @@ impl Output {
         }
     }
 
-    /// In the JSON formats, the line for programs alone.
+    /// In the JSON formats, writes the error as a line of JSON.
     pub fn fail_for_programs(&self, error: &Error) {
         if self.format().is_json() {
-            self.say(&machine_line(error));
+            self.write_err_line(&machine_line(error));
         }
     }
 }
@@ -59,7 +58,7 @@ fn machine_line(error: &Error) -> String {
         retryable: error.retryable(),
     };
     let mut line = Vec::new();
-    // Writing plain fields to memory cannot fail; an empty line is what would be left if it did.
+    // Serialising plain fields to memory cannot fail.
     let _ = json::write_compact(&mut line, &ErrorReport { error: body });
     String::from_utf8_lossy(&line).into_owned()
 }
