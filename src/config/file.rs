@@ -313,7 +313,7 @@ mod tests {
             ("[profiles.a]\n\napi = 'x'", 3, "unknown key `api`"),
             ("[profiles.a]\napp_id = 'x'", 2, "`app_id`: an app id is"),
             ("[profiles.a]\napp_id = true", 2, "must be a string or an integer"),
-            ("[profiles.a]\ntarget_url = 'ftp://u:s3cret@x/'", 2, "must begin with"),
+            ("[profiles.a]\ntarget_url = 'ftp://u:s3cret@x/'", 2, "must start with"),
             ("[profiles.a]\ntarget_url = 's3cret", 2, ""),
             ("[profiles.A]\n", 1, "lower-case"),
             ("profiles = 3", 1, "table of profiles"),
