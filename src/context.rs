@@ -87,7 +87,7 @@ impl Context {
         &self.settings.api.value
     }
 
-    /// Where credentials are kept.
+    /// The vault of stored credentials.
     ///
     /// # Errors
     /// A store error when there is no home directory.

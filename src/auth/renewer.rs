@@ -231,7 +231,7 @@ impl Renewer {
             match grant {
                 Grant::Refresh { client_id, client_secret, refresh_token, .. } => {
                     tracing::info!("renewing the token");
-                    platform::outlive_hangup();
+                    platform::ignore_hangup();
                     // A client secret from the environment is not stored with the grant.
                     let client_secret = client_secret.as_ref().or_else(|| self.client_secret());
                     endpoint.refresh(client_id.as_ref(), client_secret, refresh_token).await

@@ -78,7 +78,7 @@ impl StopSignals {
 }
 
 /// Keeps this process running when its terminal is closed. Requires a runtime.
-pub fn outlive_hangup() {
+pub fn ignore_hangup() {
     #[cfg(unix)]
     // If this fails, the default action stays: the process ends.
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
