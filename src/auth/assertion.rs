@@ -111,7 +111,7 @@ fn contents_of(text: &str) -> String {
     let label = text.lines().find_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     label.map_or_else(
         || "not a PEM file".to_owned(),
-        |label| format!("contains no private key, but {}", crate::domain::excerpt(label, 40)),
+        |label| format!("contains {}, not a private key", crate::domain::excerpt(label, 40)),
     )
 }
 

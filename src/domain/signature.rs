@@ -211,7 +211,7 @@ fn standard_bytes(secret: &Secret) -> Result<Vec<u8>> {
     let bytes = BASE64_STANDARD.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text)).ok();
     bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
         Error::usage("not a Standard Webhooks secret")
-            .hint(format!("it must be base64 with the prefix {SECRET_PREFIX}"))
+            .hint(format!("it must be base64, optionally with the prefix {SECRET_PREFIX}"))
     })
 }
 
