@@ -51,14 +51,14 @@ impl Context {
     }
 
     /// A context for shell completion, which never prompts and never accesses the keyring.
-    pub fn of_completion(settings: Settings, environment: Environment, output: Output) -> Self {
+    pub fn for_completion(settings: Settings, environment: Environment, output: Output) -> Self {
         let mut context = Self::new(settings, environment, output, None);
         (context.interactive, context.keyring_timeout) = (false, KeyringTimeout::None);
         context
     }
 
     /// The error in the configuration, for a command that reports it.
-    pub fn take_trouble(&self) -> Option<Error> {
+    pub fn take_config_error(&self) -> Option<Error> {
         self.config_error.take()
     }
 
@@ -163,7 +163,7 @@ impl Context {
     ///
     /// # Errors
     /// `NotSignedIn` without a valid token.
-    pub fn api_as_it_is(&self) -> Result<AuthenticatedApi> {
+    pub fn api_without_renewal(&self) -> Result<AuthenticatedApi> {
         let token = self
             .session()?
             .current()
@@ -265,7 +265,7 @@ impl Context {
     }
 
     /// Discards the signals received so far, which the caller has handled, so that they do not interrupt the next wait.
-    pub fn heeded_interruptions(&self) {
+    pub fn discard_interruptions(&self) {
         self.signals.set(None);
     }
 

@@ -85,7 +85,7 @@ pub fn ignore_hangup() {
 }
 
 /// Whether standard output is a pipe whose reader has closed it.
-pub fn nobody_reads() -> bool {
+pub fn stdout_is_closed() -> bool {
     #[cfg(unix)]
     {
         use rustix::event::PollFlags;
@@ -97,7 +97,7 @@ pub fn nobody_reads() -> bool {
 }
 
 /// Whether a few lines can be written to standard output without blocking.
-pub fn somebody_reads() -> bool {
+pub fn stdout_is_writable() -> bool {
     #[cfg(unix)]
     {
         // If polling fails, the write may block. A closed pipe counts as ready, as a write fails immediately.
@@ -257,7 +257,7 @@ pub fn is_running(pid: i32) -> bool {
 }
 
 /// Sends SIGTERM to a child; on Windows, kills it.
-pub fn pass_on_terminate(child: &mut tokio::process::Child) {
+pub fn forward_terminate(child: &mut tokio::process::Child) {
     #[cfg(unix)]
     if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
         // Fails if it has ended meanwhile.
