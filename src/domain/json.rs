@@ -270,7 +270,7 @@ fn behind_text(mut rest: &[u8]) -> &[u8] {
     &[]
 }
 
-/// What is wrong with some JSON, and where. The error of serde_json itself would quote the input.
+/// What is wrong with some JSON, and where. The error of `serde_json` itself would quote the input.
 pub(super) fn problem(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Eof => "unexpected end of input",

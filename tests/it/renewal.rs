@@ -556,7 +556,7 @@ fn a_renewal_that_fails_fails_for_all_requests_of_a_command() {
 fn what_was_stopped_before_there_was_a_connection_leaves_no_doubt() {
     let home = Home::at("http://127.0.0.1:9", "t");
     let mut child = home.spawn(&[&SUBSCRIBE[..], &["-v", "--timeout", "60"]].concat());
-    wait_for_line(&mut child, "trying again");
+    wait_for_line(&mut child, "retrying");
     signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(home.statuses().is_empty());
