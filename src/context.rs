@@ -1,4 +1,4 @@
-//! What flags, environment and files come to: settings at once; client, registry and runtime when they are asked for.
+//! What a command works with: the resolved settings, and client, store and runtime, which are created on first use.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -21,46 +21,46 @@ use crate::render::Output;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Inbox, Registry, Store};
 
-/// Everything a command works with.
+/// Settings, output, client, store and runtime of one command.
 pub struct Context {
     settings: Settings,
     environment: Environment,
     output: Output,
     runtime: OnceCell<Runtime>,
     interactive: bool,
-    patience: KeyringTimeout,
-    trouble: Cell<Option<Error>>,
-    /// Requests to stop, listened for since the first wait; away while something waits.
+    keyring_timeout: KeyringTimeout,
+    config_error: Cell<Option<Error>>,
+    /// The signal listener, installed by the first wait and taken out while a wait is in progress.
     signals: Cell<Option<StopSignals>>,
 }
 
 impl Context {
-    /// A context for one run; `trouble` is what is wrong with the configuration, which is left out of the settings then.
-    pub fn new(settings: Settings, environment: Environment, output: Output, trouble: Option<Error>) -> Self {
+    /// A context for one run. `config_error` is why the configuration was left out of the settings, if it was.
+    pub fn new(settings: Settings, environment: Environment, output: Output, config_error: Option<Error>) -> Self {
         let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
-        let patience = if interactive { KeyringTimeout::OfAPerson } else { KeyringTimeout::OfAMachine };
+        let keyring_timeout = if interactive { KeyringTimeout::Interactive } else { KeyringTimeout::NonInteractive };
         Self {
             settings,
             environment,
             output,
             runtime: OnceCell::new(),
             interactive,
-            patience,
-            trouble: Cell::new(trouble),
+            keyring_timeout,
+            config_error: Cell::new(config_error),
             signals: Cell::default(),
         }
     }
 
-    /// A context for answering a shell, which asks nobody and no keyring.
-    pub fn of_completion(settings: Settings, environment: Environment, output: Output) -> Self {
+    /// A context for shell completion, which never prompts and never accesses the keyring.
+    pub fn for_completion(settings: Settings, environment: Environment, output: Output) -> Self {
         let mut context = Self::new(settings, environment, output, None);
-        (context.interactive, context.patience) = (false, KeyringTimeout::None);
+        (context.interactive, context.keyring_timeout) = (false, KeyringTimeout::None);
         context
     }
 
-    /// What is wrong with the configuration, for who looks for trouble.
-    pub fn take_trouble(&self) -> Option<Error> {
-        self.trouble.take()
+    /// The error in the configuration, for a command that reports it.
+    pub fn take_config_error(&self) -> Option<Error> {
+        self.config_error.take()
     }
 
     /// The settings with their sources.
@@ -73,12 +73,12 @@ impl Context {
         &self.environment
     }
 
-    /// Where to show things.
+    /// The output.
     pub fn out(&self) -> &Output {
         &self.output
     }
 
-    /// Whether somebody sits at a terminal and can answer a question.
+    /// Whether the command runs on a terminal and can prompt.
     pub fn is_interactive(&self) -> bool {
         self.interactive
     }
@@ -88,23 +88,23 @@ impl Context {
         &self.settings.api.value
     }
 
-    /// Where credentials are kept.
+    /// The vault of stored credentials.
     ///
     /// # Errors
     /// A store error when there is no home directory.
     pub fn vault(&self) -> Result<Vault> {
-        Vault::open(self.patience)
+        Vault::open(self.keyring_timeout)
     }
 
     /// The credential for the installation, if there is one.
     ///
     /// # Errors
-    /// When one is there but cannot be read.
+    /// When it cannot be read.
     pub fn credential(&self) -> Result<Option<StoredCredential>> {
         auth::find(&self.environment, &self.settings.profile.value, self.origin(), || self.vault())
     }
 
-    /// The credential, which must be there.
+    /// The credential, which must exist.
     ///
     /// # Errors
     /// `NotSignedIn` when there is none.
@@ -115,13 +115,13 @@ impl Context {
             Error::new(ErrorKind::NotSignedIn, format!("not signed in to {}{of}", self.origin())).hint(format!(
                 "run `bugfender-hooks auth login{}`; in CI set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET, or \
                  BUGFENDER_API_TOKEN",
-                self.flags_to_get_here()
+                self.profile_flags()
             ))
         })
     }
 
-    /// The flags that make another command mean the same profile and installation.
-    pub fn flags_to_get_here(&self) -> String {
+    /// The flags that make another command use the same profile and installation.
+    pub fn profile_flags(&self) -> String {
         let Settings { profile, api, .. } = &self.settings;
         let mut flags = String::new();
         // Writing to a string cannot fail.
@@ -134,7 +134,7 @@ impl Context {
         flags
     }
 
-    /// The sign-in in use, which renews its token.
+    /// The session for the installation, which renews its token automatically.
     ///
     /// # Errors
     /// `NotSignedIn` when there is none; a usage error for plain http to another machine.
@@ -144,7 +144,7 @@ impl Context {
         Ok(Session::new(credential, place, origin, self.origin().clone(), options))
     }
 
-    /// The client for the API, with a token: the only road to it.
+    /// The authenticated client of the API, and the only way to get one.
     ///
     /// # Errors
     /// `NotSignedIn` without a token; a usage error for plain http to another machine.
@@ -153,40 +153,39 @@ impl Context {
         let must_renew = session.current().is_none();
         let api = AuthenticatedApi::new(self.origin().clone(), Box::new(session), self.http_options()?)?;
         if must_renew {
-            // Before anything is recorded or sent that depends on it.
+            // Before anything that depends on the token is recorded or sent.
             let signed_in = self.wait(api.sign_in())?;
             signed_in.ok_or_else(|| Error::interrupted("while renewing the token"))??;
         }
         Ok(api)
     }
 
-    /// The client for the API with the token as it is, if there is one that is good: nothing is renewed, whatever the
-    /// server says.
+    /// The client of the API with the current token, which is never renewed, even if the server rejects it.
     ///
     /// # Errors
-    /// `NotSignedIn` without a good token.
-    pub fn api_as_it_is(&self) -> Result<AuthenticatedApi> {
+    /// `NotSignedIn` without a valid token.
+    pub fn api_without_renewal(&self) -> Result<AuthenticatedApi> {
         let token = self
             .session()?
             .current()
-            .ok_or_else(|| Error::new(ErrorKind::NotSignedIn, "the token has to be renewed first"))?;
+            .ok_or_else(|| Error::new(ErrorKind::NotSignedIn, "the token must be renewed first"))?;
         AuthenticatedApi::new(self.origin().clone(), Box::new(FixedToken(token)), self.http_options()?)
     }
 
-    /// How to reach the installation.
+    /// The HTTP options for the installation.
     ///
     /// # Errors
-    /// A usage error for plain http to another machine, where others could read the token.
+    /// A usage error for plain http to another machine, which would expose the token.
     pub fn http_options(&self) -> Result<http::ClientOptions> {
         let origin = self.origin();
         if origin.is_plain_http() && !origin.is_loopback() && !self.settings.allow_http {
-            let message = format!("{origin} is plain http: the token could be read on its way");
-            return Err(Error::usage(message).hint("use https, or give --allow-http if the network is trusted"));
+            let message = format!("{origin} uses plain http, which would expose the token to the network");
+            return Err(Error::usage(message).hint("use https, or pass --allow-http if you trust the network"));
         }
         Ok(http::ClientOptions {
             attempt_timeout: self.settings.timeout.value,
             total_timeout: self.settings.total_timeout(),
-            // A proxy on the way may be reached by https even where the installation is not.
+            // Even for an http installation, the proxy may use https.
             tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
             roots: self.roots(),
@@ -194,7 +193,7 @@ impl Context {
         })
     }
 
-    /// Which certificate authorities are trusted: those of a flag, else of the environment, else of the profile.
+    /// The trusted certificate authorities: from the flag, else the environment, else the profile.
     pub fn roots(&self) -> Roots {
         let of_environment = self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR");
         match &self.settings.ca_file {
@@ -213,7 +212,7 @@ impl Context {
         store_of(&self.settings)
     }
 
-    /// The registry, made if need be.
+    /// The registry, created if it does not exist.
     ///
     /// # Errors
     /// A store error.
@@ -221,7 +220,7 @@ impl Context {
         Ok(self.store()?.registry()?)
     }
 
-    /// The registry, if there is one: for commands that change nothing.
+    /// The registry, if it exists, for commands that change nothing.
     ///
     /// # Errors
     /// A store error.
@@ -229,7 +228,7 @@ impl Context {
         Ok(self.store()?.existing_registry(None)?)
     }
 
-    /// The inbox, if there is one: for all but what receives.
+    /// The inbox, if it exists, for all commands but the receiver.
     ///
     /// # Errors
     /// A store error.
@@ -237,11 +236,11 @@ impl Context {
         Ok(self.store()?.existing_inbox()?)
     }
 
-    /// Runs a future to its end, or until Ctrl-C or SIGTERM comes: then `None`, and the future is dropped where it stood.
-    /// One that came since the last wait counts: then the future is not begun.
+    /// Runs a future to completion, or drops it and returns `None` on Ctrl-C or SIGTERM. A signal that arrived since
+    /// the last wait counts too; the future is then not started.
     ///
     /// # Errors
-    /// When the system refuses the runtime.
+    /// When the runtime cannot be created.
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>> {
         self.block_on(async { Ok(self.unless_interrupted(future).await) })
     }
@@ -250,13 +249,13 @@ impl Context {
         let Some(mut signals) = self.signals.take().or_else(|| StopSignals::listen().ok()) else {
             return Some(future.await);
         };
-        // The runtime hears of signals when nothing else is to be done.
+        // Lets the runtime's driver run, which delivers pending signals.
         tokio::task::yield_now().await;
         let value = if signals.next().now_or_never().is_some() {
             None
         } else {
             tokio::select! {
-                // What is there is taken.
+                // A result that is ready wins over a simultaneous signal.
                 biased;
                 value = future => Some(value),
                 _ = signals.next() => None,
@@ -266,19 +265,19 @@ impl Context {
         value
     }
 
-    /// What has come so far has been heeded by somebody else: it is not to interrupt the next wait.
-    pub fn heeded_interruptions(&self) {
+    /// Discards the signals received so far, which the caller has handled, so that they do not interrupt the next wait.
+    pub fn discard_interruptions(&self) {
         self.signals.set(None);
     }
 
-    /// Runs a future to its end on a single-threaded runtime, made at the first call.
+    /// Runs a future to completion on a single-threaded runtime, which is created on first use.
     ///
     /// # Errors
-    /// When the system refuses the runtime; or the future's own.
+    /// When the runtime cannot be created, or the future fails.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         if self.runtime.get().is_none() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            // Empty a line ago, and nobody else is here to fill it.
+            // It is empty, as checked above, and `Context` is not shared between threads.
             let _ = self.runtime.set(runtime);
         }
         let runtime = self.runtime.get().ok_or_else(|| Error::new(ErrorKind::Other, "there is no runtime"))?;
@@ -286,7 +285,7 @@ impl Context {
     }
 }
 
-/// A token that is used as it is.
+/// A token that is never renewed.
 #[derive(Debug)]
 struct FixedToken(AccessToken);
 
@@ -295,16 +294,16 @@ impl TokenProvider for FixedToken {
         Box::pin(async { Ok(self.0.clone()) })
     }
 
-    fn instead_of<'a>(
+    fn replace<'a>(
         &'a self,
-        _refused: &'a AccessToken,
+        _rejected: &'a AccessToken,
         _status: http::StatusCode,
     ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
         Box::pin(async { Ok(None) })
     }
 }
 
-/// A name that is being looked up is not waited for any more.
+/// Shuts the runtime down without waiting for a DNS lookup in progress.
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -318,12 +317,12 @@ impl TokenProvider for Session {
         Box::pin(self.token())
     }
 
-    fn instead_of<'a>(
+    fn replace<'a>(
         &'a self,
-        refused: &'a AccessToken,
+        rejected: &'a AccessToken,
         status: http::StatusCode,
     ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
-        Box::pin(self.instead_of(refused, status))
+        Box::pin(self.replace(rejected, status))
     }
 }
 
@@ -341,7 +340,7 @@ impl Frontend for Context {
     }
 }
 
-/// The store that these settings name.
+/// The store of these settings.
 ///
 /// # Errors
 /// A store error when there is no home directory and no setting.

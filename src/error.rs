@@ -1,38 +1,38 @@
-//! What can go wrong: a kind, a message, hints, and the one table from kind to exit code.
+//! Errors: a kind, a message, hints, and the one table that maps kinds to exit codes.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-/// What a failed command means to the script that ran it. Each kind has one exit code.
+/// The kind of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// None of the others: a bug, an unexpected answer, a failed write of the output.
+    /// Anything else: a bug, an unexpected response, a failure to write the output.
     Other,
-    /// The command line, an environment variable or an input file is wrong.
+    /// The command line, an environment variable or an input file is invalid.
     Usage,
-    /// The server did not understand the request (HTTP 400, 422).
+    /// The server rejected the request as invalid (HTTP 400, 422).
     NotUnderstood,
-    /// There is no token, or the server does not take it (HTTP 401).
+    /// There is no token, or the server rejected it (HTTP 401).
     NotSignedIn,
-    /// The server refuses: wrong credentials or no permission (HTTP 403).
+    /// The server denied access: invalid credentials or missing permission (HTTP 403).
     Refused,
-    /// The hook, event or path is not there (HTTP 404, or not in the registry or the inbox).
+    /// The hook, event or path does not exist (HTTP 404, or not in the registry or the inbox).
     NotFound,
-    /// The network failed, or the server was overloaded after every retry.
+    /// The network failed, or the server was still unavailable after all retries.
     Unavailable,
     /// The request may or may not have been carried out.
     OutcomeUnknown,
     /// The local registry, inbox, key or credential file cannot be used.
     Store,
-    /// Stopped by Ctrl-C or SIGTERM.
+    /// Interrupted by Ctrl-C or SIGTERM.
     Interrupted,
 }
 
 impl ErrorKind {
-    /// What it means that an address cannot be listened on. In use, or not there yet when a machine starts: that may pass,
-    /// and who starts this again is right to.
+    /// The kind for a failure to listen on an address. An address that is in use, or not yet available while a machine
+    /// boots, may work later, so a supervisor should restart the process.
     pub fn of_bind(error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable => Self::Unavailable,
@@ -46,11 +46,11 @@ impl ErrorKind {
 pub struct ExitCode {
     /// The process's exit status.
     pub code: u8,
-    /// The stable name that scripts can match in `error.category`.
+    /// The stable name in `error.category` of JSON errors.
     pub category: &'static str,
-    /// What it means, for people.
+    /// The description in help and README.
     pub meaning: &'static str,
-    /// The kind of error that ends so; success has none.
+    /// The kind of error with this code; success has none.
     pub kind: Option<ErrorKind>,
 }
 
@@ -58,19 +58,19 @@ const fn row(code: u8, kind: ErrorKind, category: &'static str, meaning: &'stati
     ExitCode { code, category, meaning, kind: Some(kind) }
 }
 
-/// Every exit code of the tool. `help exit-codes`, the README and the JSON errors all come from here.
+/// All exit codes, the source for `help exit-codes`, the README and JSON errors.
 pub const EXIT_CODES: &[ExitCode] = &[
-    ExitCode { code: 0, category: "done", meaning: "Done", kind: None },
-    row(1, ErrorKind::Other, "other", "Another error"),
-    row(2, ErrorKind::Usage, "usage", "Wrong usage: a flag, variable or input file"),
-    row(3, ErrorKind::NotUnderstood, "not_understood", "The server did not understand the request (HTTP 400, 422)"),
-    row(4, ErrorKind::NotSignedIn, "not_signed_in", "Not signed in: no token, or it is not accepted (HTTP 401)"),
-    row(5, ErrorKind::Refused, "refused", "Refused: wrong credentials or no permission (HTTP 403)"),
-    row(6, ErrorKind::NotFound, "not_found", "Not there (HTTP 404, or not in the registry or the inbox)"),
+    ExitCode { code: 0, category: "done", meaning: "Success", kind: None },
+    row(1, ErrorKind::Other, "other", "Any other error"),
+    row(2, ErrorKind::Usage, "usage", "Invalid usage: a flag, environment variable or input file"),
+    row(3, ErrorKind::NotUnderstood, "not_understood", "The server rejected the request as invalid (HTTP 400, 422)"),
+    row(4, ErrorKind::NotSignedIn, "not_signed_in", "Not signed in: no token, or the server rejected it (HTTP 401)"),
+    row(5, ErrorKind::Refused, "refused", "Access denied: invalid credentials or missing permission (HTTP 403)"),
+    row(6, ErrorKind::NotFound, "not_found", "Not found: HTTP 404, or not in the registry or the inbox"),
     row(7, ErrorKind::Unavailable, "unavailable", "Network failure, or HTTP 429/5xx after all retries"),
     row(8, ErrorKind::OutcomeUnknown, "outcome_unknown", "Outcome unknown: the request may have been carried out"),
     row(9, ErrorKind::Store, "store", "The local registry, inbox, key or credential file cannot be used"),
-    row(130, ErrorKind::Interrupted, "interrupted", "Interrupted"),
+    row(130, ErrorKind::Interrupted, "interrupted", "Interrupted by Ctrl-C or SIGTERM"),
 ];
 
 impl ErrorKind {
@@ -79,15 +79,15 @@ impl ErrorKind {
         EXIT_CODES.iter().find(|row| row.kind == Some(self)).unwrap_or(&EXIT_CODES[1])
     }
 
-    /// Whether the same command may succeed later with nothing changed.
+    /// Whether the same command may succeed later without any change.
     pub fn retryable(self) -> bool {
         matches!(self, Self::Unavailable | Self::Interrupted)
     }
 }
 
-/// A failure: what happened, what to do about it, and how it ends the process.
+/// A failure: what happened, what to do about it, and the exit code.
 ///
-/// Messages, hints and causes never hold a secret; text from a server in them is already shortened.
+/// Messages, hints and causes never contain a secret, and text from a server in them is shortened.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -99,11 +99,11 @@ pub struct Error {
     in_doubt: bool,
 }
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of this kind; the message says what happened, to what.
+    /// An error of this kind; the message says what failed and why.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -116,24 +116,24 @@ impl Error {
         }
     }
 
-    /// A mistake in a flag, variable or input.
+    /// An error in a flag, variable or input.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// What Ctrl-C or SIGTERM stopped, such as "while renewing the token".
+    /// The error of a command that Ctrl-C or SIGTERM interrupted, such as "while renewing the token".
     pub fn interrupted(what: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Interrupted, format!("interrupted {what}"))
     }
 
-    /// Adds a line that says what to do next.
+    /// Adds a hint about what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// The same error for somebody else, without its cause.
+    /// A copy of the error without its cause, to report it more than once.
     #[must_use]
     pub fn again(&self) -> Self {
         let Self { kind, http_status, closed_pipe, in_doubt, .. } = *self;
@@ -141,7 +141,7 @@ impl Error {
         Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt }
     }
 
-    /// The same error without `secret` in its words, and without its cause.
+    /// A copy with `secret` replaced in message and hints, without its cause.
     #[must_use]
     pub fn hiding(&self, secret: &str) -> Self {
         let hide = |text: &String| text.replace(secret, "****");
@@ -149,38 +149,38 @@ impl Error {
         Self { message: hide(&self.message), hints, ..self.again() }
     }
 
-    /// Says before the message what was being done, or what it is about.
+    /// Prefixes the message with its context.
     #[must_use]
     pub fn about(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Notes the HTTP status that the server answered with.
+    /// Records the HTTP status of the response.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.http_status = Some(status);
         self
     }
 
-    /// Notes that what failed may have been done: somebody has to look first.
+    /// Marks the operation as possibly carried out, so that it is not retryable.
     #[must_use]
     pub fn in_doubt(self) -> Self {
         Self { in_doubt: true, ..self }
     }
 
-    /// Whether the same command may succeed later with nothing changed.
+    /// Whether the same command may succeed later without any change.
     pub fn retryable(&self) -> bool {
         self.kind.retryable() && !self.in_doubt
     }
 
-    /// Keeps the cause, and with it the place where that was done if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it.
+    /// Sets the cause, and captures a backtrace if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for one.
     #[must_use]
     pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The kind, which decides the exit code.
+    /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -190,28 +190,28 @@ impl Error {
         &self.hints
     }
 
-    /// The HTTP status behind this error, if a server answered.
+    /// The HTTP status, if there was a response.
     pub fn http_status(&self) -> Option<u16> {
         self.http_status
     }
 
-    /// The causes, each of them that of the one before it.
+    /// The chain of causes, beginning with that of this error.
     pub fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
         self.source.iter().flat_map(anyhow::Error::chain)
     }
 
-    /// Where the cause was kept, if that was asked for.
+    /// Where the cause was set, if a backtrace was asked for.
     pub fn backtrace(&self) -> Option<&Backtrace> {
         let backtrace = self.source.as_ref().map(anyhow::Error::backtrace);
         backtrace.filter(|backtrace| backtrace.status() == BacktraceStatus::Captured)
     }
 
-    /// Whether somebody closed the pipe that the output went to (`… | head`), which is no failure.
+    /// Whether the reader of the output closed the pipe, as in `… | head`, which is not a failure.
     pub fn is_closed_pipe(&self) -> bool {
         self.closed_pipe
     }
 
-    /// The same error, told as one of writing the output if it is one of I/O.
+    /// Turns an I/O error into one about writing the output; others stay as they are.
     #[must_use]
     pub fn of_output(self) -> Self {
         let Some(error) = self.source.as_ref().and_then(|source| source.downcast_ref::<io::Error>()) else {
@@ -234,7 +234,7 @@ impl StdError for Error {
     }
 }
 
-/// A failed operation of the system that needs no further words.
+/// For I/O errors that need no context.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::new(ErrorKind::Other, error.to_string()).source(error)
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_is_told_from_other_write_errors() {
+    fn a_broken_pipe_differs_from_other_write_errors() {
         let error = |kind: io::ErrorKind| Error::from(io::Error::from(kind));
         assert!(error(io::ErrorKind::BrokenPipe).of_output().is_closed_pipe());
         assert!(!error(io::ErrorKind::StorageFull).of_output().is_closed_pipe());

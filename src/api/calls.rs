@@ -1,12 +1,12 @@
-//! The requests of the API, as the contract has them. `--dry-run` shows these same values.
+//! The requests of the API. `--dry-run` shows these same values.
 
 use serde_json::json;
 
 use crate::domain::{ApiOrigin, HookId, Subscription};
 use crate::http::{Method, Repeat, Request, RequestBody};
 
-/// `POST /api/hook/subscribe`. The help page's prose ends the path with a slash, its curl example does not:
-/// the example is followed. The API knows no idempotency key, so a repeated request makes a second hook.
+/// `POST /api/hook/subscribe`. The text of the help page has a trailing slash, its curl example has none; this follows
+/// the example. The API has no idempotency key, so a repeated request creates a second hook.
 pub fn subscribe(subscription: &Subscription) -> Request {
     let body = json!({
         "target_url": subscription.target_url.expose(),
@@ -21,7 +21,7 @@ pub fn subscribe(subscription: &Subscription) -> Request {
     }
 }
 
-/// `DELETE /api/hook/{hook_id}/`. The help page documents `…{hook_id}/`; `/api/hook/` before it is assumed.
+/// `DELETE /api/hook/{hook_id}/`. The help page documents `…{hook_id}/`; the prefix `/api/hook/` is assumed.
 pub fn unsubscribe(origin: &ApiOrigin, hook: HookId) -> Request {
     Request {
         method: Method::DELETE,

@@ -1,4 +1,4 @@
-//! The bodies of answers.
+//! The bodies of responses.
 
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::domain::{AppId, HookId};
 use crate::http::{BodyProblem, HttpResponse, MAX_BODY};
 
-/// The answer to a subscription. The page calls `app_id` a string while its example shows an integer, so that
-/// nothing but `id` is relied on, and that is taken in both forms.
+/// The response to a subscription. The help page calls `app_id` a string while its example shows an integer, so only
+/// `id` is read, as either.
 #[derive(Debug, Deserialize)]
 struct CreatedHook {
     id: Number,
@@ -21,17 +21,17 @@ enum Number {
     Text(String),
 }
 
-/// Who is signed in (`GET /api/me`, seen in published clients, which use `teams`). Any part may be missing.
+/// The account that is signed in (`GET /api/me`, seen in published clients). Any field may be missing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Account {
-    /// The number of the account, in whatever form the server has it.
+    /// The id of the account, as the server sends it.
     pub id: Value,
-    /// The person's or service's name.
+    /// The name of the person or service.
     pub name: Option<String>,
-    /// Their address.
+    /// The email address.
     pub email: Option<String>,
-    /// The teams they are in.
+    /// The teams that the account belongs to.
     pub teams: Vec<Team>,
 }
 
@@ -41,7 +41,7 @@ impl TryFrom<Value> for Account {
     fn try_from(value: Value) -> Result<Self, &'static str> {
         let known = ["id", "name", "email", "teams"].iter().any(|key| value.get(key).is_some());
         if !known {
-            return Err("it says nothing of an account");
+            return Err("the response describes no account");
         }
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let team = |team: &Value| {
@@ -56,19 +56,19 @@ impl TryFrom<Value> for Account {
 /// A team.
 #[derive(Debug, Clone, Serialize)]
 pub struct Team {
-    /// Its number, in whatever form the server has it.
+    /// Its id, as the server sends it.
     pub id: Value,
     /// Its name.
     pub name: Option<String>,
 }
 
-/// The applications that the account sees (`GET /api/app/`, seen in published clients).
+/// The applications that the account has access to (`GET /api/app/`, seen in published clients).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Apps {
-    /// Those that have a number.
+    /// Those with a usable id.
     pub apps: Vec<App>,
-    /// How many others there were: nothing can be done with them.
+    /// How many others there were.
     pub skipped: usize,
 }
 
@@ -76,7 +76,7 @@ impl TryFrom<Value> for Apps {
     type Error = &'static str;
 
     fn try_from(value: Value) -> Result<Self, &'static str> {
-        let Value::Array(items) = value else { return Err("it is not a list") };
+        let Value::Array(items) = value else { return Err("the response is not a list") };
         let all = items.len();
         let apps: Vec<App> = items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
         Ok(Self { skipped: all - apps.len(), apps })
@@ -86,10 +86,10 @@ impl TryFrom<Value> for Apps {
 /// An application.
 #[derive(Debug, Clone, Deserialize)]
 pub struct App {
-    /// Its number: what `--app-id` takes.
+    /// Its id: the value for `--app-id`.
     #[serde(deserialize_with = "app_id")]
     pub id: AppId,
-    /// The key that the SDK in the app is given.
+    /// The key with which the app initialises the SDK.
     #[serde(default, deserialize_with = "lenient")]
     pub key: Option<String>,
     /// Its name.
@@ -97,7 +97,7 @@ pub struct App {
     pub name: Option<String>,
 }
 
-/// Text, or nothing where something else stands: what is not known for sure must not stand in the way.
+/// The text, or `None` for a value of another type: an undocumented field must not make the response unreadable.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
@@ -110,25 +110,26 @@ fn app_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AppId, D::Error>
     id.ok_or_else(|| serde::de::Error::custom("an app id is a positive number"))
 }
 
-/// The body of an answer to a question, or what is wrong with it.
-pub(super) fn read<T: DeserializeOwned>(answer: &HttpResponse) -> Result<T, String> {
-    serde_json::from_slice(body(answer)?).map_err(|_| "the answer is not what was asked for".to_owned())
+/// The parsed body of a response, or what is wrong with it.
+pub(super) fn read<T: DeserializeOwned>(response: &HttpResponse) -> Result<T, String> {
+    serde_json::from_slice(body(response)?).map_err(|_| "the response has an unexpected form".to_owned())
 }
 
-fn body(answer: &HttpResponse) -> Result<&[u8], String> {
-    answer.body.as_deref().map_err(|problem| match problem {
-        BodyProblem::Cut => "the answer broke off".to_owned(),
-        BodyProblem::TooLarge => format!("the answer is larger than {MAX_BODY} bytes"),
+fn body(response: &HttpResponse) -> Result<&[u8], String> {
+    response.body.as_deref().map_err(|problem| match problem {
+        BodyProblem::Cut => "the response was cut off".to_owned(),
+        BodyProblem::TooLarge => format!("the response is larger than {MAX_BODY} bytes"),
     })
 }
 
-/// The id of a hook just made, or what is wrong with the answer.
-pub(super) fn created_hook(answer: &HttpResponse) -> Result<HookId, String> {
-    let body = body(answer)?;
-    let created: CreatedHook = serde_json::from_slice(body).map_err(|_| "the answer holds no hook id".to_owned())?;
+/// The id of the new hook, or what is wrong with the response.
+pub(super) fn created_hook(response: &HttpResponse) -> Result<HookId, String> {
+    let body = body(response)?;
+    let created: CreatedHook =
+        serde_json::from_slice(body).map_err(|_| "the response contains no hook id".to_owned())?;
     let id = match created.id {
         Number::Integer(number) => HookId::new(number),
         Number::Text(text) => text.parse().ok(),
     };
-    id.ok_or_else(|| "the hook id in the answer is not a positive number".to_owned())
+    id.ok_or_else(|| "the hook id in the response is not a positive number".to_owned())
 }

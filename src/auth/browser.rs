@@ -1,4 +1,4 @@
-//! The loopback redirect of a sign-in in a browser (RFC 8252, section 7.3): one answer is taken, on this machine alone.
+//! The loopback redirect of a sign-in in a browser (RFC 8252, section 7.3), which accepts one callback.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The path of the redirect.
 const PATH: &str = "/callback";
 
-/// How long the page may take to reach the browser.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long to wait for the page to be sent to the browser.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A listener for the redirect, on a free port.
 #[derive(Debug)]
@@ -31,36 +31,36 @@ pub struct Loopback {
     redirect: Url,
 }
 
-/// What the browser brings (RFC 6749, section 4.1.2). Not `Debug`: the code is a secret.
+/// The parameters of the redirect (RFC 6749, section 4.1.2). Not `Debug`, as the code is a secret.
 #[derive(Deserialize)]
 pub struct Callback {
     /// The code to exchange for a token.
     pub code: Option<String>,
-    /// What came with the authorization request.
+    /// The `state` of the authorization request.
     pub state: Option<String>,
-    /// Why there is no code.
+    /// The error code, if there is no authorization code.
     pub error: Option<String>,
-    /// The same for people.
+    /// The human-readable error.
     pub error_description: Option<String>,
 }
 
-/// What the answer came to, which decides the page that the browser shows.
+/// The outcome of the sign-in, which decides the page that the browser shows.
 #[derive(Debug, Clone, Copy)]
 enum CallbackOutcome {
     /// Signed in.
     SignedIn,
-    /// Not signed in; the terminal says why.
+    /// Not signed in; the error is in the terminal.
     Failed,
 }
 
-type CallbackAnswer = (Callback, oneshot::Sender<CallbackOutcome>);
-type Waiting = Arc<Mutex<Option<oneshot::Sender<CallbackAnswer>>>>;
+type ReceivedCallback = (Callback, oneshot::Sender<CallbackOutcome>);
+type Waiting = Arc<Mutex<Option<oneshot::Sender<ReceivedCallback>>>>;
 
 impl Loopback {
     /// Listens on a free port of this machine.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// When the system provides none.
     pub async fn open() -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let redirect = format!("http://{}{PATH}", listener.local_addr()?);
@@ -68,74 +68,75 @@ impl Loopback {
         Ok(Self { listener, redirect })
     }
 
-    /// Where the browser is to be sent back to.
+    /// The redirect URL.
     pub fn redirect(&self) -> &Url {
         &self.redirect
     }
 
-    /// Waits for the browser to come back.
+    /// Waits for the redirect from the browser.
     ///
     /// # Errors
-    /// When its answer cannot be taken.
+    /// When the server stops before it.
     pub async fn callback(self) -> Result<(Callback, Page)> {
-        let (send, answered) = oneshot::channel::<CallbackAnswer>();
+        let (send, received) = oneshot::channel::<ReceivedCallback>();
         let (stop, stopped) = oneshot::channel::<()>();
         let waiting: Waiting = Arc::new(Mutex::new(Some(send)));
-        let router = Router::new().route(PATH, any(take)).with_state(waiting);
+        let router = Router::new().route(PATH, any(receive)).with_state(waiting);
         let server = axum::serve(self.listener, router).with_graceful_shutdown(async { drop(stopped.await) });
         let server = tokio::spawn(async move {
-            // The listener's errors are told by whoever waits in vain.
+            // If the server fails, the wait below ends with an error.
             let _ = server.await;
         });
-        let (callback, verdict) =
-            answered.await.map_err(|_| Error::new(ErrorKind::Other, "the browser's answer could not be taken"))?;
-        Ok((callback, Page { verdict, stop, server }))
+        let (callback, outcome) = received
+            .await
+            .map_err(|_| Error::new(ErrorKind::Other, "the redirect from the browser was not received"))?;
+        Ok((callback, Page { outcome, stop, server }))
     }
 }
 
-/// The page that the browser waits for, to be shown once it is known what its answer came to.
+/// The page that the browser waits for until the outcome of the sign-in is known.
 #[derive(Debug)]
 pub struct Page {
-    verdict: oneshot::Sender<CallbackOutcome>,
+    outcome: oneshot::Sender<CallbackOutcome>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
 
 impl Page {
-    /// Shows it. A browser that has gone away is not waited for.
+    /// Sends the page, without waiting long for a browser that does not read it.
     pub async fn show(self, signed_in: bool) {
-        // Nobody is there to take it from then on.
-        let _ = self.verdict.send(if signed_in { CallbackOutcome::SignedIn } else { CallbackOutcome::Failed });
+        // Fails if the browser has closed the connection.
+        let _ = self.outcome.send(if signed_in { CallbackOutcome::SignedIn } else { CallbackOutcome::Failed });
         drop(self.stop);
-        let _ = tokio::time::timeout(GOODBYE, self.server).await;
+        let _ = tokio::time::timeout(PAGE_TIMEOUT, self.server).await;
     }
 }
 
-async fn take(State(waiting): State<Waiting>, method: Method, Query(callback): Query<Callback>) -> Response {
-    // Previews and probes are not the person's answer.
+async fn receive(State(waiting): State<Waiting>, method: Method, Query(callback): Query<Callback>) -> Response {
+    // Link previews and probes must not use up the callback.
     if method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     if callback.code.is_none() && callback.error.is_none() {
-        return page(StatusCode::BAD_REQUEST, "Nothing to see here", "This page is a part of signing in.");
+        return page(StatusCode::BAD_REQUEST, "Nothing to do here", "This page only completes a sign-in.");
     }
     let first = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(first) = first else {
-        return page(StatusCode::GONE, "This sign-in is over", BACK);
+        return page(StatusCode::GONE, "This sign-in has already ended", BACK);
     };
-    let (send, verdict) = oneshot::channel();
+    let (send, outcome) = oneshot::channel();
     let _ = first.send((callback, send));
-    match verdict.await {
+    match outcome.await {
         Ok(CallbackOutcome::SignedIn) => page(StatusCode::OK, "You are signed in", BACK),
         Ok(CallbackOutcome::Failed) | Err(_) => {
-            page(StatusCode::BAD_REQUEST, "You are not signed in", "Go back to the terminal: it says why.")
+            page(StatusCode::BAD_REQUEST, "You are not signed in", "Return to the terminal for details.")
         }
     }
 }
 
-const BACK: &str = "You can close this page and go back to the terminal.";
+const BACK: &str = "You can close this page and return to the terminal.";
 
-/// A page of fixed words: nothing that came with the request is repeated in it.
+/// A page of constant text, which contains nothing from the request.
 fn page(status: StatusCode, title: &str, text: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>bugfender-hooks: {title}</title>\

@@ -1,4 +1,4 @@
-//! What a sign-in consists of, and how it is written down.
+//! Credentials and tokens, and how they are serialised.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,94 +9,94 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret, whole_second};
 use crate::error::Error;
 
-/// How long before its end a token is renewed. One of a shorter life than twice this is renewed halfway.
+/// How long before its expiry a token is renewed. A token with less than twice this lifetime is renewed halfway.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// An access token and its life.
+/// An access token and its lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// The token.
     pub access: AccessToken,
-    /// When it was asked for; not known of a pasted one.
+    /// When it was requested; unknown for a pasted token.
     pub obtained_at: Option<Timestamp>,
-    /// When it ends, if the server said so.
+    /// When it expires, if known.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Token {
-    /// A token of which nothing else is known.
+    /// A token with unknown expiry.
     pub fn pasted(access: AccessToken) -> Self {
         Self { access, obtained_at: None, expires_at: None }
     }
 
-    /// A token asked for at `obtained_at`, which lives this long.
+    /// A token requested at `obtained_at` with this lifetime.
     pub fn granted(access: AccessToken, obtained_at: Timestamp, life: Option<Duration>) -> Self {
-        // Whole seconds, as in the answer.
+        // Whole seconds, like `expires_in` of the response.
         let obtained_at = whole_second(obtained_at);
         let life = life.and_then(|life| SignedDuration::try_from(life).ok());
         let expires_at = life.and_then(|life| obtained_at.checked_add(life).ok());
         Self { access, obtained_at: Some(obtained_at), expires_at }
     }
 
-    /// Whether it is good for use; false once it is time to renew it.
+    /// Whether it does not have to be renewed yet.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         let Some(expires_at) = self.expires_at else { return true };
         let life = self.obtained_at.map_or(SignedDuration::MAX, |obtained_at| expires_at.duration_since(obtained_at));
         expires_at.duration_since(now) > MARGIN.min(life / 2)
     }
 
-    /// Whether its end is past.
-    pub fn is_over(&self, now: Timestamp) -> bool {
+    /// Whether it has expired.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
-    /// When it ends, for people.
+    /// When it expires, for messages: "valid until …".
     pub fn until(&self) -> String {
-        self.expires_at.map_or_else(|| "it is refused".to_owned(), |expires_at| expires_at.to_string())
+        self.expires_at.map_or_else(|| "the server rejects it".to_owned(), |expires_at| expires_at.to_string())
     }
 
-    /// Whether it was asked for within the last while, so that a server that refuses it means something else.
+    /// Whether it was requested so recently that a rejection has another cause than its expiry.
     pub fn is_new(&self, now: Timestamp) -> bool {
         self.obtained_at.is_some_and(|obtained_at| now.duration_since(obtained_at).abs() < MARGIN)
     }
 }
 
-/// How new access tokens are had.
+/// How new access tokens are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
-    /// Not at all: there is but the token that somebody pasted.
+    /// Not at all: there is only a pasted access token.
     None,
-    /// For a refresh token, which the server may replace at each use (RFC 6749, section 6).
+    /// With a refresh token, which the server may replace at each use (RFC 6749, section 6).
     Refresh {
-        /// The client it was given to, if that is known.
+        /// The client that it was issued to, if known.
         client_id: Option<ClientId>,
         /// The client's secret, if it has one.
         client_secret: Option<Secret>,
-        /// The newest refresh token.
+        /// The latest refresh token.
         refresh_token: Secret,
         /// Whether a browser was used to sign in.
         browser: bool,
     },
-    /// For the credentials of a service account (RFC 6749, section 4.4).
+    /// With the credentials of a service account (RFC 6749, section 4.4).
     Service {
-        /// The account.
+        /// The client id of the account.
         client_id: ClientId,
-        /// What proves it.
+        /// Its secret or key.
         proof: Proof,
     },
 }
 
-/// What a service account proves itself with.
+/// What a service account authenticates with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// A secret.
     Secret(Secret),
-    /// The RSA private key in this PEM file, which stays where it is.
+    /// The RSA private key in this PEM file, which is read at each use.
     Key(PathBuf),
 }
 
 impl Grant {
-    /// The name of this way to sign in.
+    /// The kind of sign-in.
     pub fn kind(&self) -> Kind {
         match self {
             Self::None => Kind::Token,
@@ -116,7 +116,7 @@ impl Grant {
         }
     }
 
-    /// The newest refresh token.
+    /// The latest refresh token.
     pub fn refresh_token(&self) -> Option<&Secret> {
         match self {
             Self::Refresh { refresh_token, .. } => Some(refresh_token),
@@ -125,7 +125,7 @@ impl Grant {
     }
 }
 
-/// The ways to sign in, by name.
+/// The kinds of sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -133,7 +133,7 @@ pub enum Kind {
     Token,
     /// A pasted refresh token.
     RefreshToken,
-    /// In a browser.
+    /// A browser.
     Browser,
     /// A service account with a secret.
     ServiceAccount,
@@ -154,16 +154,16 @@ impl Kind {
     }
 }
 
-/// A sign-in: how tokens are had, and the last one.
+/// A credential: how tokens are obtained, and the latest one.
 #[derive(Debug, Clone)]
 pub struct Credential {
-    /// How new tokens are had.
+    /// How new tokens are obtained.
     pub grant: Grant,
-    /// The last one.
+    /// The latest token.
     pub token: Option<Token>,
 }
 
-/// Whose sign-in it is.
+/// The profile and installation that a credential belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CredentialOwner {
     pub(super) profile: ProfileName,
@@ -177,7 +177,7 @@ impl CredentialOwner {
     }
 }
 
-/// A credential as it is written. Not `Debug`: it is full of secrets.
+/// The serialised form of a credential. Not `Debug`, as it contains secrets.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Written {
     kind: Kind,
@@ -228,7 +228,7 @@ impl TryFrom<Written> for Credential {
         let refresh_token = written.refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
         let service = |proof: Option<Proof>| -> Result<Grant, Error> {
             let client_id = written.client_id.clone().ok_or_else(|| missing("the client id"))?;
-            Ok(Grant::Service { client_id, proof: proof.ok_or_else(|| missing("its proof"))? })
+            Ok(Grant::Service { client_id, proof: proof.ok_or_else(|| missing("its secret or key"))? })
         };
         let grant = match written.kind {
             Kind::Token => Grant::None,
@@ -260,25 +260,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_a_minute_before_its_end() {
+    fn a_token_is_renewed_a_minute_before_its_expiry() {
         let hour = token("2026-11-21T10:00:00Z", 3600);
-        for (now, fresh, over) in [
+        for (now, fresh, expired) in [
             ("2026-11-21T10:00:00Z", true, false),
             ("2026-11-21T10:58:59Z", true, false),
             ("2026-11-21T10:59:00Z", false, false),
             ("2026-11-21T11:00:00Z", false, true),
         ] {
             let now = now.parse().unwrap();
-            assert_eq!((hour.is_fresh(now), hour.is_over(now)), (fresh, over), "{now}");
+            assert_eq!((hour.is_fresh(now), hour.is_expired(now)), (fresh, expired), "{now}");
         }
-        let short = token("2026-11-21T10:00:00Z", 20);
-        assert!(short.is_fresh("2026-11-21T10:00:09Z".parse().unwrap()));
-        assert!(!short.is_fresh("2026-11-21T10:00:10Z".parse().unwrap()));
+        let short_lived = token("2026-11-21T10:00:00Z", 20);
+        assert!(short_lived.is_fresh("2026-11-21T10:00:09Z".parse().unwrap()));
+        assert!(!short_lived.is_fresh("2026-11-21T10:00:10Z".parse().unwrap()));
         assert!(Token::pasted(AccessToken::parse("t").unwrap()).is_fresh(Timestamp::MAX));
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn credentials_survive_serialisation() {
         let secret = |text: &str| Secret::parse("it", text).unwrap();
         let client_id: ClientId = "me".parse().unwrap();
         for grant in [

@@ -24,7 +24,7 @@ use crate::domain::{AccessToken, ApiOrigin, ClientId, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, Method, Repeat, Request, RequestBody};
 
-/// The one scope there is (seen in published clients).
+/// The only scope (seen in published clients).
 const SCOPE: &str = "all";
 
 type OauthClient = oauth2::Client<
@@ -40,7 +40,7 @@ type OauthClient = oauth2::Client<
     EndpointSet,
 >;
 
-/// The endpoints, and a client to call them with.
+/// The OAuth 2 endpoints and an HTTP client for them.
 #[derive(Debug)]
 pub struct TokenEndpoint {
     origin: ApiOrigin,
@@ -52,14 +52,14 @@ pub struct TokenEndpoint {
 pub struct GrantedToken {
     /// The access token.
     pub token: Token,
-    /// The refresh token that takes the place of the one before it.
+    /// The refresh token that replaces the previous one.
     pub refresh_token: Option<Secret>,
 }
 
-/// Why the token endpoint granted nothing.
+/// Why the token endpoint granted no token.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The refresh token or code is not good, or not any more (`invalid_grant`).
+    /// The refresh token or code is invalid, expired or revoked (`invalid_grant`).
     InvalidGrant(Error),
     /// Anything else.
     Other(Error),
@@ -80,19 +80,19 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A sign-in in a browser that has begun.
+/// A sign-in in a browser that has been started.
 #[derive(Debug)]
 pub struct Authorization {
-    /// Where the browser is to go.
+    /// The URL to open in the browser.
     pub url: Url,
-    /// What the answer must repeat.
+    /// The value that the redirect must contain.
     state: CsrfToken,
     verifier: PkceCodeVerifier,
     redirect: RedirectUrl,
 }
 
 impl Authorization {
-    /// Whether an answer's `state` is that of this authorization.
+    /// Whether the `state` of a redirect is that of this authorization.
     pub fn is_state(&self, state: &str) -> bool {
         state == self.state.secret()
     }
@@ -107,19 +107,19 @@ impl TokenEndpoint {
         Ok(Self { origin, http: http::Client::new(options)? })
     }
 
-    /// A token for the credentials of a service account.
+    /// Gets a token with the credentials of a service account.
     ///
     /// # Errors
-    /// As the server says, or the network.
+    /// According to the response, or when the network fails.
     pub async fn client_credentials(&self, client_id: &ClientId, proof: &Proof) -> Result<GrantedToken, Refusal> {
         let (secret, assertion) = match proof {
             Proof::Secret(secret) => (Some(secret), None),
             Proof::Key(path) => (None, Some(assertion::sign(client_id, token_url(&self.origin).as_str(), path)?)),
         };
-        let call = match (secret, &assertion) {
-            // An assertion works once: an attempt that may have been seen is not made again with it.
-            (_, Some(assertion)) => self.call(Repeat::OnlyIfNotCarriedOut, &[assertion]),
-            (secret, None) => self.call(Repeat::Idempotent, &[secret.map_or("", Secret::expose)]),
+        let token_request = match (secret, &assertion) {
+            // An assertion can be used once, so a request that may have reached the server is not retried with it.
+            (_, Some(assertion)) => self.token_request(Repeat::OnlyIfNotCarriedOut, &[assertion]),
+            (secret, None) => self.token_request(Repeat::Idempotent, &[secret.map_or("", Secret::expose)]),
         };
         let oauth = self.oauth(Some(client_id), secret)?;
         let mut request = oauth.exchange_client_credentials();
@@ -128,14 +128,15 @@ impl TokenEndpoint {
                 .add_extra_param("client_assertion_type", assertion::TYPE)
                 .add_extra_param("client_assertion", assertion);
         }
-        let outcome = request.request_async(&|request| call.send(request)).await;
-        call.finish(outcome)
+        let outcome = request.request_async(&|request| token_request.send(request)).await;
+        token_request.finish(outcome)
     }
 
-    /// A token for a refresh token. It is not sent again once it may have been taken: it works once.
+    /// Gets a token with a refresh token. It can be used once, so a request that may
+    /// have been carried out is not retried.
     ///
     /// # Errors
-    /// `InvalidGrant` when the refresh token is not good any more.
+    /// `InvalidGrant` when the refresh token has expired or was revoked.
     pub async fn refresh(
         &self,
         client_id: Option<&ClientId>,
@@ -143,17 +144,18 @@ impl TokenEndpoint {
         refresh_token: &Secret,
     ) -> Result<GrantedToken, Refusal> {
         let secrets = [refresh_token.expose(), client_secret.map_or("", Secret::expose)];
-        let call = self.call(Repeat::OnlyIfNotCarriedOut, &secrets);
+        let token_request = self.token_request(Repeat::OnlyIfNotCarriedOut, &secrets);
         let oauth = self.oauth(client_id, client_secret)?;
         let refresh_token = RefreshToken::new(refresh_token.expose().to_owned());
-        let outcome = oauth.exchange_refresh_token(&refresh_token).request_async(&|request| call.send(request)).await;
-        call.finish(outcome)
+        let outcome =
+            oauth.exchange_refresh_token(&refresh_token).request_async(&|request| token_request.send(request)).await;
+        token_request.finish(outcome)
     }
 
-    /// Begins a sign-in in a browser, which ends at `redirect`: PKCE with S256 (RFC 7636), and a fresh `state`.
+    /// Starts a sign-in in a browser, which ends at `redirect`: PKCE with S256 (RFC 7636), and a random `state`.
     ///
     /// # Errors
-    /// None but a bug's.
+    /// When the URLs of the endpoints are invalid, which is a bug.
     pub fn authorize(&self, client_id: &ClientId, redirect: &Url) -> Result<Authorization> {
         let redirect = RedirectUrl::from_url(redirect.clone());
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -163,10 +165,10 @@ impl TokenEndpoint {
         Ok(Authorization { url, state, verifier, redirect })
     }
 
-    /// Ends a sign-in in a browser: a token for the code that it brought. A code works once, and so is sent once.
+    /// Completes a sign-in in a browser: gets a token with the authorization code, which can be used once.
     ///
     /// # Errors
-    /// As the server says, or the network.
+    /// According to the response, or when the network fails.
     pub async fn exchange(
         &self,
         authorization: Authorization,
@@ -175,11 +177,11 @@ impl TokenEndpoint {
         code: String,
     ) -> Result<GrantedToken, Refusal> {
         let secrets = [code.as_str(), authorization.verifier.secret(), client_secret.map_or("", Secret::expose)];
-        let call = self.call(Repeat::OnlyIfNotCarriedOut, &secrets);
+        let token_request = self.token_request(Repeat::OnlyIfNotCarriedOut, &secrets);
         let oauth = self.oauth(Some(client_id), client_secret)?.set_redirect_uri(authorization.redirect);
         let request = oauth.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(authorization.verifier);
-        let outcome = request.request_async(&|request| call.send(request)).await;
-        call.finish(outcome)
+        let outcome = request.request_async(&|request| token_request.send(request)).await;
+        token_request.finish(outcome)
     }
 
     fn oauth(&self, client_id: Option<&ClientId>, client_secret: Option<&Secret>) -> Result<OauthClient> {
@@ -188,7 +190,7 @@ impl TokenEndpoint {
         let mut client = oauth2::Client::new(id)
             .set_auth_uri(AuthUrl::new(self.origin.url(["auth", "authorize"]).into()).map_err(bug)?)
             .set_token_uri(TokenUrl::new(token_url(&self.origin).into()).map_err(bug)?)
-            // Id and secret in the form, as published clients do.
+            // Client id and secret in the form, as in published clients.
             .set_auth_type(AuthType::RequestBody);
         if let Some(secret) = client_secret {
             client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
@@ -196,8 +198,8 @@ impl TokenEndpoint {
         Ok(client)
     }
 
-    fn call(&self, repeat: Repeat, secrets: &[&str]) -> TokenRequest<'_> {
-        // A server may repeat them as they were meant, as they were sent, or in JSON.
+    fn token_request(&self, repeat: Repeat, secrets: &[&str]) -> TokenRequest<'_> {
+        // An error of the server may repeat them as plain text, as encoded in the form, or in JSON.
         let forms = |secret: &&str| {
             let sent: String = byte_serialize(secret.as_bytes()).collect();
             let json = serde_json::Value::from(*secret).to_string();
@@ -206,7 +208,7 @@ impl TokenEndpoint {
         TokenRequest {
             endpoint: self,
             repeat,
-            began: Timestamp::now(),
+            requested_at: Timestamp::now(),
             secrets: secrets.iter().flat_map(forms).collect(),
             status: RefCell::new(None),
         }
@@ -218,17 +220,17 @@ pub fn token_url(origin: &ApiOrigin) -> Url {
     origin.url(["auth", "token"])
 }
 
-/// One request to the token endpoint. Not `Debug`: it knows secrets.
+/// One request to the token endpoint. Not `Debug`, as it contains secrets.
 struct TokenRequest<'a> {
     endpoint: &'a TokenEndpoint,
     repeat: Repeat,
-    /// The life of a token is counted from before it was asked for.
-    began: Timestamp,
+    /// Before the request: the lifetime of the token is counted from here.
+    requested_at: Timestamp,
     secrets: Vec<String>,
     status: RefCell<Option<u16>>,
 }
 
-/// An error of ours on its way through the library.
+/// An error of this crate, passed through the library.
 #[derive(Debug)]
 struct Passed(Error);
 
@@ -245,7 +247,7 @@ type TokenResult = Result<TokenEndpointResponse, RequestTokenError<Passed, Basic
 impl TokenRequest<'_> {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Passed> {
         let form: String = form_urlencoded::Serializer::new(String::new())
-            // A client that is not known is not named, where the library would send an empty name.
+            // The library sends an empty client id where there is none; it is left out here.
             .extend_pairs(form_urlencoded::parse(request.body()).filter(|(_, value)| !value.is_empty()))
             .finish();
         let request = Request {
@@ -254,108 +256,109 @@ impl TokenRequest<'_> {
             body: Some(RequestBody::Form(SecretString::from(form))),
             repeat: self.repeat,
         };
-        let answer =
-            self.endpoint.http.send(&request, None).await.map_err(|failure| Passed(self.tell(failure.error)))?;
-        let status = answer.status.as_u16();
+        let response =
+            self.endpoint.http.send(&request, None).await.map_err(|failure| Passed(self.about(failure.error)))?;
+        let status = response.status.as_u16();
         *self.status.borrow_mut() = Some(status);
         let unusable = match status {
-            408 | 429 | 500.. => Some((ErrorKind::Unavailable, "the server asks to try later")),
-            _ if answer.is_html() => Some((ErrorKind::Other, "a web page answered in place of the token endpoint")),
+            408 | 429 | 500.. => Some((ErrorKind::Unavailable, "the token endpoint is unavailable")),
+            _ if response.is_html() => Some((ErrorKind::Other, "got a web page instead of a token response")),
             _ => None,
         };
         if let Some((kind, what)) = unusable {
             let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
-            let quote = answer.quote(&secrets).map_or_else(String::new, |quote| format!(": “{quote}”"));
+            let quote = response.quote(&secrets).map_or_else(String::new, |quote| format!(": “{quote}”"));
             let error = Error::new(kind, format!("{what} (HTTP {status}){quote}")).status(status);
-            let hint = if kind == ErrorKind::Other { WRONG_PLACE } else { "try again later; the sign-in is kept" };
-            return Err(Passed(self.tell(error.hint(hint))));
+            let hint =
+                if kind == ErrorKind::Other { CHECK_URL } else { "try again later; stored credentials are unchanged" };
+            return Err(Passed(self.about(error.hint(hint))));
         }
-        let body = answer.body.map_err(|_| {
-            Passed(self.tell(Error::new(ErrorKind::Unavailable, format!("the answer broke off (HTTP {status})"))))
+        let body = response.body.map_err(|_| {
+            Passed(self.about(Error::new(ErrorKind::Unavailable, format!("the response was cut off (HTTP {status})"))))
         })?;
-        let mut response = HttpResponse::new(body);
-        // Any success will do.
-        *response.status_mut() = if answer.status.is_success() { http::StatusCode::OK } else { answer.status };
-        Ok(response)
+        let mut converted = HttpResponse::new(body);
+        // The library accepts only 200 as a success.
+        *converted.status_mut() = if response.status.is_success() { http::StatusCode::OK } else { response.status };
+        Ok(converted)
     }
 
     fn finish(self, outcome: TokenResult) -> Result<GrantedToken, Refusal> {
         let status = self.status.take();
         let failed = |kind: ErrorKind, what: &str| {
-            self.tell(match status {
+            self.about(match status {
                 Some(status) => Error::new(kind, format!("{what} (HTTP {status})")).status(status),
                 None => Error::new(kind, what),
             })
         };
-        let answer = match outcome {
-            Ok(answer) => answer,
+        let granted = match outcome {
+            Ok(granted) => granted,
             Err(RequestTokenError::Request(Passed(error))) => return Err(Refusal::Other(error)),
-            Err(RequestTokenError::ServerResponse(said)) => return Err(self.refusal(&said, status)),
+            Err(RequestTokenError::ServerResponse(response)) => return Err(self.refusal(&response, status)),
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
                 let (kind, what) = match status {
-                    Some(401) => (ErrorKind::NotSignedIn, "the server does not accept the client"),
-                    Some(403) => (ErrorKind::Refused, "the server refused"),
-                    Some(404) => (ErrorKind::NotFound, "there is no token endpoint"),
-                    _ => (ErrorKind::Other, "the answer is not one of a token endpoint"),
+                    Some(401) => (ErrorKind::NotSignedIn, "the server rejected the client"),
+                    Some(403) => (ErrorKind::Refused, "the server denied access"),
+                    Some(404) => (ErrorKind::NotFound, "the token endpoint was not found"),
+                    _ => (ErrorKind::Other, "unexpected response from the token endpoint"),
                 };
-                return Err(Refusal::Other(failed(kind, what).hint(WRONG_PLACE)));
+                return Err(Refusal::Other(failed(kind, what).hint(CHECK_URL)));
             }
         };
-        if answer.token_type.as_ref().is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-            return Err(Refusal::Other(failed(ErrorKind::Other, "the token it gave is not a bearer token")));
+        if granted.token_type.as_ref().is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            return Err(Refusal::Other(failed(ErrorKind::Other, "the granted token is not a bearer token")));
         }
-        let unreadable = |_| Refusal::Other(failed(ErrorKind::Other, "the token it gave can't be used"));
-        let access = AccessToken::parse(answer.access_token.secret()).map_err(unreadable)?;
-        let refresh_token = answer.refresh_token.map(|token| Secret::parse("the refresh token", token.secret()));
+        let unreadable = |_| Refusal::Other(failed(ErrorKind::Other, "the granted token has an invalid format"));
+        let access = AccessToken::parse(granted.access_token.secret()).map_err(unreadable)?;
+        let refresh_token = granted.refresh_token.map(|token| Secret::parse("the refresh token", token.secret()));
         Ok(GrantedToken {
-            token: Token::granted(access, self.began, answer.expires_in),
+            token: Token::granted(access, self.requested_at, granted.expires_in),
             refresh_token: refresh_token.transpose().map_err(unreadable)?,
         })
     }
 
-    /// What an error of RFC 6749, section 5.2 means.
-    fn refusal(&self, said: &BasicErrorResponse, status: Option<u16>) -> Refusal {
-        let (kind, what, hint) = match said.error() {
+    /// The meaning of an error response (RFC 6749, section 5.2).
+    fn refusal(&self, response: &BasicErrorResponse, status: Option<u16>) -> Refusal {
+        let (kind, what, hint) = match response.error() {
             BasicErrorResponseType::InvalidClient => {
-                (ErrorKind::NotSignedIn, "the server does not accept the client id or what proves it", CLIENT)
+                (ErrorKind::NotSignedIn, "the server rejected the client id, or its secret or key", CLIENT)
             }
             BasicErrorResponseType::InvalidGrant => (
                 ErrorKind::NotSignedIn,
-                "the sign-in is not good any more",
+                "the sign-in has expired or was revoked",
                 "sign in again with `bugfender-hooks auth login`",
             ),
             BasicErrorResponseType::UnauthorizedClient | BasicErrorResponseType::InvalidScope => {
-                (ErrorKind::Refused, "the server does not let this client sign in so", CLIENT)
+                (ErrorKind::Refused, "this client may not sign in this way", CLIENT)
             }
             BasicErrorResponseType::Extension(other) if other == "access_denied" => {
-                (ErrorKind::Refused, "the server refused", CLIENT)
+                (ErrorKind::Refused, "the server denied access", CLIENT)
             }
             BasicErrorResponseType::InvalidRequest | BasicErrorResponseType::UnsupportedGrantType => {
-                (ErrorKind::NotUnderstood, "the server did not understand the request", WRONG_PLACE)
+                (ErrorKind::NotUnderstood, "the server rejected the request as invalid", CHECK_URL)
             }
-            BasicErrorResponseType::Extension(_) => (ErrorKind::Other, "the server gave no token", WRONG_PLACE),
+            BasicErrorResponseType::Extension(_) => (ErrorKind::Other, "the server granted no token", CHECK_URL),
         };
-        let mut text = said.error().as_ref().to_owned();
-        if let Some(description) = said.error_description() {
+        let mut text = response.error().as_ref().to_owned();
+        if let Some(description) = response.error_description() {
             text = format!("{text}: {description}");
         }
-        // It may repeat what it was sent.
+        // The server may repeat what it was sent.
         let secrets = self.secrets.iter().filter(|secret| secret.len() >= 4);
         let text = secrets.fold(text, |text, secret| text.replace(secret.as_str(), "****"));
         let text = crate::domain::excerpt(&text, 200);
         let code = status.unwrap_or_default();
-        let error = self.tell(Error::new(kind, format!("{what} (HTTP {code}): “{text}”")).hint(hint).status(code));
-        match said.error() {
+        let error = self.about(Error::new(kind, format!("{what} (HTTP {code}): “{text}”")).hint(hint).status(code));
+        match response.error() {
             BasicErrorResponseType::InvalidGrant => Refusal::InvalidGrant(error),
             _ => Refusal::Other(error),
         }
     }
 
-    /// Says what was being done.
-    fn tell(&self, error: Error) -> Error {
+    /// Adds the context to an error.
+    fn about(&self, error: Error) -> Error {
         error.about(format_args!("could not get a token from {}", self.endpoint.origin))
     }
 }
 
-const WRONG_PLACE: &str = "check --api-url: `bugfender-hooks doctor` shows which installation is used";
+const CHECK_URL: &str = "check --api-url; `bugfender-hooks doctor` shows which installation is used";
 const CLIENT: &str = "check the client id and its secret or key in the Bugfender dashboard";

@@ -1,4 +1,4 @@
-//! Which credential is used: one of the environment, else what `auth login` was given.
+//! Which credential is used: the one in the environment, else the one stored by `auth login`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,33 +13,33 @@ use crate::error::{Error, Result};
 /// Where a credential was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSource {
-    /// In this environment variable.
+    /// This environment variable.
     Environment(&'static str),
-    /// In this file.
+    /// This file.
     File(PathBuf),
-    /// In the platform's keyring, under this name.
+    /// The platform's keyring, under this name.
     Keyring(String),
 }
 
-/// A credential, where it was found, and where it goes to when it is renewed.
+/// A credential, where it was found, and where it is stored when it is renewed.
 #[derive(Debug)]
 pub struct StoredCredential {
-    /// How tokens are had, and the last one.
+    /// How tokens are obtained, and the latest one.
     pub credential: Credential,
-    /// How it was given.
+    /// The kind of sign-in.
     pub kind: Kind,
     /// Where it was found.
     pub source: TokenSource,
-    /// Where it is kept.
+    /// Where a renewed credential is stored.
     pub place: CredentialLocation,
-    /// Where it comes from and goes to.
+    /// Where it comes from.
     pub origin: Origin,
 }
 
 /// The credential for an installation.
 ///
-/// A refresh token of the environment wins over an access token alone, that over a service account, and all of them over
-/// what `auth login` was given.
+/// In the environment, a refresh token takes precedence over an access token alone, and that over a service account.
+/// All of them take precedence over the credential stored by `auth login`.
 ///
 /// # Errors
 /// A usage error for a malformed variable, a store error for a credential that cannot be read.
@@ -52,12 +52,12 @@ pub fn find(
     if let Some((source, credential)) = of_environment(environment)? {
         let place = match (&credential.grant, vault()) {
             (Grant::None, _) => None,
-            // A refresh token works once: the one after it must be kept.
+            // A refresh token works once, so its successor must be stored.
             (Grant::Refresh { .. }, vault) => place_for(vault?, origin, &credential.grant),
             (Grant::Service { .. }, vault) => vault.ok().and_then(|vault| place_for(vault, origin, &credential.grant)),
         };
         let kind = credential.grant.kind();
-        let credential = with_kept(credential, place.as_ref())?;
+        let credential = with_stored(credential, place.as_ref())?;
         let source = TokenSource::Environment(source);
         return Ok(Some(StoredCredential {
             credential,
@@ -78,20 +78,20 @@ pub fn find(
     Ok(Some(StoredCredential { credential, kind, source, place, origin: Origin::Vault(vault, slot) }))
 }
 
-/// What to know of the environment when a sign-in is not good: what is set there wins over what `auth login` is given.
+/// A hint for a failed sign-in if the environment has a credential, which takes precedence over `auth login`.
 pub fn advice(environment: &Environment) -> Option<String> {
     let proofs = [environment::CLIENT_SECRET, environment::CLIENT_SECRET_FILE, environment::PRIVATE_KEY_FILE];
     let has_proof = proofs.iter().any(|name| environment.has(name));
     let wins = [environment::REFRESH_TOKEN, environment::API_TOKEN, environment::CLIENT_ID];
     let name = wins.into_iter().find(|name| environment.has(name))?;
     Some(if name == environment::CLIENT_ID && !has_proof {
-        format!("{name} is set, which alone is no sign-in: set one of {} too", proofs.join(", "))
+        format!("{name} is set, but one of {} is missing", proofs.join(", "))
     } else {
-        format!("{name} is set, and wins over `auth login`: put a good one there, or unset it")
+        format!("{name} is set and takes precedence over `auth login`: correct its value, or unset it")
     })
 }
 
-/// What the environment says, and the variable that says it.
+/// The credential in the environment, and the variable that it comes from.
 fn of_environment(environment: &Environment) -> Result<Option<(&'static str, Credential)>> {
     let token = environment.text(environment::API_TOKEN)?.map(AccessToken::parse).transpose();
     let token = token.map_err(|error| error.about(environment::API_TOKEN))?.map(Token::pasted);
@@ -125,15 +125,15 @@ fn client_id(environment: &Environment) -> Result<Option<ClientId>> {
     id.map_err(|error: Error| error.about(environment::CLIENT_ID))
 }
 
-/// What the environment says a service account proves itself with.
+/// The secret or key of a service account in the environment.
 ///
 /// # Errors
-/// A usage error when it says two things, or one that cannot be read.
+/// A usage error when both are set, or the one that is set cannot be read.
 pub fn service_proof(environment: &Environment) -> Result<Option<Proof>> {
     let key = environment.text(environment::PRIVATE_KEY_FILE)?;
     match (client_secret(environment)?, key) {
         (Some(_), Some(_)) => Err(Error::usage(format!(
-            "both a client secret and {} are set; one service account has one of them",
+            "both a client secret and {} are set; a service account has only one of them",
             environment::PRIVATE_KEY_FILE
         ))),
         (Some(secret), None) => Ok(Some(Proof::Secret(secret))),
@@ -153,12 +153,12 @@ fn client_secret(environment: &Environment) -> Result<Option<Secret>> {
     secret.map(Some).map_err(|error| error.about(environment::CLIENT_SECRET_FILE))
 }
 
-/// Where the tokens that are had for a credential of the environment are kept.
+/// Where tokens obtained with a credential in the environment are stored.
 fn place_for(vault: Vault, origin: &ApiOrigin, grant: &Grant) -> Option<(Vault, Slot)> {
     let path;
     let (kind, client_id, proof) = match grant {
         Grant::None => return None,
-        // The first of its line: those after it are what is kept.
+        // The slot is that of the token in the variable; its successors are stored there.
         Grant::Refresh { client_id, refresh_token, .. } => ("refresh", client_id.as_ref(), refresh_token.expose()),
         Grant::Service { client_id, proof: Proof::Secret(secret) } => ("secret", Some(client_id), secret.expose()),
         Grant::Service { client_id, proof: Proof::Key(key) } => {
@@ -170,13 +170,13 @@ fn place_for(vault: Vault, origin: &ApiOrigin, grant: &Grant) -> Option<(Vault, 
     Some((vault, slot))
 }
 
-/// The credential with what was had for it before.
-fn with_kept(credential: Credential, place: Option<&(Vault, Slot)>) -> Result<Credential> {
+/// The credential with the tokens that were stored for it.
+fn with_stored(credential: Credential, place: Option<&(Vault, Slot)>) -> Result<Credential> {
     let Some((vault, slot)) = place else { return Ok(credential) };
     let kept = match (vault.read(slot), &credential.grant) {
-        // A service account asks for a token anew.
+        // A service account can request another token.
         (Err(error), Grant::Service { .. }) => {
-            tracing::debug!("no token is kept: {error}");
+            tracing::debug!("cannot read the stored token: {error}");
             None
         }
         (kept, _) => kept?,

@@ -1,68 +1,68 @@
-//! The platform's keyring: Secret Service, Keychain or Credential Manager. Each call is given up after a while: a
-//! keyring may be locked, with nobody there to unlock it.
+//! The platform's keyring: Secret Service, Keychain or Credential Manager. Each access has a timeout, as a keyring may
+//! be locked with no user present to unlock it.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// The service that entries belong to.
+/// The service name of all entries.
 pub(super) const SERVICE: &str = "bugfender-hooks";
 
-/// How long a keyring may take to answer.
+/// The timeout without a terminal.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long somebody at a terminal may take to unlock it.
+/// The timeout with a terminal, where a user may have to unlock the keyring.
 pub(super) const TIMEOUT_WITH_PROMPT: Duration = Duration::from_secs(60);
 
-/// Reads an entry; `None` when the keyring has none of this name.
+/// Reads an entry; `None` if there is none with this name.
 ///
 /// # Errors
-/// Why there is no keyring to ask.
+/// Why the keyring is unavailable.
 pub(super) fn read(name: &str, timeout: Duration) -> Result<Option<String>, String> {
     let name = name.to_owned();
-    ask(timeout, move || store::read(&name))
+    run(timeout, move || store::read(&name))
 }
 
 /// Writes an entry.
 ///
 /// # Errors
-/// Why there is no keyring to keep it.
+/// Why the keyring is unavailable.
 pub(super) fn write(name: &str, text: String, timeout: Duration) -> Result<(), String> {
     let name = name.to_owned();
-    ask(timeout, move || store::write(&name, &text))
+    run(timeout, move || store::write(&name, &text))
 }
 
-/// Removes an entry, if it is there.
+/// Removes an entry, if it exists.
 ///
 /// # Errors
-/// Why there is no keyring to ask.
+/// Why the keyring is unavailable.
 pub(super) fn remove(name: &str, timeout: Duration) -> Result<(), String> {
     let name = name.to_owned();
-    ask(timeout, move || store::remove(&name))
+    run(timeout, move || store::remove(&name))
 }
 
-/// Asks in a thread of its own, which is left behind when the time is up.
-fn ask<T: Send + 'static>(
+/// Runs an access in its own thread, which is abandoned after the timeout.
+fn run<T: Send + 'static>(
     timeout: Duration,
-    question: impl FnOnce() -> Result<T, String> + Send + 'static,
+    access: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     if timeout.is_zero() {
-        return Err("it is not asked".to_owned());
+        return Err("access is disabled".to_owned());
     }
-    let (send, answer) = channel();
-    let ask = move || {
-        // Nobody waits for it any more when it took too long.
-        let _ = send.send(question());
+    let (send, result) = channel();
+    let run = move || {
+        // Fails after the timeout, when the receiver is gone.
+        let _ = send.send(access());
     };
-    std::thread::Builder::new().spawn(ask).map_err(|error| error.to_string())?;
-    match answer.recv_timeout(timeout) {
-        Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => Err(format!("it did not answer within {} s", timeout.as_secs())),
-        Err(RecvTimeoutError::Disconnected) => Err("it failed".to_owned()),
+    std::thread::Builder::new().spawn(run).map_err(|error| error.to_string())?;
+    match result.recv_timeout(timeout) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => Err(format!("no response within {} s", timeout.as_secs())),
+        Err(RecvTimeoutError::Disconnected) => Err("the access failed".to_owned()),
     }
 }
 
-/// The Secret Service of a desktop (<https://specifications.freedesktop.org/secret-service/latest/>). What goes over the
-/// bus is encrypted, for whoever may listen there.
+/// The Secret Service of a desktop (<https://specifications.freedesktop.org/secret-service/latest/>). Secrets are
+/// encrypted on the bus.
 #[cfg(all(feature = "keyring", unix, not(target_os = "macos")))]
 mod store {
     use std::collections::HashMap;
@@ -86,7 +86,7 @@ mod store {
         }
         let collection = service.get_default_collection().map_err(reason)?;
         let label = format!("{}: {name}", super::SERVICE);
-        // In the place of one that another process has made meanwhile.
+        // Replaces an entry that another process has created meanwhile.
         let create = || collection.create_item(&label, attributes(name), text.as_bytes(), true, TEXT);
         collection.unlock().and_then(|()| create()).map(drop).map_err(reason)
     }
@@ -103,7 +103,7 @@ mod store {
         SecretService::connect(EncryptionType::Dh).map_err(reason)
     }
 
-    /// The entries of this name, those first that nobody has to unlock. (To unlock what is open does nothing.)
+    /// The entries with this name, unlocked ones first.
     fn items<'a>(service: &'a SecretService<'_>, name: &str) -> Result<Vec<Item<'a>>, Error> {
         let found = service.search_items(attributes(name))?;
         Ok(found.unlocked.into_iter().chain(found.locked).collect())
@@ -153,7 +153,7 @@ mod store {
     fn reason(error: Error) -> String {
         match (error, Entry::store_status()) {
             (Error::NoDefaultStore, Err(error)) => error.to_string(),
-            // What it wraps may be the secret.
+            // The error may contain the secret.
             (Error::BadEncoding(_), _) => "the entry is not text".to_owned(),
             (error, _) => error.to_string(),
         }
@@ -162,7 +162,7 @@ mod store {
 
 #[cfg(not(feature = "keyring"))]
 mod store {
-    const NONE: &str = "this bugfender-hooks was built without keyrings";
+    const NONE: &str = "this bugfender-hooks was built without keyring support";
 
     pub(super) fn read(_name: &str) -> Result<Option<String>, String> {
         Err(NONE.to_owned())

@@ -1,4 +1,4 @@
-//! The lock of a credential: one process renews it, the others wait.
+//! The lock of a credential: one process renews it while others wait.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,17 +12,17 @@ use super::slot::unusable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 
-/// How often to look whether another process has let go of a lock.
+/// How often a lock that another process holds is tried again.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The right to change a credential. No other process has it until this is dropped.
+/// An exclusive lock on a credential, held until this is dropped.
 #[derive(Debug)]
 pub struct SlotLock {
     file: File,
 }
 
 impl SlotLock {
-    /// Waits for the lock file `path`, creating it and its directory (mode 0700) if need be.
+    /// Locks the file `path`, creating it and its directory (mode 0700) if necessary.
     pub(super) fn take(path: &Path, timeout: Duration) -> Result<Self, NoLock> {
         let open = || -> io::Result<File> {
             let dir = path.parent().unwrap_or(Path::new("."));
@@ -38,29 +38,32 @@ impl SlotLock {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Err(TryLockError::WouldBlock) => {
                     let seconds = timeout.as_secs();
-                    let message = format!("others have held {} for more than {seconds} s", path.display());
+                    let message =
+                        format!("{} has been locked by another process for more than {seconds} s", path.display());
                     let error = Error::new(ErrorKind::Unavailable, message);
-                    return Err(NoLock::Held(error.hint("nothing is done without the lock; try again later")));
+                    return Err(NoLock::Held(
+                        error.hint("the credential is not changed without the lock; try again later"),
+                    ));
                 }
                 Err(TryLockError::Error(error)) => return Err(NoLock::Unusable(unusable(path, "locked", error))),
             }
         }
     }
 
-    /// Tells those who wait for the lock why it was of no use: they need not find out one after the other.
+    /// Records why a renewal failed, so that the processes that wait for the lock need not try it one after the other.
     pub fn note_failure(&self, error: &Error) {
         let note = Failed { at: Timestamp::now(), message: error.to_string() };
-        // They find out by themselves if this fails.
+        // Without the note, each of them tries for itself.
         let _ = self.write(&serde_json::to_vec(&note).unwrap_or_default());
     }
 
-    /// Takes the note back: it was of use.
+    /// Clears the note of a failed renewal.
     pub fn clear_note(&self) {
-        // What is left of it is older than whoever waits from now on.
+        // A note that remains is older than `since` of every later waiter, and thus ignored.
         let _ = self.file.set_len(0);
     }
 
-    /// Why it was of no use to somebody who had it after `since`.
+    /// Why the renewal of another process failed after `since`, if it did.
     pub fn failure_since(&self, since: Timestamp) -> Option<String> {
         let mut text = Vec::new();
         let mut file = &self.file;
@@ -78,7 +81,7 @@ impl SlotLock {
     }
 }
 
-/// What is noted in a lock file.
+/// The note in a lock file.
 #[derive(Serialize, Deserialize)]
 struct Failed {
     at: Timestamp,
@@ -88,9 +91,9 @@ struct Failed {
 /// Why a credential cannot be locked.
 #[derive(Debug)]
 pub enum NoLock {
-    /// Another process does not let go of it.
+    /// Another process holds the lock.
     Held(Error),
-    /// The system does not let it be locked.
+    /// The lock file cannot be created or locked.
     Unusable(Error),
 }
 

@@ -1,4 +1,4 @@
-//! Signing in: where credentials come from, where they are kept, how tokens are had and renewed.
+//! Authentication: where credentials come from and are stored, and how tokens are obtained and renewed.
 
 mod assertion;
 mod browser;

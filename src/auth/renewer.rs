@@ -1,4 +1,4 @@
-//! Renewing a token: under a lock, from the newest credential there is, durable before anybody uses it.
+//! Renews tokens under a lock, with the latest stored credential, and stores the new one before it is used.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http;
 use crate::platform;
 
-/// The least time for an attempt to use a refresh token, whatever `--timeout` says: an answer that is not waited for
-/// may hold the only token that is still good.
+/// The minimum timeout for a request with a refresh token, even with a shorter `--timeout`: a response that is not
+/// waited for may contain the only valid refresh token.
 const MIN_ATTEMPT: Duration = Duration::from_secs(30);
 
-/// The least time that another process waits for a renewal, whatever `--timeout` says.
-const MIN_RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The minimum time to wait for a renewal by another process, even with a shorter `--timeout`.
+const MIN_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest time for all attempts to renew.
+/// The total timeout of a renewal without `--timeout`.
 const MAX_RENEWAL: Duration = Duration::from_secs(60);
 
-/// How much longer than a renewal may take another process waits for it, when nobody set a time.
-const SLACK: Duration = Duration::from_secs(15);
+/// How much longer than [`MAX_RENEWAL`] another process waits for the lock without `--timeout`.
+const LOCK_MARGIN: Duration = Duration::from_secs(15);
 
-/// Where the credential of a session comes from and goes to.
+/// Where the credential of a session comes from and is stored.
 #[derive(Debug, Clone)]
 pub enum Origin {
-    /// From the environment. Tokens had for it are kept, if there is a place to keep them.
+    /// The environment. Tokens obtained with it are stored in the slot, if there is one.
     Environment(Option<(Vault, Slot)>),
-    /// From the vault.
+    /// The vault.
     Vault(Vault, Slot),
 }
 
@@ -47,19 +47,19 @@ impl Origin {
     }
 }
 
-/// How far a renewal is, which decides what an interruption does to it.
+/// The phase of a renewal, which decides what an interruption does to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
-    /// It waits for its turn: nothing is lost with it.
+    /// Waiting for the lock; it can be cancelled.
     #[default]
     Waiting,
-    /// A refresh token is under way, and its successor may be.
-    UnderWay,
-    /// The command has ended: nothing more is to be begun.
+    /// A request with a refresh token is in flight, whose response may contain its successor.
+    InFlight,
+    /// The command has ended; no request may be started.
     Cancelled,
 }
 
-/// What it takes to renew.
+/// Renews the token of a session.
 #[derive(Debug)]
 pub(super) struct Renewer {
     pub(super) grant: Grant,
@@ -71,7 +71,7 @@ pub(super) struct Renewer {
 }
 
 impl Renewer {
-    /// Ends what has not begun. Says whether there is nothing to wait for.
+    /// Cancels a renewal that has no request in flight. Returns whether it is cancelled.
     pub(super) fn cancel(&self) -> bool {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Waiting {
@@ -80,37 +80,37 @@ impl Renewer {
         *phase == Phase::Cancelled
     }
 
-    /// What went out before has come back.
-    fn wait_for_turn(&self) {
+    /// Marks that no request is in flight any more.
+    fn reset_phase(&self) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        if *phase == Phase::UnderWay {
+        if *phase == Phase::InFlight {
             *phase = Phase::Waiting;
         }
     }
 
-    /// Marks that a refresh token goes out now, unless the command has ended.
-    fn begin(&self) -> Result<()> {
+    /// Marks that a request with a refresh token is about to be sent, unless the command has ended.
+    fn mark_in_flight(&self) -> Result<()> {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Cancelled {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted before renewing the token"));
         }
-        *phase = Phase::UnderWay;
+        *phase = Phase::InFlight;
         Ok(())
     }
 
-    /// Renews it, unless somebody has: `stale` is the token that is not good any more.
+    /// Renews the token, unless another process has. `stale` is the token to replace.
     pub(super) fn renew(&self, stale: Option<&Token>) -> Result<Token> {
-        self.wait_for_turn();
+        self.reset_phase();
         let Some((vault, slot)) = self.origin.place() else {
-            return self.ask_once();
+            return self.request_without_storing();
         };
         let since = Timestamp::now();
-        match vault.lock(slot, self.timeout()) {
+        match vault.lock(slot, self.lock_timeout()) {
             Ok(lock) => {
-                let renewed = self.renew_kept(vault, slot, &lock, stale, since);
+                let renewed = self.renew_stored(vault, slot, &lock, stale, since);
                 match &renewed {
                     Ok(_) => lock.clear_note(),
-                    // Not what was read there: that is as old as it is.
+                    // The note of another process is not written again, which would make it look newer.
                     Err(error) if error.kind() == ErrorKind::Unavailable && lock.failure_since(since).is_none() => {
                         lock.note_failure(error);
                     }
@@ -118,17 +118,17 @@ impl Renewer {
                 }
                 renewed
             }
-            // There is nothing to protect where nothing can be kept: a service account asks again.
-            Err(NoLock::Unusable(error)) if self.can_do_without_keeping() => self.not_kept(&error),
+            // A service account can request a token that is not stored, for which no lock is needed.
+            Err(NoLock::Unusable(error)) if self.storing_is_optional() => self.request_after_warning(&error),
             Err(no_lock) => Err(no_lock.into()),
         }
     }
 
-    fn can_do_without_keeping(&self) -> bool {
+    fn storing_is_optional(&self) -> bool {
         matches!((&self.origin, &self.grant), (Origin::Environment(_), Grant::Service { .. }))
     }
 
-    fn renew_kept(
+    fn renew_stored(
         &self,
         vault: &Vault,
         slot: &Slot,
@@ -138,8 +138,8 @@ impl Renewer {
     ) -> Result<Token> {
         loop {
             let kept = match vault.read(slot) {
-                // What cannot be read is written anew.
-                Err(_) if self.can_do_without_keeping() => None,
+                // An unreadable token is replaced.
+                Err(_) if self.storing_is_optional() => None,
                 kept => kept?,
             };
             if let Some(token) = kept.as_ref().and_then(|kept| newer(kept, stale)) {
@@ -147,24 +147,25 @@ impl Renewer {
                 return Ok(token);
             }
             if let Some(message) = lock.failure_since(since) {
-                // It was tried while this waited for its turn.
-                return Err(Error::new(ErrorKind::Unavailable, message).hint("try again later; the sign-in is kept"));
+                // Another process tried while this one waited for the lock.
+                return Err(Error::new(ErrorKind::Unavailable, message)
+                    .hint("try again later; stored credentials are unchanged"));
             }
             let grant = self.grant_of(kept.as_ref())?;
-            // Where it is now: somebody may have signed in anew, and chosen another place.
+            // The current location, as the user may have signed in again with another one.
             let place = kept.as_ref().map_or(self.place, |kept| kept.place);
             let pending = match vault.prepare(lock, slot, place) {
-                Err(error) if self.can_do_without_keeping() => return self.not_kept(&error),
+                Err(error) if self.storing_is_optional() => return self.request_after_warning(&error),
                 pending => pending?,
             };
             if grant.refresh_token().is_some() {
-                self.begin()?;
+                self.mark_in_flight()?;
             }
-            match self.ask(&grant) {
+            match self.request_token(&grant) {
                 Ok(granted) => {
                     let token = granted.token.clone();
-                    match pending.put_somewhere(&self.to_keep(grant, granted)) {
-                        Err(error) if self.can_do_without_keeping() => say_not_kept(&error),
+                    match pending.put_somewhere(&self.credential_to_store(grant, granted)) {
+                        Err(error) if self.storing_is_optional() => warn_not_stored(&error),
                         kept => kept?,
                     }
                     return Ok(token);
@@ -173,7 +174,7 @@ impl Renewer {
                     let now = vault.read(slot)?;
                     let still = now.as_ref().map(|now| now.credential.grant.refresh_token());
                     if still.is_some_and(|still| still != grant.refresh_token()) {
-                        // Somebody signed in meanwhile; their token has not been tried.
+                        // The user has signed in meanwhile, and the new token has not been tried.
                         continue;
                     }
                     vault.remove(lock, slot)?;
@@ -184,26 +185,26 @@ impl Renewer {
         }
     }
 
-    /// How the next token is to be had, with the newest refresh token.
+    /// The grant for the next token, with the latest refresh token.
     fn grant_of(&self, kept: Option<&Kept>) -> Result<Grant> {
         let kept = kept.map(|kept| &kept.credential.grant);
         match (&self.origin, kept) {
             (_, Some(grant @ Grant::Refresh { .. })) | (Origin::Vault(..), Some(grant)) => Ok(grant.clone()),
             (Origin::Environment(_), _) => Ok(self.grant.clone()),
             (Origin::Vault(..), None) => {
-                let message = format!("signed out of {} in the meantime", self.installation);
+                let message = format!("signed out of {} by another process", self.installation);
                 Err(Error::new(ErrorKind::NotSignedIn, message).hint("sign in again with `bugfender-hooks auth login`"))
             }
         }
     }
 
-    /// What is to be kept: of a credential that comes from the environment, only what does not.
-    fn to_keep(&self, grant: Grant, granted: GrantedToken) -> Credential {
+    /// The credential to store; secrets from the environment are not stored.
+    fn credential_to_store(&self, grant: Grant, granted: GrantedToken) -> Credential {
         let grant = match (&self.origin, grant) {
             (_, Grant::Refresh { client_id, client_secret, refresh_token, browser }) => Grant::Refresh {
                 client_id,
                 client_secret: client_secret.filter(|_| matches!(self.origin, Origin::Vault(..))),
-                // A server that does not rotate gives none.
+                // A server that does not rotate refresh tokens sends none.
                 refresh_token: granted.refresh_token.unwrap_or(refresh_token),
                 browser,
             },
@@ -213,36 +214,36 @@ impl Renewer {
         Credential { grant, token: Some(granted.token) }
     }
 
-    fn not_kept(&self, error: &Error) -> Result<Token> {
-        say_not_kept(error);
-        self.ask_once()
+    fn request_after_warning(&self, error: &Error) -> Result<Token> {
+        warn_not_stored(error);
+        self.request_without_storing()
     }
 
-    fn ask_once(&self) -> Result<Token> {
-        self.ask(&self.grant).map(|granted| granted.token).map_err(Refusal::into_error)
+    fn request_without_storing(&self) -> Result<Token> {
+        self.request_token(&self.grant).map(|granted| granted.token).map_err(Refusal::into_error)
     }
 
-    /// Asks the token endpoint.
-    fn ask(&self, grant: &Grant) -> Result<GrantedToken, Refusal> {
+    /// Requests a token from the token endpoint.
+    fn request_token(&self, grant: &Grant) -> Result<GrantedToken, Refusal> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
         let granted = runtime.block_on(async {
             let endpoint = TokenEndpoint::new(self.installation.clone(), self.options_for(grant))?;
             match grant {
                 Grant::Refresh { client_id, client_secret, refresh_token, .. } => {
                     tracing::info!("renewing the token");
-                    platform::outlive_hangup();
-                    // The secret of a client of the environment is not kept.
+                    platform::ignore_hangup();
+                    // A client secret from the environment is not stored with the grant.
                     let client_secret = client_secret.as_ref().or_else(|| self.client_secret());
                     endpoint.refresh(client_id.as_ref(), client_secret, refresh_token).await
                 }
                 Grant::Service { client_id, proof } => {
-                    tracing::info!("asking for a token");
+                    tracing::info!("requesting a token");
                     endpoint.client_credentials(client_id, proof).await
                 }
-                Grant::None => Err(Error::new(ErrorKind::NotSignedIn, "the token can't be renewed").into()),
+                Grant::None => Err(Error::new(ErrorKind::NotSignedIn, "the token cannot be renewed").into()),
             }
         });
-        // A name that is being looked up is not waited for any more.
+        // Does not wait for a DNS lookup in progress.
         runtime.shutdown_background();
         granted
     }
@@ -264,19 +265,19 @@ impl Renewer {
         }
     }
 
-    /// How long to wait for another process that is renewing.
-    fn timeout(&self) -> Duration {
-        self.options.total_timeout.map_or(MAX_RENEWAL + SLACK, |total| total.max(MIN_RENEWAL_TIMEOUT))
+    /// How long to wait for the lock while another process renews the token.
+    fn lock_timeout(&self) -> Duration {
+        self.options.total_timeout.map_or(MAX_RENEWAL + LOCK_MARGIN, |total| total.max(MIN_LOCK_TIMEOUT))
     }
 }
 
-fn say_not_kept(error: &Error) {
-    tracing::warn!("the token is not kept for the next command: {error}");
+fn warn_not_stored(error: &Error) {
+    tracing::warn!("the token was not stored, so that the next command has to request another: {error}");
 }
 
-/// The token that is kept, if it is another than the one that is stale, and good.
+/// The stored token, if it differs from the stale one and has not expired.
 fn newer(kept: &Kept, stale: Option<&Token>) -> Option<Token> {
     let token = kept.credential.token.as_ref()?;
     let is_other = stale.is_none_or(|stale| stale.access != token.access);
-    (is_other && !token.is_over(Timestamp::now())).then(|| token.clone())
+    (is_other && !token.is_expired(Timestamp::now())).then(|| token.clone())
 }

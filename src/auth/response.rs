@@ -1,4 +1,4 @@
-//! What a token endpoint answers with when it grants a token.
+//! The response of a token endpoint that grants a token.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use oauth2::basic::BasicTokenType;
 use oauth2::{RefreshToken, Scope, TokenResponse};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A success of the token endpoint, of which only the access token is relied on.
+/// A successful response, in which only the access token is required.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TokenEndpointResponse {
     pub(super) access_token: oauth2::AccessToken,
@@ -24,7 +24,7 @@ fn bearer() -> BasicTokenType {
     BasicTokenType::Bearer
 }
 
-/// Text; nothing where there is none, or something else.
+/// Non-empty text, or `None` for anything else.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value.as_str().map(str::to_owned).filter(|text| !text.is_empty()))
@@ -34,7 +34,7 @@ fn refresh_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Re
     Ok(text(deserializer)?.map(RefreshToken::new))
 }
 
-/// A number of seconds; some servers write it as text. What is not more than nothing says nothing.
+/// A positive number of seconds, which some servers write as text, or `None` for anything else.
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     let number = value.and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()));

@@ -1,7 +1,7 @@
-//! A sign-in in use: its token, and renewing it.
+//! A session: the current token and its renewal.
 //!
-//! Refresh tokens work once, so that renewing is done by one process at a time, under a lock; the new credential is
-//! durable before anybody uses it.
+//! Refresh tokens can be used once, so only one process at a time renews, under a lock, and the new credential is
+//! stored durably before it is used.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,28 +20,28 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http;
 use crate::platform::StopSignals;
 
-/// After how long a command that was interrupted says what it is waiting for.
-const SILENCE: Duration = Duration::from_millis(500);
+/// After how long an interrupted command says what it waits for.
+const NOTICE_DELAY: Duration = Duration::from_millis(500);
 
-/// How long a renewal that failed is not tried again by the same command.
-const RESPITE: Duration = Duration::from_secs(60);
+/// How long a failed renewal is not retried by the same command.
+const RENEWAL_BACKOFF: Duration = Duration::from_secs(60);
 
-/// A sign-in in use.
+/// A credential in use, whose token is renewed automatically.
 #[derive(Debug)]
 pub struct Session {
     renewer: Arc<Renewer>,
     token: Mutex<Option<Token>>,
-    /// Held while the token is being renewed, so that one request for it does for all.
+    /// Held during a renewal, so that concurrent requests share its result.
     renewing: tokio::sync::Mutex<()>,
     in_flight: Mutex<Option<oneshot::Receiver<()>>>,
-    /// Whether renewing in time has failed, so that the token is used to its end.
-    put_off: AtomicBool,
-    /// When renewing failed last, and why: what failed for one request fails for those beside it.
+    /// Whether an early renewal has failed, so that the token is used until it expires.
+    use_until_expiry: AtomicBool,
+    /// When the last renewal failed, and why, so that concurrent requests do not repeat it.
     failed: Mutex<Option<(Instant, Error)>>,
 }
 
 impl Session {
-    /// A session with what was found.
+    /// A session with this credential.
     pub fn new(
         credential: Credential,
         place: CredentialLocation,
@@ -56,63 +56,64 @@ impl Session {
             token: Mutex::new(token),
             renewing: tokio::sync::Mutex::default(),
             in_flight: Mutex::default(),
-            put_off: AtomicBool::default(),
+            use_until_expiry: AtomicBool::default(),
             failed: Mutex::default(),
         }
     }
 
-    /// The token, if it can be used without asking for another.
+    /// The token, if it can be used without renewing it.
     pub fn current(&self) -> Option<AccessToken> {
         let now = Timestamp::now();
-        let put_off = self.put_off.load(Ordering::Relaxed);
-        let usable = |token: &&Token| !self.is_renewable() || token.is_fresh(now) || put_off && !token.is_over(now);
+        let use_until_expiry = self.use_until_expiry.load(Ordering::Relaxed);
+        let usable =
+            |token: &&Token| !self.is_renewable() || token.is_fresh(now) || use_until_expiry && !token.is_expired(now);
         self.lock_token().as_ref().filter(usable).map(|token| token.access.clone())
     }
 
-    /// The token, renewed if it is time.
+    /// The token, renewed if necessary.
     ///
     /// # Errors
-    /// When it has to be renewed and cannot be.
+    /// When the renewal fails and the token has expired.
     pub async fn token(&self) -> Result<AccessToken> {
         if let Some(token) = self.current() {
             return Ok(token);
         }
-        let _turn = self.renewing.lock().await;
-        // Somebody else's turn may have brought one.
+        let _guard = self.renewing.lock().await;
+        // A concurrent request may have renewed it.
         if let Some(token) = self.current() {
             return Ok(token);
         }
         let stale = self.lock_token().clone();
         match (self.renew(stale.clone()).await, stale) {
-            // It is time to renew it, but not yet too late.
-            (Err(error), Some(token)) if error.kind().retryable() && !token.is_over(Timestamp::now()) => {
-                tracing::warn!("{error}; the token is good until {}", token.until());
-                self.put_off.store(true, Ordering::Relaxed);
+            // It has not expired yet.
+            (Err(error), Some(token)) if error.kind().retryable() && !token.is_expired(Timestamp::now()) => {
+                tracing::warn!("{error}; the token is valid until {}", token.until());
+                self.use_until_expiry.store(true, Ordering::Relaxed);
                 Ok(token.access)
             }
             (renewed, _) => renewed,
         }
     }
 
-    /// A newer token than `refused`, which the server did not take; `None` if there is no reason to hope for one.
+    /// A replacement for `rejected`, which the server rejected; `None` if another token would be rejected too.
     ///
-    /// Bugfender says 401 where no credentials were supplied, and 403 both for credentials that are not valid and for
-    /// missing permissions: a new token that gets 403 lacks permission.
+    /// Bugfender sends 401 without credentials, and 403 both for invalid credentials and for missing permissions, so a
+    /// 403 for a new token means a missing permission.
     ///
     /// # Errors
-    /// When it has to be renewed and cannot be.
-    pub async fn instead_of(&self, refused: &AccessToken, status: http::StatusCode) -> Result<Option<AccessToken>> {
+    /// When the renewal fails.
+    pub async fn replace(&self, rejected: &AccessToken, status: http::StatusCode) -> Result<Option<AccessToken>> {
         if !self.is_renewable() {
             return Ok(None);
         }
-        let _turn = self.renewing.lock().await;
+        let _guard = self.renewing.lock().await;
         let stale = self.lock_token().clone();
         match &stale {
-            Some(token) if token.access != *refused => return Ok(Some(token.access.clone())),
+            Some(token) if token.access != *rejected => return Ok(Some(token.access.clone())),
             Some(token) if status == http::StatusCode::FORBIDDEN && token.is_new(Timestamp::now()) => return Ok(None),
             _ => {}
         }
-        tracing::info!(status = status.as_u16(), "the token was not taken; renewing it");
+        tracing::info!(status = status.as_u16(), "the token was rejected; renewing it");
         self.renew(stale).await.map(Some)
     }
 
@@ -120,10 +121,10 @@ impl Session {
         self.renewer.grant != Grant::None
     }
 
-    /// Renews in a thread of its own: it goes on when the command is interrupted, and nothing waits for its locks.
+    /// Renews in a separate thread, so that an interruption does not abort it and its locks block nothing else.
     async fn renew(&self, stale: Option<Token>) -> Result<AccessToken> {
         if let Some((when, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-            && when.elapsed() < RESPITE
+            && when.elapsed() < RENEWAL_BACKOFF
         {
             return Err(error.again());
         }
@@ -142,14 +143,14 @@ impl Session {
         let log = dispatcher::get_default(Clone::clone);
         std::thread::Builder::new().name("renewal".to_owned()).spawn(move || {
             let token = dispatcher::with_default(&log, || renewer.renew(stale.as_ref()));
-            // Nobody waits for it any more after an interruption.
+            // Fails after an interruption, when the receiver is gone.
             let _ = send.send(token);
             drop(working);
         })?;
         let token = outcome.await.map_err(|_| Error::new(ErrorKind::Other, "renewing the token failed"))??;
         let access = token.access.clone();
         *self.lock_token() = Some(token);
-        self.put_off.store(false, Ordering::Relaxed);
+        self.use_until_expiry.store(false, Ordering::Relaxed);
         Ok(access)
     }
 
@@ -158,7 +159,7 @@ impl Session {
     }
 }
 
-/// An answer that is under way may hold the only refresh token that is good: it is waited for, unless somebody insists.
+/// Waits for a renewal in flight, whose response may contain the only valid refresh token, unless interrupted again.
 impl Drop for Session {
     fn drop(&mut self) {
         let in_flight = self.in_flight.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -169,14 +170,14 @@ impl Drop for Session {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             tokio::pin!(finished);
-            // People and programs that stop others do so twice: nobody insists before they know what on.
-            if tokio::time::timeout(SILENCE, &mut finished).await.is_ok() {
+            // Signals are ignored until the warning, as users and supervisors often send two at once.
+            if tokio::time::timeout(NOTICE_DELAY, &mut finished).await.is_ok() {
                 return;
             }
-            tracing::warn!("waiting for the end of a renewal, which the sign-in depends on; Ctrl-C gives it up");
+            tracing::warn!("waiting for the token renewal, to keep you signed in; press Ctrl-C to abort it");
             match StopSignals::listen() {
                 Ok(mut signals) => tokio::select! { _ = finished => {}, _ = signals.next() => {} },
-                // An error is what its end looks like from here.
+                // An error means that the thread has finished.
                 Err(_) => drop(finished.await),
             }
         });

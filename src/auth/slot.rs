@@ -1,4 +1,4 @@
-//! The place of a credential in the vault.
+//! The slot of a credential in the vault.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use super::credential::CredentialOwner;
 use crate::domain::{ApiOrigin, ProfileName};
 use crate::error::{Error, ErrorKind};
 
-/// The place of one credential.
+/// The slot of one credential.
 #[derive(Debug, Clone)]
 pub struct Slot {
-    /// What it is called, in file names and in the keyring.
+    /// Its name, used for files and in the keyring.
     pub(super) name: String,
     pub(super) dir: PathBuf,
     pub(super) owner: CredentialOwner,
 }
 
 impl Slot {
-    /// That of what `auth login` was given for an installation; `vault` is its directory.
+    /// The slot for the credential of `auth login` for an installation; `vault` is its directory.
     pub(super) fn of_profile(vault: &Path, profile: &ProfileName, origin: &ApiOrigin) -> Self {
-        // No profile's name has an @ in it.
+        // Profile names contain no @.
         let name = format!("{profile}@{}", origin.as_file_name());
         Self { name, dir: vault.join("credentials"), owner: CredentialOwner::new(profile, origin) }
     }
 
-    /// That of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
+    /// The slot for tokens obtained with a credential in the environment, which `of` identifies.
     pub(super) fn of_environment(vault: &Path, origin: &ApiOrigin, of: &[&str]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         for part in std::iter::once(&origin.as_str()).chain(of) {
@@ -39,7 +39,7 @@ impl Slot {
         Self { name, dir: vault.join("tokens"), owner: CredentialOwner::new(&ProfileName::default(), origin) }
     }
 
-    /// The file of the credential, or of the note that the keyring has it.
+    /// The file with the credential, or with the note that it is in the keyring.
     pub fn path(&self) -> PathBuf {
         self.dir.join(format!("{}.json", self.name))
     }

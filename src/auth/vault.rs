@@ -1,4 +1,4 @@
-//! Where credentials are kept: a private file each, or the platform's keyring with a file that says so.
+//! Where credentials are stored: each in a private file, or in the platform's keyring with a file that says so.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::domain::{ApiOrigin, ClientId, ProfileName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, PrivateFile};
 
-/// The layout written today; a file with a higher number is left alone.
+/// The current version of the file format; files with a higher version are not changed.
 const VERSION: u32 = 1;
 
 /// The credentials of this user, in the data directory.
@@ -26,28 +26,28 @@ pub struct Vault {
     timeout: KeyringTimeout,
 }
 
-/// How long a keyring may take to answer.
+/// The timeout for accesses to the keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyringTimeout {
-    /// It is not asked.
+    /// The keyring is not accessed.
     None,
-    /// A few seconds.
-    OfAMachine,
-    /// As long as somebody at a terminal may take to unlock it.
-    OfAPerson,
+    /// A few seconds, without a terminal.
+    NonInteractive,
+    /// Long enough for a user at a terminal to unlock the keyring.
+    Interactive,
 }
 
 impl KeyringTimeout {
-    fn time(self) -> Duration {
+    fn duration(self) -> Duration {
         match self {
             Self::None => Duration::ZERO,
-            Self::OfAMachine => keyring::TIMEOUT,
-            Self::OfAPerson => keyring::TIMEOUT_WITH_PROMPT,
+            Self::NonInteractive => keyring::TIMEOUT,
+            Self::Interactive => keyring::TIMEOUT_WITH_PROMPT,
         }
     }
 }
 
-/// Where a credential is kept.
+/// Where a credential is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialLocation {
@@ -57,45 +57,45 @@ pub enum CredentialLocation {
     Keyring,
 }
 
-/// A credential that was found.
+/// A stored credential.
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// The credential.
     pub credential: Credential,
-    /// Where it is kept.
+    /// Where it is stored.
     pub place: CredentialLocation,
 }
 
-/// What is known of a credential without asking a keyring for it.
+/// What is known of a credential without accessing the keyring.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// The profile it belongs to.
     pub profile: ProfileName,
     /// The installation it is for.
     pub origin: ApiOrigin,
-    /// How it was had.
+    /// The kind of sign-in.
     pub kind: Kind,
     /// The client.
     pub client_id: Option<ClientId>,
-    /// Where it is kept.
+    /// Where it is stored.
     pub place: CredentialLocation,
 }
 
-/// What a file of the vault holds.
+/// The contents of a credential file.
 #[derive(Serialize, Deserialize)]
 struct Contents {
     version: u32,
     #[serde(flatten)]
     owner: CredentialOwner,
     kept_in: CredentialLocation,
-    /// Whether a keyring that did not answer may have one of its own.
+    /// Whether an older credential may still be in the keyring, which was unavailable when it was replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left_in_keyring: bool,
     #[serde(flatten)]
     rest: Rest,
 }
 
-/// What every layout has.
+/// The field that every version of the format has.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -104,8 +104,8 @@ struct Version {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Rest {
-    Whole { credential: Written },
-    Elsewhere { kind: Kind, client_id: Option<ClientId> },
+    Inline { credential: Written },
+    InKeyring { kind: Kind, client_id: Option<ClientId> },
 }
 
 impl CredentialLocation {
@@ -119,10 +119,10 @@ impl CredentialLocation {
 }
 
 impl Vault {
-    /// How long somebody who signs in or out waits for a renewal that is under way.
+    /// How long signing in or out waits for a renewal in progress.
     pub const LOCK_TIMEOUT: Duration = Duration::from_secs(75);
 
-    /// What the entry of a credential is called in the keyring.
+    /// The name of a credential's entry in the keyring.
     pub fn keyring_name(&self, slot: &Slot) -> String {
         format!("{}/{}", keyring::SERVICE, slot.name)
     }
@@ -135,45 +135,47 @@ impl Vault {
         Ok(Self { dir: directories::data_dir()?, timeout })
     }
 
-    /// The place of what `auth login` was given for an installation.
+    /// The slot for the credential of `auth login` for an installation.
     pub fn slot(&self, profile: &ProfileName, origin: &ApiOrigin) -> Slot {
         Slot::of_profile(&self.dir, profile, origin)
     }
 
-    /// The place of the tokens that were had for credentials of the environment; `of` tells those credentials from others.
+    /// The slot for tokens obtained with a credential in the environment, which `of` identifies.
     pub fn slot_of_environment(&self, origin: &ApiOrigin, of: &[&str]) -> Slot {
         Slot::of_environment(&self.dir, origin, of)
     }
 
-    /// The credential at a place. Loose permissions are tightened on the way.
+    /// The credential in a slot. Restricts the permissions of its file if necessary.
     ///
     /// # Errors
-    /// A store error when it cannot be read or understood.
+    /// A store error when it cannot be read or parsed.
     pub fn read(&self, slot: &Slot) -> Result<Option<Kept>> {
         let Some(contents) = contents(&slot.path())? else { return Ok(None) };
         if contents.owner != slot.owner {
             return Ok(None);
         }
         let written = match contents.rest {
-            Rest::Whole { credential } => credential,
-            Rest::Elsewhere { .. } => self.read_keyring(slot)?,
+            Rest::Inline { credential } => credential,
+            Rest::InKeyring { .. } => self.read_keyring(slot)?,
         };
         let credential = Credential::try_from(written).map_err(|_| damaged(&slot.path()))?;
         Ok(Some(Kept { credential, place: contents.kept_in }))
     }
 
     fn read_keyring(&self, slot: &Slot) -> Result<Written> {
-        let text = keyring::read(&slot.name, self.timeout.time()).map_err(|reason| no_keyring(&reason))?;
+        let text = keyring::read(&slot.name, self.timeout.duration()).map_err(|reason| no_keyring(&reason))?;
         let gone = || {
-            Error::new(ErrorKind::Store, format!("the keyring no longer has the sign-in of {}", slot.owner.origin))
-                .hint("sign in again with `bugfender-hooks auth login`")
+            Error::new(
+                ErrorKind::Store,
+                format!("the credential for {} is no longer in the keyring", slot.owner.origin),
+            )
+            .hint("sign in again with `bugfender-hooks auth login`")
         };
         let text = text.ok_or_else(gone)?;
         serde_json::from_str(&text).map_err(|_| gone())
     }
 
-    /// Every credential that `auth login` was given, by profile and installation, and what is wrong with those that
-    /// cannot be read.
+    /// All credentials of `auth login`, sorted by profile and installation, and an error for each unreadable one.
     ///
     /// # Errors
     /// A store error when the directory cannot be read.
@@ -196,18 +198,18 @@ impl Vault {
         Ok((found, errors))
     }
 
-    /// Waits for the right to change a credential, creating the directory (mode 0700) if need be.
+    /// Locks a credential, creating the directory (mode 0700) if necessary.
     ///
     /// # Errors
-    /// When the directory cannot be written, or when another process does not let go in time.
+    /// When the directory cannot be written, or another process holds the lock for longer than `timeout`.
     pub fn lock(&self, slot: &Slot, timeout: Duration) -> Result<SlotLock, NoLock> {
         SlotLock::take(&slot.dir.join(format!("{}.lock", slot.name)), timeout)
     }
 
-    /// Where a credential is going to be kept, and why not in the keyring if it might have been.
+    /// Where a new credential is to be stored, and with [`CredentialStore::Auto`] why not in the keyring.
     ///
     /// # Errors
-    /// A store error when it must be the keyring and there is none.
+    /// A store error when the keyring is required and unavailable.
     pub fn choose(&self, slot: &Slot, wanted: CredentialStore) -> Result<(CredentialLocation, Option<String>)> {
         if wanted == CredentialStore::File {
             return Ok((CredentialLocation::File, None));
@@ -219,46 +221,46 @@ impl Vault {
         }
     }
 
-    /// Prepares to keep a credential: what can fail beforehand has been done when this returns.
+    /// Prepares to store a credential, so that as little as possible can fail afterwards.
     ///
     /// # Errors
-    /// A store error; nothing has changed then.
+    /// A store error; nothing has changed.
     pub fn prepare(&self, _lock: &SlotLock, slot: &Slot, place: CredentialLocation) -> Result<Pending> {
         platform::remove_leftovers(&slot.path());
         let file = PrivateFile::prepare(&slot.path()).map_err(|error| unusable(&slot.path(), "written", error))?;
         let left_in_keyring = contents(&slot.path()).ok().flatten().is_some_and(|contents| contents.left_in_keyring);
-        Ok(Pending { slot: slot.clone(), place, file, left_in_keyring, keyring_patience: self.timeout.time() })
+        Ok(Pending { slot: slot.clone(), place, file, left_in_keyring, keyring_timeout: self.timeout.duration() })
     }
 
-    /// Keeps a credential in place of the one before it.
+    /// Stores a credential, replacing the previous one.
     ///
     /// # Errors
-    /// A store error; the one before it is then still there.
+    /// A store error; the previous credential is unchanged.
     pub fn keep(&self, lock: &SlotLock, slot: &Slot, place: CredentialLocation, credential: &Credential) -> Result<()> {
         let before = contents(&slot.path())?.map(|contents| contents.kept_in);
         self.prepare(lock, slot, place)?.put(credential)?;
         if before == Some(CredentialLocation::Keyring) && place == CredentialLocation::File {
-            // What it had is not in use any more; a keyring that does not answer may keep it.
+            // The old entry is no longer used, so a failure to remove it is only a warning.
             if let Err(reason) = keyring::remove(&slot.name, keyring::TIMEOUT) {
-                tracing::warn!("the keyring still has the sign-in before this one: {reason}");
+                tracing::warn!("the previous credential could not be removed from the keyring: {reason}");
             }
         }
         Ok(())
     }
 
-    /// Forgets a credential. Says whether there was one.
+    /// Removes a credential. Returns whether there was one.
     ///
     /// # Errors
-    /// A store error; it is then still there.
+    /// A store error; the credential is unchanged.
     pub fn remove(&self, _lock: &SlotLock, slot: &Slot) -> Result<bool> {
         let path = slot.path();
         platform::remove_leftovers(&path);
-        // Even one that cannot be understood.
+        // A credential that cannot be parsed is removed too.
         let kept = contents(&path).ok().flatten();
         let in_keyring =
             kept.as_ref().is_some_and(|kept| kept.kept_in == CredentialLocation::Keyring || kept.left_in_keyring);
         if in_keyring {
-            keyring::remove(&slot.name, self.timeout.time()).map_err(|reason| no_keyring(&reason))?;
+            keyring::remove(&slot.name, self.timeout.duration()).map_err(|reason| no_keyring(&reason))?;
         }
         match fs::remove_file(&path).and_then(|()| platform::sync_dir(&slot.dir)) {
             Ok(()) => Ok(true),
@@ -268,30 +270,30 @@ impl Vault {
     }
 }
 
-/// A credential about to be kept.
+/// A credential about to be stored.
 #[derive(Debug)]
 pub struct Pending {
     slot: Slot,
     place: CredentialLocation,
     file: PrivateFile,
     left_in_keyring: bool,
-    keyring_patience: Duration,
+    keyring_timeout: Duration,
 }
 
 impl Pending {
-    /// Keeps it. When this returns without an error, it is durable.
+    /// Stores the credential durably.
     ///
     /// # Errors
     /// A store error.
     pub fn put(self, credential: &Credential) -> Result<()> {
         let rest = match self.place {
-            CredentialLocation::File => Rest::Whole { credential: Written::from(credential) },
+            CredentialLocation::File => Rest::Inline { credential: Written::from(credential) },
             CredentialLocation::Keyring => self.to_keyring(credential)?,
         };
         self.finish(rest)
     }
 
-    /// Keeps it whatever happens to the keyring: it holds the only refresh token that is good.
+    /// Stores the credential, in the file if the keyring fails, as it contains the only valid refresh token.
     ///
     /// # Errors
     /// A store error.
@@ -300,7 +302,7 @@ impl Pending {
             match self.to_keyring(credential) {
                 Ok(rest) => return self.finish(rest),
                 Err(error) => {
-                    tracing::warn!("{error}; the sign-in is kept in {} now", self.slot.path().display());
+                    tracing::warn!("{error}; storing the credential in {} instead", self.slot.path().display());
                     (self.place, self.left_in_keyring) = (CredentialLocation::File, true);
                 }
             }
@@ -310,9 +312,9 @@ impl Pending {
 
     fn to_keyring(&self, credential: &Credential) -> Result<Rest> {
         let text = to_text(&Written::from(credential), &self.slot)?;
-        keyring::write(&self.slot.name, text, self.keyring_patience).map_err(|reason| no_keyring(&reason))?;
+        keyring::write(&self.slot.name, text, self.keyring_timeout).map_err(|reason| no_keyring(&reason))?;
         let grant = &credential.grant;
-        Ok(Rest::Elsewhere { kind: grant.kind(), client_id: grant.client_id().cloned() })
+        Ok(Rest::InKeyring { kind: grant.kind(), client_id: grant.client_id().cloned() })
     }
 
     fn finish(mut self, rest: Rest) -> Result<()> {
@@ -348,8 +350,8 @@ fn contents(path: &Path) -> Result<Option<Contents>> {
 fn listed(path: &Path) -> Result<Option<Listed>> {
     let Some(Contents { owner, kept_in: place, rest, .. }) = contents(path)? else { return Ok(None) };
     let (kind, client_id) = match rest {
-        Rest::Elsewhere { kind, client_id } => (kind, client_id),
-        Rest::Whole { credential } => {
+        Rest::InKeyring { kind, client_id } => (kind, client_id),
+        Rest::Inline { credential } => {
             let credential = Credential::try_from(credential).map_err(|_| damaged(path))?;
             (credential.grant.kind(), credential.grant.client_id().cloned())
         }
@@ -361,7 +363,7 @@ fn listed(path: &Path) -> Result<Option<Listed>> {
 fn tighten(path: &Path) -> Result<()> {
     for place in [Some(path), path.parent()].into_iter().flatten() {
         if platform::tighten(place, platform::OTHERS).map_err(|error| unusable(place, "made private", error))? {
-            tracing::warn!("{} was open to others; its permissions are tightened now", place.display());
+            tracing::warn!("{} was accessible to other users; its permissions have been restricted", place.display());
         }
     }
     Ok(())
@@ -373,6 +375,6 @@ fn damaged(path: &Path) -> Error {
 }
 
 fn no_keyring(reason: &str) -> Error {
-    Error::new(ErrorKind::Store, format!("the keyring can't be used: {reason}"))
-        .hint("unlock or start it; or sign in again with --credential-store file")
+    Error::new(ErrorKind::Store, format!("the keyring is unavailable: {reason}"))
+        .hint("start or unlock the keyring, or sign in again with --credential-store file")
 }

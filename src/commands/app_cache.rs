@@ -64,8 +64,8 @@ pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
     let mut waiting = settings.clone();
     waiting.timeout.value = FETCH_TIMEOUT;
     let out = Output::of_process(OutputOptions::default());
-    let ctx = Context::of_completion(waiting, Environment::of_process(), out);
-    let Ok(api) = ctx.api_as_it_is() else { return before };
+    let ctx = Context::for_completion(waiting, Environment::of_process(), out);
+    let Ok(api) = ctx.api_without_renewal() else { return before };
     // Noted before asking, so that a server that does not answer is not asked at the next key again.
     let before = note(settings, before);
     let asked: Result<Vec<App>> = ctx.block_on(async {

@@ -119,7 +119,7 @@ impl Stage<'_> {
 
     /// Asks the receiver to end, which it does well.
     async fn end(&self, mut receiver: DemoReceiver) -> Result<()> {
-        platform::pass_on_terminate(&mut receiver.child);
+        platform::forward_terminate(&mut receiver.child);
         let output = tokio::time::timeout(RECEIVE_TIMEOUT, receiver.child.wait_with_output()).await;
         let output = output.map_err(|_| failed("the receiver did not end"))??;
         // On Windows there is no asking: it is ended.

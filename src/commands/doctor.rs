@@ -89,7 +89,7 @@ pub fn run(ctx: &Context, _args: &Args) -> Report {
 
 fn settings(ctx: &Context, findings: &mut Findings) {
     let settings = ctx.settings();
-    match (ctx.take_trouble(), directories::config_file()) {
+    match (ctx.take_config_error(), directories::config_file()) {
         (Some(error), _) => findings.failed("config", error),
         (None, Some(path)) if path.exists() => findings.ok("config", path.display().to_string()),
         (None, Some(path)) => findings.ok("config", format!("{} (not there, and need not be)", path.display())),

@@ -157,7 +157,7 @@ async fn run_beside(sandbox: Sandbox, command: &[OsString], mut signals: StopSig
             tokio::select! {
                 status = child.wait() => { let _ = send.send(status); return; }
                 stop = signals.next() => if stop == Stop::Terminate {
-                    platform::pass_on_terminate(&mut child);
+                    platform::forward_terminate(&mut child);
                 },
             }
         }

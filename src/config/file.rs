@@ -1,4 +1,4 @@
-//! The configuration file: which profiles there are and what they say.
+//! The configuration file and its profiles.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,29 +15,29 @@ use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 
-/// What a profile can say.
+/// A setting of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// The Bugfender installation.
     ApiUrl,
     /// The registry.
     Store,
-    /// The certificate authorities of the installation.
+    /// The certificate authorities for the installation.
     CaFile,
-    /// Where `auth login` keeps what it was given.
+    /// Where `auth login` stores credentials.
     CredentialStore,
-    /// The app of `subscribe` and `import` when they name none.
+    /// The default app of `subscribe` and `import`.
     AppId,
-    /// Their endpoint when they name none.
+    /// The default endpoint of `subscribe` and `import`.
     TargetUrl,
 }
 
 impl Key {
-    /// Every key, in the order in which they are shown.
+    /// All keys, in the order in which they are shown.
     pub const ALL: [Self; 6] =
         [Self::ApiUrl, Self::Store, Self::CaFile, Self::CredentialStore, Self::AppId, Self::TargetUrl];
 
-    /// The key as it is written.
+    /// The name of the key.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ApiUrl => "api_url",
@@ -56,12 +56,12 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|key| key.as_str() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            Error::usage(format!("unknown key `{text}`")).hint(format!("a profile has these: {names}"))
+            Error::usage(format!("unknown key `{text}`")).hint(format!("the keys of a profile are {names}"))
         })
     }
 }
 
-/// What a profile says; `None` where it is silent.
+/// The settings of a profile; `None` if not set.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
     /// The Bugfender installation.
@@ -70,16 +70,16 @@ pub struct Profile {
     pub store: Option<StorePath>,
     /// A PEM file of certificate authorities.
     pub ca_file: Option<PathBuf>,
-    /// Where `auth login` keeps what it was given.
+    /// Where `auth login` stores credentials.
     pub credential_store: Option<CredentialStore>,
-    /// The app of `subscribe` and `import` when they name none.
+    /// The default app of `subscribe` and `import`.
     pub app_id: Option<AppId>,
-    /// Their endpoint when they name none.
+    /// The default endpoint of `subscribe` and `import`.
     pub target_url: Option<TargetUrl>,
 }
 
 impl Profile {
-    /// The value of a key as it may be shown.
+    /// The value of a key, with passwords redacted.
     pub fn shown(&self, key: Key) -> Option<String> {
         match key {
             Key::ApiUrl => self.api_url.as_ref().map(ToString::to_string),
@@ -91,10 +91,10 @@ impl Profile {
         }
     }
 
-    /// Takes a value as text. Paths that are not absolute are seen from `dir`.
+    /// Sets a key to a value given as text. Relative paths are resolved against `dir`.
     ///
     /// # Errors
-    /// A usage error, which does not repeat a value that may be secret.
+    /// A usage error, which does not repeat the value, as it may be secret.
     pub(super) fn set(&mut self, key: Key, text: &str, dir: &Path) -> Result<()> {
         match key {
             Key::ApiUrl => self.api_url = Some(text.parse()?),
@@ -103,50 +103,52 @@ impl Profile {
             Key::CaFile => self.ca_file = Some(dir.join(text)),
             Key::CredentialStore => self.credential_store = Some(text.parse()?),
             Key::AppId => self.app_id = Some(text.parse()?),
-            Key::TargetUrl => self.target_url = Some(whole(text.parse()?)?),
+            Key::TargetUrl => self.target_url = Some(unredacted(text.parse()?)?),
         }
         Ok(())
     }
 }
 
-fn whole(url: TargetUrl) -> Result<TargetUrl> {
+fn unredacted(url: TargetUrl) -> Result<TargetUrl> {
     if url.is_redacted() {
-        return Err(Error::usage("the password in the target URL is hidden (****)").hint("give the whole URL"));
+        return Err(
+            Error::usage("the password in the target URL is redacted (****)").hint("use the URL with its password")
+        );
     }
     Ok(url)
 }
 
-const WHERE: &str = "`bugfender-hooks config path` says where the file is; edit it, or move it away";
+const WHERE: &str = "`bugfender-hooks config path` prints the path of the file; correct it, or move it away";
 
-/// The file `config.toml`, read.
+/// The contents of `config.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigFile {
-    /// The profile to use when nobody says otherwise.
+    /// The active profile, which is used unless another is selected.
     pub active: Option<ProfileName>,
     /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Profile>,
 }
 
 impl ConfigFile {
-    /// Reads the file at its place; one that is not there says nothing.
+    /// Reads the file in the configuration directory; a missing one is empty.
     ///
     /// # Errors
-    /// A usage error that names the line, for what cannot be understood.
+    /// A usage error that names the line, for an invalid file.
     pub fn load() -> Result<Self> {
         directories::config_file().map_or(Ok(Self::default()), |path| Self::read(&path))
     }
 
-    /// Reads a file; one that is not there says nothing.
+    /// Reads a file; a missing one is empty.
     ///
     /// # Errors
-    /// A usage error that names the line, for what cannot be understood.
+    /// A usage error that names the line, for an invalid file.
     pub fn read(path: &Path) -> Result<Self> {
         let wrong = |what: &str| Error::usage(format!("{}: {what}", path.display())).hint(WHERE);
         let read = || -> io::Result<Option<String>> {
             match fs::metadata(path) {
-                // One that is a pipe would be waited for.
-                Ok(place) if place.is_file() => fs::read_to_string(path).map(Some),
-                Ok(_) => Err(io::Error::other("it is not a file")),
+                // Opening a named pipe would block.
+                Ok(metadata) if metadata.is_file() => fs::read_to_string(path).map(Some),
+                Ok(_) => Err(io::Error::other("not a regular file")),
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     Ok(None)
                 }
@@ -155,7 +157,7 @@ impl ConfigFile {
         };
         let unreadable = |error: io::Error| {
             let message = format!("{}: {error}", path.display());
-            Error::usage(message).hint("it must be a file that you can read, or not be there").source(error)
+            Error::usage(message).hint("make the file readable, or remove it").source(error)
         };
         let Some(text) = read().map_err(unreadable)? else {
             return Ok(Self::default());
@@ -166,7 +168,7 @@ impl ConfigFile {
             && platform::tighten(path, platform::OTHERS).map_err(|error| wrong(&error.to_string()))?
         {
             tracing::warn!(
-                "{} holds a password and was open to others; its permissions are tightened now",
+                "{} contains a password and was accessible to other users; its permissions have been restricted",
                 path.display()
             );
         }
@@ -174,83 +176,83 @@ impl ConfigFile {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
-        let place = KeyPath { text, path };
-        let document = Document::parse(text).map_err(|error| place.error(error.span(), error.message()))?;
+        let context = KeyPath { text, path };
+        let document = Document::parse(text).map_err(|error| context.error(error.span(), error.message()))?;
         let mut config = Self::default();
         for (name, item) in document.as_table() {
             let span = || span_of(document.as_table(), name);
             match name {
                 "profile" => {
-                    let value =
-                        text_of(item).ok_or_else(|| place.error(span(), "`profile` is the name of a profile"))?;
+                    let value = text_of(item)
+                        .ok_or_else(|| context.error(span(), "`profile` must be the name of a profile"))?;
                     let profile = value.parse::<ProfileName>();
-                    config.active = Some(profile.map_err(|error| place.error(span(), &error.to_string()))?);
+                    config.active = Some(profile.map_err(|error| context.error(span(), &error.to_string()))?);
                 }
                 "profiles" => {
                     let table = item.as_table_like();
-                    let table = table.ok_or_else(|| place.error(span(), "`profiles` is a table of profiles"))?;
-                    config.profiles = profiles(table, &place)?;
+                    let table = table.ok_or_else(|| context.error(span(), "`profiles` must be a table of profiles"))?;
+                    config.profiles = profiles(table, &context)?;
                 }
                 _ => {
                     let message = format!(
-                        "unknown key `{}`; settings stand under [profiles.default] or another profile",
+                        "unknown key `{}`; settings belong in [profiles.default] or another profile",
                         shown_name(name)
                     );
-                    return Err(place.error(span(), &message));
+                    return Err(context.error(span(), &message));
                 }
             }
         }
         Ok(config)
     }
 
-    /// Whether there is such a profile. The default one always is.
+    /// Whether a profile exists. The default one always does.
     pub fn knows(&self, name: &ProfileName) -> bool {
         name.is_default() || self.profiles.contains_key(name)
     }
 
-    /// Why a profile cannot be used.
+    /// The error for a profile that does not exist.
     pub fn unknown(&self, name: &ProfileName, source: impl fmt::Display) -> Error {
         let known = self.profiles.keys().filter(|known| !known.is_default()).map(ProfileName::as_str);
         let known: Vec<&str> = std::iter::once(ProfileName::DEFAULT).chain(known).collect();
         Error::usage(format!("there is no profile `{name}` ({source})")).hint(format!(
-            "the profiles are: {}; `auth switch` chooses one, and `auth login --profile {name}` makes this one",
+            "the profiles are {}; `auth switch` selects one, and `auth login --profile {name}` creates this one",
             known.join(", ")
         ))
     }
 }
 
-fn profiles(table: &dyn TableLike, place: &KeyPath) -> Result<BTreeMap<ProfileName, Profile>> {
+fn profiles(table: &dyn TableLike, context: &KeyPath) -> Result<BTreeMap<ProfileName, Profile>> {
     let mut profiles = BTreeMap::new();
-    let dir = place.path.parent().unwrap_or(Path::new("."));
+    let dir = context.path.parent().unwrap_or(Path::new("."));
     for (name, item) in table.iter() {
         let span = span_of(table, name);
         let profile_name =
-            name.parse::<ProfileName>().map_err(|error| place.error(span.clone(), &error.to_string()))?;
+            name.parse::<ProfileName>().map_err(|error| context.error(span.clone(), &error.to_string()))?;
         let entries = item.as_table_like();
-        let entries = entries.ok_or_else(|| place.error(span, "a profile is a table of settings"))?;
+        let entries = entries.ok_or_else(|| context.error(span, "a profile must be a table of settings"))?;
         let mut profile = Profile::default();
         for (key_name, value) in entries.iter() {
             let span = || span_of(entries, key_name);
             let key: Key = shown_name(key_name)
                 .parse()
-                .map_err(|error: Error| place.error(span(), &format!("{error}; {}", error.hints().join("; "))))?;
+                .map_err(|error: Error| context.error(span(), &format!("{error}; {}", error.hints().join("; "))))?;
             let text = text_of(value).ok_or_else(|| {
-                place.error(span(), &format!("`{}` is neither a text nor a whole number", shown_name(key_name)))
+                context.error(span(), &format!("`{}` must be a string or an integer", shown_name(key_name)))
             })?;
-            profile.set(key, &text, dir).map_err(|error| place.error(span(), &format!("`{key_name}`: {error}")))?;
+            profile.set(key, &text, dir).map_err(|error| context.error(span(), &format!("`{key_name}`: {error}")))?;
         }
         profiles.insert(profile_name, profile);
     }
     Ok(profiles)
 }
 
-/// A key as it may be shown: what stands in the wrong place may be a secret, and this is no name.
+/// A key for an error message; one that does not look like a name may be a misplaced secret and is replaced.
 fn shown_name(name: &str) -> &str {
     let plain = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if plain { name } else { "…" }
 }
 
-/// The value as text; numbers are as good.
+/// A string or an integer as text.
 fn text_of(item: &Item) -> Option<String> {
     match item.as_value()? {
         Value::String(text) => Some(text.value().clone()),
@@ -263,14 +265,14 @@ fn span_of(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
     table.get_key_value(name).and_then(|(key, item)| key.span().or_else(|| item.span()))
 }
 
-/// A file and its text, for errors that say where.
+/// A file and its text, for errors with a line number.
 struct KeyPath<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
 impl KeyPath<'_> {
-    /// An error at a place in the text. The text itself is not repeated: it may hold a password.
+    /// An error at a position in the text. The text is not repeated, as it may contain a password.
     fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
         let line = span.map(|span| self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
         let line = line.map_or_else(String::new, |line| format!(", line {line}"));
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_read_with_paths_seen_from_the_file() {
+    fn relative_paths_are_resolved_against_the_directory_of_the_file() {
         let text = "profile = 'work'\n[profiles.work]\napi_url = 'https://bf.example/api'\nstore = 'sqlite:hooks.db'\n\
                     ca_file = 'ca.pem'\ncredential_store = 'file'\napp_id = 1001\ntarget_url = 'https://a.example/x'\n\
                     [profiles.other]\n";
@@ -310,8 +312,8 @@ mod tests {
             ("\nprofil = 'x'", 2, "unknown key `profil`"),
             ("[profiles.a]\n\napi = 'x'", 3, "unknown key `api`"),
             ("[profiles.a]\napp_id = 'x'", 2, "`app_id`: an app id is"),
-            ("[profiles.a]\napp_id = true", 2, "neither a text nor a whole number"),
-            ("[profiles.a]\ntarget_url = 'ftp://u:s3cret@x/'", 2, "must begin with"),
+            ("[profiles.a]\napp_id = true", 2, "must be a string or an integer"),
+            ("[profiles.a]\ntarget_url = 'ftp://u:s3cret@x/'", 2, "must start with"),
             ("[profiles.a]\ntarget_url = 's3cret", 2, ""),
             ("[profiles.A]\n", 1, "lower-case"),
             ("profiles = 3", 1, "table of profiles"),

@@ -1,4 +1,4 @@
-//! What the tool is told and by whom: environment variables, directories, settings with their sources.
+//! Environment variables, directories, the configuration file, and settings with their sources.
 
 pub mod directories;
 mod edit;

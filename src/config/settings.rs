@@ -1,4 +1,4 @@
-//! From flags, environment, configuration file and defaults to settings, each with its source.
+//! Resolves flags, environment, configuration file and defaults to settings, each with its source.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,19 +10,19 @@ use super::{CredentialStore, Environment, StorePath, directories, environment};
 use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::Error;
 
-/// How long a request may take when nobody says otherwise.
+/// The default timeout of a request.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the value of a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// This flag.
+    /// A flag.
     Flag(&'static str),
-    /// This environment variable.
+    /// An environment variable.
     Environment(&'static str),
     /// The configuration file.
     Config,
-    /// Nobody said anything.
+    /// The default.
     Default,
 }
 
@@ -45,7 +45,7 @@ pub struct Sourced<T> {
     pub source: Source,
 }
 
-/// What the command line says; `None` where it is silent.
+/// The settings from the command line; `None` if not given.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--profile`.
@@ -67,37 +67,37 @@ pub struct Overrides {
 /// The settings of one run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Which profile.
+    /// The profile.
     pub profile: Sourced<ProfileName>,
-    /// Which installation.
+    /// The installation.
     pub api: Sourced<ApiOrigin>,
-    /// Which registry; `None` is the file in the data directory, looked up when it is needed.
+    /// The registry; `None` for the default in the data directory, which is looked up when needed.
     pub store: Sourced<Option<StorePath>>,
     /// A PEM file with the only certificate authorities to trust.
     pub ca_file: Sourced<Option<PathBuf>>,
-    /// Where `auth login` keeps what it was given.
+    /// Where `auth login` stores credentials.
     pub credential_store: Sourced<CredentialStore>,
-    /// The longest time for one request; when given, for all its attempts together.
+    /// The timeout of one attempt; if set with `--timeout`, of all attempts of a request together.
     pub timeout: Sourced<Duration>,
-    /// Whether plain http may leave this machine.
+    /// Whether plain http to other machines is allowed.
     pub allow_http: bool,
-    /// The app of `subscribe` and `import` when they name none.
+    /// The default app of `subscribe` and `import`.
     pub app_id: Option<AppId>,
-    /// Their endpoint when they name none.
+    /// The default endpoint of `subscribe` and `import`.
     pub target_url: Option<TargetUrl>,
 }
 
 impl Settings {
-    /// Resolves them: flag, then environment, then profile, then default.
+    /// Resolves the settings: flag, then environment, then profile, then default.
     ///
     /// # Errors
-    /// A usage error that names the flag or variable with the bad value.
+    /// A usage error that names the flag or variable with the invalid value.
     pub fn resolve(flags: &Overrides, environment: &Environment, config: &ConfigFile) -> Result<Self, Error> {
         let profile = profile(flags, environment, config)?;
-        let said = config.profiles.get(&profile.value).cloned().unwrap_or_default();
-        let Profile { api_url, store, ca_file, credential_store, app_id, target_url } = said;
+        let settings = config.profiles.get(&profile.value).cloned().unwrap_or_default();
+        let Profile { api_url, store, ca_file, credential_store, app_id, target_url } = settings;
         let api = pick("--api-url", flags.api_url.as_deref(), environment::API_URL, environment)?;
-        // The defaults of a profile that is for one installation are for no other.
+        // The defaults of a profile apply only to the installation of that profile.
         let elsewhere = matches!((&api, &api_url), (Some(api), Some(own)) if api.value != *own);
         let (app_id, target_url) = if elsewhere { (None, None) } else { (app_id, target_url) };
         let api = match api.or_else(|| of_config(api_url)) {
@@ -138,7 +138,7 @@ impl Settings {
         Ok(StorePath::new(directories::data_dir()?.join(name)))
     }
 
-    /// The time for all attempts of a request together, if somebody set one.
+    /// The timeout of all attempts of a request together, if set.
     pub fn total_timeout(&self) -> Option<Duration> {
         (self.timeout.source != Source::Default).then_some(self.timeout.value)
     }
@@ -153,7 +153,7 @@ impl<T> Sourced<Option<T>> {
     }
 }
 
-/// Which profile is meant. Whether there is one by that name is not looked at: some commands make it.
+/// The selected profile, which need not exist, as some commands create it.
 fn profile(flags: &Overrides, environment: &Environment, config: &ConfigFile) -> Result<Sourced<ProfileName>, Error> {
     let given = flags.profile.as_ref().map(ProfileName::as_str);
     let given = pick("--profile", given, environment::PROFILE, environment)?;
@@ -169,7 +169,7 @@ fn of_config<T>(value: Option<T>) -> Option<Sourced<T>> {
     value.map(|value| Sourced { value, source: Source::Config })
 }
 
-/// The value of a flag or else of a variable, read; an error says which of them it was.
+/// The parsed value of a flag, else of a variable; an error names the one that is invalid.
 fn pick<T: FromStr<Err = Error>>(
     flag: &'static str,
     given: Option<&str>,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_culprit_and_not_the_value() {
+    fn errors_name_the_variable_and_not_the_value() {
         let set = environment(&[("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db/x")]);
         let error = Settings::resolve(&Overrides::default(), &set, &ConfigFile::default()).unwrap_err();
         assert!(error.to_string().starts_with("BUGFENDER_HOOKS_STORE: "), "{error}");

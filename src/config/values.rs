@@ -1,4 +1,4 @@
-//! Values that settings have.
+//! Types of settings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::Error;
 
-/// Where a registry is kept.
+/// The location of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePath(PathBuf);
 
@@ -21,7 +21,7 @@ impl StorePath {
         &self.0
     }
 
-    /// The same place, seen from directory `dir` if it is not absolute.
+    /// The same location; a relative path is resolved against `dir`.
     #[must_use]
     pub fn from_dir(&self, dir: &Path) -> Self {
         Self(dir.join(&self.0))
@@ -35,13 +35,12 @@ impl FromStr for StorePath {
         let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
         match path {
             Some(path) if path.starts_with("~/") => {
-                Err(Error::usage("the store's path begins with ~, which shells understand")
-                    .hint("write the whole path, such as sqlite:/home/me/hooks.db"))
+                Err(Error::usage("the path of the store begins with ~, which only shells expand")
+                    .hint("use an absolute path, such as sqlite:/home/me/hooks.db"))
             }
             Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(PathBuf::from(path))),
-            // The text may be a URL with a password in it.
-            _ => Err(Error::usage("the store is not one that this tool knows")
-                .hint("write --store sqlite:PATH, such as sqlite:ci/hooks.db")),
+            // The text is not repeated, as it may be a URL with a password.
+            _ => Err(Error::usage("unsupported store").hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
         }
     }
 }
@@ -52,20 +51,20 @@ impl fmt::Display for StorePath {
     }
 }
 
-/// Where `auth login` keeps what it was given.
+/// Where `auth login` stores credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CredentialStore {
-    /// In the platform's keyring if there is one that answers, else in a file.
+    /// In the platform's keyring if it is available, else in a file.
     #[default]
     Auto,
-    /// In the platform's keyring and nowhere else.
+    /// In the platform's keyring only.
     Keyring,
     /// In a file that only its owner can read.
     File,
 }
 
 impl CredentialStore {
-    /// Every name, for help and completion.
+    /// All names, for help and completion.
     pub const NAMES: [&str; 3] = ["auto", "keyring", "file"];
 
     /// Its name.
@@ -83,7 +82,7 @@ impl FromStr for CredentialStore {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let known = [Self::Auto, Self::Keyring, Self::File].into_iter().find(|store| store.as_str() == text);
-        known.ok_or_else(|| Error::usage(format!("the credential store is one of {}", Self::NAMES.join(", "))))
+        known.ok_or_else(|| Error::usage(format!("the credential store must be one of {}", Self::NAMES.join(", "))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Deliveries at the trust boundary: only what was verified becomes one, and only that is stored.
+//! Deliveries at the trust boundary: only a verified request becomes a delivery, and only deliveries are stored.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::signature::{random_bytes, verify_instabug};
 use super::{Redaction, Secret};
 use crate::error::Result;
 
-/// Who may deliver: whoever knows the key in Bugfender's path, and whoever signs as Instabug does.
+/// The keys that verify deliveries: the key in Bugfender's path, and the secrets of Instabug's signatures.
 pub struct DeliveryKeys {
     comparison: hmac::Key,
     bugfender: hmac::Tag,
@@ -18,14 +18,14 @@ pub struct DeliveryKeys {
     instabug: Vec<Secret>,
 }
 
-/// Not the key, not the secrets.
+/// Shows neither keys nor secrets.
 impl fmt::Debug for DeliveryKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("instabug", &self.instabug.len()).finish_non_exhaustive()
+        f.debug_struct("DeliveryKeys").field("instabug", &self.instabug.len()).finish_non_exhaustive()
     }
 }
 
-/// Proof that a call was verified. Only a [`DeliveryKeys`] makes one.
+/// Proof that a request was verified, which only [`DeliveryKeys`] creates.
 #[derive(Debug)]
 pub struct Verified {
     sender: Sender,
@@ -33,29 +33,29 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Whose call it was.
+    /// The sender of the request.
     pub fn sender(&self) -> Sender {
         self.sender
     }
 
-    /// Until when such a call is taken, if it came with a former key.
+    /// Until when the key is accepted, if the request has a former key.
     pub fn former_key_until(&self) -> Option<Timestamp> {
         self.former_key_until
     }
 }
 
 impl DeliveryKeys {
-    /// A gate for this key and these secrets of Instabug: several while one is being replaced, none to take nothing.
+    /// Keys with these secrets of Instabug: several during a rotation, none to reject all its deliveries.
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// When the system provides no random numbers.
     pub fn new(key: &Secret, instabug: Vec<Secret>) -> Result<Self> {
         let comparison = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
         let bugfender = hmac::sign(&comparison, key.expose().as_bytes());
         Ok(Self { comparison, bugfender, former: Vec::new(), instabug })
     }
 
-    /// The same gate, which takes these keys too, each until its time is over.
+    /// The same keys with former keys, each accepted until its expiry.
     #[must_use]
     pub fn with_former_keys(mut self, keys: &[(Secret, Timestamp)]) -> Self {
         let tag = |key: &Secret| hmac::sign(&self.comparison, key.expose().as_bytes());
@@ -63,29 +63,29 @@ impl DeliveryKeys {
         self
     }
 
-    /// Lets a call to `/bugfender/{key}` in if that is the key. Takes the same time whatever is wrong with it.
+    /// Verifies a request to `/bugfender/{key}`. Compares in constant time.
     pub fn verify_bugfender(&self, key: &str) -> Option<Verified> {
-        let is = |tag: &hmac::Tag| hmac::verify(&self.comparison, key.as_bytes(), tag.as_ref()).is_ok();
-        let current = is(&self.bugfender);
-        let former = self.former.iter().filter(|(tag, until)| is(tag) && Timestamp::now() < *until);
+        let matches = |tag: &hmac::Tag| hmac::verify(&self.comparison, key.as_bytes(), tag.as_ref()).is_ok();
+        let current = matches(&self.bugfender);
+        let former = self.former.iter().filter(|(tag, until)| matches(tag) && Timestamp::now() < *until);
         let former_key_until = former.map(|(_, until)| *until).max();
         (current || former_key_until.is_some()).then_some(Verified { sender: Sender::Bugfender, former_key_until })
     }
 
-    /// Whether Instabug may deliver at all.
+    /// Whether deliveries from Instabug can be verified.
     pub fn knows_instabug(&self) -> bool {
         !self.instabug.is_empty()
     }
 
-    /// Lets a call to `/instabug` in if its signature was made with one of the secrets. All are tried.
+    /// Verifies a request to `/instabug`: its signature must be that of one of the secrets. All are tried.
     pub fn verify_instabug_signature(&self, signature: Option<&str>, body: &[u8]) -> Option<Verified> {
         let signature = signature?;
-        let good = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
-        (good > 0).then_some(Verified { sender: Sender::Instabug, former_key_until: None })
+        let matching = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
+        (matching > 0).then_some(Verified { sender: Sender::Instabug, former_key_until: None })
     }
 }
 
-/// A call that was verified, with what it brought.
+/// A verified delivery and its events.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     sender: Sender,
@@ -102,10 +102,10 @@ enum Content {
 }
 
 impl Delivery {
-    /// Reads a body that was let in.
+    /// Parses the body of a verified request.
     ///
-    /// What cannot be read is a delivery too: it is kept apart, so that nothing is lost. With a redaction its body is
-    /// not kept, as nobody can tell where in it the personal data stands.
+    /// A malformed body is a delivery too, which is quarantined, so that nothing is lost. With a redaction its body is
+    /// not stored, as the personal data in it cannot be located.
     pub fn read(
         verified: &Verified,
         received_at: Timestamp,
@@ -126,7 +126,7 @@ impl Delivery {
         Self { sender, received_at, content_type, body, content }
     }
 
-    /// A body that was let in, but that is kept apart for this reason.
+    /// A verified request whose body is quarantined for this reason.
     pub fn unreadable(
         verified: &Verified,
         received_at: Timestamp,
@@ -138,17 +138,17 @@ impl Delivery {
         Self { sender: verified.sender, received_at, content_type, body, content }
     }
 
-    /// Who sent it.
+    /// The sender.
     pub fn sender(&self) -> Sender {
         self.sender
     }
 
-    /// When it came.
+    /// When it was received.
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
-    /// What the sender says the body is.
+    /// The `Content-Type` of the request.
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()
     }
@@ -166,7 +166,7 @@ impl Delivery {
         }
     }
 
-    /// Why it could not be read, if so.
+    /// Why the body is malformed, if it is.
     pub fn malformed(&self) -> Option<&Malformed> {
         match &self.content {
             Content::Events(_) => None,
@@ -185,25 +185,28 @@ mod tests {
     }
 
     #[test]
-    fn only_the_key_and_the_secrets_open_the_gate() {
-        let gate = DeliveryKeys::new(&secret("k3y"), vec![secret("old"), secret("new")]).unwrap();
-        assert!(gate.verify_bugfender("k3y").is_some());
+    fn only_the_key_and_the_secrets_are_accepted() {
+        let keys = DeliveryKeys::new(&secret("k3y"), vec![secret("old"), secret("new")]).unwrap();
+        assert!(keys.verify_bugfender("k3y").is_some());
         for wrong in ["", "k3", "k3y ", "K3Y", "k3yy"] {
-            assert!(gate.verify_bugfender(wrong).is_none(), "{wrong}");
+            assert!(keys.verify_bugfender(wrong).is_none(), "{wrong}");
         }
-        for good in ["old", "new"] {
-            assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret(good), b"{}")), b"{}").is_some());
+        for valid in ["old", "new"] {
+            assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret(valid), b"{}")), b"{}").is_some());
         }
-        assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
-        assert!(gate.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
-        assert!(gate.verify_instabug_signature(None, b"{}").is_none());
+        assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
+        assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
+        assert!(keys.verify_instabug_signature(None, b"{}").is_none());
         let in_time = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let former = [(secret("0ld"), in_time), (secret("0ver"), Timestamp::now())];
-        let gate = gate.with_former_keys(&former);
-        let opened = ["k3y", "0ld", "0ver", "0l"].map(|key| gate.verify_bugfender(key).map(|it| it.former_key_until()));
-        assert_eq!(opened, [Some(None), Some(Some(in_time)), None, None]);
-        let closed = DeliveryKeys::new(&secret("k3y"), Vec::new()).unwrap();
-        assert!(closed.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none());
-        assert!(!format!("{gate:?}").contains("k3y"));
+        let keys = keys.with_former_keys(&former);
+        let accepted =
+            ["k3y", "0ld", "0ver", "0l"].map(|key| keys.verify_bugfender(key).map(|it| it.former_key_until()));
+        assert_eq!(accepted, [Some(None), Some(Some(in_time)), None, None]);
+        let without_secrets = DeliveryKeys::new(&secret("k3y"), Vec::new()).unwrap();
+        assert!(
+            without_secrets.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none()
+        );
+        assert!(!format!("{keys:?}").contains("k3y"));
     }
 }

@@ -1,4 +1,4 @@
-//! Events as their senders write them, read for what a receiver must know and otherwise left byte for byte as they are.
+//! Events in the format of their senders. Only the facts that a receiver needs are parsed; the JSON stays unchanged.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,45 +11,45 @@ use super::json::{self, fields, problem, text};
 pub use super::json::{MAX_DEPTH, on_one_line};
 use super::{excerpt, is_unsafe_char};
 
-/// The longest id of an event, in bytes. Bugfender's have some 40.
+/// The maximum length of an event id, in bytes. Bugfender's have about 40.
 const MAX_ID: usize = 1024;
 
-/// The most events that a body may have: each costs some hundred bytes of memory, however short it is.
+/// The maximum number of events in a body: each takes some hundred bytes of memory, however short it is.
 pub const MAX_EVENTS: usize = 20_000;
 
-/// How much of a title is kept beside the event, in characters.
+/// The maximum length of the title stored with an event, in characters.
 const MAX_TITLE: usize = 300;
 
-/// The types of events that the senders are known to have.
+/// The known types of events.
 pub const EVENT_TYPES: [&str; 5] = ["crash", "issue", "feedback", "bug", "apm"];
 
-/// What is known of an event without reading it whole.
+/// The facts about an event that are stored with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFacts {
     /// The sender's id; for Instabug, which has none, the SHA-256 of the body in hexadecimal (assumed).
     pub id: String,
-    /// What recognises it.
+    /// The key that identifies duplicates.
     pub key: EventKey,
-    /// `crash`, `issue`, `feedback`, `bug`, `apm` or what else the sender calls it; Bugfender's older shape has none.
+    /// `crash`, `issue`, `feedback`, `bug`, `apm` or another type of the sender; Bugfender's older shape has none.
     pub event_type: Option<String>,
     /// Bugfender's app, unless the event is of the older shape.
     pub app_id: Option<i64>,
     /// The start of its title.
     pub title: Option<String>,
-    /// Where its JSON stands in the body.
+    /// The position of its JSON in the body.
     pub span: Range<usize>,
 }
 
-/// How long a reason may be, in characters.
+/// The maximum length of a reason, in characters.
 const MAX_REASON: usize = 200;
 
-/// Why a body cannot be taken for events. It repeats nothing of the body, which may hold personal data.
+/// Why a body is malformed. It quotes nothing of the body, which may contain personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
 impl Malformed {
-    /// A reason, or the start of it.
+    /// A reason, truncated to its maximum length.
     pub fn new(what: &str) -> Self {
         Self(excerpt(what, MAX_REASON - 1))
     }
@@ -62,25 +62,25 @@ impl Malformed {
 
 /// Finds the events in a body.
 ///
-/// Both shapes of Bugfender's events and the three kinds of Instabug's reports are taken, with fields nobody knows.
+/// Accepts both shapes of Bugfender's events and the three kinds of Instabug's reports, with any unknown fields.
 ///
 /// # Errors
-/// When it is not JSON of the form that the sender is documented to send, or an event has no id.
+/// When it is not JSON of the documented form, or an event has no id.
 pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
     if json::is_too_deep(body) {
-        return Err(Malformed::new(&format!("it is nested more than {MAX_DEPTH} deep")));
+        return Err(Malformed::new(&format!("nested more than {MAX_DEPTH} levels deep")));
     }
     match sender {
         Sender::Bugfender => {
             if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
-                return Err(Malformed::new("it is not a JSON array"));
+                return Err(Malformed::new("not a JSON array"));
             }
-            let text = str::from_utf8(body).map_err(|_| Malformed::new("it is not a JSON array: it is not UTF-8"))?;
+            let text = str::from_utf8(body).map_err(|_| Malformed::new("not a JSON array: not UTF-8"))?;
             let events = json::objects(text, FIELDS, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
-            let events = events.ok_or_else(|| Malformed::new(&format!("it has more than {MAX_EVENTS} events")))?;
+            let events = events.ok_or_else(|| Malformed::new(&format!("more than {MAX_EVENTS} events")))?;
             let mut behind = 0;
             let read = |(index, event): (usize, Option<json::Object<'_, _>>)| {
-                // An item that is no object has no place; nothing behind it is read any more.
+                // An item that is not an object has no span, but makes the whole body malformed.
                 let found = event.map(|event| {
                     let place = event.place(text, behind);
                     behind = place.end;
@@ -95,21 +95,21 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
 }
 
 fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
-    Malformed::new(&format!("it is not a JSON {what}: {}", problem(error)))
+    Malformed::new(&format!("not a JSON {what}: {}", problem(error)))
 }
 
-/// The fields of an event that are read.
+/// The fields of an event that are parsed.
 const FIELDS: [&str; 5] = ["id", "uid", "type", "title", "app"];
 
-/// Reads an event: its [`FIELDS`] and its place in the body, if it is an object.
+/// The facts of an event, from its [`FIELDS`] and its span in the body, if it is an object.
 fn bugfender(index: usize, event: Option<([Option<&RawValue>; 5], Range<usize>)>) -> Result<EventFacts, Malformed> {
     let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
-    let ([id, uid, event_type, title, app], span) = event.ok_or_else(|| about("it is not an object"))?;
+    let ([id, uid, event_type, title, app], span) = event.ok_or_else(|| about("not an object"))?;
     // `uid` is the deprecated twin of `id` (documented).
     let id = id.and_then(read_id).or_else(|| uid.and_then(read_id));
-    let (is_number, id) = id.ok_or_else(|| about("it has no id"))?;
+    let (is_number, id) = id.ok_or_else(|| about("no id"))?;
     if id.len() > MAX_ID {
-        return Err(about("its id is too long"));
+        return Err(about("the id is too long"));
     }
     Ok(EventFacts {
         key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
@@ -121,8 +121,8 @@ fn bugfender(index: usize, event: Option<([Option<&RawValue>; 5], Range<usize>)>
     })
 }
 
-/// An id, and whether it is a number: Bugfender's older shape has integers. A number is its digits as they were written,
-/// and so is a text that has half a character in it, with its quotes.
+/// An id, and whether it is a number, as in Bugfender's older shape. A number is kept as written, and so is a string
+/// with an unpaired surrogate, with its quotes.
 fn read_id(raw: &RawValue) -> Option<(bool, Cow<'_, str>)> {
     match raw.get().as_bytes().first()? {
         b'"' => Some((false, text(raw).unwrap_or(Cow::Borrowed(raw.get())))).filter(|(_, id)| !id.is_empty()),
@@ -131,7 +131,7 @@ fn read_id(raw: &RawValue) -> Option<(bool, Cow<'_, str>)> {
     }
 }
 
-/// The app's id, a number or its text.
+/// The id of the app, from a number or a string.
 fn app_id(raw: &RawValue) -> Option<i64> {
     let [id] = fields(raw.get(), ["id"]).ok()?;
     let id = id?;
@@ -141,7 +141,7 @@ fn app_id(raw: &RawValue) -> Option<i64> {
 fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_an("object", &error))?;
     if !raw.get().starts_with('{') {
-        return Err(Malformed::new("it is not a JSON object"));
+        return Err(Malformed::new("not a JSON object"));
     }
     let names = ["Exception", "Title", "Reported At", "title", "metric", "trigger"];
     let [exception, bug_title, reported_at, apm_title, metric, trigger] =
@@ -166,17 +166,17 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
     })
 }
 
-/// At most `max` characters on one line, none of them one that acts on a terminal or that a database does not take.
+/// At most `max` characters on one line, with unsafe ones and NUL, which a database may reject, replaced.
 fn clean(text: Cow<'_, str>, max: usize) -> String {
     if text.len() <= max && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.into_owned();
     }
-    let harmless = |c: char| match c {
+    let replace = |c: char| match c {
         c if !is_unsafe_char(c) => c,
         c if c.is_whitespace() => ' ',
         _ => '\u{fffd}',
     };
-    text.chars().take(max).map(harmless).collect()
+    text.chars().take(max).map(replace).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_is_found_whatever_stands_around_it(parts in proptest::collection::vec((0..OBJECTS.len(), "[ \n\t]{0,2}"), 1..5)) {
+        fn events_are_found_with_any_white_space_around_them(parts in proptest::collection::vec((0..OBJECTS.len(), "[ \n\t]{0,2}"), 1..5)) {
             let objects: Vec<String> =
                 parts.iter().map(|(object, space)| OBJECTS[*object].replace('_', space)).collect();
             let body = format!("{0}[{0}{1}{0}]{0}", parts[0].1, objects.join(&format!(",{}", parts[0].1)));
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Where an underscore is, white space may stand.
+    /// An underscore stands for optional white space.
     const OBJECTS: [&str; 5] = [
         r#"{"id":1}"#,
         r#"{_"id"_:_1_}_"#,
@@ -225,7 +225,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_event_is_recognised_by_sender_and_id_alone() {
+    fn an_event_is_identified_by_sender_and_id_only() {
         let key = |body: &str| bugfender(body).unwrap()[0].key;
         assert_eq!(key(r#"[{"id":"7"}]"#), key(r#"[{"title":"other","id":"\u0037","created_at":"1999"}]"#));
         assert_eq!(key(r#"[{"uid":"7"}]"#), key(r#"[{"id":"7"}]"#));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_events_is_told_so() {
+    fn malformed_bodies_are_rejected() {
         for body in [
             "",
             "{}",
@@ -257,16 +257,16 @@ mod tests {
             assert!(bugfender(body).is_err(), "{body}");
         }
         assert_eq!(bugfender(r#"[{"\u0001\n":1,"id":1}]"#).unwrap().len(), 1);
-        assert_eq!(bugfender("\"of Jo\"").unwrap_err().to_string(), "it is not a JSON array");
+        assert_eq!(bugfender("\"of Jo\"").unwrap_err().to_string(), "not a JSON array");
         assert!(decode(Sender::Bugfender, b"[{\"id\":\"a\",\"t\":\"\xff\"}]").is_err());
         let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(2000));
         assert!(bugfender(&long).is_err());
-        // Nothing is in it, so nothing can be lost.
+        // An empty array has nothing to lose.
         assert_eq!(bugfender("[]").unwrap(), []);
     }
 
     #[test]
-    fn one_odd_event_does_not_spoil_the_others() {
+    fn an_unusual_event_does_not_affect_the_others() {
         let ids = |body: &str| bugfender(body).unwrap().into_iter().map(|event| event.id).collect::<Vec<_>>();
         let body = r#"[{"id":1.50},{"id":-1e400},{"id":12345678901234567890},{"id":"\ud800"},
             {"id":1,"title":"a","id":"last","title":"b"},{"uid":1,"uid":"u","id":""},{"\ud800":1,"\u0069d":"escaped"}]"#;
@@ -286,12 +286,12 @@ mod tests {
         let many = |count: usize| format!("[{}]", vec![r#"{"id":1}"#; count].join(","));
         assert_eq!(bugfender(&many(MAX_EVENTS)).unwrap().len(), MAX_EVENTS);
         let error = bugfender(&many(MAX_EVENTS + 1)).unwrap_err().to_string();
-        assert_eq!(error, "it has more than 20000 events");
+        assert_eq!(error, "more than 20000 events");
         assert!(bugfender(&many(MAX_EVENTS + 1).replace(']', "")).is_err());
     }
 
     #[test]
-    fn reasons_repeat_nothing_of_the_body() {
+    fn reasons_quote_nothing_of_the_body() {
         let long = "jo@example.com".repeat(10_000);
         for body in [
             format!("[\"{long}\"]"),
@@ -307,13 +307,13 @@ mod tests {
                 }
             }
         }
-        // An object where a text is expected: here the reader would repeat the text.
+        // Here the error of serde_json itself would quote the string.
         let misplaced = format!("\"{long}\"");
         let reason = decode(Sender::Instabug, misplaced.as_bytes()).unwrap_err().to_string();
-        assert_eq!(reason, "it is not a JSON object");
+        assert_eq!(reason, "not a JSON object");
         assert_eq!(
             bugfender("[1,").unwrap_err().to_string(),
-            "it is not a JSON array: it ends too early at line 1 column 3"
+            "not a JSON array: unexpected end of input at line 1 column 3"
         );
         assert_eq!(Malformed::new(&long).as_str().chars().count(), MAX_REASON);
     }
@@ -325,7 +325,7 @@ mod tests {
         assert!(bugfender(&nested(MAX_DEPTH - 1)).is_err());
         assert!(bugfender(&nested(100_000)).is_err());
         assert!(bugfender(&format!(r#"[{{"id":1,"x":"\"{}"}}]"#, "[".repeat(1000))).is_ok());
-        // What may pass can be read by others.
+        // Accepted bodies can be parsed by other JSON readers.
         assert!(serde_json::from_str::<serde_json::Value>(&nested(MAX_DEPTH - 2)).is_ok());
     }
 

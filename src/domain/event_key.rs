@@ -1,4 +1,4 @@
-//! Who sends an event, and what recognises it when it comes again.
+//! The senders of events, and the key that identifies duplicates.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Who sends an event.
+/// The sender of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sender {
-    /// Bugfender: an array of events in a call.
+    /// Bugfender: an array of events per delivery.
     Bugfender = 0,
-    /// Instabug, now Luciq: one report in a call.
+    /// Instabug, now Luciq: one report per delivery.
     Instabug = 1,
 }
 
 impl Sender {
-    /// Both.
+    /// All senders.
     pub const ALL: [Self; 2] = [Self::Bugfender, Self::Instabug];
 
     /// Its name.
@@ -35,17 +35,17 @@ impl fmt::Display for Sender {
     }
 }
 
-/// What recognises an event when it comes again: a hash of its sender and its id.
+/// The key that identifies duplicates of an event: a hash of its sender and its id.
 ///
-/// Nothing else is in it, whatever else of the event may have changed. The number 7 and the text "7" are two ids.
+/// Other fields may differ between duplicates and are not included. The number 7 and the string "7" are different ids.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventKey([u8; 16]);
 
 impl EventKey {
-    /// The key of an event of `sender`: of `text`, and of whether that is a number.
+    /// The key of an event of `sender` with the id `text`, which may be a number.
     pub(super) fn of(sender: Sender, is_number: bool, text: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
-        // What is stored depends on these: they stay as they are.
+        // Stored keys depend on these bytes, so they must not change.
         context.update(&[sender as u8, u8::from(is_number)]);
         context.update(text);
         let mut key = [0; 16];
@@ -53,13 +53,13 @@ impl EventKey {
         Self(key)
     }
 
-    /// Both keys that an id may have, as somebody writes it.
+    /// The keys that an id given by a user may have: as a string, and as a number if it is one.
     pub fn candidates(sender: Sender, id: &str) -> impl Iterator<Item = Self> {
         let number = is_number(id).then(|| Self::of(sender, true, id.as_bytes()));
         [Self::of(sender, false, id.as_bytes())].into_iter().chain(number)
     }
 
-    /// The `webhook-id` of the event wherever it is handed on: the same at each attempt.
+    /// The `webhook-id` of the event when it is forwarded, the same for every target and attempt.
     pub fn message_id(&self) -> String {
         format!("evt_{}", hex::encode(self.0))
     }
@@ -69,7 +69,7 @@ impl EventKey {
         &self.0
     }
 
-    /// The key that was stored so.
+    /// The key from its stored bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -81,7 +81,7 @@ impl fmt::Debug for EventKey {
     }
 }
 
-/// Whether a text is a number of JSON.
+/// Whether a text is a JSON number.
 fn is_number(text: &str) -> bool {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_stay_as_they_are_stored() {
+    fn stored_keys_do_not_change() {
         let key = |sender, is_number| EventKey::of(sender, is_number, b"7").message_id();
         assert_eq!(key(Sender::Bugfender, false), "evt_9e491d81337cc8f636636916904e1c7b");
         assert_eq!(key(Sender::Instabug, true), "evt_01e097b2854acddc96c54b5bbacbee7d");

@@ -1,4 +1,4 @@
-//! The events that Bugfender can tell about.
+//! The kinds of events that can be subscribed to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The `event` of a subscription, by the names of Bugfender's help page on webhooks.
+/// The `event` of a subscription, as named on Bugfender's help page on webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -20,10 +20,10 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every event, in the order of the help page.
+    /// All kinds, in the order of the help page.
     pub const ALL: [Self; 3] = [Self::NewCrash, Self::NewIssueSeparate, Self::NewUserFeedback];
 
-    /// The name on the wire.
+    /// The name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NewCrash => "new_crash",
@@ -32,7 +32,7 @@ impl EventKind {
         }
     }
 
-    /// The `type` of the events delivered for it. Neither the help page nor a published client says so: assumed.
+    /// The `type` of the events delivered for it. Assumed, as neither the help page nor a published client says so.
     pub const fn delivered_type(self) -> &'static str {
         match self {
             Self::NewCrash => "crash",
@@ -54,7 +54,7 @@ impl FromStr for EventKind {
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|event| event.as_str() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            Error::usage(format!("there is no such event; the events are {names}"))
+            Error::usage(format!("unknown event; the events are {names}"))
         })
     }
 }

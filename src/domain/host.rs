@@ -1,21 +1,21 @@
-//! Where a host can be reached from, judged by its name or address alone.
+//! From where a host can be reached, according to its name or address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::Host;
 
-/// How far a host can be seen.
+/// From where a host can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostScope {
-    /// Only from this machine.
+    /// Only from the same machine.
     Loopback,
     /// Only from the same network.
     Private,
-    /// From anywhere, as far as its name tells.
+    /// From anywhere, as far as its name shows.
     Public,
 }
 
-/// The scope of a host. Names are not looked up.
+/// The scope of a host. Names are not resolved.
 pub fn host_scope(host: &Host<&str>) -> HostScope {
     match host {
         Host::Ipv4(address) => address_scope(IpAddr::V4(*address)),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_judged_by_name_and_address() {
+    fn the_scope_follows_from_name_or_address() {
         let scope = |url: &str| host_scope(&url::Url::parse(url).unwrap().host().unwrap());
         for url in [
             "http://localhost/",

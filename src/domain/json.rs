@@ -1,4 +1,4 @@
-//! JSON taken apart one level at a time, with every piece left as it was written.
+//! Parses JSON one level at a time, with every piece kept as written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-/// How deep the arrays and objects of a body may be nested: as deep as the usual JSON readers go.
+/// The maximum nesting depth of a body, which common JSON readers support.
 pub const MAX_DEPTH: usize = 127;
 
-/// An object or a list, one level of it.
+/// One level of an object or array.
 ///
-/// The names of an object are as they were written too: a name may be one that no text can hold, such as `"\ud800"`,
-/// and must not make the rest unreadable.
+/// Names of an object are kept as written too, as one that is not valid Unicode, such as `"\ud800"`, must not make the
+/// rest unreadable.
 pub(super) enum Parts<'a> {
     Object(Vec<(&'a RawValue, &'a RawValue)>),
     Array(Vec<&'a RawValue>),
@@ -34,7 +34,7 @@ impl<'de> Visitor<'de> for PartsVisitor {
     type Value = Parts<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or a list")
+        f.write_str("an object or an array")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -54,12 +54,12 @@ impl<'de> Visitor<'de> for PartsVisitor {
     }
 }
 
-/// Whether a text in JSON, as it was written, says this.
+/// Whether a JSON string, as written, has this value.
 pub(super) fn says(written: &RawValue, text: &str) -> bool {
     self::text(written).is_some_and(|read| read == text)
 }
 
-/// What a text in JSON says, unless it has half a character in it, or it is no text.
+/// The value of a JSON string; `None` if it has an unpaired surrogate, or is not a string.
 pub(super) fn text(written: &RawValue) -> Option<Cow<'_, str>> {
     let inside = written.get().strip_prefix('"')?.strip_suffix('"')?;
     if memchr(b'\\', inside.as_bytes()).is_none() {
@@ -68,8 +68,8 @@ pub(super) fn text(written: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(written.get()).ok().map(Cow::Owned)
 }
 
-/// What these fields of an object hold. Of a field that is there several times it is the last, as most readers take it. A
-/// `null` is as good as nothing.
+/// The values of these fields of an object. Of a repeated field it is the last, as in most JSON readers; `null` counts
+/// as absent.
 pub(super) fn fields<'a, const N: usize>(
     object: &'a str,
     names: [&str; N],
@@ -99,7 +99,7 @@ impl<const N: usize> Object<'_, N> {
     }
 }
 
-/// Where a piece of the body stands in it.
+/// The position of a piece of the body in it.
 pub(super) fn place(body: &[u8], piece: &RawValue) -> Range<usize> {
     let start = piece.get().as_ptr().addr() - body.as_ptr().addr();
     start..start + piece.get().len()
@@ -235,9 +235,9 @@ impl<'de, const N: usize> Visitor<'de> for Item<'_, N> {
     }
 }
 
-/// Whether anything is nested deeper than [`MAX_DEPTH`]. Whatever else may be wrong with the JSON is not looked at.
+/// Whether anything is nested deeper than [`MAX_DEPTH`]. The JSON is not validated otherwise.
 pub(super) fn is_too_deep(body: &[u8]) -> bool {
-    // Most bodies have not even so many arrays and objects.
+    // Most bodies have fewer arrays and objects than this in total.
     let opened = |byte| memchr_iter(byte, body).count();
     if opened(b'[') + opened(b'{') <= MAX_DEPTH {
         return false;
@@ -259,7 +259,7 @@ pub(super) fn is_too_deep(body: &[u8]) -> bool {
     false
 }
 
-/// What follows a text that begins here.
+/// What follows the string that starts here.
 fn behind_text(mut rest: &[u8]) -> &[u8] {
     while let Some(end) = memchr2(b'"', b'\\', rest) {
         if rest[end] == b'"' {
@@ -270,18 +270,18 @@ fn behind_text(mut rest: &[u8]) -> &[u8] {
     &[]
 }
 
-/// What is wrong with some JSON, and where. What the reader itself says of it repeats what was sent.
+/// What is wrong with some JSON, and where. The error of `serde_json` itself would quote the input.
 pub(super) fn problem(error: &serde_json::Error) -> String {
     let what = match error.classify() {
-        Category::Eof => "it ends too early",
-        Category::Syntax => "wrong syntax",
-        Category::Data => "an unexpected value",
-        Category::Io => "it cannot be read",
+        Category::Eof => "unexpected end of input",
+        Category::Syntax => "invalid syntax",
+        Category::Data => "unexpected value",
+        Category::Io => "read error",
     };
     format!("{what} at line {} column {}", error.line(), error.column())
 }
 
-/// JSON without the white space between its parts: on one line, and otherwise as it was, digits and escapes included.
+/// JSON on one line, without white space between its parts; digits and escapes are unchanged.
 pub fn on_one_line(json: &str) -> String {
     let (mut in_text, mut escaped) = (false, false);
     let keep = |c: &char| {

@@ -1,4 +1,4 @@
-//! A name that a person gives to a hook.
+//! The label of a hook.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,16 +8,16 @@ use serde::Serialize;
 use super::text::is_unsafe_char;
 use crate::error::Error;
 
-/// A label: one line of text for finding hooks again. Bugfender never sees it.
+/// A label: one line of text to find hooks by. It is never sent to Bugfender.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Label(String);
 
 impl Label {
-    /// The longest label, in characters.
+    /// The maximum length of a label, in characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// The label as it stands in the registry.
+    /// A label from the registry, which was validated when it was stored.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
@@ -35,7 +35,7 @@ impl FromStr for Label {
         let text = text.trim();
         if text.is_empty() || text.chars().count() > Self::MAX_CHARS || text.chars().any(is_unsafe_char) {
             let limit = Self::MAX_CHARS;
-            return Err(Error::usage(format!("a label is one line of 1 to {limit} printable characters")));
+            return Err(Error::usage(format!("a label must be one line of 1 to {limit} printable characters")));
         }
         Ok(Self(text.to_owned()))
     }

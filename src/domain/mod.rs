@@ -1,4 +1,4 @@
-//! Pure types and rules, with no file, socket or flag in sight.
+//! Pure types and rules, without I/O.
 
 pub mod delivery;
 pub mod event;

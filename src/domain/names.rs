@@ -1,4 +1,4 @@
-//! Names of clients and profiles.
+//! Client ids and names of profiles.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl FromStr for ClientId {
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::usage("a client id is one word of letters, digits and signs")
+            return Err(Error::usage("a client id must be one word of printable ASCII characters")
                 .hint("copy it from the account's page in the Bugfender dashboard"));
         }
         Ok(Self(text.to_owned()))
@@ -46,16 +46,16 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// The name of a profile. It stands in file names, so that it has only what every file system tells apart.
+/// The name of a profile. It is part of file names, so it has only characters that are distinct on every file system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProfileName(String);
 
-/// The most characters of a profile's name.
+/// The maximum length of a profile's name.
 const MAX_LENGTH: usize = 64;
 
 impl ProfileName {
-    /// The profile that is there without any configuration.
+    /// The profile that exists without any configuration.
     pub const DEFAULT: &str = "default";
 
     /// The name as text.
@@ -63,7 +63,7 @@ impl ProfileName {
         &self.0
     }
 
-    /// Whether this is the profile that is there without any configuration.
+    /// Whether this is the default profile.
     pub fn is_default(&self) -> bool {
         self.0 == Self::DEFAULT
     }
@@ -82,8 +82,8 @@ impl FromStr for ProfileName {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if !starts_well || !text.bytes().all(inner) || text.len() > MAX_LENGTH {
-            return Err(Error::usage("a profile's name is made of lower-case letters, digits and . - _")
-                .hint(format!("begin it with a letter or digit; it has at most {MAX_LENGTH} characters")));
+            return Err(Error::usage("a profile name may contain only lower-case letters, digits and . - _")
+                .hint(format!("it must start with a letter or digit and have at most {MAX_LENGTH} characters")));
         }
         Ok(Self(text.to_owned()))
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_profiles_are_safe_in_file_names() {
+    fn profile_names_are_safe_in_file_names() {
         for good in ["default", "work", "on-prem.eu_2", "7"] {
             assert_eq!(good.parse::<ProfileName>().unwrap().as_str(), good);
         }

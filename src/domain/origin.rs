@@ -1,4 +1,4 @@
-//! Which Bugfender installation is meant.
+//! The Bugfender installation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// The origin of a Bugfender installation, such as `https://dashboard.bugfender.com`.
 ///
-/// The REST API lives under `/api` and OAuth under `/auth` (seen in published clients).
+/// The REST API is under `/api` and OAuth under `/auth` (seen in published clients).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiOrigin(Arc<Url>);
 
@@ -20,9 +20,9 @@ impl ApiOrigin {
     /// The hosted service.
     pub const HOSTED: &str = "https://dashboard.bugfender.com";
 
-    /// A URL at this origin; each segment is encoded, so that none can step out of its place.
+    /// A URL at this origin. Each segment is encoded, so that it cannot change the rest of the path.
     ///
-    /// An empty last segment ends the path with a slash.
+    /// An empty last segment yields a trailing slash.
     pub fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = Url::clone(&self.0);
         // An http(s) URL can always be a base, so there is always a path to extend.
@@ -34,17 +34,17 @@ impl ApiOrigin {
 
     /// The origin as text, without a trailing slash.
     pub fn as_str(&self) -> &str {
-        // An origin is written with one.
+        // `Url` writes an origin with a trailing slash.
         let text = self.0.as_str();
         text.strip_suffix('/').unwrap_or(text)
     }
 
-    /// The origin as a part of a file's name, another for each: no host has a % in it.
+    /// The origin as part of a file name. It is unique, as no host contains a %.
     pub fn as_file_name(&self) -> String {
         self.as_str().trim_start_matches("https://").replace("://", "%").replace(':', "%")
     }
 
-    /// Whether requests go out unencrypted.
+    /// Whether requests are unencrypted.
     pub fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
     }
@@ -58,22 +58,22 @@ impl ApiOrigin {
 impl FromStr for ApiOrigin {
     type Err = Error;
 
-    /// Takes the origin with or without `/api` behind it: published clients disagree on what "API URL" means.
+    /// Accepts the origin with or without `/api`, as published clients disagree on what "API URL" means.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let example = format!("write it like {}", Self::HOSTED);
+        let example = format!("for example {}", Self::HOSTED);
         let wrong = |what: &str| Error::usage(format!("the API URL {what}")).hint(example.clone());
         let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must begin with https:// (or http:// for this machine)"));
+            return Err(wrong("must start with https:// (or http:// for this machine)"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("must not hold a user name or password"));
+            return Err(wrong("must not contain a user name or password"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("must not have a query or a fragment"));
         }
         if !matches!(url.path().trim_end_matches('/'), "" | "/api") {
-            return Err(wrong("must be the origin alone, with or without /api behind it"));
+            return Err(wrong("must be the origin only, with or without /api"));
         }
         url.set_path("");
         Ok(Self(Arc::new(url)))
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_cannot_leave_their_place() {
+    fn segments_cannot_change_the_rest_of_the_path() {
         let origin: ApiOrigin = "http://127.0.0.1:9".parse().unwrap();
         assert_eq!(origin.url(["api", "hook", "1/../2?x", ""]).as_str(), "http://127.0.0.1:9/api/hook/1%2F..%2F2%3Fx/");
     }

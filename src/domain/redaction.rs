@@ -1,4 +1,4 @@
-//! Personal data that is taken out of events before they are stored.
+//! Redaction of personal data in events before they are stored.
 
 use std::str::FromStr;
 
@@ -6,10 +6,10 @@ use super::event::EventFacts;
 use super::json::{Parts, says};
 use crate::error::Error;
 
-/// What stands in place of what was taken out.
+/// The replacement for a redacted value.
 const REDACTED: &str = "\"[redacted]\"";
 
-/// The fields to take out, such as `device.user_data`.
+/// The fields to redact, such as `device.user_data`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Redaction(Vec<Vec<String>>);
 
@@ -20,11 +20,11 @@ impl FromStr for Redaction {
         let path = |path: &str| -> Result<Vec<String>, Error> {
             let steps: Vec<String> = path.trim().split('.').map(str::to_owned).collect();
             if steps.iter().any(String::is_empty) {
-                return Err(Error::usage("a field to redact is written as names with dots between them")
-                    .hint("such as device.user_data,session or, for Instabug, Email,User Attributes"));
+                return Err(Error::usage("a field to redact is a path of names separated by dots")
+                    .hint("for example device.user_data,session or, for Instabug, Email,User Attributes"));
             }
             if steps.len() == 1 && (steps[0] == "id" || steps[0] == "uid") {
-                return Err(Error::usage("the id of events can't be redacted: it is how duplicates are known"));
+                return Err(Error::usage("the id of events cannot be redacted, as it identifies duplicates"));
             }
             Ok(steps)
         };
@@ -33,19 +33,19 @@ impl FromStr for Redaction {
 }
 
 impl Redaction {
-    /// The fields of all of these.
+    /// The fields of several redactions.
     pub fn joined(all: impl IntoIterator<Item = Self>) -> Self {
         Self(all.into_iter().flat_map(|one| one.0).collect())
     }
 
-    /// Whether there is nothing to take out.
+    /// Whether there are no fields to redact.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The body with the fields of its events redacted, and where the events stand in it now.
+    /// The body with the fields of its events redacted, and the events with their new positions in it.
     ///
-    /// Everything else is as it was, byte for byte.
+    /// Everything else is unchanged, byte for byte.
     pub fn apply(&self, body: &[u8], mut events: Vec<EventFacts>) -> (Vec<u8>, Vec<EventFacts>) {
         let paths: Vec<&[String]> = self.0.iter().map(Vec::as_slice).collect();
         let titles = ["title", "Title", "Exception"];
@@ -74,15 +74,15 @@ impl Redaction {
     }
 }
 
-/// Writes `json` with what stands at `paths` redacted. Lists on the way are gone through.
+/// Writes `json` with the values at `paths` redacted, including those inside arrays on the way.
 ///
-/// What cannot be taken apart although something below it is to go is redacted whole: nobody can tell where it stands.
+/// A value with a path into it that cannot be parsed is redacted completely, as the field cannot be located.
 fn rewrite(json: &str, paths: &[&[String]], out: &mut String) {
     if paths.iter().any(|path| path.is_empty()) {
         out.push_str(REDACTED);
         return;
     }
-    // There is nothing below numbers, texts and the like.
+    // Numbers, strings and other scalars have no fields.
     if paths.is_empty() || !json.starts_with(['{', '[']) {
         out.push_str(json);
         return;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_goes_and_the_rest_stays() {
+    fn only_the_named_fields_are_redacted() {
         let body = r#" [ {"id":1,"big":1e999, "device":{ "user_data":{"a":[1]},"name":"Pixel"}},{"id":2,"device":7}] "#;
         let (text, events) = redact("device.user_data,device.none", Sender::Bugfender, body);
         assert_eq!(
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_gone_through_and_titles_are_forgotten() {
+    fn arrays_are_traversed_and_titles_removed() {
         let body = r#"{"Exception":"of Jo","Email":"jo@example.com","Console Log":[{"x":1},{"x":2}]}"#;
         let (text, events) = redact("Email,Exception,Console Log.x", Sender::Instabug, body);
         let expected =
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_no_text_can_hold_hides_nothing() {
+    fn a_name_with_an_unpaired_surrogate_hides_nothing() {
         let body = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"Jo","x":3},"user":["\ud800",{"user":4}]}]"#;
         let (text, events) = redact("device.user,user.user", Sender::Bugfender, body);
         let expected = r#"[{"id":1,"\ud800":1,"device":{"\ud800":2,"us\u0065r":"[redacted]","x":3},"user":["\ud800",{"user":"[redacted]"}]}]"#;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_apart_goes_whole() {
+    fn what_cannot_be_parsed_is_redacted_completely() {
         let rewritten = |json: &str| {
             let (path, mut out) = (["a".to_owned()], String::new());
             rewrite(json, &[&path], &mut out);

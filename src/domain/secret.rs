@@ -1,18 +1,18 @@
-//! Secrets as types that cannot show themselves.
+//! Types for secrets, which never show them.
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Error;
 
-/// An OAuth 2 bearer token. `Debug` hides it and there is no `Display`.
+/// An OAuth 2 bearer token. `Debug` hides it, and there is no `Display`.
 #[derive(Debug, Clone)]
 pub struct AccessToken(SecretString);
 
 impl AccessToken {
-    /// Takes a token as somebody pasted it, with white space around it and perhaps the word `Bearer` before it.
+    /// Parses a pasted token, with surrounding white space and an optional `Bearer` prefix.
     ///
     /// # Errors
-    /// A usage error when what is left could not stand in an `Authorization` header (RFC 6750, section 2.1).
+    /// A usage error for a token that is invalid in an `Authorization` header (RFC 6750, section 2.1).
     pub fn parse(text: &str) -> Result<Self, Error> {
         let token = text.trim();
         let token = token.strip_prefix("Bearer ").map_or(token, str::trim);
@@ -20,19 +20,19 @@ impl AccessToken {
             return Err(Error::usage("the token is empty"));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::usage("the token holds a space or a character that no token has")
-                .hint("give the token alone, on one line"));
+            return Err(Error::usage("the token contains a space or an invalid character")
+                .hint("provide only the token, on one line"));
         }
         Ok(Self(SecretString::from(token)))
     }
 
-    /// The token itself: for the `Authorization` header, what keeps credentials and `auth token` only.
+    /// The token itself, only for the `Authorization` header, the credential store and `auth token`.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// Two tokens are the same when their texts are.
+/// Compares the texts of the tokens.
 impl PartialEq for AccessToken {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()
@@ -41,28 +41,28 @@ impl PartialEq for AccessToken {
 
 impl Eq for AccessToken {}
 
-/// A client secret or a refresh token: what new access tokens are had for. `Debug` hides it.
+/// A secret, such as a client secret or a refresh token. `Debug` hides it.
 #[derive(Debug, Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a secret as it was read from a file, a variable or a terminal, with a line end behind it.
+    /// Parses a secret from a file, a variable or a terminal, with an optional line break at the end.
     ///
     /// # Errors
-    /// A usage error, which names `what`, for one that is empty or holds what no secret does (RFC 6749, appendix A).
+    /// A usage error that names `what`, for a secret that is empty or has invalid characters (RFC 6749, appendix A).
     pub fn parse(what: &str, text: &str) -> Result<Self, Error> {
         let secret = text.trim();
         if secret.is_empty() {
             return Err(Error::usage(format!("{what} is empty")));
         }
         if !secret.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            return Err(Error::usage(format!("{what} holds a line break or a character that none has"))
-                .hint("give it alone, on one line"));
+            return Err(Error::usage(format!("{what} contains a line break or an invalid character"))
+                .hint("provide only the secret, on one line"));
         }
         Ok(Self(SecretString::from(secret)))
     }
 
-    /// The secret itself: for the token endpoint and what keeps credentials only.
+    /// The secret itself, only for signing, verifying, the token endpoint and the credential store.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_taken_as_pasted_and_never_shown() {
+    fn pasted_tokens_are_parsed_and_never_shown() {
         let token = AccessToken::parse(" Bearer abc.DEF-123\n").unwrap();
         assert_eq!(token.expose(), "abc.DEF-123");
         assert!(!format!("{token:?}").contains("abc"));

@@ -1,26 +1,26 @@
-//! Picking hooks from the registry.
+//! Selection of hooks in the registry.
 
 use super::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, TargetUrl};
 
-/// Which rows are meant. Empty lists and `None` leave a property free.
+/// Criteria for hooks. An empty list or `None` matches all values.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// These hooks.
     pub hook_ids: Vec<HookId>,
-    /// Of these apps.
+    /// Hooks of these apps.
     pub app_ids: Vec<AppId>,
-    /// For these events.
+    /// Hooks for these events.
     pub events: Vec<EventKind>,
-    /// To this endpoint; see [`TargetUrl::selects`].
+    /// Hooks to this endpoint; see [`TargetUrl::selects`].
     pub target_url: Option<TargetUrl>,
-    /// With this label.
+    /// Hooks with this label.
     pub label: Option<Label>,
-    /// In these states.
+    /// Hooks with these statuses.
     pub statuses: Vec<HookStatus>,
 }
 
 impl Selection {
-    /// Whether the selection takes this row.
+    /// Whether a row matches.
     pub fn takes(&self, record: &HookRecord) -> bool {
         let subscription = &record.subscription;
         allows(&self.app_ids, &subscription.app_id)

@@ -1,4 +1,4 @@
-//! Signatures of webhooks: Instabug's and those of the Standard Webhooks specification, both HMAC with SHA-256.
+//! Webhook signatures of Instabug and of the Standard Webhooks specification, both HMAC-SHA-256.
 //!
 //! The crate `standardwebhooks` (1.0.1) does not pass the tests below: it measures age by the clock alone and always by
 //! five minutes, accepts a secret of no bytes, and signs nothing but UTF-8.
@@ -18,17 +18,17 @@ use crate::error::{Error, Result};
 
 /// The header of Instabug's signature (documented).
 pub const INSTABUG_SIGNATURE: &str = "x-ibg-signature-256";
-/// The headers of the Standard Webhooks specification.
+/// The header with the message id in the Standard Webhooks specification.
 pub const WEBHOOK_ID: &str = "webhook-id";
-/// When it was sent, in seconds since 1970.
+/// The header with the time of signing, in seconds since 1970.
 pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// One signature or several, with spaces between them.
+/// The header with one or more signatures, separated by spaces.
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
-/// What the text of a Standard Webhooks secret may begin with; base64 follows.
+/// The optional prefix of a Standard Webhooks secret, before the base64.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// Who signs so.
+/// A signature scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
@@ -54,22 +54,21 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Whether Instabug's signature `header` is that of `body` with this secret. Compared in constant time.
+/// Verifies Instabug's signature in `header` for `body`, in constant time.
 ///
-/// That it is an HMAC was seen in a public description; that it is in hexadecimal is assumed. A `sha256=` before it and
-/// upper case are taken too.
+/// That it is an HMAC is from a public description; that it is in hexadecimal is assumed. A `sha256=` prefix and upper
+/// case are accepted too.
 pub fn verify_instabug(secret: &Secret, body: &[u8], header: &str) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     instabug_bytes(header).is_some_and(|signature| hmac::verify(&key, body, &signature).is_ok())
 }
 
-/// Whether this can be a signature of Instabug's at all, whatever it may be the signature of.
+/// Whether this has the form of an Instabug signature.
 pub fn may_be_instabug(header: &str) -> bool {
     instabug_bytes(header).is_some_and(|signature| signature.len() == SHA256_OUTPUT_LEN)
 }
 
-/// Whether this can be a secret of Instabug's: random letters and digits, at least 16 and at most 64, as its
-/// documentation says.
+/// Whether this has the form of an Instabug secret: 16 to 64 random letters and digits (documented).
 pub fn may_be_instabug_secret(secret: &Secret) -> bool {
     let secret = secret.expose();
     (16..=64).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -81,13 +80,13 @@ fn instabug_bytes(header: &str) -> Option<Vec<u8>> {
     hex::decode(header).ok()
 }
 
-/// Instabug's signature of `body` with this secret: what [`verify_instabug`] takes.
+/// Instabug's signature of `body`, as verified by [`verify_instabug`].
 pub fn sign_instabug(secret: &Secret, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     hex::encode(hmac::sign(&key, body))
 }
 
-/// What a Standard Webhooks signature is made over, but for the body.
+/// The headers of a Standard Webhooks request.
 #[derive(Debug, Clone, Copy)]
 pub struct StandardHeaders<'a> {
     /// `webhook-id`.
@@ -104,8 +103,8 @@ impl StandardHeaders<'_> {
         Timestamp::from_second(self.timestamp.trim().parse().ok()?).ok()
     }
 
-    /// The headers' signature of `body` with this secret: what [`StandardHeaders::verify`] takes. The one that is there
-    /// is not looked at.
+    /// The signature of these headers and `body`, as verified by [`StandardHeaders::verify`]. The `signature` field is
+    /// ignored.
     ///
     /// # Errors
     /// As [`StandardHeaders::verify`].
@@ -118,18 +117,18 @@ impl StandardHeaders<'_> {
         [self.id.trim().as_bytes(), b".", self.timestamp.trim().as_bytes(), b".", body].concat()
     }
 
-    /// Whether one of the signatures is that of `body` with this secret. Compared in constant time.
+    /// Whether one of the signatures is valid for `body` and this secret. Compares in constant time.
     ///
     /// # Errors
-    /// A usage error for a secret that is not base64, with or without `whsec_` before it.
+    /// A usage error for a secret that is not base64, with or without the prefix `whsec_`.
     pub fn verify(&self, secret: &Secret, body: &[u8]) -> Result<bool> {
         let key = standard_key(secret)?;
         let content = self.content(body);
-        let holds = |signature: &str| {
+        let is_valid = |signature: &str| {
             let bytes = signature.strip_prefix("v1,").and_then(|text| BASE64_STANDARD.decode(text).ok());
             bytes.is_some_and(|bytes| hmac::verify(&key, &content, &bytes).is_ok())
         };
-        Ok(self.signature.split_whitespace().any(holds))
+        Ok(self.signature.split_whitespace().any(is_valid))
     }
 
     /// Whether it was signed within `tolerance` of `now`, in the past or the future.
@@ -139,7 +138,7 @@ impl StandardHeaders<'_> {
     }
 }
 
-/// The headers of a Standard Webhook with this id, made now and signed if there is a secret.
+/// The headers of a Standard Webhooks request with this id and time, signed if there is a secret.
 ///
 /// # Errors
 /// As [`StandardHeaders::sign`].
@@ -157,37 +156,37 @@ pub fn standard_headers(
     Ok(headers)
 }
 
-/// Whether a secret is fit for signing as the Standard Webhooks specification says: 24 to 64 bytes, in base64.
+/// Checks that a secret has 24 to 64 bytes in base64, as the Standard Webhooks specification requires.
 ///
 /// # Errors
-/// A usage error that says what is wrong with it.
+/// A usage error that says what is wrong.
 pub fn check_standard_secret(secret: &Secret) -> Result<()> {
     let length = standard_bytes(secret)?.len();
     if (24..=64).contains(&length) {
         return Ok(());
     }
     Err(Error::usage(format!(
-        "the secret to sign with has {length} bytes; the Standard Webhooks specification asks for 24 to 64"
+        "the signing secret has {length} bytes; the Standard Webhooks specification requires 24 to 64"
     ))
-    .hint("name a file that is not there yet: a secret is made in it"))
+    .hint("specify a file that does not exist to create a new secret in it"))
 }
 
-/// A new secret of the Standard Webhooks specification: 32 random bytes.
+/// A new Standard Webhooks secret of 32 random bytes.
 ///
 /// # Errors
-/// When the system has no random numbers.
+/// When the system provides no random numbers.
 pub fn new_standard_secret() -> Result<Secret> {
     Secret::parse("the secret", &format!("{SECRET_PREFIX}{}", BASE64_STANDARD.encode(random_bytes::<32>()?)))
 }
 
-/// Random bytes that nobody can guess.
+/// Cryptographically secure random bytes.
 ///
 /// # Errors
-/// When the system has none.
+/// When the system provides none.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::new(crate::error::ErrorKind::Other, "the system has no random numbers"))?;
+        .map_err(|_| Error::new(crate::error::ErrorKind::Other, "the system provides no random numbers"))?;
     Ok(bytes)
 }
 
@@ -195,13 +194,13 @@ fn standard_key(secret: &Secret) -> Result<hmac::Key> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &standard_bytes(secret)?))
 }
 
-/// The bytes of a secret, of which there is one at the least: anybody could sign with none.
+/// The bytes of a secret. An empty one is an error, as anyone could sign with it.
 fn standard_bytes(secret: &Secret) -> Result<Vec<u8>> {
     let text = secret.expose();
     let bytes = BASE64_STANDARD.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text)).ok();
     bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-        Error::usage("the secret is not one of the Standard Webhooks specification")
-            .hint(format!("it is base64, with {SECRET_PREFIX} before it"))
+        Error::usage("not a Standard Webhooks secret")
+            .hint(format!("it must be base64, optionally with the prefix {SECRET_PREFIX}"))
     })
 }
 
@@ -237,7 +236,7 @@ mod tests {
 
     #[test]
     fn standard_signatures_are_those_of_the_specification() {
-        // The example of the specification's own libraries.
+        // The example in the reference libraries of the specification.
         let headers = StandardHeaders {
             id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
             timestamp: "1614265330",

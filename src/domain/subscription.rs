@@ -1,4 +1,4 @@
-//! A subscription and what the registry knows of it.
+//! Subscriptions and their records in the registry.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,16 +8,16 @@ use jiff::Timestamp;
 use super::{ApiOrigin, AppId, EventKind, HookId, Label, TargetUrl};
 use crate::error::Error;
 
-/// What makes two subscriptions the same: installation, app, event and endpoint.
+/// A subscription, identified by installation, app, event and endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subscription {
-    /// The installation that delivers.
+    /// The installation.
     pub origin: ApiOrigin,
-    /// The app whose events are delivered.
+    /// The app.
     pub app_id: AppId,
     /// The kind of event.
     pub event: EventKind,
-    /// Where to.
+    /// The endpoint.
     pub target_url: TargetUrl,
 }
 
@@ -27,25 +27,25 @@ impl fmt::Display for Subscription {
     }
 }
 
-/// Where a row of the registry stands in its life.
+/// The status of a hook in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HookStatus {
-    /// A living process is subscribing: the intent is recorded, the request under way.
+    /// A running process is subscribing: the intent is recorded and the request may be in flight.
     Pending,
-    /// The hook exists; its id is known.
+    /// The hook exists and its id is known.
     Active,
-    /// The request may have been carried out; if it was, its id is not known.
+    /// The request may have created a hook whose id is unknown.
     Unknown,
-    /// A removal has begun and its end is not known.
+    /// A removal has started and its outcome is not recorded.
     Removing,
-    /// Removed by this tool.
+    /// This tool removed the hook.
     Removed,
-    /// The server says that it is not there.
+    /// The server reported that the hook does not exist.
     Gone,
 }
 
 impl HookStatus {
-    /// Every status, in the order of a hook's life.
+    /// All statuses, in the order of the life cycle.
     pub const ALL: [Self; 6] = [Self::Pending, Self::Active, Self::Unknown, Self::Removing, Self::Removed, Self::Gone];
 
     /// The name in the registry, in output and for `--status`.
@@ -60,7 +60,7 @@ impl HookStatus {
         }
     }
 
-    /// Whether the hook surely is no more.
+    /// Whether the hook certainly no longer exists.
     pub const fn is_ended(self) -> bool {
         matches!(self, Self::Removed | Self::Gone)
     }
@@ -78,38 +78,38 @@ impl FromStr for HookStatus {
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            Error::usage(format!("there is no such status; the statuses are {names}"))
+            Error::usage(format!("unknown status; the statuses are {names}"))
         })
     }
 }
 
-/// The registry's own name of a row. Rows without a hook id have only this.
+/// The id of a row in the registry. Rows without a hook id have only this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub i64);
 
 /// A row of the registry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HookRecord {
-    /// The row.
+    /// The id of the row.
     pub row: RowId,
-    /// The hook at the server, once known.
+    /// The id of the hook, once known.
     pub hook_id: Option<HookId>,
-    /// What was subscribed.
+    /// The subscription.
     pub subscription: Subscription,
-    /// Where it stands, as seen when it was read.
+    /// The status when the record was read.
     pub status: HookStatus,
-    /// The name given to it.
+    /// The label.
     pub label: Option<Label>,
     /// Why the status is `unknown` or `removing`.
     pub reason: Option<String>,
-    /// When the intent was recorded.
+    /// When the row was created.
     pub created_at: Timestamp,
     /// When the row last changed.
     pub updated_at: Timestamp,
 }
 
 impl HookRecord {
-    /// How to name this hook in a message.
+    /// The name of the hook in messages.
     pub fn name(&self) -> String {
         match self.hook_id {
             Some(id) => format!("hook {id}"),

@@ -1,4 +1,4 @@
-//! Where Bugfender is to deliver events.
+//! The endpoints of subscriptions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,60 +9,60 @@ use url::Url;
 use super::host::{HostScope, host_scope};
 use crate::error::Error;
 
-/// What stands for a hidden part of a URL.
-const HIDDEN: &str = "****";
+/// The replacement for a redacted part of a URL.
+const REDACTED: &str = "****";
 
-/// The endpoint of a subscription. It may hold a user name and password; what is shown hides them.
+/// The endpoint of a subscription. It may contain a user name and password, which are redacted when shown.
 ///
-/// Kept as the normalised text, so that reading a long registry need not take each one apart.
+/// Stored as normalised text, so that URLs from a large registry need not be parsed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetUrl(Box<str>);
 
 impl TargetUrl {
-    /// The longest URL taken, in bytes.
+    /// The maximum length of a URL, in bytes.
     pub const MAX_LEN: usize = 2048;
 
-    /// The URL as it stands in the registry, which took it from a parsed one.
+    /// A URL from the registry, which was validated when it was stored.
     pub fn from_stored(text: String) -> Self {
         Self(text.into_boxed_str())
     }
 
-    /// The whole URL, password included: for the request body and the registry only.
+    /// The full URL with its password, only for requests and the registry.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether the URL holds a password (or a user name that may be a token).
+    /// Whether the URL contains a password, or a user name, which may be a token.
     pub fn has_secret(&self) -> bool {
         self.with_userinfo().is_some()
     }
 
-    /// The password, or the user name that stands alone.
+    /// The password, or the user name if there is no password.
     pub fn password(&self) -> Option<String> {
         let url = self.with_userinfo()?;
         Some(url.password().unwrap_or(url.username()).to_owned())
     }
 
-    /// The URL with its password hidden; a user name that stands alone is hidden too, as it may be a token.
+    /// The URL with its password redacted, or its user name if there is no password, as it may be a token.
     pub fn redacted(&self) -> Cow<'_, str> {
         let Some(mut url) = self.with_userinfo() else {
             return Cow::Borrowed(&self.0);
         };
         // Setting these fails only on URLs without a host, which are never a target.
         if url.password().is_some() {
-            let _ = url.set_password(Some(HIDDEN));
+            let _ = url.set_password(Some(REDACTED));
         } else {
-            let _ = url.set_username(HIDDEN);
+            let _ = url.set_username(REDACTED);
         }
         Cow::Owned(url.into())
     }
 
-    /// Whether its password was hidden already: it was copied from output, and is good for picking hooks only.
+    /// Whether the password is redacted, as in a URL copied from output, which can only be used to select hooks.
     pub fn is_redacted(&self) -> bool {
-        self.password().is_some_and(|password| password == HIDDEN)
+        self.password().is_some_and(|password| password == REDACTED)
     }
 
-    /// The text to show: whole or redacted.
+    /// The text to show: full or redacted.
     pub fn into_shown(self, show_secrets: bool) -> String {
         match self.redacted() {
             Cow::Owned(redacted) if !show_secrets => redacted,
@@ -70,9 +70,9 @@ impl TargetUrl {
         }
     }
 
-    /// Whether `self`, given to pick hooks, means the stored URL `stored`.
+    /// Whether `self` selects hooks with the URL `stored`.
     ///
-    /// The redacted form, which is what people can copy from a table, and the form without any user name count too.
+    /// The redacted form, as copied from output, and the form without user name and password match too.
     pub fn selects(&self, stored: &Self) -> bool {
         self == stored
             || stored
@@ -80,13 +80,13 @@ impl TargetUrl {
                 .is_some_and(|url| *self.0 == *stored.redacted() || *self.0 == *without_userinfo(url))
     }
 
-    /// From where the endpoint can be reached, as far as its name tells.
+    /// From where the endpoint can be reached, as far as its name shows.
     pub fn scope(&self) -> HostScope {
         let url = Url::parse(&self.0).ok();
         url.as_ref().and_then(Url::host).map_or(HostScope::Public, |host| host_scope(&host))
     }
 
-    /// The URL taken apart, if it holds a user name or password.
+    /// The parsed URL, if it contains a user name or password.
     fn with_userinfo(&self) -> Option<Url> {
         let url = self.0.contains('@').then(|| Url::parse(&self.0).ok()).flatten()?;
         (!url.username().is_empty() || url.password().is_some()).then_some(url)
@@ -102,10 +102,10 @@ fn without_userinfo(mut url: Url) -> String {
 impl FromStr for TargetUrl {
     type Err = Error;
 
-    /// Errors never repeat the text, as it may hold a password.
+    /// Errors never quote the text, as it may contain a password.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |what: &str| {
-            Error::usage(format!("the target URL {what}")).hint("write it like https://hooks.example.com/bugfender")
+            Error::usage(format!("the target URL {what}")).hint("for example https://hooks.example.com/bugfender")
         };
         let text = text.trim();
         if text.len() > Self::MAX_LEN {
@@ -114,16 +114,16 @@ impl FromStr for TargetUrl {
         if text.is_empty() {
             return Err(wrong("is empty"));
         }
-        // A reader of URLs would leave these out, and make one of two lines.
+        // The URL parser would drop line breaks and join two lines into one URL.
         if text.contains(char::is_control) {
-            return Err(wrong("holds a line break or another control character: there is to be one URL"));
+            return Err(wrong("contains a line break or another control character"));
         }
         let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must begin with https:// or http://"));
+            return Err(wrong("must start with https:// or http://"));
         }
         if url.fragment().is_some() {
-            return Err(wrong("must not have a fragment: the part behind # is never sent"));
+            return Err(wrong("must not have a fragment, as the part after # is never sent"));
         }
         Ok(Self::from_stored(url.into()))
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_hidden_everywhere_but_where_asked_for() {
+    fn passwords_are_redacted_unless_exposed() {
         let url = target("https://ci:s3cret@hooks.example.com/bf?x=1");
         assert_eq!(url.to_string(), "https://ci:****@hooks.example.com/bf?x=1");
         assert!(!format!("{url:?}").contains("s3cret"));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_do_not_repeat_the_url() {
+    fn errors_do_not_quote_the_url() {
         for wrong in ["ftp://u:s3cret@h/", "https://u:s3cret@", "u:s3cret@h", "https://u:s3cret@h/#x", ""] {
             let error = wrong.parse::<TargetUrl>().unwrap_err();
             assert!(!error.to_string().contains("s3cret"), "{error}");

@@ -1,13 +1,13 @@
-//! Rules for text that comes from elsewhere.
+//! Rules for untrusted text.
 
-/// Whether a character could act on a terminal or disguise text: controls, line and paragraph
-/// separators, bidirectional overrides, zero-width characters.
+/// Whether a character could affect a terminal or disguise text: control characters, line and paragraph separators,
+/// bidirectional overrides, zero-width characters.
 pub fn is_unsafe_char(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
 }
 
-/// The start of a server's text, at most `max` characters, on one line, with nothing that acts on a terminal.
+/// At most `max` characters of untrusted text, on one line, without unsafe characters.
 pub fn excerpt(text: &str, max: usize) -> String {
     let clean: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();
     let mut line = clean.split_whitespace().collect::<Vec<_>>().join(" ");

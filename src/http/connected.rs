@@ -1,4 +1,4 @@
-//! Whether a client has had a connection yet: before that, nothing can have been sent.
+//! Tracks whether a client has established a connection; before that, nothing can have been sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Watches the connections of a client.
+/// A connector layer that records whether a connection was established.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connected(Arc<AtomicBool>);
 
 impl Connected {
-    /// Whether there was a connection, through a proxy and with TLS where these are in use.
+    /// Whether a connection was established, including proxy and TLS where they are used.
     pub(super) fn once(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl<S> Layer<S> for Connected {
-    type Service = Watched<S>;
+    type Service = RecordingConnector<S>;
 
-    fn layer(&self, connector: S) -> Watched<S> {
-        Watched { connector, connected: self.clone() }
+    fn layer(&self, connector: S) -> RecordingConnector<S> {
+        RecordingConnector { connector, connected: self.clone() }
     }
 }
 
-/// What makes connections, watched.
+/// A connector that records its success.
 #[derive(Debug, Clone)]
-pub(super) struct Watched<S> {
+pub(super) struct RecordingConnector<S> {
     connector: S,
     connected: Connected,
 }
 
-impl<S, Target> Service<Target> for Watched<S>
+impl<S, Target> Service<Target> for RecordingConnector<S>
 where
     S: Service<Target>,
     S::Future: Send + 'static,

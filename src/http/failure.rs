@@ -1,4 +1,4 @@
-//! What an error of sending a request says to people, and what is known of the request's effect.
+//! Transport failures: their messages and hints, and whether the request may have been carried out.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,15 +9,14 @@ use super::outcome::{Progress, carried_out};
 use super::{ClientOptions, Failure, Peer, shown};
 use crate::error::{Error, ErrorKind};
 
-/// The time was over before a request was sent: nothing is left in doubt by it.
+/// The total timeout passed before the request was sent, so it was certainly not carried out.
 pub(super) fn no_time_left(url: &Url) -> Failure {
-    let error = Error::new(ErrorKind::Unavailable, format!("{}: the time allowed is over", shown(url)))
-        .hint("give it more time with --timeout");
+    let error = Error::new(ErrorKind::Unavailable, format!("{}: timed out before the request was sent", shown(url)))
+        .hint("set a longer --timeout");
     Failure { transient: true, ..Failure::not_sent(error) }
 }
 
-/// What an error of sending a request says, and what is known of its effect. The cause is kept without the URL, which
-/// may hold a secret.
+/// The failure for an error of reqwest. The cause is kept without the URL, which may contain a secret.
 pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &ClientOptions) -> Failure {
     let before_sending = error.is_connect() || error.is_builder();
     let tls = tls_error(&error);
@@ -25,25 +24,23 @@ pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &Clie
     let proxy = if error.is_connect() && tls.is_none() { options.proxy_of(url) } else { None };
     let through = proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
     let what = match (error.is_timeout(), before_sending) {
-        (true, true) => format!("no connection{through} within the time allowed"),
-        (true, false) => "no answer within the time allowed".to_owned(),
-        (false, true) if is_authority => "no connection: the server shows the certificate of an authority".to_owned(),
-        (false, true) => format!("no connection{through}: {}", root_cause(&error)),
-        (false, false) => format!("the connection broke before an answer: {}", root_cause(&error)),
+        (true, true) => format!("timed out while connecting{through}"),
+        (true, false) => "timed out waiting for a response".to_owned(),
+        (false, true) if is_authority => {
+            "could not connect: the server presented a CA certificate as its own".to_owned()
+        }
+        (false, true) => format!("could not connect{through}: {}", root_cause(&error)),
+        (false, false) => format!("the connection was lost before a response: {}", root_cause(&error)),
     };
     let hint = match tls {
-        Some(_) if is_authority => {
-            "give the server a certificate of its own, without CA:TRUE in it, which that authority may sign"
-        }
+        Some(_) if is_authority => "issue the server its own certificate without CA:TRUE; that authority can sign it",
         Some(rustls::Error::InvalidCertificate(_)) => {
-            "if a company certificate authority signs the server, name its PEM file with --ca-file or in SSL_CERT_FILE"
+            "if the certificate is signed by a private certificate authority, pass its PEM file with --ca-file or SSL_CERT_FILE"
         }
         Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
-        None if proxy.is_some() => {
-            "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which say where requests go through a proxy"
-        }
+        None if proxy.is_some() => "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which decide what goes through a proxy",
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
-        None => "check the network and --api-url; `bugfender-hooks doctor` tries the connection",
+        None => "check the network and --api-url; `bugfender-hooks doctor` tests the connection",
     };
     let transient = tls.is_none();
     let error =
@@ -52,7 +49,7 @@ pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &Clie
     Failure { error, carried_out: carried_out(progress), transient }
 }
 
-/// Whether the server shows a certificate that is for signing others, as the usual recipe for a self-signed one makes it.
+/// Whether the server's certificate is that of a CA, as the usual `openssl req -x509` makes self-signed ones.
 fn is_authority(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(rustls::OtherError(other))) = error else {
         return false;
@@ -60,12 +57,12 @@ fn is_authority(error: &rustls::Error) -> bool {
     matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// What the handshake failed over, if it did, which no repetition changes.
+/// The error of the TLS handshake, if that is what failed; a retry would fail likewise.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error);
     }
-    // An I/O error shows the source of what it wraps, not what it wraps.
+    // `io::Error::source` skips the error it wraps and returns that error's source.
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     match wrapped {
         Some(inner) => tls_error(inner),
@@ -73,7 +70,7 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
     }
 }
 
-/// The innermost cause of an error, which is the one that says something.
+/// The innermost cause of an error, which is the most specific.
 pub(super) fn root_cause(error: &dyn StdError) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,4 +1,4 @@
-//! HTTP as this tool speaks it: timeouts, limits, redirects and retries that never repeat what may have been done.
+//! The HTTP client: timeouts, limits, redirects, and retries that repeat no request that may have been carried out.
 
 mod connected;
 mod failure;
@@ -28,91 +28,91 @@ use self::outcome::{Progress, carried_out};
 use crate::domain::AccessToken;
 use crate::error::{Error, ErrorKind};
 
-/// How the tool names itself.
+/// The `User-Agent` of every request.
 pub const USER_AGENT: &str = concat!("bugfender-hooks/", env!("CARGO_PKG_VERSION"));
 
-/// The media type of forms.
+/// The media type of URL-encoded forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The longest time for a connection to stand, well within the time for a request.
+/// The connect timeout, unless the request timeout requires a shorter one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The least time that an answer is given after one that came quickly.
-const MIN_ANSWER_TIME: Duration = Duration::from_millis(500);
+/// The minimum time reserved for the response to a retry, however fast the last response was.
+const MIN_RESPONSE_TIME: Duration = Duration::from_millis(500);
 
-/// The longest time by which requests that waited together are spread out.
-const SPREAD: Duration = Duration::from_millis(200);
+/// The maximum jitter added to a shared `Retry-After`, so that waiting requests do not resume all at once.
+const MAX_JITTER: Duration = Duration::from_millis(200);
 
-/// How a client is to be built.
+/// How to build a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// The longest time for one attempt.
+    /// The timeout of one attempt.
     pub attempt_timeout: Duration,
-    /// The longest time for all attempts and the waits between them.
+    /// The timeout of all attempts together, waits included.
     pub total_timeout: Option<Duration>,
-    /// Whether https will be spoken. Reading the system's certificate authorities takes milliseconds.
+    /// Whether https is needed. If not, certificate authorities are not loaded, which saves milliseconds.
     pub tls: bool,
-    /// Whether to obey the proxy variables. Never for a server on this machine.
+    /// Whether to honour the proxy variables; false for a server on this machine.
     pub proxy: bool,
     /// Which certificate authorities are trusted.
     pub roots: Roots,
-    /// What the client speaks to.
+    /// What the client connects to.
     pub peer: Peer,
 }
 
-/// What a client speaks to, which decides what logs hold and what errors advise.
+/// What a client connects to, which decides what is logged and which hints errors carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Bugfender, or who gives tokens for it.
+    /// Bugfender's API or its token endpoint.
     Api,
-    /// Somebody's endpoint. Its path is often a secret.
+    /// A webhook endpoint. Its path is never logged, as it is often a secret.
     Endpoint,
 }
 
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// The system's, or Mozilla's where it has none.
+    /// The system's, or Mozilla's if the system has none.
     System,
-    /// Those that `SSL_CERT_FILE` or `SSL_CERT_DIR` name, and no others.
+    /// Only those in `SSL_CERT_FILE` or `SSL_CERT_DIR`.
     Environment,
-    /// Those of this PEM file, and no others.
+    /// Only those in this PEM file.
     File(PathBuf),
 }
 
 impl ClientOptions {
-    /// The proxy that requests to this URL go through, if any: without user name and password.
+    /// The proxy that requests to this URL go through, if any, without its user name and password.
     pub fn proxy_of(&self, url: &Url) -> Option<String> {
         if self.proxy { proxy::proxy_of(url) } else { None }
     }
 
-    /// The longest time for a connection to stand: strictly shorter than an attempt, so that a timeout
-    /// while connecting is known as one, and the request as not sent.
+    /// The connect timeout. It is shorter than the timeout of the attempt, so that a timeout while connecting is
+    /// reported as such and the request is known not to have been sent.
     fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.min(self.attempt_timeout.mul_f32(0.75))
     }
 }
 
 impl Roots {
-    /// Whether they can be read, and hold one at the least.
+    /// Checks that they can be read and that there is at least one.
     ///
     /// # Errors
-    /// A usage error that names the file.
+    /// A usage error that names the file or the variables.
     pub fn check(&self) -> Result<(), Error> {
         tls::config(true, self).map(|_| ())
     }
 }
 
-/// A request, before a credential is put on it. Not `Debug`: the body may hold a password.
+/// A request without its credential. Not `Debug`, as the body may contain a password.
 #[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The whole URL.
+    /// The full URL.
     pub url: Url,
     /// The body.
     pub body: Option<RequestBody>,
-    /// When it may be sent again.
+    /// When it may be retried.
     pub repeat: Repeat,
 }
 
@@ -121,42 +121,42 @@ pub struct Request {
 pub enum RequestBody {
     /// JSON.
     Json(serde_json::Value),
-    /// A form, encoded already (`application/x-www-form-urlencoded`). It is full of secrets.
+    /// An encoded form (`application/x-www-form-urlencoded`), which contains secrets.
     Form(SecretString),
-    /// These bytes.
+    /// Raw bytes with their headers.
     Bytes(Payload),
 }
 
-/// A body as it is to be sent, with the headers that belong to it.
+/// A raw body and the headers that describe it.
 #[derive(Clone)]
 pub struct Payload {
     /// The media type.
     pub content_type: Cow<'static, str>,
-    /// Headers, such as a signature.
+    /// Further headers, such as a signature.
     pub headers: Vec<(&'static str, String)>,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
-/// When a request may be sent again after a failure.
+/// When a failed request may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// After any transient failure: sending it twice does what sending it once does.
+    /// After any transient failure, as the request is idempotent.
     Idempotent,
-    /// Only when it surely was not carried out.
+    /// Only if it was certainly not carried out.
     OnlyIfNotCarriedOut,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// Why a request got no answer that can be used.
+/// Why a request got no usable response.
 #[derive(Debug)]
 pub struct Failure {
     /// The error to show.
     pub error: Error,
     /// Whether the request may have been carried out.
     pub carried_out: CarriedOut,
-    /// Whether it may pass by itself: network trouble does, a refused redirect or certificate does not.
+    /// Whether a retry may succeed, as after a network failure, unlike after a rejected redirect or certificate.
     pub transient: bool,
 }
 
@@ -178,7 +178,7 @@ impl Failure {
 pub struct Client {
     inner: reqwest::Client,
     options: ClientOptions,
-    /// Until when the server asked everybody to wait (429 with `Retry-After`): requests that share the client do.
+    /// Until when the server asked to wait (`Retry-After`). All requests of this client and its clones do.
     pause: Arc<Mutex<Option<Instant>>>,
     in_doubt: Arc<AtomicBool>,
     connected: Connected,
@@ -213,31 +213,31 @@ impl Client {
         Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default(), connected, follows: true })
     }
 
-    /// The same client, for which a redirect is an answer like any other.
+    /// The same client, which returns redirects as responses instead of following them.
     #[must_use]
     pub fn without_redirects(self) -> Self {
         Self { follows: false, ..self }
     }
 
-    /// Whether a request that is given up at this moment may have been carried out, if there is but one.
+    /// Whether a request that is cancelled now may have been carried out. Only valid with one request at a time.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::Relaxed) && self.connected.once()
     }
 
-    /// Whether there has been a connection.
+    /// Whether a connection has been established.
     pub fn has_connected(&self) -> bool {
         self.connected.once()
     }
 
-    /// Sends a request until it is answered, fails for good, or its attempts or time are used up.
+    /// Sends a request, with retries, until it has a final outcome or the attempts or the time are used up.
     ///
-    /// An answer of any status is `Ok`; reading it is the caller's part.
+    /// A response of any status is `Ok`.
     ///
     /// # Errors
-    /// When no answer came, with what is known of the request's effect.
+    /// When there was no response; the failure says whether the request may have been carried out.
     pub async fn send(&self, request: &Request, bearer: Option<&AccessToken>) -> Result<HttpResponse, Failure> {
         let outcome = self.send_repeatedly(request, bearer).await;
-        // Nothing is under way any more: what its end means is in the outcome.
+        // Nothing is in flight any more; the outcome itself says what is in doubt.
         self.in_doubt.store(false, Ordering::Relaxed);
         outcome
     }
@@ -246,7 +246,7 @@ impl Client {
         let deadline = self.options.total_timeout.map(|total| Instant::now() + total);
         let (mut attempt, mut before) = (1, CarriedOut::No);
         loop {
-            self.wait_if_asked(deadline).await;
+            self.wait_for_pause(deadline).await;
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return finish(Err(no_time_left(&request.url)), attempt, before);
@@ -260,20 +260,20 @@ impl Client {
                 outcome.as_ref().map_or_else(|failure| failure.carried_out, |answer| answer.carried_out).or(before);
             self.note_doubt(before);
             let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            // What surely was not carried out must not end in doubt because the time is up in the middle of the next
-            // attempt: that needs time to fail at connecting again, or else to be answered again.
+            // A request that was certainly not carried out must not end in doubt because the total timeout cuts off the
+            // next attempt, so that attempt needs enough time to fail while connecting, or to get another response.
             let needed = match &outcome {
                 Err(failure) if failure.carried_out == CarriedOut::No => self.options.connect_timeout(),
-                Ok(_) if request.repeat == Repeat::OnlyIfNotCarriedOut => MIN_ANSWER_TIME.max(took * 2),
+                Ok(_) if request.repeat == Repeat::OnlyIfNotCarriedOut => MIN_RESPONSE_TIME.max(took * 2),
                 _ => Duration::ZERO,
             };
             left = left.map(|left| left.saturating_sub(needed));
             match retry::wait_before_next(request.repeat, attempt, &outcome, left) {
                 Some(wait) => {
-                    if outcome.as_ref().is_ok_and(|answer| answer.retry_after.is_some()) {
+                    if outcome.as_ref().is_ok_and(|response| response.retry_after.is_some()) {
                         *self.pause() = Some(Instant::now() + wait);
                     }
-                    tracing::info!(attempt, wait_ms = wait.as_millis(), "trying again");
+                    tracing::info!(attempt, wait_ms = wait.as_millis(), "retrying");
                     tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
@@ -291,18 +291,18 @@ impl Client {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as the server asked another request of this client to, if there is time for that.
-    async fn wait_if_asked(&self, deadline: Option<Instant>) {
+    /// Waits until the pause that the server asked for is over, unless it ends after the deadline.
+    async fn wait_for_pause(&self, deadline: Option<Instant>) {
         let until = (*self.pause()).filter(|until| deadline.is_none_or(|deadline| *until < deadline));
         if let Some(until) = until {
-            // The one that was asked to wait has waited already.
+            // Already over for the request that got the `Retry-After`, as it has slept since.
             if until > Instant::now() {
-                tokio::time::sleep_until((until + SPREAD.mul_f64(fastrand::f64())).into()).await;
+                tokio::time::sleep_until((until + MAX_JITTER.mul_f64(fastrand::f64())).into()).await;
             }
         }
     }
 
-    /// One attempt, which follows the redirects that are allowed.
+    /// One attempt, following the redirects that are allowed.
     async fn attempt(
         &self,
         request: &Request,
@@ -326,32 +326,32 @@ impl Client {
                 }
             };
             if let Some(token) = bearer {
-                // reqwest marks this header as sensitive, which keeps it out of debug output.
+                // reqwest marks this header as sensitive, so that it is not in debug output.
                 builder = builder.bearer_auth(token.expose());
             }
             let started = Instant::now();
             let response = builder.send().await.map_err(|error| self.transport_failure(&url, error))?;
             let status = response.status();
             progress = Progress::Answered(status);
-            tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "answer");
+            tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "response");
             if !(self.follows && redirect::is_redirect(status)) {
                 return Ok(HttpResponse::read(response, carried_out(progress)).await);
             }
             url = redirect::target(&url, &response, &request.method, self.options.peer)?;
             tracing::info!(url = self.printable(&url), "following a redirect to the same path");
         }
-        let error = Error::new(ErrorKind::Other, format!("{} redirects in a circle", shown(&url)));
+        let error = Error::new(ErrorKind::Other, format!("{}: too many redirects", shown(&url)));
         Err(Failure { error, carried_out: carried_out(progress), transient: false })
     }
 
-    /// Classifies an error of sending a request or waiting for the head of its answer.
+    /// Classifies an error that occurred before the head of the response was received.
     fn transport_failure(&self, url: &Url, error: reqwest::Error) -> Failure {
         let failure = transport_failure(url, error, &self.options);
-        tracing::debug!(url = self.printable(url), error = %failure.error, "no answer");
+        tracing::debug!(url = self.printable(url), error = %failure.error, "no response");
         failure
     }
 
-    /// A URL for the log: without user name, password and query, which may be secret, and perhaps without its path.
+    /// A URL for the log: without user name, password and query, and for an endpoint without its path.
     fn printable(&self, url: &Url) -> String {
         match self.options.peer {
             Peer::Api => format!("{}{}", shown(url), url.path()),
@@ -360,15 +360,15 @@ impl Client {
     }
 }
 
-/// The outcome of the last attempt, with what the ones before it leave behind.
+/// The outcome of the last attempt, with the number of attempts and what earlier ones leave behind.
 fn finish(outcome: Result<HttpResponse, Failure>, attempts: u32, before: CarriedOut) -> Result<HttpResponse, Failure> {
     match outcome {
-        Ok(answer) => Ok(HttpResponse { attempts, ..answer.after(0, before) }),
+        Ok(response) => Ok(HttpResponse { attempts, ..response.after(0, before) }),
         Err(failure) => Err(failure.after(before)),
     }
 }
 
-/// The origin of a URL, which is enough to say which server is meant.
+/// The origin of a URL, which is enough to identify the server.
 fn shown(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

@@ -1,10 +1,10 @@
-//! Which proxy a request goes through, for people who look for what is wrong.
+//! Which proxy a request goes through, for diagnostics.
 
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-/// The proxy that the environment, or the system's settings, name for a URL: without user name and password.
+/// The proxy for a URL according to the environment or the system's settings, without user name and password.
 pub(super) fn proxy_of(url: &Url) -> Option<String> {
     let uri: Uri = url.as_str().parse().ok()?;
     let proxy = Matcher::from_system().intercept(&uri)?;

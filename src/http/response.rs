@@ -1,4 +1,4 @@
-//! The answer to a request, read up to a limit.
+//! HTTP responses, with bodies read up to a limit.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use reqwest::{Response, StatusCode};
 use super::CarriedOut;
 use crate::domain::excerpt;
 
-/// The longest body that is read, in bytes after decompression.
+/// The largest body that is read, in bytes after decompression.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// The longest piece of a server's text that is quoted, in characters.
-const QUOTE: usize = 200;
+/// The maximum length of a quote from a response, in characters.
+const MAX_QUOTE: usize = 200;
 
-/// An answer of any status.
+/// A response of any status.
 #[derive(Debug)]
 pub struct HttpResponse {
     /// The status.
     pub status: StatusCode,
-    /// The body, or why it could not be read whole.
+    /// The body, or why it could not be read completely.
     pub body: Result<Vec<u8>, BodyProblem>,
-    /// What `Retry-After` asks for.
+    /// The wait that `Retry-After` asks for.
     pub retry_after: Option<Duration>,
-    /// How many times the request was sent.
+    /// How often the request was sent.
     pub attempts: u32,
-    /// Whether it may have been carried out, one of those times.
+    /// Whether any of these attempts may have been carried out.
     pub carried_out: CarriedOut,
     pub(super) html: bool,
 }
@@ -35,9 +35,9 @@ pub struct HttpResponse {
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyProblem {
-    /// The connection ended, or the time was up, before the body did; or its encoding is broken.
+    /// The connection was closed or timed out before the end of the body, or its encoding is invalid.
     Cut,
-    /// It is larger than [`MAX_BODY`].
+    /// The body is larger than [`MAX_BODY`].
     TooLarge,
 }
 
@@ -52,36 +52,36 @@ impl HttpResponse {
         Self { status, body, retry_after, attempts: 1, carried_out, html }
     }
 
-    /// The same answer to a request that was answered so before and sent once more.
+    /// The response with the attempts and the doubt of an earlier send of the same request added.
     #[must_use]
     pub fn after(self, attempts: u32, before: CarriedOut) -> Self {
         Self { attempts: self.attempts + attempts, carried_out: self.carried_out.or(before), ..self }
     }
 
-    /// Whether the body is a web page, which no API answers with.
+    /// Whether the body is HTML, which the API never returns.
     pub fn is_html(&self) -> bool {
         self.html
     }
 
-    /// What the server says of a failure, quoted short; web pages are not quoted, and none of `secrets` is.
+    /// A short quote of the server's error text, with `secrets` replaced; HTML is not quoted.
     pub fn quote(&self, secrets: &[&str]) -> Option<String> {
         let text = std::str::from_utf8(self.body.as_deref().ok()?).ok()?.trim();
         if text.is_empty() || self.html || text.starts_with('<') {
             return None;
         }
         let message = match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(value) => spoken_field(&value).map_or_else(|| value.to_string(), str::to_owned),
+            Ok(value) => message_field(&value).map_or_else(|| value.to_string(), str::to_owned),
             Err(_) => text.to_owned(),
         };
         let hide = |message: String, secret: &&str| message.replace(*secret, "****");
-        // Shorter ones are none, and stand in many a word.
+        // Replacing shorter texts would garble ordinary words.
         let message = secrets.iter().filter(|secret| secret.len() >= 4).fold(message, hide);
-        Some(excerpt(&message, QUOTE)).filter(|quote| !quote.is_empty())
+        Some(excerpt(&message, MAX_QUOTE)).filter(|quote| !quote.is_empty())
     }
 }
 
-/// The field of an error object that is meant for people.
-fn spoken_field(value: &serde_json::Value) -> Option<&str> {
+/// The human-readable message of a JSON error object.
+fn message_field(value: &serde_json::Value) -> Option<&str> {
     ["message", "error_description", "detail", "error"].iter().find_map(|name| value.get(name)?.as_str())
 }
 

@@ -1,21 +1,21 @@
-//! When to try again, and how long to wait first.
+//! When to retry, and how long to wait before.
 
 use std::time::Duration;
 
 use super::{CarriedOut, Failure, HttpResponse, Repeat};
 
-/// The most times a request is sent.
+/// The maximum number of attempts, the first included.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// The upper bound of the first wait; it doubles with each attempt.
 const BASE_WAIT: Duration = Duration::from_millis(500);
 
-/// The longest `Retry-After` that is waited for when nobody set a total time.
+/// The longest `Retry-After` that is honoured without a total timeout.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The wait before the next attempt, or `None` when `outcome` of attempt number `attempt` (from 1) is final.
 ///
-/// `left` is the time within which the next attempt must begin.
+/// `left` is the time within which the next attempt must start.
 pub(super) fn wait_before_next(
     repeat: Repeat,
     attempt: u32,
@@ -25,25 +25,25 @@ pub(super) fn wait_before_next(
     if attempt >= MAX_ATTEMPTS || !may_repeat(repeat, outcome) {
         return None;
     }
-    let asked = outcome.as_ref().ok().and_then(|answer| answer.retry_after);
+    let asked = outcome.as_ref().ok().and_then(|response| response.retry_after);
     let wait = match asked {
         Some(asked) if left.is_none() && asked > MAX_RETRY_AFTER => return None,
         Some(asked) => asked,
-        // Full jitter: clients that failed together do not come back together.
+        // Full jitter, so that clients that failed together do not retry together.
         None => BASE_WAIT.mul_f64(f64::from(1 << (attempt - 1)) * fastrand::f64()),
     };
     left.is_none_or(|left| wait < left).then_some(wait)
 }
 
-/// Whether the outcome is transient and the request can be sent again without doing its work twice.
+/// Whether the failure is transient and a retry cannot carry out the request twice.
 fn may_repeat(repeat: Repeat, outcome: &Result<HttpResponse, Failure>) -> bool {
     let idempotent = repeat == Repeat::Idempotent;
     let harmless = |carried_out| idempotent || carried_out == CarriedOut::No;
     match outcome {
         _ if repeat == Repeat::Never => false,
         Err(failure) => failure.transient && harmless(failure.carried_out),
-        Ok(answer) => match answer.status.as_u16() {
-            429 | 503 => harmless(answer.carried_out),
+        Ok(response) => match response.status.as_u16() {
+            429 | 503 => harmless(response.carried_out),
             // After a 408, too, a change is not sent again: only the two above ask for that.
             408 | 500 | 502 | 504 => idempotent,
             _ => false,
@@ -63,19 +63,19 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_done_is_not_done_again() {
-        let waits =
+    fn a_request_that_may_have_been_carried_out_is_not_retried() {
+        let retries =
             |repeat, outcome: &Result<HttpResponse, Failure>| wait_before_next(repeat, 1, outcome, None).is_some();
-        assert!(waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::No)));
-        assert!(!waits(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::Maybe)));
-        assert!(waits(Repeat::Idempotent, &failed(CarriedOut::Maybe)));
+        assert!(retries(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::No)));
+        assert!(!retries(Repeat::OnlyIfNotCarriedOut, &failed(CarriedOut::Maybe)));
+        assert!(retries(Repeat::Idempotent, &failed(CarriedOut::Maybe)));
         let again = |repeat| {
             let outcome = |status| {
                 let status = StatusCode::from_u16(status).unwrap();
                 let (carried_out, body) = (carried_out(Progress::Answered(status)), Ok(Vec::new()));
                 Ok(HttpResponse { status, body, retry_after: None, attempts: 1, carried_out, html: false })
             };
-            (100..1000).filter(|status| waits(repeat, &outcome(*status))).collect::<Vec<_>>()
+            (100..1000).filter(|status| retries(repeat, &outcome(*status))).collect::<Vec<_>>()
         };
         assert_eq!(again(Repeat::OnlyIfNotCarriedOut), [429, 503]);
         assert_eq!(again(Repeat::Idempotent), [408, 429, 500, 502, 503, 504]);

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 by rustls on ring, trusting what the system trusts.
+//! TLS 1.2 and 1.3 with rustls and ring, trusting the system's certificate authorities by default.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::Roots;
 use crate::error::Error;
 
-/// The client side of TLS. Without `load_roots` no server is trusted, and building it costs next to nothing.
+/// The TLS client configuration. Without `load_roots` it trusts no server, which avoids the cost of loading them.
 pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Error> {
     let roots = match roots {
         _ if !load_roots => RootCertStore::empty(),
@@ -28,12 +28,12 @@ pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Er
     Ok(config)
 }
 
-/// The certificate authorities of a PEM file, which must hold one.
+/// The certificate authorities in a PEM file, of which there must be at least one.
 fn of_file(path: &Path) -> Result<RootCertStore, Error> {
     let wrong = |what: String| {
-        Error::usage(format!("the certificate authorities in {}: {what}", path.display())).hint(
-            "with --ca-file or ca_file in the configuration, name a PEM file that holds the certificate \
-             (BEGIN CERTIFICATE) of the authority",
+        Error::usage(format!("cannot load certificate authorities from {}: {what}", path.display())).hint(
+            "set --ca-file, or ca_file in the configuration, to a PEM file with the certificate (BEGIN CERTIFICATE) \
+             of the authority",
         )
     };
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(reason(&error)))?;
@@ -43,34 +43,36 @@ fn of_file(path: &Path) -> Result<RootCertStore, Error> {
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(wrong("it holds no certificate".to_owned()));
+        return Err(wrong("it contains no certificate".to_owned()));
     }
     Ok(roots)
 }
 
-/// Why a PEM file cannot be read, in words.
+/// Why a PEM file cannot be read.
 fn reason(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => error.to_string(),
-        _ => "it is not a PEM file of certificates".to_owned(),
+        _ => "not a PEM file of certificates".to_owned(),
     }
 }
 
-/// The system's certificate authorities, or Mozilla's where the system has none (bare containers).
+/// The system's certificate authorities, or Mozilla's if it has none, as in minimal containers.
 ///
-/// With `custom` the environment names them, and must name at least one.
+/// With `custom`, `SSL_CERT_FILE` or `SSL_CERT_DIR` are set and must yield at least one.
 fn of_system(custom: bool) -> Result<RootCertStore, Error> {
     let native = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(native.certs);
-    tracing::debug!(added, ignored, "certificate authorities of the system");
+    tracing::debug!(added, ignored, "loaded the system's certificate authorities");
     if !roots.is_empty() {
         return Ok(roots);
     }
     if custom {
         let cause = native.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-        let message = format!("SSL_CERT_FILE or SSL_CERT_DIR names no certificate authority{cause}");
-        return Err(Error::usage(message).hint("set it to a PEM file of authorities, unset it, or use --ca-file"));
+        let message = format!("no certificate authority in SSL_CERT_FILE or SSL_CERT_DIR{cause}");
+        return Err(
+            Error::usage(message).hint("set it to a PEM file of certificate authorities, unset it, or use --ca-file")
+        );
     }
     tracing::info!("the system has no certificate authorities; using Mozilla's");
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

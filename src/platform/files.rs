@@ -1,12 +1,12 @@
-//! Files for their owner alone, directory syncs, the identity of a file.
+//! Private files, directory syncs, and the identity of a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Creates `path` for its owner alone (mode 0600 on Unix) and opens it for writing.
+/// Creates a private file (mode 0600 on Unix) and opens it for reading and writing.
 ///
-/// Fails if it exists already.
+/// Fails if the file exists.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).read(true).create_new(true);
@@ -15,7 +15,7 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens the file `path` to be locked, and creates it for its owner alone if need be.
+/// Opens a lock file, creating it as a private file if necessary.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     match create_private_file(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -25,16 +25,16 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Writes a file for its owner alone: temp file, fsync, rename, fsync of the directory. A crash leaves the old
-/// contents or the new.
+/// Replaces a private file atomically: temporary file, fsync, rename, fsync of the directory. After a crash it has the
+/// old or the new contents.
 pub fn replace_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = PrivateFile::prepare(path)?;
     file.put(contents)
 }
 
-/// Makes a file for its owner alone, whole or not at all.
+/// Creates a private file atomically.
 ///
-/// Fails if it exists already.
+/// Fails if the file exists.
 pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let dir = dir_of(path);
     // Created with mode 0600.
@@ -45,30 +45,30 @@ pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// A file about to be replaced: what can fail beforehand has been done.
+/// A file about to be replaced, with the temporary file created and its space allocated, so that less can fail later.
 #[derive(Debug)]
 pub struct PrivateFile {
     path: PathBuf,
     temporary: Option<tempfile::NamedTempFile>,
 }
 
-/// The space that is taken up beforehand, in bytes: more than any credential needs.
+/// The space allocated in advance, in bytes, which is more than a credential needs.
 const RESERVED: usize = 16 * 1024;
 
 impl PrivateFile {
-    /// Makes the temp file that is to become `path`, with space on the disk.
+    /// Creates the temporary file that will replace `path`, and allocates its space.
     pub fn prepare(path: &Path) -> io::Result<Self> {
         let dir = dir_of(path);
         // Created with mode 0600.
         let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
-        leave_to_owner(path, temporary.as_file());
+        copy_owner(path, temporary.as_file());
         temporary.write_all(&[b' '; RESERVED])?;
         Ok(Self { path: path.to_owned(), temporary: Some(temporary) })
     }
 
-    /// Puts `contents` in place. Until this returns without an error, the old contents may be there.
+    /// Replaces the file durably. After an error it may have the old contents.
     pub fn put(&mut self, contents: &[u8]) -> io::Result<()> {
-        let mut temporary = self.temporary.take().ok_or_else(|| io::Error::other("it was put in place already"))?;
+        let mut temporary = self.temporary.take().ok_or_else(|| io::Error::other("the file was replaced already"))?;
         temporary.rewind()?;
         temporary.write_all(contents)?;
         temporary.as_file().set_len(contents.len() as u64)?;
@@ -78,9 +78,9 @@ impl PrivateFile {
     }
 }
 
-/// Gives `file`, which is to replace the one at `path`, the same owner: what root replaces for a service stays the
-/// service's. Others may not do so, and have it themselves then.
-fn leave_to_owner(path: &Path, file: &File) {
+/// Gives `file` the owner of the file at `path`, which it is to replace, so that a file of a service that root replaces
+/// stays readable to the service. Without the permission to do so, it keeps the current user.
+fn copy_owner(path: &Path, file: &File) {
     #[cfg(unix)]
     if let Ok(replaced) = fs::symlink_metadata(path) {
         use std::os::unix::fs::MetadataExt;
@@ -90,7 +90,7 @@ fn leave_to_owner(path: &Path, file: &File) {
     let _ = (path, file);
 }
 
-/// The directory that `path` is in; a name alone is in the current one.
+/// The directory of `path`, which is `.` for a bare file name.
 fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -99,19 +99,19 @@ fn leftover_prefix(path: &Path) -> String {
     format!(".new-{}-", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// Removes what processes that were killed while they wrote `path` left behind. Only for who has its lock.
+/// Removes temporary files left by processes that were killed while replacing `path`. Requires its lock.
 pub fn remove_leftovers(path: &Path) {
     let prefix = leftover_prefix(path);
     let entries = fs::read_dir(dir_of(path)).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-        // What cannot be removed does no harm but to be there.
+        // A leftover file is harmless.
         let _ = fs::remove_file(entry.path());
     }
 }
 
-/// Creates `path` and its missing parents for their owner alone (mode 0700 on Unix).
+/// Creates a directory and its missing parents as private (mode 0700 on Unix).
 ///
-/// Directories that exist keep their modes.
+/// Existing directories keep their modes.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -123,12 +123,12 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 /// The permissions of group and others, for [`tighten`].
 pub const OTHERS: u32 = 0o077;
 
-/// The permissions of everybody outside the group, for [`tighten`].
+/// The permissions of others, for [`tighten`].
 pub const WORLD: u32 = 0o007;
 
-/// Takes these permissions on `path` away. Says whether there was one to take.
+/// Removes these permissions from `path`. Returns whether any were set.
 ///
-/// Windows keeps these files in the user's profile, whose access list already does this.
+/// Does nothing on Windows, where the access list of the user's profile already protects these files.
 #[cfg(unix)]
 pub fn tighten(path: &Path, permissions: u32) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
@@ -140,13 +140,13 @@ pub fn tighten(path: &Path, permissions: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Takes these permissions on `path` away. Says whether there was one to take.
+/// Removes these permissions from `path`. Returns whether any were set.
 #[cfg(not(unix))]
 pub fn tighten(path: &Path, _permissions: u32) -> io::Result<bool> {
     fs::metadata(path).map(|_| false)
 }
 
-/// Which file a path leads to: another one after it was moved or replaced.
+/// The identity of the file at a path, which changes when the file is moved or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {
     #[cfg(unix)]
@@ -156,7 +156,7 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// The file at `path`. On Windows a file that is in use cannot be moved, so that all are alike.
+    /// The identity of the file at `path`. On Windows all are equal, as a file in use cannot be moved.
     pub fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         #[cfg(unix)]
@@ -178,7 +178,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes a rename inside directory `path` durable; the system does so itself.
+/// Does nothing, as the system does this itself.
 #[cfg(not(unix))]
 pub fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())
@@ -191,11 +191,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_replaced_stays_its_owners() {
+    fn a_replaced_file_keeps_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         replace_private_file(&path, b"old").unwrap();
-        // Only root can do this; for others it stays their own.
+        // Only root can change the owner; otherwise it stays the current user.
         let _ = chown(&path, Some(12_345), Some(12_345));
         let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid(), found.mode() & 0o777));
         let before = owner(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The one place for what differs between operating systems: private files, directory syncs, signals.
+//! Everything that differs between operating systems: private files, signals, terminals, processes.
 
 mod files;
 
@@ -10,7 +10,7 @@ pub use self::files::{
     remove_leftovers, replace_private_file, sync_dir, tighten,
 };
 
-/// The exit code a shell would show for a child that ended so: its own, or 128 + the signal's number.
+/// The exit code that a shell reports for a child: its own, or 128 + the number of the signal.
 pub fn shell_exit_code(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -19,16 +19,16 @@ pub fn shell_exit_code(status: ExitStatus) -> u8 {
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// How a process is asked to stop.
+/// A request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// By Ctrl-C, which a terminal sends to every process in the foreground.
+    /// Ctrl-C, which a terminal sends to all processes in the foreground.
     Interrupt,
-    /// By SIGTERM, which is sent to one process.
+    /// SIGTERM, which is sent to one process.
     Terminate,
 }
 
-/// Requests to stop: Ctrl-C, and SIGTERM on Unix. From the moment this exists they end nothing by themselves.
+/// Receives requests to stop: Ctrl-C, and SIGTERM on Unix. Once created, these signals no longer end the process.
 #[derive(Debug)]
 pub struct StopSignals {
     #[cfg(unix)]
@@ -40,26 +40,27 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Listens from now on, within a runtime. To be called before anybody is told that there is something to stop.
+    /// Installs the signal handlers. Requires a runtime, and must be called before the process announces that it is
+    /// ready.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When a handler cannot be installed.
     #[cfg(unix)]
     pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Listens from now on, within a runtime.
+    /// Installs the handler for Ctrl-C. Requires a runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the handler cannot be installed.
     #[cfg(windows)]
     pub fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     #[cfg(unix)]
     pub async fn next(&mut self) -> Stop {
         tokio::select! {
@@ -68,7 +69,7 @@ impl StopSignals {
         }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     #[cfg(windows)]
     pub async fn next(&mut self) -> Stop {
         self.interrupt.recv().await;
@@ -76,39 +77,39 @@ impl StopSignals {
     }
 }
 
-/// From now on, within a runtime, this process does not end because its terminal is closed.
-pub fn outlive_hangup() {
+/// Keeps this process running when its terminal is closed. Requires a runtime.
+pub fn ignore_hangup() {
     #[cfg(unix)]
-    // Without it the process ends, as it did before there was anything to lose.
+    // If this fails, the default action stays: the process ends.
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
 }
 
-/// Whether standard output is a pipe that nobody reads any more.
-pub fn nobody_reads() -> bool {
+/// Whether standard output is a pipe whose reader has closed it.
+pub fn stdout_is_closed() -> bool {
     #[cfg(unix)]
     {
         use rustix::event::PollFlags;
-        // Where this cannot be asked, writing tells.
-        ask_stdout(PollFlags::empty()).is_some_and(|found| found.contains(PollFlags::ERR))
+        // If polling fails, a later write reports the closed pipe.
+        poll_stdout(PollFlags::empty()).is_some_and(|found| found.contains(PollFlags::ERR))
     }
     #[cfg(not(unix))]
     false
 }
 
-/// Whether standard output takes a few lines right now, so that writing them keeps nobody waiting.
-pub fn somebody_reads() -> bool {
+/// Whether a few lines can be written to standard output without blocking.
+pub fn stdout_is_writable() -> bool {
     #[cfg(unix)]
     {
-        // Where this cannot be asked, writing tells. A pipe that takes nothing any more is ready to say so.
-        ask_stdout(rustix::event::PollFlags::OUT).is_none_or(|found| !found.is_empty())
+        // If polling fails, the write may block. A closed pipe counts as ready, as a write fails immediately.
+        poll_stdout(rustix::event::PollFlags::OUT).is_none_or(|found| !found.is_empty())
     }
     #[cfg(not(unix))]
     true
 }
 
-/// What standard output is ready for at this moment.
+/// Polls standard output without waiting.
 #[cfg(unix)]
-fn ask_stdout(wanted: rustix::event::PollFlags) -> Option<rustix::event::PollFlags> {
+fn poll_stdout(wanted: rustix::event::PollFlags) -> Option<rustix::event::PollFlags> {
     use rustix::event::{PollFd, Timespec, poll};
     let stdout = io::stdout();
     let mut pipe = [PollFd::new(&stdout, wanted)];
@@ -116,7 +117,7 @@ fn ask_stdout(wanted: rustix::event::PollFlags) -> Option<rustix::event::PollFla
     Some(pipe[0].revents())
 }
 
-/// How the terminal on standard input is set, to be set so again.
+/// The modes of the terminal on standard input, to be restored later.
 #[derive(Debug)]
 pub struct TerminalModes {
     #[cfg(unix)]
@@ -124,7 +125,7 @@ pub struct TerminalModes {
 }
 
 impl TerminalModes {
-    /// Takes note of them.
+    /// Saves the current modes.
     pub fn save() -> Self {
         Self {
             #[cfg(unix)]
@@ -132,17 +133,17 @@ impl TerminalModes {
         }
     }
 
-    /// Sets them as they were: echo again after a secret that nobody typed to its end.
+    /// Restores the modes, such as echo after an interrupted prompt for a secret.
     pub fn restore(&self) {
         #[cfg(unix)]
         if let Some(modes) = &self.modes {
-            // There is nothing to be done about a terminal that has gone.
+            // Fails if the terminal is gone.
             let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, modes);
         }
     }
 }
 
-/// Puts a command that is about to be started into a group of its own: a Ctrl-C at the terminal is not for it.
+/// Starts a command in its own process group, so that Ctrl-C on the terminal does not interrupt it.
 pub fn own_group(command: &mut tokio::process::Command) {
     #[cfg(unix)]
     command.process_group(0);
@@ -150,23 +151,23 @@ pub fn own_group(command: &mut tokio::process::Command) {
     let _ = command;
 }
 
-/// Kills a child that has a group of its own, and all that it started.
+/// Kills the process group of a child, which includes its descendants.
 pub fn kill_group(child: &mut tokio::process::Child) {
     #[cfg(unix)]
     if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
-        // It may have ended by itself in the meantime.
+        // Fails if it has ended meanwhile.
         let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
     }
     let _ = child.start_kill();
 }
 
-/// Lets this process have as many files open as the system allows at all, and says how many those are.
+/// Raises the limit of open files to the maximum, and returns the limit.
 pub fn raise_open_files() -> Option<usize> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        // What is refused stays as it was.
+        // If that fails, the current limit stays.
         let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
         let limit = if raised { maximum } else { current };
         limit.and_then(|limit| usize::try_from(limit).ok())
@@ -175,27 +176,27 @@ pub fn raise_open_files() -> Option<usize> {
     None
 }
 
-/// Whether a port that was in use a moment ago must be asked for by name. On Windows that would let others have it too.
+/// Whether to set `SO_REUSEADDR`, so that a port can be bound again at once. On Windows others could bind it too.
 pub const REUSE_ADDRESS: bool = cfg!(unix);
 
-/// The listening socket that the service manager hands over, if it does.
+/// The listening socket passed by the service manager, if any.
 ///
 /// # Errors
-/// When what it hands over is no such socket.
+/// When it is not a listening TCP socket.
 pub fn inherited_listener() -> io::Result<Option<std::net::TcpListener>> {
     listenfd::ListenFd::from_env().take_tcp_listener(0)
 }
 
-/// What a service manager may be told.
+/// A state to notify the service manager of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceState {
-    /// It serves.
+    /// The service is ready.
     Ready,
-    /// It is about to end.
+    /// The service is stopping.
     Stopping,
 }
 
-/// Tells the service manager, if there is one.
+/// Notifies the service manager, if there is one.
 pub fn notify_service_manager(state: ServiceState) {
     #[cfg(unix)]
     {
@@ -204,14 +205,14 @@ pub fn notify_service_manager(state: ServiceState) {
             ServiceState::Stopping => sd_notify::NotifyState::Stopping,
         };
         if let Err(error) = sd_notify::notify(&[state]) {
-            tracing::debug!(%error, "the service manager could not be told");
+            tracing::debug!(%error, "could not notify the service manager");
         }
     }
     #[cfg(not(unix))]
     let _ = state;
 }
 
-/// Requests to read files again: SIGHUP on Unix.
+/// Receives requests to reload files: SIGHUP on Unix.
 #[derive(Debug)]
 pub struct ReloadSignals {
     #[cfg(unix)]
@@ -219,10 +220,10 @@ pub struct ReloadSignals {
 }
 
 impl ReloadSignals {
-    /// Listens from now on, within a runtime.
+    /// Installs the signal handler. Requires a runtime.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -230,7 +231,7 @@ impl ReloadSignals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     pub async fn next(&mut self) {
         #[cfg(unix)]
         if self.hangup.recv().await.is_some() {
@@ -240,7 +241,7 @@ impl ReloadSignals {
     }
 }
 
-/// Whether there is a process with this number, whosever it is. On Windows nobody knows.
+/// Whether a process with this id exists, of any user. Always false on Windows.
 pub fn is_running(pid: i32) -> bool {
     #[cfg(unix)]
     {
@@ -255,11 +256,11 @@ pub fn is_running(pid: i32) -> bool {
     }
 }
 
-/// Asks a child to stop, as this process was asked.
-pub fn pass_on_terminate(child: &mut tokio::process::Child) {
+/// Sends SIGTERM to a child; on Windows, kills it.
+pub fn forward_terminate(child: &mut tokio::process::Child) {
     #[cfg(unix)]
     if let Some(id) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)) {
-        // It may have ended by itself in the meantime.
+        // Fails if it has ended meanwhile.
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
     }
     #[cfg(not(unix))]

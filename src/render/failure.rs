@@ -1,4 +1,4 @@
-//! Errors as people and programs read them.
+//! Errors, for people and for programs.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 /// The most characters that are shown of a cause.
 const LONGEST_CAUSE: usize = 500;
 
-/// The machine-readable form of an error. The keys are part of the tool's interface.
+/// The machine-readable form of an error. The keys are part of the public interface.
 #[derive(Serialize)]
 struct ErrorReport<'a> {
     error: ErrorBody<'a>,
@@ -27,15 +27,15 @@ struct ErrorBody<'a> {
 }
 
 impl Output {
-    /// Shows errors on standard error: each with its hints, and with its causes if they are wanted; in the JSON formats
-    /// the first one again as the last line, for programs.
+    /// Shows errors on standard error, with their hints and, if they are wanted, their causes. In the JSON formats, the
+    /// last line is the first error as JSON.
     pub fn fail(&self, errors: &[&Error]) {
         for error in errors {
             let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
-            self.say(&format!("{word} {}", sanitize(&error.to_string())));
+            self.write_err_line(&format!("{word} {}", sanitize(&error.to_string())));
             for hint in error.hints() {
                 let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
-                self.say(&format!("  {word} {}", sanitize(hint)));
+                self.write_err_line(&format!("  {word} {}", sanitize(hint)));
             }
             if self.options().causes {
                 self.explain(error);
@@ -54,22 +54,22 @@ impl Output {
             let text = cause.to_string();
             if text != above {
                 let word = Styled { text: "caused by:", style: style::HINT, color: self.color_err() };
-                self.say(&format!("  {word} {}", excerpt(&text, LONGEST_CAUSE)));
+                self.write_err_line(&format!("  {word} {}", excerpt(&text, LONGEST_CAUSE)));
             }
             above = text;
         }
         if let Some(backtrace) = error.backtrace() {
-            self.say("  backtrace:");
+            self.write_err_line("  backtrace:");
             for line in backtrace.to_string().lines() {
-                self.say(&format!("  {}", sanitize(line)));
+                self.write_err_line(&format!("  {}", sanitize(line)));
             }
         }
     }
 
-    /// In the JSON formats, the line for programs alone.
+    /// In the JSON formats, writes the error as a line of JSON.
     pub fn fail_for_programs(&self, error: &Error) {
         if self.format().is_json() {
-            self.say(&machine_line(error));
+            self.write_err_line(&machine_line(error));
         }
     }
 }
@@ -86,7 +86,7 @@ fn machine_line(error: &Error) -> String {
         retryable: error.retryable(),
     };
     let mut line = Vec::new();
-    // Writing plain fields to memory cannot fail; an empty line is what would be left if it did.
+    // Serialising plain fields to memory cannot fail.
     let _ = json::write_compact(&mut line, &ErrorReport { error: body });
     String::from_utf8_lossy(&line).into_owned()
 }

@@ -1,16 +1,16 @@
-//! The choices that people make about output.
+//! The output format and the use of colour.
 
 use std::str::FromStr;
 
 /// How results are written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutputFormat {
-    /// Aligned columns, for people.
+    /// Aligned columns.
     #[default]
     Table,
     /// One JSON document.
     Json,
-    /// A JSON record a line.
+    /// One JSON record per line.
     Ndjson,
     /// Comma-separated values with a header line (RFC 4180).
     Csv,
@@ -20,7 +20,7 @@ impl OutputFormat {
     /// The names for `--output`.
     pub const NAMES: [&str; 4] = ["table", "json", "ndjson", "csv"];
 
-    /// Whether programs read it as JSON.
+    /// Whether it is JSON.
     pub fn is_json(self) -> bool {
         matches!(self, Self::Json | Self::Ndjson)
     }
@@ -43,7 +43,7 @@ impl FromStr for OutputFormat {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ColorChoice {
-    /// On a terminal, as `NO_COLOR`, `CLICOLOR_FORCE` and `TERM` have it.
+    /// On a terminal, subject to `NO_COLOR`, `CLICOLOR_FORCE` and `TERM`.
     #[default]
     Auto,
     /// Always.

@@ -7,7 +7,7 @@ use jaq_json::Val;
 
 use crate::error::{Error, ErrorKind};
 
-/// What jq has and its library here has not.
+/// Filters of jq that the jaq library lacks.
 const FORMATS: &str = r#"
 def _cell(of_text): if type == "string" then of_text elif . == null then "" elif type == "number" or type == "boolean"
   then tojson else error("\(type) is not valid in a row") end;
@@ -29,11 +29,11 @@ impl JqFilter {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// A usage error that says where the expression goes wrong.
+    /// A usage error for an invalid expression or an unknown filter.
     pub fn compile(expression: &str) -> Result<Self, Error> {
         let formats = jaq_core::load::parse(FORMATS, |parser| parser.defs()).unwrap_or_default();
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(formats);
-        // `env` would show the token; nothing else of the process is a result either.
+        // `env` is excluded, as it would expose the token.
         let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
         let functions = functions.filter(|(name, ..)| *name != "env");
         let arena = Arena::default();
@@ -49,10 +49,10 @@ impl JqFilter {
         })
     }
 
-    /// Runs the filter over one JSON document and gives its results: strings raw, everything else as JSON.
+    /// Runs the filter on one JSON document and returns its results: strings raw, everything else as JSON.
     ///
     /// # Errors
-    /// When the input is not JSON, or the filter fails over it.
+    /// When the input is not JSON, or the filter fails.
     pub fn run(&self, json: &[u8]) -> Result<Vec<String>, Error> {
         let failed = |error: String| Error::new(ErrorKind::Other, format!("--jq: {}", shortened(&error)));
         let input = jaq_json::read::parse_single(json).map_err(|error| failed(error.to_string()))?;
@@ -64,7 +64,7 @@ impl JqFilter {
                 Ok(value) => results.push(value.to_string()),
                 Err(exception) => match exception.get_err() {
                     Ok(error) => return Err(failed(error.to_string())),
-                    // `halt` and the like: no further results.
+                    // `halt` and the like end the results.
                     Err(_) => break,
                 },
             }
@@ -73,12 +73,12 @@ impl JqFilter {
     }
 }
 
-/// An error with its beginning and its end: it quotes what it met, which may be all of the input.
+/// The beginning and the end of an error, which may quote all of the input.
 fn shortened(error: &str) -> String {
-    const KEPT: usize = 60;
+    const SHOWN: usize = 60;
     let cut = |from_end: bool| {
         let mut places = error.char_indices().map(|(place, _)| place);
-        if from_end { places.nth_back(KEPT - 1) } else { places.nth(KEPT) }
+        if from_end { places.nth_back(SHOWN - 1) } else { places.nth(SHOWN) }
     };
     match (cut(false), cut(true)) {
         (Some(start), Some(end)) if start < end => format!("{} … {}", &error[..start], &error[end..]),
@@ -87,8 +87,8 @@ fn shortened(error: &str) -> String {
 }
 
 fn wrong(expression: &str) -> Error {
-    Error::usage(format!("--jq: `{expression}` is not a jq expression"))
-        .hint("try --jq '.[].hook_id'; the language is that of jq: https://jqlang.org/manual")
+    Error::usage(format!("--jq: `{expression}` is not a valid jq expression"))
+        .hint("for example --jq '.[].hook_id'; see https://jqlang.org/manual for the language")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! JSON that is safe to look at: what could act on a terminal is written as a `\u` escape, which loses nothing.
+//! JSON that is safe for a terminal: unsafe characters are written as `\u` escapes, which lose nothing.
 
 use std::io::{self, Write};
 
@@ -18,76 +18,76 @@ pub(super) fn write_pretty(out: &mut dyn Write, value: &impl Serialize) -> io::R
     write_safe(out, &serde_json::to_vec_pretty(value)?)
 }
 
-/// A function that hands every record to the one it is given.
+/// The function that a source calls with each record.
 type Each<'a, T> = &'a mut dyn FnMut(&T) -> Result<()>;
 
-/// Writes the records of `source` as an array, each on a line of its own, without a line break at the end.
+/// Writes the records of `source` as an array, one per line, without a line break at the end.
 pub(super) fn write_list<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut gathered = Gathered::new();
+    let mut buffer = Buffer::new();
     let mut before: &[u8] = b"[\n  ";
-    let ended = source(&mut |row| {
-        gathered.0.extend_from_slice(before);
+    let result = source(&mut |row| {
+        buffer.0.extend_from_slice(before);
         before = b",\n  ";
-        serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
-        Ok(gathered.flush_if_full(out)?)
+        serde_json::to_writer(&mut buffer, row).map_err(io::Error::from)?;
+        Ok(buffer.flush_if_full(out)?)
     });
-    if ended.is_ok() {
+    if result.is_ok() {
         let empty = before.starts_with(b"[");
-        gathered.0.extend_from_slice(if empty { b"[]" } else { b"\n]" });
+        buffer.0.extend_from_slice(if empty { b"[]" } else { b"\n]" });
     }
-    gathered.end(out, ended)
+    buffer.end(out, result)
 }
 
-/// Writes the records of `source`, each on a line.
+/// Writes the records of `source`, one per line.
 pub(super) fn write_lines<T: Serialize>(
     out: &mut dyn Write,
     source: impl FnOnce(Each<'_, T>) -> Result<()>,
 ) -> Result<()> {
-    let mut gathered = Gathered::new();
-    let ended = source(&mut |row| {
-        serde_json::to_writer(&mut gathered, row).map_err(io::Error::from)?;
-        gathered.0.push(b'\n');
-        Ok(gathered.flush_if_full(out)?)
+    let mut buffer = Buffer::new();
+    let result = source(&mut |row| {
+        serde_json::to_writer(&mut buffer, row).map_err(io::Error::from)?;
+        buffer.0.push(b'\n');
+        Ok(buffer.flush_if_full(out)?)
     });
-    gathered.end(out, ended)
+    buffer.end(out, result)
 }
 
-/// How many bytes are gathered before they are written: the serializer writes a few at a time.
-pub(super) const GATHERED: usize = 32 * 1024;
+/// The size of the output buffer in bytes. The serializer writes a few bytes at a time.
+pub(super) const BUFFER_SIZE: usize = 32 * 1024;
 
-/// What is to be written. The serializer hands it over in pieces, every other one of them a single byte.
-struct Gathered(Vec<u8>);
+/// A buffer for the pieces that the serializer writes, many of which are a single byte.
+struct Buffer(Vec<u8>);
 
-impl Gathered {
+impl Buffer {
     fn new() -> Self {
-        Self(Vec::with_capacity(GATHERED))
+        Self(Vec::with_capacity(BUFFER_SIZE))
     }
 
     fn flush_if_full(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if self.0.len() >= GATHERED {
+        if self.0.len() >= BUFFER_SIZE {
             write_safe(out, &self.0)?;
             self.0.clear();
         }
         Ok(())
     }
 
-    /// Writes what is left, however it ended: what came before an error is good.
-    fn end(self, out: &mut dyn Write, ended: Result<()>) -> Result<()> {
+    /// Writes the rest of the buffer, even after an error, as the records before it are valid.
+    fn end(self, out: &mut dyn Write, result: Result<()>) -> Result<()> {
         let written = write_safe(out, &self.0);
-        ended?;
+        result?;
         Ok(written?)
     }
 }
 
-impl Write for Gathered {
+impl Write for Buffer {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.write_all(piece).map(|()| piece.len())
     }
 
-    // A long list is mostly calls of this, most of them with a piece that is known where it is called.
+    // This dominates the time for long lists, and most pieces are constants in the caller.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
@@ -103,7 +103,7 @@ impl Write for Gathered {
     }
 }
 
-/// JSON for people: each value on a line of its own, otherwise as it was written, digits and escapes included.
+/// JSON indented with one value per line; digits and escapes are unchanged.
 pub fn indented(json: &str) -> String {
     let (mut out, mut depth, mut in_text, mut escaped) = (String::new(), 0_usize, false, false);
     let compact = on_one_line(json);
@@ -147,7 +147,7 @@ pub fn indented(json: &str) -> String {
     escape(&out)
 }
 
-/// JSON with what could act on a terminal written as escapes; its line breaks stay.
+/// JSON with unsafe characters escaped, except for line breaks.
 fn escape(json: &str) -> String {
     let mut safe = Vec::with_capacity(json.len());
     // Writing to memory cannot fail.
@@ -155,12 +155,12 @@ fn escape(json: &str) -> String {
     String::from_utf8(safe).unwrap_or_default()
 }
 
-/// Writes JSON, by whomever it was made, with what could act on a terminal as escapes.
+/// Writes JSON with unsafe characters escaped.
 ///
-/// JSON has no controls below the space, but for the line breaks between values; DEL and what is beyond ASCII stand in
-/// texts alone, where an escape means the same.
+/// Valid JSON contains no control characters below the space except line breaks between values. DEL and non-ASCII
+/// characters occur only in strings, where an escape is equivalent.
 fn write_safe(out: &mut dyn Write, json: &[u8]) -> io::Result<()> {
-    // Not `memchr`: it asks the processor first what it can do, and most commands write little.
+    // Not `memchr`, whose CPU detection costs more than the search in the short output of most commands.
     if json.is_ascii() && !json.contains(&DEL) {
         return out.write_all(json);
     }
@@ -184,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn indentation_is_all_that_is_added() {
+    fn indenting_adds_only_white_space() {
         let json = r#"{"a":[1e999,{"b":{}},[]],"c: [,\"\\":"\u0041\\"}"#;
         let shown = indented(json);
         assert_eq!(on_one_line(&shown), json);

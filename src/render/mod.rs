@@ -1,4 +1,4 @@
-//! Every character that is shown: one result, several serialisers; colour; sanitising; errors.
+//! All output: one result with several serialisers, colour, sanitising, and errors.
 
 mod failure;
 mod format;

@@ -1,4 +1,4 @@
-//! The handle through which everything is shown. Standard output is data, standard error is the rest.
+//! The handle for all output. Standard output is for data, standard error for everything else.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,14 +13,14 @@ use super::style::{self, Styled};
 use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
 use crate::error::{Error, Result};
 
-/// What people asked for.
+/// The output options of a run.
 #[derive(Debug, Default)]
 pub struct OutputOptions {
     /// The format of results.
     pub format: OutputFormat,
-    /// A filter over their JSON.
+    /// A filter for the JSON of results.
     pub jq: Option<JqFilter>,
-    /// Ids only, and no notes.
+    /// Whether to print ids only and no notes.
     pub quiet: bool,
     /// When to use colour.
     pub color: ColorChoice,
@@ -28,7 +28,7 @@ pub struct OutputOptions {
     pub causes: bool,
 }
 
-/// Standard output and standard error, with the choices about them.
+/// Standard output and standard error with their options.
 pub struct Output {
     options: OutputOptions,
     color_out: bool,
@@ -39,16 +39,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// The process's own streams.
+    /// The streams of the process.
     pub fn of_process(options: OutputOptions) -> Self {
-        let wants = |auto: anstream::ColorChoice| match options.color {
+        let use_color = |auto: anstream::ColorChoice| match options.color {
             ColorChoice::Auto => auto != anstream::ColorChoice::Never,
             ColorChoice::Always => true,
             ColorChoice::Never => false,
         };
         Self {
-            color_out: wants(AutoStream::choice(&io::stdout())),
-            color_err: wants(AutoStream::choice(&io::stderr())),
+            color_out: use_color(AutoStream::choice(&io::stdout())),
+            color_err: use_color(AutoStream::choice(&io::stderr())),
             terminal_out: io::stdout().is_terminal(),
             stdout: RefCell::new(BufWriter::new(Box::new(io::stdout().lock()))),
             stderr: RefCell::new(Box::new(io::stderr())),
@@ -61,7 +61,7 @@ impl Output {
         self.options.format
     }
 
-    /// Whether results are for people to read: neither filtered, nor ids, nor another format.
+    /// Whether results are shown as a table: no other format, no filter, no `--quiet`.
     pub fn is_for_people(&self) -> bool {
         self.options.format == OutputFormat::Table && self.options.jq.is_none() && !self.options.quiet
     }
@@ -71,7 +71,7 @@ impl Output {
         self.color_err
     }
 
-    /// What people asked for.
+    /// The output options.
     pub(super) fn options(&self) -> &OutputOptions {
         &self.options
     }
@@ -81,8 +81,8 @@ impl Output {
         self.color_out
     }
 
-    /// Writes to standard output at once: somebody looks on.
-    pub(super) fn at_once(&self, bytes: &[u8]) -> Result<()> {
+    /// Writes to standard output and flushes.
+    pub(super) fn write_and_flush(&self, bytes: &[u8]) -> Result<()> {
         let mut out = self.stdout.borrow_mut();
         let written = out.write_all(bytes).and_then(|()| out.flush());
         written.map_err(|error| Error::from(error).of_output())
@@ -91,12 +91,12 @@ impl Output {
     /// Shows a result.
     ///
     /// # Errors
-    /// When the output cannot be written, the source fails, or the `--jq` filter fails over it.
+    /// When the output cannot be written, the source fails, or the `--jq` filter fails.
     pub fn show<S: RecordSource>(&self, records: &S) -> Result<()> {
         self.write(records, self.options.format).map_err(Error::of_output)
     }
 
-    /// Shows a result of which any number of records may come: people get lines of JSON, and `--jq` gets each record.
+    /// Shows a result with any number of records: as lines of JSON by default, and `--jq` filters each record.
     ///
     /// # Errors
     /// As [`Output::show`].
@@ -119,15 +119,15 @@ impl Output {
         Ok(out.flush()?)
     }
 
-    /// Writes text that is the result itself: a script, a manual page, a token.
+    /// Writes text that is itself the result: a script, a manual page, a token.
     ///
     /// # Errors
     /// When the output cannot be written.
     pub fn raw(&self, text: &str) -> Result<()> {
-        self.at_once(text.as_bytes())
+        self.write_and_flush(text.as_bytes())
     }
 
-    /// Writes bytes that are the result itself, exactly; on a terminal, as text that cannot act on it.
+    /// Writes bytes that are themselves the result: unchanged, or sanitised on a terminal.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -135,24 +135,24 @@ impl Output {
         if self.terminal_out {
             return self.raw(&sanitize(&String::from_utf8_lossy(bytes)));
         }
-        self.at_once(bytes)
+        self.write_and_flush(bytes)
     }
 
-    /// Says on standard error what was done, unless `--quiet`.
+    /// Writes a note to standard error, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
-            self.say(&sanitize(text));
+            self.write_err_line(&sanitize(text));
         }
     }
 
-    /// Warns on standard error.
+    /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
-        self.say(&format!("{word} {}", sanitize(text)));
+        self.write_err_line(&format!("{word} {}", sanitize(text)));
     }
 
-    /// Writes a line that is safe already to standard error. There is nobody to tell if that fails.
-    pub(super) fn say(&self, line: &str) {
+    /// Writes a sanitised line to standard error. A failure is ignored, as it could not be reported.
+    pub(super) fn write_err_line(&self, line: &str) {
         let mut err = self.stderr.borrow_mut();
         let _ = writeln!(err, "{line}");
         let _ = err.flush();
@@ -182,7 +182,7 @@ impl Output {
     fn write_table<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        // No line is broken to fit: what is broken cannot be copied.
+        // Lines are not wrapped, as wrapped text cannot be copied.
         table.set_content_arrangement(ContentArrangement::Disabled);
         let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
         table.set_header(S::Row::HEADERS.iter().map(bold));
@@ -210,17 +210,17 @@ impl Output {
     fn write_csv<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(S::Row::FIELDS).map_err(io::Error::from)?;
-        let ended = records.each(&mut |row| {
+        let result = records.each(&mut |row| {
             writer.write_record(csv_fields(row)?).map_err(io::Error::from)?;
-            if writer.get_ref().len() >= json::GATHERED {
+            if writer.get_ref().len() >= json::BUFFER_SIZE {
                 let full = std::mem::replace(&mut writer, csv::Writer::from_writer(Vec::new()));
                 self.write_text(out, &written(full)?)?;
             }
             Ok(())
         });
-        // What came before an error is good.
+        // The records before an error are valid and still written.
         let rest = self.write_text(out, &written(writer)?);
-        ended?;
+        result?;
         Ok(rest?)
     }
 
@@ -231,7 +231,7 @@ impl Output {
         })
     }
 
-    /// Writes text that may come from anywhere.
+    /// Writes text from any source, sanitised on a terminal.
     fn write_text(&self, out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
         if self.terminal_out {
             return out.write_all(sanitize(&String::from_utf8_lossy(bytes)).as_bytes());
@@ -239,11 +239,11 @@ impl Output {
         out.write_all(bytes)
     }
 
-    /// The same, at once.
-    pub(super) fn text_at_once(&self, bytes: &[u8]) -> Result<()> {
+    /// Writes text from any source to standard output and flushes.
+    pub(super) fn write_text_and_flush(&self, bytes: &[u8]) -> Result<()> {
         let mut safe = Vec::new();
         self.write_text(&mut safe, bytes)?;
-        self.at_once(&safe)
+        self.write_and_flush(&safe)
     }
 }
 
@@ -265,7 +265,7 @@ fn written(writer: csv::Writer<Vec<u8>>) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// A field of CSV: text as it is, nothing for null, JSON for everything else.
+/// A field of CSV: strings as they are, empty for null, JSON for everything else.
 fn csv_field(value: Option<&RawValue>) -> String {
     match value.map(RawValue::get) {
         None | Some("null") => String::new(),

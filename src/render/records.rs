@@ -1,31 +1,31 @@
-//! Results: a list of records, or one.
+//! Results: a list of records or a single one.
 
 use serde::Serialize;
 
 use crate::error::Result;
 
-/// What a cell of a table means, which decides its colour.
+/// The meaning of a cell, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
-    /// Nothing in particular.
+    /// No meaning.
     #[default]
     Plain,
-    /// All is well.
+    /// Success.
     Good,
-    /// Somebody should look.
+    /// Needs attention.
     Caution,
-    /// It failed.
+    /// Failure.
     Bad,
-    /// Of less interest.
+    /// Less important.
     Faint,
 }
 
 /// A cell of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says. It may come from anywhere: it is sanitised when shown.
+    /// The text from any source, which is sanitised when shown.
     pub text: String,
-    /// What it means.
+    /// The meaning.
     pub tone: Tone,
 }
 
@@ -53,24 +53,24 @@ impl From<&str> for Cell {
     }
 }
 
-/// A record: JSON, CSV and NDJSON come from its fields, the table from its cells.
+/// A record. JSON, CSV and NDJSON show its fields, the table its cells.
 pub trait Row: Serialize {
-    /// The names of its fields, in order: the header line of CSV, even with no record below it.
+    /// The names of its fields in order, which are the header line of CSV, even without records.
     const FIELDS: &'static [&'static str];
 
-    /// The heads of the table's columns.
+    /// The headers of the table's columns.
     const HEADERS: &'static [&'static str];
 
-    /// The cells of the table's line.
+    /// The cells of its row in the table.
     fn cells(&self) -> Vec<Cell>;
 
-    /// What `--quiet` prints of it; nothing for a record without an id.
+    /// What `--quiet` prints; nothing for a record without an id.
     fn id(&self) -> Option<String> {
         None
     }
 }
 
-/// Whether a result is a list, which is an array in JSON, or a single thing, which is an object.
+/// Whether a result is a list (an array in JSON) or a single record (an object).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Any number of records.
@@ -82,9 +82,9 @@ pub enum Shape {
 /// A result.
 #[derive(Debug, Clone)]
 pub struct Records<T> {
-    /// The records, in the order to show them.
+    /// The records, in order.
     pub rows: Vec<T>,
-    /// Whether they are a list.
+    /// The shape of the result.
     pub shape: Shape,
 }
 
@@ -94,13 +94,13 @@ impl<T> Records<T> {
         Self { rows, shape: Shape::List }
     }
 
-    /// A single thing.
+    /// A single record.
     pub fn single(row: T) -> Self {
         Self { rows: vec![row], shape: Shape::Single }
     }
 }
 
-/// A single value: bare for people, a record with its name for programs.
+/// A single value: printed bare by default, and as a record in other formats.
 #[derive(Debug, Clone)]
 pub struct One<T>(pub T);
 
@@ -116,18 +116,18 @@ impl<T: Row> RecordSource for One<T> {
     }
 }
 
-/// Where records come from: from memory, or one by one from wherever they are kept.
+/// A source of records: in memory, or read one by one.
 pub trait RecordSource {
-    /// The kind of record.
+    /// The type of record.
     type Row: Row;
 
-    /// A list, or a single thing.
+    /// The shape of the result.
     fn shape(&self) -> Shape;
 
     /// Calls `each` with every record, in order.
     ///
     /// # Errors
-    /// The source's own, or that of `each`, at once or at the end.
+    /// Those of the source and of `each`.
     fn each(&self, each: &mut dyn FnMut(&Self::Row) -> Result<()>) -> Result<()>;
 }
 

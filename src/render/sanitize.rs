@@ -1,10 +1,10 @@
-//! Making text from elsewhere safe for a terminal.
+//! Makes text from any source safe for a terminal.
 
 use std::borrow::Cow;
 
 use crate::domain::is_unsafe_char;
 
-/// Replaces what could act on a terminal by its visible escape; line breaks stay.
+/// Replaces unsafe characters with visible escapes, except for line breaks.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     let unsafe_here = |c: char| c != '\n' && is_unsafe_char(c);
     if !text.contains(unsafe_here) {

@@ -1,4 +1,4 @@
-//! Records that come one by one, for as long as somebody looks on: each is shown at once.
+//! Results without an end: each record is shown as it arrives.
 
 use super::output::{csv_fields, csv_line};
 use super::records::{Cell, Row};
@@ -6,15 +6,15 @@ use super::style::{self, Styled};
 use super::{Output, OutputFormat, json, sanitize};
 use crate::error::Result;
 
-/// A result without an end. In the formats of JSON it is a record a line.
+/// A result without an end. In the JSON formats it has one record per line.
 pub struct Stream<'a> {
     out: &'a Output,
     widths: &'a [usize],
 }
 
 impl<'a> Stream<'a> {
-    /// Begins it, with the heads of the columns. The columns have these widths, as nobody knows what will come; the
-    /// last has the rest of the line.
+    /// Starts a stream and writes the header. Columns have these fixed widths, as later records are unknown; the last
+    /// column takes the rest of the line.
     ///
     /// # Errors
     /// When the output cannot be written.
@@ -36,7 +36,7 @@ impl<'a> Stream<'a> {
     /// Shows a record.
     ///
     /// # Errors
-    /// When the output cannot be written, or the `--jq` filter fails over it.
+    /// When the output cannot be written, or the `--jq` filter fails.
     pub fn row<R: Row>(&self, row: &R) -> Result<()> {
         self.write(&self.line(row)?)
     }
@@ -72,8 +72,8 @@ impl<'a> Stream<'a> {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<()> {
-        // A table is safe already, and its colours are to stay.
-        if self.out.is_for_people() { self.out.at_once(bytes) } else { self.out.text_at_once(bytes) }
+        // A table is sanitised already, and sanitising again would remove its colours.
+        if self.out.is_for_people() { self.out.write_and_flush(bytes) } else { self.out.write_text_and_flush(bytes) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Colours, in one place.
+//! The colours of the output.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use super::records::Tone;
 pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// For `warning:`.
 pub(super) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-/// For `hint:` and other side remarks.
+/// For `hint:`.
 pub(super) const HINT: Style = AnsiColor::Cyan.on_default();
 
-/// For what a cell means.
+/// For a tone.
 pub(super) const fn of_tone(tone: Tone) -> Style {
     match tone {
         Tone::Plain => Style::new(),

@@ -1,4 +1,4 @@
-//! Events that look like Bugfender's, in both documented shapes.
+//! Sample events of Bugfender, in both documented shapes.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use crate::domain::EventKind;
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventShape {
-    /// The one that the help page describes.
+    /// The shape that the help page describes.
     #[default]
     Current,
-    /// The one that still stands on the same page.
+    /// The older shape, which is on the same page.
     Older,
 }
 
-/// An event of an app, with an id of its own; the installation is at `url`.
+/// An event of an app, with an id of its own; `url` is that of the installation.
 pub fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Value {
     match shape {
         EventShape::Current => current(kind, app_id, url),

@@ -1,4 +1,4 @@
-//! Reports that look like Instabug's: a JSON object each, in three kinds, with keys that hold spaces and capitals.
+//! Sample reports of Instabug: JSON objects of three kinds, whose keys contain spaces and capitals.
 
 use serde_json::{Value, json};
 
@@ -11,16 +11,16 @@ pub enum ReportKind {
     Crash,
     /// Recognised by `Title`.
     Bug,
-    /// An alert of the performance monitoring: recognised by `metric` and `trigger`.
+    /// An alert of performance monitoring. Recognised by `metric` and `trigger`.
     Apm,
 }
 
 impl ReportKind {
-    /// All of them, by the names that the command line has for them.
+    /// All kinds with their names on the command line.
     pub const ALL: [(&'static str, Self); 3] = [("crash", Self::Crash), ("bug", Self::Bug), ("apm", Self::Apm)];
 }
 
-/// A report, with a number of its own: there is no event id, so that two reports differ in nothing else.
+/// A report with a random number, which distinguishes it, as reports have no event id.
 pub fn report(kind: ReportKind) -> Value {
     let number = fastrand::u32(1..1_000_000);
     let url = format!("https://dashboard.instabug.invalid/applications/sandbox/{number}");

@@ -1,4 +1,4 @@
-//! The REST API, as the contract has it. Paths are taken with and without a slash at the end.
+//! The REST API. Paths work with and without a trailing slash.
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Shared, problem};
 use crate::domain::{EventKind, TargetUrl};
 
-/// The apps that are there from the start. Any other id is an app too, as soon as somebody names it.
+/// The apps that exist from the start. Any other positive id is an app too.
 const APPS: [(i64, &str); 2] = [(1001, "Sandbox for Android"), (1002, "Sandbox for iOS")];
 
 pub(super) fn routes() -> Router<Shared> {
@@ -30,8 +30,8 @@ pub(super) fn routes() -> Router<Shared> {
     })
 }
 
-/// Why a call is not let in: 401 without a credential, 403 with one that is not valid.
-fn refuse(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
+/// The response to an unauthenticated request: 401 without a credential, 403 with an invalid one.
+fn reject(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
         return Some(problem(StatusCode::UNAUTHORIZED, "no credentials supplied"));
@@ -40,24 +40,24 @@ fn refuse(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
     match state.grants.access.get(token) {
         _ if token == state.token => None,
         Some(expiry) if *expiry > std::time::Instant::now() => None,
-        // The page does not say which status an expired token gets: assumed.
+        // The help page does not say which status an expired token gets; 401 is assumed.
         Some(_) => Some(problem(StatusCode::UNAUTHORIZED, "the access token has expired")),
         None => Some(problem(StatusCode::FORBIDDEN, "the credentials are not valid")),
     }
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct SubscribeRequest {
     target_url: String,
     event: String,
     app_id: i64,
 }
 
 async fn subscribe(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
-    let (wanted, event) = match read_wanted(&headers, &body) {
+    let (wanted, event) = match parse_subscription(&headers, &body) {
         Ok(read) => read,
         Err(message) => return problem(StatusCode::BAD_REQUEST, &message),
     };
@@ -70,12 +70,12 @@ async fn subscribe(State(shared): State<Shared>, headers: HeaderMap, body: Bytes
     (StatusCode::CREATED, Json(created)).into_response()
 }
 
-fn read_wanted(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, EventKind), String> {
+fn parse_subscription(headers: &HeaderMap, body: &[u8]) -> Result<(SubscribeRequest, EventKind), String> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err("the body must be application/json".to_owned());
     }
-    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| format!("the body is wrong: {error}"))?;
+    let wanted: SubscribeRequest = serde_json::from_slice(body).map_err(|error| format!("invalid body: {error}"))?;
     let event = wanted.event.parse::<EventKind>().map_err(|error| error.to_string())?;
     if wanted.app_id < 1 {
         return Err("app_id must be a positive integer".to_owned());
@@ -85,12 +85,12 @@ fn read_wanted(headers: &HeaderMap, body: &[u8]) -> Result<(Wanted, EventKind), 
 }
 
 async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
     let mut state = shared.state();
     if !id.parse().is_ok_and(|id| state.hooks.remove(id)) {
-        return problem(StatusCode::NOT_FOUND, "the hook is not there");
+        return problem(StatusCode::NOT_FOUND, "hook not found");
     }
     match state.hooks.save(shared.options.state.as_deref()) {
         Ok(()) => StatusCode::OK.into_response(),
@@ -99,8 +99,8 @@ async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<String>, heade
 }
 
 async fn me(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
     Json(json!({
         "id": 1,
@@ -118,8 +118,8 @@ fn app_named(id: i64) -> Value {
 }
 
 async fn apps(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
     let mut ids: Vec<i64> = APPS.iter().map(|(id, _)| *id).collect();
     ids.extend(shared.state().hooks.hooks.iter().map(|hook| hook.app_id));
@@ -129,16 +129,16 @@ async fn apps(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 }
 
 async fn app(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
     match id.parse() {
         Ok(id) if id > 0 => Json(app_named(id)).into_response(),
-        _ => problem(StatusCode::NOT_FOUND, "the app is not there"),
+        _ => problem(StatusCode::NOT_FOUND, "app not found"),
     }
 }
 
-/// The query of `/api/app/{id}/issues`, seen in published clients. Pages are counted from 1: assumed.
+/// The query of `/api/app/{id}/issues`, seen in published clients. That pages start at 1 is assumed.
 #[derive(Deserialize)]
 struct IssueQuery {
     date_range_start: Option<jiff::Timestamp>,
@@ -153,14 +153,14 @@ async fn issues(
     Query(query): Query<IssueQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refusal) = refuse(&shared, &headers) {
-        return refusal;
+    if let Some(rejection) = reject(&shared, &headers) {
+        return rejection;
     }
     let status = match query.issue_status {
         None => None,
         Some(1) => Some("open"),
         Some(4) => Some("closed"),
-        Some(_) => return problem(StatusCode::BAD_REQUEST, "issue_status is 1 (open) or 4 (closed)"),
+        Some(_) => return problem(StatusCode::BAD_REQUEST, "issue_status must be 1 (open) or 4 (closed)"),
     };
     let state = shared.state();
     let wanted = |event: &&Value| {

@@ -1,5 +1,5 @@
-//! Client assertions (RFC 7523): how a service account with a key proves itself. Bugfender's wire form is not public, so
-//! that this is assumed.
+//! Client assertions (RFC 7523), with which a service account with a key authenticates. Bugfender's wire format is not
+//! public; this one is assumed.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use webpki::ring::RSA_PKCS1_2048_8192_SHA256;
 use super::CLIENT_ID;
 use crate::error::{Error, Result};
 
-/// What `client_assertion_type` must be.
+/// The required `client_assertion_type`.
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The public key of the service account.
@@ -41,7 +41,7 @@ impl ClientKey {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |what: &str| {
             Error::usage(format!("{}: {what}", path.display())).hint(
-                "name a PEM file with an RSA public key (BEGIN PUBLIC KEY), such as `openssl pkey -in key.pem -pubout` makes",
+                "use a PEM file with an RSA public key (BEGIN PUBLIC KEY), as written by `openssl pkey -in key.pem -pubout`",
             )
         };
         let key = SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|error| wrong(&error.to_string()))?;
@@ -49,8 +49,8 @@ impl ClientKey {
         Ok(Self(key))
     }
 
-    /// The number of an assertion that holds: signed with RS256 by the key, for the service account, to `audience`, and
-    /// not yet over.
+    /// The `jti` of a valid assertion: signed with RS256 by the key, issued by the service account for `audience`, and
+    /// not expired.
     pub(super) fn verify(&self, kind: Option<&str>, assertion: &str, audience: &str) -> Option<String> {
         let (signed, signature) = assertion.rsplit_once('.').filter(|_| kind == Some(TYPE))?;
         let (header, claims) = signed.split_once('.')?;
@@ -60,11 +60,11 @@ impl ClientKey {
         let key = RawPublicKeyEntity::try_from(&self.0).ok()?;
         key.verify_signature(RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &decode(signature)?).ok()?;
         let audiences = claims.aud.as_array().map_or_else(|| vec![&claims.aud], |all| all.iter().collect());
-        let holds = header.alg == "RS256"
+        let valid = header.alg == "RS256"
             && claims.iss == CLIENT_ID
             && claims.sub == CLIENT_ID
-            && audiences.iter().any(|one| *one == audience)
+            && audiences.iter().any(|value| *value == audience)
             && claims.exp > Timestamp::now().as_second();
-        holds.then_some(claims.jti)
+        valid.then_some(claims.jti)
     }
 }

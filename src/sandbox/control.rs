@@ -1,4 +1,4 @@
-//! What steers the sandbox, under `/sandbox/`. Not a part of Bugfender.
+//! The endpoints under `/sandbox/` that control the sandbox. Bugfender has none of them.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -34,11 +34,11 @@ async fn deliveries(State(shared): State<Shared>) -> Response {
     Json(&shared.state().deliveries).into_response()
 }
 
-/// Makes events and delivers them; answers once every delivery has ended.
+/// Creates events and delivers them; responds when all deliveries are done.
 async fn emit(State(shared): State<Shared>, body: axum::body::Bytes) -> Response {
     let emit: Emit = match serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }) {
         Ok(emit) => emit,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("the body is wrong: {error}")),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("invalid body: {error}")),
     };
     match deliver::emit(&shared, emit).await {
         Ok((events, deliveries)) => Json(json!({"events": events, "deliveries": deliveries})).into_response(),

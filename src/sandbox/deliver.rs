@@ -1,4 +1,4 @@
-//! Deliveries: arrays of events to the hooks that match, each call once and never again.
+//! Deliveries: arrays of events to the matching hooks, never retried.
 
 use std::time::Duration;
 
@@ -14,29 +14,29 @@ use crate::error::{Error, Result};
 use crate::http::{Client, ClientOptions, Method, Peer, Repeat, Request, RequestBody, Roots};
 use crate::samples::bugfender::{self, EventShape};
 
-/// How long an endpoint may take.
+/// The timeout for a response of an endpoint.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most events made at once.
+/// The maximum number of events per request.
 const MAX_COUNT: usize = 10_000;
 
-/// The body of `POST /sandbox/emit`. Every field may be left out.
+/// The body of `POST /sandbox/emit`. All fields are optional.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Emit {
     /// The kind of event.
     event: EventKind,
-    /// The app that it happens in.
+    /// The app of the events.
     app_id: i64,
-    /// How many events.
+    /// The number of events.
     count: usize,
-    /// All in one call, rather than a call each.
+    /// Whether to send all in one delivery, rather than one each.
     batch: bool,
-    /// How many times each call comes again.
+    /// How many duplicates of each delivery to send.
     duplicate: usize,
     /// The shape of the events.
     shape: EventShape,
-    /// Fields to lay over each event.
+    /// Fields to set in each event.
     set: Map<String, Value>,
 }
 
@@ -54,10 +54,10 @@ impl Default for Emit {
     }
 }
 
-/// Makes events, remembers them, delivers them. Returns the events and how each delivery ended.
+/// Creates events, records and delivers them. Returns the events and the deliveries with their outcome.
 pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec<SentDelivery>)> {
     if emit.count == 0 || emit.count > MAX_COUNT || emit.duplicate > MAX_COUNT {
-        return Err(Error::usage(format!("count is 1 to {MAX_COUNT}, duplicate at most {MAX_COUNT}")));
+        return Err(Error::usage(format!("count must be 1 to {MAX_COUNT}, duplicate at most {MAX_COUNT}")));
     }
     let (events, hooks) = {
         let mut state = shared.state();
@@ -66,13 +66,13 @@ pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec
         let matches = |hook: &&Hook| hook.active && hook.event == emit.event && hook.app_id == emit.app_id;
         (events, state.hooks.hooks.iter().filter(matches).cloned().collect::<Vec<_>>())
     };
-    let calls: Vec<&[Value]> = if emit.batch { vec![&events] } else { events.chunks(1).collect() };
+    let batches: Vec<&[Value]> = if emit.batch { vec![&events] } else { events.chunks(1).collect() };
     let mut deliveries = Vec::new();
     for hook in &hooks {
-        for call in &calls {
-            for turn in 0..=emit.duplicate {
-                let delivery = deliver(hook, call, turn > 0).await;
-                shared.state().delivered(delivery.clone());
+        for batch in &batches {
+            for copy in 0..=emit.duplicate {
+                let delivery = deliver(hook, batch, copy > 0).await;
+                shared.state().record_delivery(delivery.clone());
                 deliveries.push(delivery);
             }
         }
@@ -89,7 +89,7 @@ fn make(emit: &Emit, url: &str) -> Value {
     event
 }
 
-/// One call. Bugfender does not repeat it, whatever comes of it.
+/// Sends one delivery. Like Bugfender, it does not retry.
 async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> SentDelivery {
     let outcome = post(hook, events).await;
     let (status, error) = match outcome {
@@ -119,6 +119,6 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
     };
     let request =
         Request { method: Method::POST, url, body: Some(RequestBody::Json(events.into())), repeat: Repeat::Never };
-    let answer = Client::new(options)?.send(&request, None).await;
-    answer.map(|answer| answer.status.as_u16()).map_err(|failure| failure.error)
+    let response = Client::new(options)?.send(&request, None).await;
+    response.map(|response| response.status.as_u16()).map_err(|failure| failure.error)
 }

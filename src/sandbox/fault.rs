@@ -1,4 +1,4 @@
-//! Faults on demand, by operation: `OP=WHAT[xN]`.
+//! Injected faults, by operation: `OP=WHAT[xN]`.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 
 use crate::error::Error;
 
-/// What the API can be asked for.
+/// An operation of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Token,
@@ -45,31 +45,31 @@ impl Operation {
     }
 }
 
-/// How an operation goes wrong.
+/// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    /// Answers with this status and does nothing; seconds for `Retry-After` behind it.
+pub(super) enum FaultKind {
+    /// Does nothing and responds with this status, optionally with `Retry-After` in seconds.
     Status(StatusCode, Option<u32>),
-    /// Does nothing and never answers.
+    /// Does nothing and never responds.
     Hang,
-    /// Does its work, then closes the connection without an answer.
+    /// Carries out the request, then closes the connection without a response.
     Drop,
-    /// Does its work, then breaks off in the middle of the answer.
+    /// Carries out the request, then closes the connection in the middle of the response.
     Truncate,
-    /// Does nothing and redirects to another place.
+    /// Does nothing and redirects to another path.
     Redirect,
 }
 
-/// A fault: of which operation, how, and how many times (forever when not said).
+/// A fault: which operation fails, how, and how often (`None`: always).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub(super) operation: Operation,
-    pub(super) what: What,
+    pub(super) kind: FaultKind,
     pub(super) left: Option<u32>,
 }
 
 impl Fault {
-    /// How faults are written, for help texts.
+    /// The syntax of faults, for help texts.
     pub const SYNTAX: &str = "OP=WHAT[xN]";
 }
 
@@ -84,30 +84,30 @@ impl FromStr for Fault {
                 None => (rest, None),
             };
             let (_, operation) = Operation::NAMED.into_iter().find(|(name, _)| *name == operation)?;
-            Some(Self { operation, what: what_named(what)?, left })
+            Some(Self { operation, kind: parse_kind(what)?, left })
         };
         read().ok_or_else(|| {
             let names = Operation::NAMED.map(|(name, _)| name).join(", ");
-            let what = "WHAT a status (200 to 599, 503@2 with Retry-After: 2), hang, drop, truncate or redirect";
-            Error::usage(format!("a fault is written {}: OP one of {names}; {what}", Self::SYNTAX))
+            let what = "WHAT is a status (200 to 599; 503@2 adds Retry-After: 2), hang, drop, truncate or redirect";
+            Error::usage(format!("a fault has the form {}, where OP is one of {names}; {what}", Self::SYNTAX))
                 .hint("for example --fault subscribe=503x2 --fault unsubscribe=drop")
         })
     }
 }
 
-fn what_named(text: &str) -> Option<What> {
+fn parse_kind(text: &str) -> Option<FaultKind> {
     match text {
-        "hang" => Some(What::Hang),
-        "drop" => Some(What::Drop),
-        "truncate" => Some(What::Truncate),
-        "redirect" => Some(What::Redirect),
+        "hang" => Some(FaultKind::Hang),
+        "drop" => Some(FaultKind::Drop),
+        "truncate" => Some(FaultKind::Truncate),
+        "redirect" => Some(FaultKind::Redirect),
         _ => {
             let (status, after) = match text.split_once('@') {
                 Some((status, after)) => (status, Some(after.parse().ok()?)),
                 None => (text, None),
             };
             let code: u16 = status.parse().ok().filter(|code| (200..=599).contains(code))?;
-            Some(What::Status(StatusCode::from_u16(code).ok()?, after))
+            Some(FaultKind::Status(StatusCode::from_u16(code).ok()?, after))
         }
     }
 }
@@ -117,20 +117,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_read() {
+    fn faults_are_parsed() {
         let fault = |text: &str| text.parse::<Fault>().unwrap();
         assert_eq!(
             fault("subscribe=503x2"),
             Fault {
                 operation: Operation::Subscribe,
-                what: What::Status(StatusCode::SERVICE_UNAVAILABLE, None),
+                kind: FaultKind::Status(StatusCode::SERVICE_UNAVAILABLE, None),
                 left: Some(2)
             }
         );
-        assert_eq!(fault("me=429@3").what, What::Status(StatusCode::TOO_MANY_REQUESTS, Some(3)));
+        assert_eq!(fault("me=429@3").kind, FaultKind::Status(StatusCode::TOO_MANY_REQUESTS, Some(3)));
         assert_eq!(
             fault("unsubscribe=dropx1"),
-            Fault { operation: Operation::Unsubscribe, what: What::Drop, left: Some(1) }
+            Fault { operation: Operation::Unsubscribe, kind: FaultKind::Drop, left: Some(1) }
         );
         assert_eq!(fault("token=hang").left, None);
         for wrong in ["", "subscribe", "subscribe=", "nope=500", "subscribe=99", "subscribe=hangx", "subscribe=500@x"] {

@@ -1,4 +1,4 @@
-//! What every call of the API passes: the log, the latency, the faults.
+//! The middleware of every API request: log, latency and faults.
 
 use std::io;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::fault::{Operation, What};
+use super::fault::{FaultKind, Operation};
 use super::serve::Withheld;
 use super::state::LoggedRequest;
 use super::{Shared, problem};
 use crate::domain::TargetUrl;
 
-/// The longest request body, in bytes.
+/// The maximum size of a request body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -42,47 +42,47 @@ pub(super) async fn guard(State(shared): State<Shared>, request: Request, next: 
         (state.log(log), operation.and_then(|operation| state.take_fault(operation)))
     };
     if !shared.options.latency.is_zero() {
-        // Even a sleep of no length lasts until the timer's next tick.
+        // A sleep of zero would still last until the next tick of the timer.
         tokio::time::sleep(shared.options.latency).await;
     }
     let request = Request::from_parts(parts, Body::from(body));
     let response = match fault {
         None => next.run(request).await,
-        Some(What::Drop) => {
+        Some(FaultKind::Drop) => {
             next.run(request).await;
             let mut withheld = StatusCode::OK.into_response();
             withheld.extensions_mut().insert(Withheld);
             withheld
         }
-        Some(What::Truncate) => truncate(next.run(request).await).await,
-        Some(What::Hang) => std::future::pending().await,
-        Some(What::Redirect) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/elsewhere")]).into_response(),
-        Some(What::Status(status, None)) => problem(status, "a fault, as asked"),
-        Some(What::Status(status, Some(after))) => {
-            ([(RETRY_AFTER, after.to_string())], problem(status, "a fault, as asked")).into_response()
+        Some(FaultKind::Truncate) => truncate(next.run(request).await).await,
+        Some(FaultKind::Hang) => std::future::pending().await,
+        Some(FaultKind::Redirect) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/elsewhere")]).into_response(),
+        Some(FaultKind::Status(status, None)) => problem(status, "injected fault"),
+        Some(FaultKind::Status(status, Some(after))) => {
+            ([(RETRY_AFTER, after.to_string())], problem(status, "injected fault")).into_response()
         }
     };
     let sent = response.extensions().get::<Withheld>().is_none();
-    shared.state().answered(entry, sent.then(|| response.status().as_u16()));
+    shared.state().set_status(entry, sent.then(|| response.status().as_u16()));
     response
 }
 
-/// How long the sent half of an answer is on its way before the connection breaks.
-const BEFORE_BREAKING_OFF: Duration = Duration::from_millis(20);
+/// How long after half of a response the connection is closed.
+const TRUNCATE_DELAY: Duration = Duration::from_millis(20);
 
-/// The answer with its whole length announced and half of it sent.
+/// A response with its full `Content-Length` but only half of its body.
 async fn truncate(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let whole = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let half = whole.slice(..whole.len() / 2);
     parts.headers.insert(CONTENT_LENGTH, whole.len().max(1).into());
-    let broken_off = async {
-        // What is there is sent only when there is nothing more to be had at once.
-        tokio::time::sleep(BEFORE_BREAKING_OFF).await;
-        Err(io::Error::other("broken off, as asked"))
+    let close = async {
+        // The first half is sent only when the next chunk is not ready immediately.
+        tokio::time::sleep(TRUNCATE_DELAY).await;
+        Err(io::Error::other("injected fault: response truncated"))
     };
     let half = futures_util::stream::iter([Ok::<Bytes, io::Error>(half)]);
-    Response::from_parts(parts, Body::from_stream(half.chain(futures_util::stream::once(broken_off))))
+    Response::from_parts(parts, Body::from_stream(half.chain(futures_util::stream::once(close))))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
@@ -94,7 +94,7 @@ fn scheme_of(value: &str) -> String {
     format!("{} [redacted]", value.split(' ').next().unwrap_or_default())
 }
 
-/// The body as it may be shown.
+/// The body with the password of its target URL redacted.
 fn without_password(mut body: Value) -> Value {
     if let Some(url) = body.get("target_url").and_then(Value::as_str) {
         body["target_url"] = TargetUrl::from_stored(url.to_owned()).into_shown(false).into();

@@ -1,6 +1,6 @@
-//! A local stand-in for Bugfender: the contract, with faults on demand. Tests and `demo` use it.
+//! A local stand-in for Bugfender with the same API and faults on demand. Used by tests and `demo`.
 //!
-//! The API lives where Bugfender has it; what steers the sandbox is under `/sandbox/`.
+//! The API has the same paths as Bugfender's; the endpoints that control the sandbox are under `/sandbox/`.
 
 mod api;
 mod assertion;
@@ -27,29 +27,29 @@ pub use fault::Fault;
 use self::state::State;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The service account that `/auth/token` knows.
+/// The client id of the only service account.
 pub const CLIENT_ID: &str = "sandbox-client";
-/// Its secret. Nothing here is worth hiding.
+/// Its secret. The sandbox protects nothing, so it is a constant.
 pub const CLIENT_SECRET: &str = "sandbox-secret";
 
-/// How a sandbox is to behave.
+/// The behaviour of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
-    /// The token that never expires; made up when absent.
+    /// A token that never expires; generated if absent.
     pub token: Option<String>,
-    /// Where hooks are kept between runs.
+    /// A file that stores the hooks between runs.
     pub state: Option<PathBuf>,
-    /// How long every answer of the API takes at the least.
+    /// The minimum latency of every API response.
     pub latency: Duration,
-    /// What goes wrong, in order.
+    /// The faults to inject, in order of precedence.
     pub faults: Vec<Fault>,
-    /// A PEM file with the service account's RSA public key, which it may prove itself with instead of the secret.
+    /// A PEM file with the RSA public key of the service account, an alternative to the secret.
     pub client_key: Option<PathBuf>,
-    /// How long an access token lives that OAuth gave out.
+    /// The lifetime of access tokens granted by OAuth.
     pub token_life: Duration,
 }
 
-/// The life of an access token of Bugfender's, about.
+/// The approximate lifetime of Bugfender's access tokens.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
 impl Default for SandboxOptions {
@@ -76,27 +76,27 @@ impl Sandbox {
     /// Binds a sandbox; port 0 picks a free one.
     ///
     /// # Errors
-    /// When the address cannot be had, or the state file can be neither read nor made.
+    /// When the address cannot be bound, or the state file cannot be read or written.
     pub async fn bind(address: SocketAddr, options: SandboxOptions) -> Result<Self> {
         let cannot = |error: std::io::Error| {
-            Error::new(ErrorKind::of_bind(&error), format!("the sandbox can't listen on {address}: {error}"))
+            Error::new(ErrorKind::of_bind(&error), format!("the sandbox cannot listen on {address}: {error}"))
                 .hint("choose another address with --listen; port 0 picks a free one")
                 .source(error)
         };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let state = State::load(&options, format!("http://{address}"))?;
-        // A file that cannot be written shows before anybody's hook is to be kept in it.
+        // Fails now if the state file cannot be written, rather than when a hook is stored.
         state.hooks.save(options.state.as_deref())?;
         Ok(Self { listener, address, shared: Shared::new(options, state) })
     }
 
-    /// Where it will answer.
+    /// The URL of the sandbox.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The token that it takes.
+    /// The token that never expires.
     pub fn token(&self) -> String {
         self.shared.state().token.clone()
     }
@@ -112,14 +112,14 @@ impl Sandbox {
 }
 
 fn router(shared: Shared) -> Router {
-    let nothing = || async { problem(StatusCode::NOT_FOUND, "there is nothing here") };
+    let not_found = || async { problem(StatusCode::NOT_FOUND, "not found") };
     let guard = axum::middleware::from_fn_with_state(shared.clone(), guard::guard);
-    // Paths that are not there are logged too: that is where a wrong one shows.
-    let api = Router::new().merge(api::routes()).merge(oauth::routes()).fallback(nothing).layer(guard);
+    // Requests to unknown paths are logged too, as they reveal mistakes of a client.
+    let api = Router::new().merge(api::routes()).merge(oauth::routes()).fallback(not_found).layer(guard);
     control::routes().with_state(shared.clone()).fallback_service(api.with_state(shared))
 }
 
-/// What all connections share.
+/// The state shared by all connections.
 #[derive(Clone)]
 struct Shared {
     options: Arc<SandboxOptions>,
@@ -131,13 +131,13 @@ impl Shared {
         Self { options: Arc::new(options), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The state, for a moment: never held across an await.
+    /// Locks the state. The guard is never held across an await.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An error as the API words it.
+/// An error response in the format of the API.
 fn problem(status: StatusCode, message: &str) -> Response {
     (status, axum::Json(serde_json::json!({ "message": message }))).into_response()
 }

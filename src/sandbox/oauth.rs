@@ -34,7 +34,7 @@ struct AuthorizeQuery {
     code_challenge_method: Option<String>,
 }
 
-/// Gives a code at once: there is nobody to ask.
+/// Grants a code without asking anyone.
 async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQuery>) -> Response {
     let redirect = query.redirect_uri.as_deref().and_then(|text| Url::parse(text).ok());
     let loopback = |url: &Url| url.host().is_some_and(|host| host_scope(&host) == HostScope::Loopback);
@@ -45,7 +45,7 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQu
         return problem(StatusCode::BAD_REQUEST, "client_id is missing");
     };
     let plain = query.code_challenge.is_some() && query.code_challenge_method.as_deref() != Some("S256");
-    let answer = if query.response_type.as_deref() != Some("code") {
+    let result = if query.response_type.as_deref() != Some("code") {
         ("error", "unsupported_response_type".to_owned())
     } else if plain {
         ("error", "invalid_request".to_owned())
@@ -56,7 +56,7 @@ async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQu
         shared.state().grants.codes.insert(code.clone(), bound);
         ("code", code)
     };
-    redirect.query_pairs_mut().append_pair(answer.0, &answer.1);
+    redirect.query_pairs_mut().append_pair(result.0, &result.1);
     if let Some(state) = &query.state {
         redirect.query_pairs_mut().append_pair("state", state);
     }
@@ -88,12 +88,12 @@ async fn token(State(shared): State<Shared>, Form(form): Form<TokenForm>) -> Res
         None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
     };
     match granted {
-        Ok(Granted { client_id, with_refresh }) => give(grants, client_id, with_refresh, shared.options.token_life),
+        Ok(Granted { client_id, with_refresh }) => grant(grants, client_id, with_refresh, shared.options.token_life),
         Err((status, error)) => (status, Json(json!({ "error": error }))).into_response(),
     }
 }
 
-/// A grant that holds: for whom, and whether it can be renewed.
+/// A valid grant: the client, and whether it gets a refresh token.
 struct Granted {
     client_id: String,
     with_refresh: bool,
@@ -106,9 +106,9 @@ const INVALID_GRANT: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "invalid_gra
 fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &str, form: &TokenForm) -> GrantResult {
     let known = match (&form.client_assertion, key) {
         (Some(assertion), Some(key)) => {
-            let number = key.verify(form.client_assertion_type.as_deref(), assertion, audience);
+            let jti = key.verify(form.client_assertion_type.as_deref(), assertion, audience);
             form.client_id.as_deref().is_none_or(|id| id == CLIENT_ID)
-                && number.is_some_and(|number| grants.assertions.insert(number))
+                && jti.is_some_and(|jti| grants.assertions.insert(jti))
         }
         (Some(_), None) => false,
         (None, _) => {
@@ -121,7 +121,7 @@ fn client_credentials(grants: &mut Grants, key: Option<&ClientKey>, audience: &s
     Ok(Granted { client_id: CLIENT_ID.to_owned(), with_refresh: false })
 }
 
-/// A code works once, for the client and redirect it was given to, with the verifier of its challenge (RFC 7636).
+/// A code can be used once, by the same client, with the same redirect and the verifier of its challenge (RFC 7636).
 fn exchange_code(grants: &mut Grants, form: &TokenForm) -> GrantResult {
     let code = form.code.as_deref().and_then(|code| grants.codes.remove(code)).ok_or(INVALID_GRANT)?;
     let verified = match (&code.challenge, &form.code_verifier) {
@@ -141,21 +141,21 @@ fn exchange_code(grants: &mut Grants, form: &TokenForm) -> GrantResult {
     }
 }
 
-/// A refresh token works once: the answer brings the next.
+/// A refresh token can be used once; the response contains its successor.
 fn rotate(grants: &mut Grants, form: &TokenForm) -> GrantResult {
     let client_id = form.refresh_token.as_deref().and_then(|token| grants.refresh.remove(token));
     client_id.map(|client_id| Granted { client_id, with_refresh: true }).ok_or(INVALID_GRANT)
 }
 
-fn give(grants: &mut Grants, client_id: String, with_refresh: bool, life: Duration) -> Response {
+fn grant(grants: &mut Grants, client_id: String, with_refresh: bool, life: Duration) -> Response {
     let access = random(40);
     grants.access.insert(access.clone(), Instant::now() + life);
-    let mut answer =
+    let mut response =
         json!({"access_token": access, "token_type": "Bearer", "expires_in": life.as_secs(), "scope": "all"});
     if with_refresh {
         let refresh = random(40);
-        answer["refresh_token"] = refresh.clone().into();
+        response["refresh_token"] = refresh.clone().into();
         grants.refresh.insert(refresh, client_id);
     }
-    ([(CACHE_CONTROL, "no-store")], Json(answer)).into_response()
+    ([(CACHE_CONTROL, "no-store")], Json(response)).into_response()
 }

@@ -1,4 +1,4 @@
-//! Accepting connections. Done by hand, as a fault may close one without an answer.
+//! Accepts connections without `axum::serve`, as an injected fault may close one without a response.
 
 use std::io;
 
@@ -12,20 +12,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-/// Marks an answer that is not to be sent: the connection closes instead.
+/// Marks a response that is not sent; the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Withheld;
 
-/// Serves every connection. Ends when the listener does, which is never.
+/// Serves all connections, forever.
 pub(super) async fn accept(listener: TcpListener, router: Router) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(serve(stream, router.clone()));
             }
-            // Out of file handles, or a client that left at once: the others go on.
+            // Out of file descriptors, or the client is gone: other connections go on.
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::task::yield_now().await;
             }
         }
@@ -41,13 +41,13 @@ async fn serve(stream: TcpStream, router: Router) {
                 Err(never) => match never {},
             };
             if response.extensions().get::<Withheld>().is_some() {
-                return Err(io::Error::other("closed without an answer, as asked"));
+                return Err(io::Error::other("injected fault: connection dropped"));
             }
             Ok(response)
         }
     });
     let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "connection closed early");
     }
 }

@@ -1,4 +1,4 @@
-//! What a sandbox remembers.
+//! The state of a sandbox.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::assertion::ClientKey;
-use super::fault::{Operation, What};
+use super::fault::{FaultKind, Operation};
 use super::{Fault, SandboxOptions};
 use crate::domain::{AccessToken, EventKind, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most log entries of each kind that are kept.
+/// The maximum number of log entries of each kind.
 const LOG_LENGTH: usize = 10_000;
 
 /// After how many failed deliveries in a row a hook is deactivated. Bugfender says "for an extended period".
@@ -25,22 +25,22 @@ const FAILURES_TO_DEACTIVATE: u32 = 5;
 pub(super) struct State {
     /// The token that never expires.
     pub(super) token: String,
-    /// Where the sandbox answers.
+    /// The URL of the sandbox.
     pub(super) url: String,
     pub(super) hooks: Hooks,
     pub(super) requests: VecDeque<LoggedRequest>,
-    /// How many requests were logged before those that are still there.
+    /// How many logged requests have been dropped.
     dropped: usize,
     pub(super) deliveries: VecDeque<SentDelivery>,
-    /// The events made so far, by app.
+    /// All events, by app.
     pub(super) events: HashMap<i64, Vec<Value>>,
     pub(super) grants: Grants,
-    /// What the service account may prove itself with.
+    /// The public key of the service account, if any.
     pub(super) client_key: Option<ClientKey>,
     faults: Vec<Fault>,
 }
 
-/// The part of the state that `--state` keeps.
+/// The part of the state that is stored with `--state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Hooks {
     next_id: i64,
@@ -64,7 +64,7 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    /// The hook as it may be shown.
+    /// The hook with its password redacted.
     pub(super) fn shown(&self) -> Self {
         let target_url = TargetUrl::from_stored(self.target_url.clone()).into_shown(false);
         Self { target_url, ..self.clone() }
@@ -79,7 +79,7 @@ pub(super) struct LoggedRequest {
     pub(super) authorization: Option<String>,
     pub(super) user_agent: Option<String>,
     pub(super) body: Option<Value>,
-    /// What was answered; nothing while it is open or when the connection was closed instead.
+    /// The status of the response; `None` while it is pending, or if the connection was closed instead.
     pub(super) status: Option<u16>,
 }
 
@@ -94,13 +94,13 @@ pub(super) struct SentDelivery {
     pub(super) error: Option<String>,
 }
 
-/// What OAuth has given out.
+/// The tokens and codes that OAuth has granted.
 #[derive(Default)]
 pub(super) struct Grants {
     pub(super) access: HashMap<String, Instant>,
     pub(super) refresh: HashMap<String, String>,
     pub(super) codes: HashMap<String, Code>,
-    /// The numbers of the assertions that were taken: each works once.
+    /// The `jti` of assertions that were used, each of which is accepted once.
     pub(super) assertions: HashSet<String>,
 }
 
@@ -130,7 +130,7 @@ impl State {
         })
     }
 
-    /// Back to the beginning, faults included.
+    /// Resets everything except the token, faults included.
     pub(super) fn reset(&mut self, options: &SandboxOptions) {
         self.hooks = Hooks::default();
         self.dropped += self.requests.len();
@@ -141,7 +141,7 @@ impl State {
         self.faults.clone_from(&options.faults);
     }
 
-    /// Takes note of a request and numbers it; the answer is filled in by [`State::answered`].
+    /// Logs a request and returns its number; [`State::set_status`] adds the status of the response.
     pub(super) fn log(&mut self, request: LoggedRequest) -> usize {
         if self.requests.len() >= LOG_LENGTH {
             self.requests.pop_front();
@@ -151,22 +151,22 @@ impl State {
         self.dropped + self.requests.len() - 1
     }
 
-    pub(super) fn answered(&mut self, number: usize, status: Option<u16>) {
-        let place = number.checked_sub(self.dropped);
-        if let Some(request) = place.and_then(|place| self.requests.get_mut(place)) {
+    pub(super) fn set_status(&mut self, number: usize, status: Option<u16>) {
+        let index = number.checked_sub(self.dropped);
+        if let Some(request) = index.and_then(|index| self.requests.get_mut(index)) {
             request.status = status;
         }
     }
 
-    /// The fault that strikes this operation now, if any.
-    pub(super) fn take_fault(&mut self, operation: Operation) -> Option<What> {
-        let strikes = |fault: &&mut Fault| fault.operation == operation && fault.left != Some(0);
-        let fault = self.faults.iter_mut().find(strikes)?;
+    /// The fault to inject into this operation now, if any.
+    pub(super) fn take_fault(&mut self, operation: Operation) -> Option<FaultKind> {
+        let applies = |fault: &&mut Fault| fault.operation == operation && fault.left != Some(0);
+        let fault = self.faults.iter_mut().find(applies)?;
         fault.left = fault.left.map(|left| left - 1);
-        Some(fault.what)
+        Some(fault.kind)
     }
 
-    pub(super) fn delivered(&mut self, delivery: SentDelivery) {
+    pub(super) fn record_delivery(&mut self, delivery: SentDelivery) {
         if let Some(hook) = self.hooks.hooks.iter_mut().find(|hook| hook.id == delivery.hook_id) {
             let failed = delivery.status.is_none_or(|status| !(200..300).contains(&status));
             hook.failures_in_a_row = if failed { hook.failures_in_a_row + 1 } else { 0 };
@@ -183,13 +183,13 @@ impl Hooks {
     fn load(path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::usage(format!("the state file {} {what}", path.display()));
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(format!("is not one: {error}"))),
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| wrong(format!("is invalid: {error}"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(format!("can't be read: {error}")).source(error)),
+            Err(error) => Err(wrong(format!("cannot be read: {error}")).source(error)),
         }
     }
 
-    /// Adds a hook. The API knows no idempotency: the same request twice makes two.
+    /// Adds a hook. The API is not idempotent: the same request twice creates two.
     pub(super) fn add(&mut self, app_id: i64, event: EventKind, target_url: String) -> i64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -197,14 +197,14 @@ impl Hooks {
         id
     }
 
-    /// Removes a hook. Says whether it was there.
+    /// Removes a hook. Returns whether it existed.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         let before = self.hooks.len();
         self.hooks.retain(|hook| hook.id != id);
         self.hooks.len() < before
     }
 
-    /// Keeps the hooks in the state file, if there is one: temp file, then rename.
+    /// Stores the hooks in the state file, if there is one: temporary file, then rename.
     pub(super) fn save(&self, path: Option<&Path>) -> Result<()> {
         let Some(path) = path else { return Ok(()) };
         let write = || -> io::Result<()> {
@@ -215,12 +215,12 @@ impl Hooks {
             Ok(())
         };
         write().map_err(|error| {
-            Error::new(ErrorKind::Other, format!("the state file {} can't be written: {error}", path.display()))
+            Error::new(ErrorKind::Other, format!("the state file {} cannot be written: {error}", path.display()))
         })
     }
 }
 
-/// Letters and digits for tokens. Not for keeping anything safe: the sandbox has nothing to hide.
+/// Random letters and digits for tokens. Not cryptographically secure, as the sandbox protects nothing.
 pub(super) fn random(length: usize) -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
 }

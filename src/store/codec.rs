@@ -1,7 +1,7 @@
 //! How deliveries are stored: their bodies compressed where that saves space.
 //!
-//! Every byte that is stored is written twice, into a log and from there into its place, and that is what storing spends
-//! most of its time on. Of JSON with a stack trace in it a half is left or less.
+//! Storing spends most of its time writing bytes, each of them twice: to the log, then to the database. JSON with a
+//! stack trace compresses to half its size or less.
 
 use std::cell::RefCell;
 
@@ -9,11 +9,12 @@ use lz4_flex::block::{self, CompressTable};
 
 use crate::domain::delivery::Delivery;
 
-/// Shorter ones stay as they are: there is nothing to gain. In bytes.
-const SHORTEST: usize = 128;
+/// The minimum size for compression, in bytes; smaller bodies gain nothing.
+const MIN_PACKED: usize = 128;
 
-/// Longer ones do, too: a part of them can be read without the rest. In bytes, and for what LZ4 has a small table.
-const LONGEST: usize = 64 * 1024 - 2;
+/// The maximum size for compression, in bytes: parts of larger bodies are read separately, and LZ4 uses its small table
+/// up to this size.
+const MAX_PACKED: usize = 64 * 1024 - 2;
 
 /// A verified delivery, ready to be stored. Made where the delivery came in, so that the thread that commits has less to do.
 #[derive(Debug, Clone)]
@@ -59,12 +60,12 @@ impl StoredBody {
         Self { bytes: body, length: None }
     }
 
-    /// A body that is compressed if that saves something.
+    /// A body that is compressed if that saves space.
     pub fn packed(body: Vec<u8>) -> Self {
-        if !(SHORTEST..=LONGEST).contains(&body.len()) {
+        if !(MIN_PACKED..=MAX_PACKED).contains(&body.len()) {
             return Self::plain(body);
         }
-        match ROOM.with_borrow_mut(|room| room.compress(&body)) {
+        match COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(&body)) {
             Some(packed) => Self { bytes: packed, length: Some(body.len()) },
             None => Self::plain(body),
         }
@@ -75,7 +76,7 @@ impl StoredBody {
         &self.bytes
     }
 
-    /// The length of the body in bytes, if it is compressed.
+    /// The original length in bytes, if the body is compressed.
     pub fn packed_from(&self) -> Option<usize> {
         self.length
     }
@@ -83,30 +84,30 @@ impl StoredBody {
     /// The body as it came, from what [`StoredBody::bytes`] and [`StoredBody::packed_from`] were; `None` if that is damaged.
     pub fn read(bytes: Vec<u8>, packed_from: Option<usize>) -> Option<Vec<u8>> {
         let Some(length) = packed_from else { return Some(bytes) };
-        // Not more memory than any has, whatever is said.
-        let mut body = vec![0; Some(length).filter(|length| *length <= LONGEST)?];
+        // A damaged length must not allocate more than any body needs.
+        let mut body = vec![0; Some(length).filter(|length| *length <= MAX_PACKED)?];
         let size = block::decompress_into(&bytes, &mut body).ok()?;
         (size == length).then_some(body)
     }
 }
 
 thread_local! {
-    /// Kept for the next body: there are many, and what they need is too large to be had quickly.
-    static ROOM: RefCell<Room> = RefCell::default();
+    /// Reused for each body, as allocating it is slow.
+    static COMPRESSOR: RefCell<Compressor> = RefCell::default();
 }
 
-/// Memory for compressing.
+/// The memory for compression.
 #[derive(Default)]
-struct Room {
+struct Compressor {
     table: CompressTable,
     output: Vec<u8>,
 }
 
-impl Room {
-    /// The body compressed, if that is shorter.
+impl Compressor {
+    /// The compressed body, if it is shorter.
     fn compress(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        let most = block::get_maximum_output_size(body.len());
-        self.output.resize(most.max(self.output.len()), 0);
+        let max = block::get_maximum_output_size(body.len());
+        self.output.resize(max.max(self.output.len()), 0);
         let size = block::compress_into_with_table(body, &mut self.output, &mut self.table).ok()?;
         (size < body.len()).then(|| self.output[..size].to_vec())
     }
@@ -118,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes are stored of a body, and what is read of them.
+    /// The stored size of a body, and the body read back.
     fn stored_and_read(body: &[u8]) -> (usize, Vec<u8>) {
         let packed = StoredBody::packed(body.to_vec());
         let read = StoredBody::read(packed.bytes().to_vec(), packed.packed_from()).unwrap();
@@ -126,8 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_itself_is_stored_shorter() {
-        for (length, is_packed) in [(SHORTEST - 1, false), (SHORTEST, true), (LONGEST, true), (LONGEST + 1, false)] {
+    fn repetitive_bodies_are_compressed() {
+        for (length, is_packed) in
+            [(MIN_PACKED - 1, false), (MIN_PACKED, true), (MAX_PACKED, true), (MAX_PACKED + 1, false)]
+        {
             let body = vec![b'x'; length];
             let (size, read) = stored_and_read(&body);
             assert!((size < length) == is_packed && read == body, "{length}: {size}");
@@ -137,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_damaged_is_no_body() {
+    fn damaged_bodies_are_rejected() {
         let packed = StoredBody::packed(vec![b'x'; 1000]);
         let read = |bytes: &[u8], length| StoredBody::read(bytes.to_vec(), Some(length));
         assert_eq!(read(packed.bytes(), 1000).unwrap().len(), 1000);
-        for length in [0, 999, 1001, LONGEST + 1, usize::MAX] {
+        for length in [0, 999, 1001, MAX_PACKED + 1, usize::MAX] {
             assert_eq!(read(packed.bytes(), length), None, "{length}");
         }
         assert!(read(&packed.bytes()[1..], 1000).is_none() && read(b"", 1000).is_none());
@@ -149,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_body_is_read_as_it_came(pieces in prop::collection::vec("[a-c]{0,9}|.{0,40}", 0..200)) {
+        fn every_body_is_read_back_unchanged(pieces in prop::collection::vec("[a-c]{0,9}|.{0,40}", 0..200)) {
             let body = pieces.concat().into_bytes();
             prop_assert_eq!(stored_and_read(&body).1, body);
         }

@@ -65,7 +65,7 @@ fn loose_permissions_are_tightened() {
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
     let run = home.run(["auth", "token"]);
     assert_eq!(run.stdout, "tight\n");
-    assert!(run.stderr.contains("was open to others"), "{run}");
+    assert!(run.stderr.contains("was accessible to other users"), "{run}");
     assert_eq!((mode(&home.credentials()), mode(&dir)), (0o600, 0o700));
     assert_eq!(home.run(["auth", "token"]).stderr, "");
 }
@@ -73,7 +73,7 @@ fn loose_permissions_are_tightened() {
 #[test]
 fn tokens_that_cannot_be_ones_are_refused() {
     let home = Home::new();
-    for (input, said) in [("", "the token is empty"), ("two words", "holds a space")] {
+    for (input, said) in [("", "the token is empty"), ("two words", "contains a space")] {
         let run = home.run_with_input(&["auth", "login", "--with-token"], input);
         assert_eq!(run.code, 2, "{run}");
         assert!(run.stderr.contains(said), "{run}");

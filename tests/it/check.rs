@@ -340,7 +340,7 @@ fn where_nobody_listens_nothing_is_checked() {
     let to = format!("http://someone:s3cret@{}/hook/{KEY}", free_address());
     let run = home.run_with_input(&["check", "-", "--output", "json", "--junit", "check.xml"], &to);
     assert_eq!((run.code, rows(&run).len()), (7, 0), "{run}");
-    assert!(run.stderr.contains("no connection: Connection refused") && run.stderr.contains("is running"), "{run}");
+    assert!(run.stderr.contains("could not connect: Connection refused") && run.stderr.contains("is running"), "{run}");
     assert!(!run.stderr.contains("s3cret") && !run.stderr.contains("api-url"), "{run}");
     if have("python3") {
         let cases = junit(&home, "check.xml");

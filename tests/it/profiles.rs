@@ -89,7 +89,7 @@ fn a_path_that_the_file_cannot_hold_is_refused() {
     fs::create_dir(&odd).unwrap();
     for (key, value) in [("store", "sqlite:x.db"), ("ca_file", "ca.pem")] {
         let run = Run::of(home.command(["config", "set", key, value]).current_dir(&odd).output().unwrap());
-        assert!(run.code == 2 && run.stderr.contains("not Unicode"), "{run}");
+        assert!(run.code == 2 && run.stderr.contains("not valid Unicode"), "{run}");
     }
     assert_eq!(read(&home), "");
 }
@@ -310,7 +310,7 @@ fn a_file_with_a_password_is_made_private() {
     write(&home, "[profiles.default]\ntarget_url = 'https://u:p4ss@hooks.example.com/x'\n");
     fs::set_permissions(home.config(), fs::Permissions::from_mode(0o644)).unwrap();
     let run = home.run(["list"]);
-    assert!(run.stderr.contains("was open to others"), "{run}");
+    assert!(run.stderr.contains("was accessible to other users"), "{run}");
     assert_eq!(crate::auth::mode(&home.config()), 0o600);
 }
 

@@ -248,7 +248,7 @@ fn a_sign_in_that_is_over_is_cleared_and_said_so() {
     assert_eq!(home.run(["whoami"]).code, 7);
     let run = home.run(["whoami", "--output", "json"]);
     assert_eq!(run.code, 4, "{run}");
-    assert!(run.stderr.contains("the sign-in is not good any more"), "{run}");
+    assert!(run.stderr.contains("the sign-in has expired or was revoked"), "{run}");
     assert!(!home.credentials().exists());
     // The next command does not ask the server.
     let before = server.grants("refresh_token").len();
@@ -294,7 +294,7 @@ fn without_the_lock_nothing_is_done() {
     held.lock().unwrap();
     let run = home.run(["whoami", "--timeout", "1"]);
     assert_eq!(run.code, 7, "{run}");
-    assert!(run.stderr.contains("nothing is done without the lock"), "{run}");
+    assert!(run.stderr.contains("the credential is not changed without the lock"), "{run}");
     drop(held);
     fs::remove_file(&lock).unwrap();
     fs::create_dir(&lock).unwrap();
@@ -476,7 +476,7 @@ fn an_interruption_waits_for_a_refresh_token_that_is_under_way() {
         rotating.wait();
         signal(&child, name);
         if name != Signal::HUP {
-            wait_for_line(&mut child, "waiting for the end of a renewal");
+            wait_for_line(&mut child, "waiting for the token renewal");
         }
         rotating.go.send(()).unwrap();
         let run = Run::of(child.wait_with_output().unwrap());
@@ -493,7 +493,7 @@ fn an_interruption_that_comes_twice_is_one() {
     rotating.wait();
     signal(&child, Signal::INT);
     signal(&child, Signal::INT);
-    wait_for_line(&mut child, "waiting for the end of a renewal");
+    wait_for_line(&mut child, "waiting for the token renewal");
     rotating.go.send(()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(credential(&home)["refresh_token"], "refresh-1");
@@ -556,7 +556,7 @@ fn a_renewal_that_fails_fails_for_all_requests_of_a_command() {
 fn what_was_stopped_before_there_was_a_connection_leaves_no_doubt() {
     let home = Home::at("http://127.0.0.1:9", "t");
     let mut child = home.spawn(&[&SUBSCRIBE[..], &["-v", "--timeout", "60"]].concat());
-    wait_for_line(&mut child, "trying again");
+    wait_for_line(&mut child, "retrying");
     signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(home.statuses().is_empty());
@@ -569,7 +569,7 @@ fn a_second_interruption_is_obeyed() {
     let mut child = home.spawn(&["whoami"]);
     rotating.wait();
     signal(&child, Signal::INT);
-    wait_for_line(&mut child, "Ctrl-C gives it up");
+    wait_for_line(&mut child, "Ctrl-C to abort it");
     signal(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
@@ -582,7 +582,7 @@ fn what_was_stopped_before_it_was_sent_leaves_no_doubt() {
     let mut child = home.spawn(&SUBSCRIBE);
     rotating.wait();
     signal(&child, Signal::INT);
-    wait_for_line(&mut child, "waiting for the end of a renewal");
+    wait_for_line(&mut child, "waiting for the token renewal");
     rotating.go.send(()).unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 130, "{run}");
@@ -615,7 +615,7 @@ fn a_token_that_is_still_good_is_used_when_it_cannot_be_renewed() {
     expire(&home, &soon.to_string());
     let run = home.run(["whoami"]);
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("the token is good until"), "{run}");
+    assert!(run.stderr.contains("the token is valid until"), "{run}");
 }
 
 #[test]

@@ -68,10 +68,10 @@ fn its_mistakes_are_clear() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let run = home.run(["sandbox", "--listen", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(run.code, 7, "{run}");
-    assert!(run.stderr.contains("can't listen on"), "{run}");
+    assert!(run.stderr.contains("cannot listen on"), "{run}");
     // Not when the first hook is to be kept.
     let run = home.run(["sandbox", "--state", "nowhere/state"]);
-    assert!(run.code == 1 && run.stderr.contains("nowhere/state can't be written"), "{run}");
+    assert!(run.code == 1 && run.stderr.contains("nowhere/state cannot be written"), "{run}");
     std::fs::write(home.path().join("state"), "nope").unwrap();
     assert_eq!(home.run(["sandbox", "--state", "state"]).code, 2);
 }

@@ -89,7 +89,7 @@ fn sign_ins_leave_their_secrets_nowhere() {
     shown.push_str(&crate::web::sign_in(&in_browser).to_string());
     look_around(&in_browser, &mut shown);
     assert!(secrets.len() > 6, "{}", secrets.len());
-    assert!(shown.contains("DEBUG") && shown.contains("asking for a token"), "{shown}");
+    assert!(shown.contains("DEBUG") && shown.contains("requesting a token"), "{shown}");
     for secret in &secrets {
         assert!(!shown.contains(secret.as_str()), "{secret} is in:\n{shown}");
         for home in [&home, &in_ci, &in_browser] {

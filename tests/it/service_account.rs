@@ -93,7 +93,7 @@ fn a_home_that_cannot_be_written_does_not_stop_ci() {
     fs::write(home.data().join("tokens"), "").unwrap();
     let run = home.run(["whoami"]);
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("the token is not kept for the next command"), "{run}");
+    assert!(run.stderr.contains("the token was not stored"), "{run}");
 }
 
 #[test]
@@ -276,9 +276,9 @@ fn apps_without_an_id_are_left_out_and_answers_that_are_none_are_errors() {
     let apps = r#"[{"id":1},{"id":null,"name":"x"},{"id":"2","name":5},{"id":-3},7]"#;
     for (path, body, code, said) in [
         ("apps", apps, 0, "3 apps of the server have no id"),
-        ("apps", r#"{"apps":[]}"#, 1, "not what was asked for"),
-        ("whoami", "{}", 1, "not what was asked for"),
-        ("whoami", r#"[{"id":1}]"#, 1, "not what was asked for"),
+        ("apps", r#"{"apps":[]}"#, 1, "the response has an unexpected form"),
+        ("whoami", "{}", 1, "the response has an unexpected form"),
+        ("whoami", r#"[{"id":1}]"#, 1, "the response has an unexpected form"),
         ("whoami", r#"{"id":{"a":1},"teams":"none","name":null}"#, 0, ""),
     ] {
         let server = Scripted::always(answer("200 OK", &["content-type: application/json"], body));

@@ -32,7 +32,7 @@ pub fn sign_in(home: &Home) -> Run {
     let page = browse(&url);
     let run = finish(child);
     assert_eq!(run.code, 0, "{run}");
-    assert!(page.contains("go back to the terminal"), "{page}");
+    assert!(page.contains("return to the terminal"), "{page}");
     run
 }
 
@@ -148,7 +148,7 @@ fn a_code_that_is_refused_ends_it() {
     let page = browse(&url);
     let run = finish(child);
     assert_eq!(run.code, 1, "{run}");
-    assert!(page.contains("it says why"), "{page}");
+    assert!(page.contains("Return to the terminal for details"), "{page}");
     assert!(!home.credentials().exists());
 }
 
@@ -201,7 +201,7 @@ fn a_real_browser_shows_the_page() {
     let run = finish(child);
     assert_eq!(run.code, 0, "{run}");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(page.contains("<h1>You are signed in</h1>") && page.contains("go back to the terminal"), "{page}");
+    assert!(page.contains("<h1>You are signed in</h1>") && page.contains("return to the terminal"), "{page}");
     home.json(&["whoami"]);
 }
 

@@ -40,7 +40,7 @@ async fn follow(ctx: &Context, args: &Args) -> Result<()> {
     if was_there {
         tail.begin(args.lines)?;
     }
-    while !platform::nobody_reads() {
+    while !platform::stdout_is_closed() {
         if tail.step()? {
             // Ctrl-C is noticed however much there is to show.
             tokio::task::yield_now().await;
@@ -56,7 +56,7 @@ async fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>>
     if let Some(inbox) = super::inbox(ctx)? {
         return Ok(Some((inbox, true)));
     }
-    while !platform::nobody_reads() {
+    while !platform::stdout_is_closed() {
         tokio::time::sleep(TAIL_INTERVAL).await;
         if let Some(inbox) = ctx.existing_inbox()? {
             return Ok(Some((inbox, false)));

@@ -78,7 +78,7 @@ impl Service<'_> {
         if self.args.subscription.ephemeral && !self.hooks.is_empty() {
             // What comes at once is the wish that ended the wait: it is not to end the removal too.
             self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
-            self.ctx.heeded_interruptions();
+            self.ctx.discard_interruptions();
             // While it still serves: what is sent until then arrives.
             let hooks = std::mem::take(&mut self.hooks);
             let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
@@ -196,7 +196,7 @@ impl Service<'_> {
     fn print(&mut self) {
         let Some(printer) = &mut self.printer else { return };
         loop {
-            match printer.step_while(platform::somebody_reads) {
+            match printer.step_while(platform::stdout_is_writable) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {

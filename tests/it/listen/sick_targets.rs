@@ -204,7 +204,9 @@ fn what_waits_for_too_long_is_a_dead_letter() {
     let tries = attempts(&sink);
     assert!(tries["refused"] >= 2, "{tries:?}");
     assert_eq!(receiver.metric_of("dead_forwards_total", &sink.url), 1);
-    wait_until("it is in the log", || receiver.log().contains("dead-lettered, as it was queued for too long: HTTP 400"));
+    wait_until("it is in the log", || {
+        receiver.log().contains("dead-lettered, as it was queued for too long: HTTP 400")
+    });
     assert_eq!(receiver.end().0, 0);
     assert_eq!((state(&home, "refused"), state(&home, "taken")), (EventState::Dead, EventState::Forwarded));
     let mut dead = Vec::new();
