@@ -1,13 +1,11 @@
 //! The root parser, the global flags, the command enum's home.
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::ArgValueCompleter;
 
 use crate::commands::Command;
@@ -20,7 +18,7 @@ use crate::render::{ColorChoice, JqFilter, OutputFormat, OutputOptions};
 ///
 /// Try everything without an account: bugfender-hooks demo
 #[derive(Parser)]
-#[command(name = NAME, version, propagate_version = true, max_term_width = 100, after_help = TOPICS)]
+#[command(name = "bugfender-hooks", version, propagate_version = true, max_term_width = 100, after_help = TOPICS)]
 pub struct Cli {
     // A comment, not documentation, on these two: clap would put it into the help text.
     #[allow(missing_docs)]
@@ -33,34 +31,14 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line, program name first.
+    /// Parses a command line, program name first.
     ///
     /// # Errors
     /// What is wrong with it, or the help or version that it asks for.
     pub fn read(args: &[OsString], color: clap::ColorChoice) -> Result<Self, clap::Error> {
-        // Describing all commands takes longer than all the rest of reading. A command line that is right with one command
-        // alone means the same whatever else there is, and so does one that asks for the version before it names any; of
-        // all others there is something to say.
-        let named = args.iter().skip(1).find_map(|word| Command::description(word.to_str()?));
-        let root = clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION")).propagate_version(true);
-        let alone = GlobalArgs::augment_args(root).subcommands(named);
-        match Self::read_by(alone, args) {
-            Ok(cli) => return Ok(cli),
-            Err(asked) if asked.kind() == ErrorKind::DisplayVersion => return Err(asked),
-            Err(_) => {}
-        }
-        Self::read_by(Self::command().color(color), args)
-    }
-
-    fn read_by(description: clap::Command, args: &[OsString]) -> Result<Self, clap::Error> {
-        // Not dropped: taking a description apart again takes longer than reading the words did.
-        let mut description = ManuallyDrop::new(description);
-        let mut matches = description.try_get_matches_from_mut(args)?;
-        Self::from_arg_matches_mut(&mut matches)
+        Self::from_arg_matches_mut(&mut Self::command().color(color).try_get_matches_from(args)?)
     }
 }
-
-const NAME: &str = "bugfender-hooks";
 
 const TOPICS: &str = "Help topics: help exit-codes, help environment";
 
@@ -157,30 +135,5 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
-    }
-
-    /// A value may begin with a hyphen, and still this is the flag.
-    #[test]
-    fn a_command_alone_knows_the_flags_of_all() {
-        let lines = [
-            "config set ca_file -V",
-            "sandbox run --version",
-            "list -V",
-            "list -h",
-            "events list --nope",
-            "-V",
-            "--nope -V",
-            "--profile list -V",
-            "--profile list subscribe",
-            "--output json list --nope",
-            "help list",
-        ];
-        for line in lines {
-            let args: Vec<OsString> = [NAME].into_iter().chain(line.split(' ')).map(OsString::from).collect();
-            let told = |read: Result<Cli, clap::Error>| read.err().map(|error| error.to_string());
-            let whole = told(Cli::read_by(Cli::command(), &args));
-            assert!(whole.is_some(), "{line}");
-            assert_eq!(told(Cli::read(&args, clap::ColorChoice::Auto)), whole, "{line}");
-        }
     }
 }

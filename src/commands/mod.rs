@@ -46,50 +46,31 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::Result;
 
-/// Declares the commands: by its name, how it is called and what it takes.
-macro_rules! commands {
-    ($($name:literal $variant:ident($args:ty),)*) => {
-        /// The commands. Each one's help text stands at its arguments.
-        #[allow(missing_docs)]
-        #[derive(Subcommand)]
-        pub enum Command {
-            $(#[command(name = $name)] $variant($args),)*
-        }
-
-        impl Command {
-            /// The description of the command of this name, without the others.
-            pub fn description(name: &str) -> Option<clap::Command> {
-                match name {
-                    $($name => Some(<$args as clap::Args>::augment_args(clap::Command::new($name))),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-commands! {
-    "auth" Auth(auth::Args),
-    "whoami" Whoami(whoami::Args),
-    "apps" Apps(apps::Args),
-    "subscribe" Subscribe(subscribe::Args),
-    "unsubscribe" Unsubscribe(unsubscribe::Args),
-    "list" List(list::Args),
-    "import" Import(import::Args),
-    "forget" Forget(forget::Args),
-    "listen" Listen(Box<listen::Args>),
-    "trigger" Trigger(trigger::Args),
-    "check" Check(check::Args),
-    "verify" Verify(verify::Args),
-    "events" Events(events::Args),
-    "config" Config(config::Args),
-    "doctor" Doctor(doctor::Args),
-    "sandbox" Sandbox(sandbox::Args),
-    "demo" Demo(demo::Args),
-    "completions" Completions(completions::Args),
-    "man" Man(man::Args),
-    "exit-codes" ExitCodes(topics::ExitCodesArgs),
-    "environment" Environment(topics::EnvironmentArgs),
+/// The commands. Each one's help text stands at its arguments.
+#[allow(missing_docs)]
+#[derive(Subcommand)]
+pub enum Command {
+    Auth(auth::Args),
+    Whoami(whoami::Args),
+    Apps(apps::Args),
+    Subscribe(subscribe::Args),
+    Unsubscribe(unsubscribe::Args),
+    List(list::Args),
+    Import(import::Args),
+    Forget(forget::Args),
+    Listen(Box<listen::Args>),
+    Trigger(trigger::Args),
+    Check(check::Args),
+    Verify(verify::Args),
+    Events(events::Args),
+    Config(config::Args),
+    Doctor(doctor::Args),
+    Sandbox(sandbox::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    ExitCodes(topics::ExitCodesArgs),
+    Environment(topics::EnvironmentArgs),
 }
 
 impl Command {

@@ -76,19 +76,9 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
                 return Err(Malformed::new("not a JSON array"));
             }
             let text = str::from_utf8(body).map_err(|_| Malformed::new("not a JSON array: not UTF-8"))?;
-            let events = json::objects(text, FIELDS, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
+            let events = json::items(text, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
             let events = events.ok_or_else(|| Malformed::new(&format!("more than {MAX_EVENTS} events")))?;
-            let mut behind = 0;
-            let read = |(index, event): (usize, Option<json::Object<'_, _>>)| {
-                // An item that is not an object has no span, but makes the whole body malformed.
-                let found = event.map(|event| {
-                    let place = event.place(text, behind);
-                    behind = place.end;
-                    (event.fields, place)
-                });
-                bugfender(index, found)
-            };
-            events.into_iter().enumerate().map(read).collect()
+            events.into_iter().enumerate().map(|(index, event)| bugfender(index, event, body)).collect()
         }
         Sender::Instabug => instabug(body).map(|event| vec![event]),
     }
@@ -98,13 +88,14 @@ fn not_an(what: &str, error: &serde_json::Error) -> Malformed {
     Malformed::new(&format!("not a JSON {what}: {}", problem(error)))
 }
 
-/// The fields of an event that are parsed.
-const FIELDS: [&str; 5] = ["id", "uid", "type", "title", "app"];
-
-/// The facts of an event, from its [`FIELDS`] and its span in the body, if it is an object.
-fn bugfender(index: usize, event: Option<([Option<&RawValue>; 5], Range<usize>)>) -> Result<EventFacts, Malformed> {
+/// Reads the event at this index of the body's list.
+fn bugfender(index: usize, event: &RawValue, body: &[u8]) -> Result<EventFacts, Malformed> {
     let about = |what: &str| Malformed::new(&format!("event {}: {what}", index + 1));
-    let ([id, uid, event_type, title, app], span) = event.ok_or_else(|| about("not an object"))?;
+    if !event.get().starts_with('{') {
+        return Err(about("not an object"));
+    }
+    let names = ["id", "uid", "type", "title", "app"];
+    let [id, uid, event_type, title, app] = fields(event.get(), names).map_err(|error| about(&problem(&error)))?;
     // `uid` is the deprecated twin of `id` (documented).
     let id = id.and_then(read_id).or_else(|| uid.and_then(read_id));
     let (is_number, id) = id.ok_or_else(|| about("no id"))?;
@@ -117,7 +108,7 @@ fn bugfender(index: usize, event: Option<([Option<&RawValue>; 5], Range<usize>)>
         event_type: event_type.and_then(text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
         title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
-        span,
+        span: json::place(body, event),
     })
 }
 

@@ -74,29 +74,7 @@ pub(super) fn fields<'a, const N: usize>(
     object: &'a str,
     names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
-    Ok(Fields(names).deserialize(&mut serde_json::Deserializer::from_str(object))?.fields)
-}
-
-/// Some fields of an object.
-pub(super) struct Object<'a, const N: usize> {
-    pub(super) fields: [Option<&'a RawValue>; N],
-    /// What stands last in it.
-    last: Option<&'a RawValue>,
-}
-
-impl<const N: usize> Object<'_, N> {
-    /// Where it stands in the list that it was read from: it is the first object from `behind` on.
-    pub(super) fn place(&self, list: &str, behind: usize) -> Range<usize> {
-        let find = |byte: u8, from: usize| {
-            let rest = list.as_bytes().get(from..).unwrap_or_default();
-            // It is there: the list has been read.
-            from + rest.iter().position(|found| *found == byte).unwrap_or_default()
-        };
-        let start = find(b'{', behind);
-        // Between the last value and the end is white space at the most.
-        let inside = self.last.map_or(start, |value| place(list.as_bytes(), value).end);
-        start..find(b'}', inside) + 1
-    }
+    Fields(names).deserialize(&mut serde_json::Deserializer::from_str(object))
 }
 
 /// The position of a piece of the body in it.
@@ -108,7 +86,7 @@ pub(super) fn place(body: &[u8], piece: &RawValue) -> Range<usize> {
 struct Fields<'n, const N: usize>([&'n str; N]);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
-    type Value = Object<'de, N>;
+    type Value = [Option<&'de RawValue>; N];
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -116,55 +94,38 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
 }
 
 impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
-    type Value = Object<'de, N>;
+    type Value = [Option<&'de RawValue>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut object = Object { fields: [None; N], last: None };
+        let mut fields = [None; N];
         // Names as they were written: read as bytes, they could hold what JSON does not allow; as text, half a character
         // in one would make the rest unreadable.
         while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
             let name = text(name);
-            if let Some(place) = self.0.iter().position(|wanted| name.as_deref() == Some(wanted)) {
-                object.fields[place] = Some(value).filter(|value| value.get() != "null");
+            if let Some(index) = self.0.iter().position(|wanted| name.as_deref() == Some(wanted)) {
+                fields[index] = Some(value).filter(|value| value.get() != "null");
             }
-            object.last = Some(value);
         }
-        Ok(object)
+        Ok(fields)
     }
 }
 
-/// What these fields hold of each item of a list, as [`fields`] says: `None` for an item that is no object, and `None` when
-/// there are more items than `max`, of which none is kept.
-pub(super) fn objects<'a, const N: usize>(
-    list: &'a str,
-    names: [&str; N],
-    max: usize,
-) -> Result<Option<Objects<'a, N>>, serde_json::Error> {
+/// The items of a list, or `None` when there are more than `max`.
+pub(super) fn items(list: &str, max: usize) -> Result<Option<Vec<&RawValue>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(list);
-    let objects = Items(&Fields(names), max).deserialize(&mut reader)?;
+    let items = reader.deserialize_seq(Items(max))?;
     reader.end()?;
-    Ok(objects)
+    Ok(items)
 }
 
-/// The fields of each item of a list, where it is an object.
-pub(super) type Objects<'a, const N: usize> = Vec<Option<Object<'a, N>>>;
+struct Items(usize);
 
-struct Items<'n, const N: usize>(&'n Fields<'n, N>, usize);
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Items<'_, N> {
-    type Value = Option<Objects<'de, N>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for Items<'_, N> {
-    type Value = Option<Objects<'de, N>>;
+impl<'de> Visitor<'de> for Items {
+    type Value = Option<Vec<&'de RawValue>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
@@ -172,66 +133,14 @@ impl<'de, const N: usize> Visitor<'de> for Items<'_, N> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Item(self.0))? {
-            if items.len() == self.1 {
+        while let Some(item) = list.next_element()? {
+            if items.len() == self.0 {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 return Ok(None);
             }
             items.push(item);
         }
         Ok(Some(items))
-    }
-}
-
-/// An item of a list, of which some fields are wanted if it is an object.
-struct Item<'n, const N: usize>(&'n Fields<'n, N>);
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Item<'_, N> {
-    type Value = Option<Object<'de, N>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for Item<'_, N> {
-    type Value = Option<Object<'de, N>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Fields(self.0.0).visit_map(map).map(Some)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
     }
 }
 

@@ -82,6 +82,9 @@ fn open_database(
     connection.busy_timeout(lock_timeout)?;
     // One plan for a statement, whatever is bound: SQLite would plan those anew, each time, that may use a partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // A name in double quotes that no column has is an error, not a string.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     migrations::prepare(&mut connection, schema, path, owners)?;
     // It holds URLs with passwords, or people's data. Somebody else's file can't be changed; that is theirs to answer for.
     if platform::tighten(path, platform::WORLD).unwrap_or(false) {
