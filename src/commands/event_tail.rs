@@ -69,7 +69,7 @@ impl<'a> Tail<'a> {
     /// When the inbox cannot be read, or the output written.
     pub fn from_now(ctx: &'a Context, inbox: Box<dyn Inbox>) -> Result<Self> {
         let mut tail = Self::new(stream(ctx)?, inbox, EventSelection::default());
-        tail.shown = tail.newest()?;
+        tail.shown = tail.inbox.watermark()?;
         Ok(tail)
     }
 
@@ -78,12 +78,13 @@ impl<'a> Tail<'a> {
     /// # Errors
     /// As [`Tail::from_now`].
     pub fn begin(&mut self, lines: u64) -> Result<()> {
-        let newest = self.newest()?;
+        let watermark = self.inbox.watermark()?;
+        self.selection.up_to = Some(watermark);
         let page = EventPage { newest_first: true, limit: Some(lines), with_json: false };
         let mut rows = self.read(page)?;
         rows.reverse();
         self.show(rows, || true)?;
-        self.shown = self.shown.max(newest);
+        self.shown = self.shown.max(watermark);
         Ok(())
     }
 
@@ -100,31 +101,21 @@ impl<'a> Tail<'a> {
     /// # Errors
     /// As [`Tail::from_now`].
     pub fn step_while(&mut self, may: impl Fn() -> bool) -> Result<bool> {
-        // The newest of all is found at once, whatever the filters are.
-        let newest = self.newest()?;
-        if newest <= self.shown {
+        // It is found at once, whatever the filters are, and nothing will come up to it later.
+        let watermark = self.inbox.watermark()?;
+        if watermark <= self.shown {
             return Ok(false);
         }
-        self.selection.after = Some(self.shown);
+        (self.selection.after, self.selection.up_to) = (Some(self.shown), Some(watermark));
         let rows = self.read(EventPage { limit: Some(PAGE), ..EventPage::default() })?;
         let all = (rows.len() as u64) < PAGE;
         if !self.show(rows, may)? {
             return Ok(false);
         }
         if all {
-            self.shown = self.shown.max(newest);
+            self.shown = self.shown.max(watermark);
         }
         Ok(true)
-    }
-
-    fn newest(&self) -> Result<EventSeq> {
-        let mut newest = EventSeq(0);
-        let page = EventPage { newest_first: true, limit: Some(1), with_json: false };
-        self.inbox.events(&EventSelection::default(), page, &mut |event| {
-            newest = event.seq;
-            true
-        })?;
-        Ok(newest)
     }
 
     fn read(&self, page: EventPage) -> Result<Vec<(EventSeq, TailRow)>> {

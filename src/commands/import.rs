@@ -2,6 +2,8 @@
 
 use clap_complete::ArgValueCompleter;
 
+use jiff::Timestamp;
+
 use super::Report;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::{TargetUrlArg, app_id, one_event_parser, target_url};
@@ -55,7 +57,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ctx.out().note(&format!("hook {} would be recorded for {subscription}; nothing would be sent", args.hook_id));
         return Ok(dry_run::report(Vec::new(), args.show_secrets));
     }
-    let (record, changed) = ctx.registry()?.import(args.hook_id, subscription, args.label.as_ref())?;
+    let (record, changed) =
+        ctx.registry()?.import(args.hook_id, subscription, args.label.as_ref(), Timestamp::now())?;
     if !changed {
         ctx.out().note(&format!("hook {} is on record already", args.hook_id));
     }

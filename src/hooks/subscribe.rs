@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::advice::{unrecorded, unresolved, with_ways_out};
 use super::frontend::Frontend;
 use crate::api::{AuthenticatedApi, CarriedOut, Failure};
@@ -123,7 +125,12 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     let api = self.api()?;
                     // From now on only what waits notices an interruption: nothing ends between intent and request.
                     self.frontend.wait(async {})?.ok_or_else(|| not_subscribed(wanted))?;
-                    let begun = self.registry.begin_subscribe(wanted, self.options.label, self.options.force)?;
+                    let begun = self.registry.begin_subscribe(
+                        wanted,
+                        self.options.label,
+                        self.options.force,
+                        Timestamp::now(),
+                    )?;
                     if let Reservation::Reserved(row) = begun {
                         return self.send(api, wanted, row).map(|record| Subscribed { record, created: true });
                     }
@@ -160,8 +167,10 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
     fn send(&self, api: &AuthenticatedApi, wanted: &Subscription, row: RowId) -> Result<HookRecord, SubscribeFailure> {
         match self.frontend.wait(api.subscribe(wanted))? {
             Some(Ok(hook)) => {
-                let Activated { record, displaced } =
-                    self.registry.activate(row, hook).map_err(|error| unrecorded(wanted, hook, error))?;
+                let Activated { record, displaced } = self
+                    .registry
+                    .activate(row, hook, Timestamp::now())
+                    .map_err(|error| unrecorded(wanted, hook, error))?;
                 if let Some(displaced) = displaced {
                     self.frontend.warn(&format!(
                         "hook {hook} was on record as {}: the server gives its number to this one, so that record is \
@@ -176,7 +185,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                 Err(error.into())
             }
             Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
-                let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string())?);
+                let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string(), Timestamp::now())?);
                 let message = format!("{error}; it is not known whether the hook was made");
                 let mut shown = with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), &record);
                 if let Some(status) = error.http_status() {
@@ -189,7 +198,11 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                 Err(not_subscribed(wanted).into())
             }
             None => {
-                let record = Box::new(self.registry.leave_in_doubt(row, "interrupted before an answer came")?);
+                let record = Box::new(self.registry.leave_in_doubt(
+                    row,
+                    "interrupted before an answer came",
+                    Timestamp::now(),
+                )?);
                 let what = format_args!("while subscribing to {wanted}; it is not known whether the hook was made");
                 let error = with_ways_out(Error::interrupted(what), &record);
                 Err(SubscribeFailure::with_record(record, error))

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::in_flight::InFlight;
-use super::intake::Intake;
+use super::intake::RequestHandler;
 use super::metrics::Metrics;
 use super::tls::Tls;
 use super::write_timeout::WriteTimeout;
@@ -44,7 +44,7 @@ const LAST_CONNECTIONS: usize = super::BACKLOG as usize;
 /// What all connections share.
 #[derive(Clone)]
 pub(super) struct Connections {
-    pub(super) intake: Arc<Intake>,
+    pub(super) intake: Arc<RequestHandler>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: watch::Receiver<bool>,
 }

@@ -57,7 +57,7 @@ impl Verifier {
 }
 
 /// What answers calls. Connections share it.
-pub struct Intake {
+pub struct RequestHandler {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
@@ -80,7 +80,7 @@ enum PathKind<'a> {
     Nothing,
 }
 
-impl Intake {
+impl RequestHandler {
     /// Answers a call that came from `peer`.
     pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
     where

@@ -43,7 +43,7 @@ impl Upkeep for Writer {
 
 /// How far a round of maintenance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum MaintenanceStage {
     /// Forwards are dead-lettered; so many were in this round.
     Expire(u64),
     Purge,
@@ -56,7 +56,7 @@ pub(super) struct Upkeeper<U> {
     max_age: SignedDuration,
     retention: Option<SignedDuration>,
     started: Instant,
-    stage: Stage,
+    stage: MaintenanceStage,
 }
 
 impl<U: Upkeep> Upkeeper<U> {
@@ -66,7 +66,7 @@ impl<U: Upkeep> Upkeeper<U> {
         (max_age, retention): (SignedDuration, Option<SignedDuration>),
         now: Moment,
     ) -> Self {
-        Self { store, metrics, max_age, retention, started: now.instant, stage: Stage::Expire(0) }
+        Self { store, metrics, max_age, retention, started: now.instant, stage: MaintenanceStage::Expire(0) }
     }
 
     /// Keeps the inbox in order, for ever.
@@ -82,8 +82,8 @@ impl<U: Upkeep> Upkeeper<U> {
     /// One step at this moment. Returns how long to rest if the round has ended with it.
     async fn step(&mut self, now: Moment) -> Option<Duration> {
         match self.stage {
-            Stage::Expire(so_far) => self.expire(now, so_far).await,
-            Stage::Purge => self.purge(now).await,
+            MaintenanceStage::Expire(so_far) => self.expire(now, so_far).await,
+            MaintenanceStage::Purge => self.purge(now).await,
         }
     }
 
@@ -98,7 +98,7 @@ impl<U: Upkeep> Upkeeper<U> {
                 for (target, count) in &some {
                     self.metrics.expired(target, *count);
                 }
-                self.stage = Stage::Expire(so_far + some.iter().map(|(_, count)| count).sum::<u64>());
+                self.stage = MaintenanceStage::Expire(so_far + some.iter().map(|(_, count)| count).sum::<u64>());
                 return None;
             }
             Ok(_) => {}
@@ -107,7 +107,7 @@ impl<U: Upkeep> Upkeeper<U> {
         if so_far > 0 {
             tracing::warn!("{so_far} forwards were queued for too long and are dead-lettered now");
         }
-        self.stage = Stage::Purge;
+        self.stage = MaintenanceStage::Purge;
         None
     }
 
@@ -120,7 +120,7 @@ impl<U: Upkeep> Upkeeper<U> {
                 Err(error) => tracing::warn!("old events could not be purged: {error}"),
             }
         }
-        self.stage = Stage::Expire(0);
+        self.stage = MaintenanceStage::Expire(0);
         Some(INTERVAL)
     }
 }

@@ -45,7 +45,7 @@ use self::clock::Moment;
 use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
-use self::intake::{Intake, Verifier};
+use self::intake::{RequestHandler, Verifier};
 use self::limits::Budgets;
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
@@ -132,7 +132,7 @@ impl Replaceable {
 
 /// A receiver that has its inbox, and is ready to serve.
 pub struct Receiver {
-    intake: Arc<Intake>,
+    intake: Arc<RequestHandler>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder<Writer, Target>>,
     in_flight: InFlight,
@@ -181,7 +181,7 @@ impl Receiver {
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
         let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
-        let intake = Arc::new(Intake {
+        let intake = Arc::new(RequestHandler {
             verifier: Arc::clone(&verifier),
             access,
             limits,

@@ -12,7 +12,7 @@ use super::limits::MemoryPermit;
 use super::metrics::Metrics;
 use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::worker::{self, StoreJob, Work, Worker};
+use crate::store::worker::{self, Reply, StoreJob, Work, Worker};
 use crate::store::{
     ClaimRequest, EncodedDelivery, Lease, Leased, PurgeRule, Receipt, ReceiverInbox, Route, Settled, Settlement,
     StoreError, TargetId,
@@ -27,13 +27,11 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long maintenance rests after a failure.
 const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
-type Reply<T> = oneshot::Sender<Result<T>>;
-
 enum Job {
     /// The memory of its body is taken for as long as the delivery is here.
-    Deliver(Box<EncodedDelivery>, MemoryPermit, Reply<Receipt>),
-    Settle(Settlement, Reply<Settled>),
-    Probe(Reply<()>),
+    Deliver(Box<EncodedDelivery>, MemoryPermit, Reply<Result<Receipt>>),
+    Settle(Settlement, Reply<Result<Settled>>),
+    Probe(Reply<Result<()>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
@@ -146,7 +144,7 @@ impl Writer {
         &self,
         job: impl FnOnce(&mut (dyn ReceiverInbox + 'static)) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T> {
-        let job = |reply: worker::Reply<Result<T, StoreError>>| -> Job {
+        let job = |reply: Reply<Result<T, StoreError>>| -> Job {
             Job::Other(Box::new(move |inbox| drop(reply.send(job(inbox)))))
         };
         Ok(self.worker.ask(job).await??)
@@ -179,10 +177,10 @@ struct Committer {
 #[derive(Default)]
 struct WriteGroup {
     deliveries: Vec<EncodedDelivery>,
-    receipts: Vec<Reply<Receipt>>,
+    receipts: Vec<Reply<Result<Receipt>>>,
     permits: Vec<MemoryPermit>,
     settlements: Vec<Settlement>,
-    settled: Vec<Reply<Settled>>,
+    settled: Vec<Reply<Result<Settled>>>,
     others: Vec<Job>,
     bytes: usize,
 }
@@ -276,7 +274,7 @@ impl Committer {
     }
 
     /// The others of a group need not fail with the one that cannot be stored.
-    fn store_singly(&mut self, deliveries: &[EncodedDelivery], receipts: Vec<Reply<Receipt>>) {
+    fn store_singly(&mut self, deliveries: &[EncodedDelivery], receipts: Vec<Reply<Result<Receipt>>>) {
         for (delivery, reply) in deliveries.iter().zip(receipts) {
             let outcome = self.store(std::slice::from_ref(delivery));
             answer_all(vec![reply], outcome.map_err(Error::from));
@@ -331,7 +329,7 @@ impl Committer {
 }
 
 /// Gives everybody an answer, or everybody the error.
-fn answer_all<T>(replies: Vec<Reply<T>>, outcome: Result<impl IntoIterator<Item = T>>) {
+fn answer_all<T>(replies: Vec<Reply<Result<T>>>, outcome: Result<impl IntoIterator<Item = T>>) {
     match outcome {
         Ok(answers) => {
             for (reply, answer) in replies.into_iter().zip(answers) {

@@ -91,6 +91,8 @@ pub struct EventSelection {
     pub after: Option<EventSeq>,
     /// Those ahead of this one.
     pub before: Option<EventSeq>,
+    /// Those up to this one.
+    pub up_to: Option<EventSeq>,
 }
 
 /// In which order events are given, and what of them.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::StoreError;
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 
@@ -71,6 +73,8 @@ pub enum Removal {
 
 /// The registry, in plain types; a database is behind it. Every change is durable when its call returns.
 ///
+/// Time is the caller's: rows say when they were made and changed.
+///
 /// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
 pub trait Registry: Send {
     /// Calls `each` with every row of `origin`, or of all installations, in a stable order:
@@ -86,14 +90,15 @@ pub trait Registry: Send {
         wanted: &Subscription,
         label: Option<&Label>,
         force: bool,
+        now: Timestamp,
     ) -> Result<Reservation, StoreError>;
 
     /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
     /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
-    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError>;
+    fn activate(&self, row: RowId, hook: HookId, now: Timestamp) -> Result<Activated, StoreError>;
 
     /// The request may have made a hook: `pending` → `unknown`.
-    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError>;
+    fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError>;
 
     /// The request surely made no hook: the `pending` row goes.
     fn abandon(&self, row: RowId) -> Result<(), StoreError>;
@@ -105,6 +110,7 @@ pub trait Registry: Send {
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
+        now: Timestamp,
     ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
@@ -114,6 +120,7 @@ pub trait Registry: Send {
         hook: HookId,
         subscription: &Subscription,
         label: Option<&Label>,
+        now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreError>;
 
     /// Deletes a row; nothing else does. Refused while a living process is at work on it.

@@ -83,20 +83,32 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 /// Removes a little at a time, so that a receiver never waits long, until there is no more.
 fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
     let mut sum = Purged::default();
-    let work = async {
-        loop {
-            let started = Instant::now();
-            let purged = inbox.purge(rule)?;
-            let (events, quarantined) = (sum.events + purged.events, sum.quarantined + purged.quarantined);
-            sum = Purged { events, quarantined, ..purged };
-            if !sum.more {
-                return Ok(());
-            }
-            // A receiver that waits for the lock gets it now.
-            tokio::time::sleep(started.elapsed().max(MIN_YIELD)).await;
+    let interrupted = || Error::interrupted("while purging");
+    let mut step = || -> Result<bool> {
+        let started = Instant::now();
+        let purged = inbox.purge(rule)?;
+        let (events, quarantined) = (sum.events + purged.events, sum.quarantined + purged.quarantined);
+        sum = Purged { events, quarantined, ..purged };
+        if sum.more {
+            // A receiver that waits for the lock gets it now, and Ctrl-C is heard.
+            let rest = started.elapsed().max(MIN_YIELD);
+            let rested = ctx.wait(async { tokio::time::sleep(rest).await })?;
+            rested.ok_or_else(interrupted)?;
+        }
+        Ok(sum.more)
+    };
+    // From now on an interruption is noticed by what waits: what was removed is told.
+    let begun = ctx.wait(async {}).and_then(|begun| begun.ok_or_else(interrupted));
+    if let Err(error) = begun {
+        return (sum, Err(error));
+    }
+    let end = loop {
+        match step() {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
         }
     };
-    let end = ctx.wait(work).and_then(|end| end.unwrap_or_else(|| Err(Error::interrupted("while purging"))));
     (sum, end)
 }
 

@@ -27,37 +27,35 @@ pub struct Args {
 const TAIL_INTERVAL: Duration = Duration::from_millis(250);
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    // Ctrl-C is how this ends, so it is no failure.
-    let ended = ctx.wait(follow(ctx, args))?;
-    ended.unwrap_or(Ok(()))?;
-    Ok(Report::nothing())
-}
-
-async fn follow(ctx: &Context, args: &Args) -> Result<()> {
+    // From now on Ctrl-C is heard by what waits: it is how this ends, and no failure.
+    if ctx.wait(async {})?.is_none() {
+        return Ok(Report::nothing());
+    }
     let stream = stream(ctx)?;
-    let Some((inbox, was_there)) = wait_for_inbox(ctx).await? else { return Ok(()) };
+    let Some((inbox, was_there)) = wait_for_inbox(ctx)? else { return Ok(Report::nothing()) };
     let mut tail = Tail::new(stream, inbox, args.filter.selection());
     if was_there {
         tail.begin(args.lines)?;
     }
     while !platform::stdout_is_closed() {
-        if tail.step()? {
-            // Ctrl-C is noticed however much there is to show.
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(TAIL_INTERVAL).await;
+        // Ctrl-C is noticed however much there is to show.
+        let rest = if tail.step()? { Duration::ZERO } else { TAIL_INTERVAL };
+        if ctx.wait(async { tokio::time::sleep(rest).await })?.is_none() {
+            break;
         }
     }
-    Ok(())
+    Ok(Report::nothing())
 }
 
-/// The inbox, and whether it was there at once; `None` when nobody looks on any more.
-async fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>> {
+/// The inbox, and whether it was there at once; `None` when nobody watches any longer.
+fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>> {
     if let Some(inbox) = super::inbox(ctx)? {
         return Ok(Some((inbox, true)));
     }
     while !platform::stdout_is_closed() {
-        tokio::time::sleep(TAIL_INTERVAL).await;
+        if ctx.wait(async { tokio::time::sleep(TAIL_INTERVAL).await })?.is_none() {
+            break;
+        }
         if let Some(inbox) = ctx.existing_inbox()? {
             return Ok(Some((inbox, false)));
         }

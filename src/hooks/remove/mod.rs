@@ -121,7 +121,7 @@ impl<'a, F: Frontend> Remover<'a, F> {
     pub fn remove(mut self, targets: Vec<RemovalTarget>) -> Result<Removals> {
         self.concurrency = ConcurrencyLimit::new(targets.len());
         self.ended.reserve_exact(targets.len());
-        let finished = self.frontend.wait(self.remove_all(targets))?.is_some();
+        let finished = self.remove_all(targets)?;
         let mut errors = if finished { Vec::new() } else { self.interrupt() };
         self.ended.sort_by_key(|ended| ended.index);
         let mut hooks = Vec::with_capacity(self.ended.len());
@@ -133,20 +133,27 @@ impl<'a, F: Frontend> Remover<'a, F> {
     }
 
     /// Keeps as many requests in flight as it may. What has ended and what is to begin share a commit, as each one waits
-    /// for the disk; meanwhile the server is at work on what was recorded ahead.
-    async fn remove_all(&mut self, targets: Vec<RemovalTarget>) {
+    /// for the disk; meanwhile the server is at work on what was recorded ahead. Returns whether it came to its end:
+    /// `false` when it was interrupted.
+    ///
+    /// The registry is called between waits, never within one.
+    fn remove_all(&mut self, targets: Vec<RemovalTarget>) -> Result<bool> {
         let mut waiting: VecDeque<Placed> = targets.into_iter().enumerate().collect();
         let mut in_flight = FuturesUnordered::new();
         if let Err(error) = self.registry.set_lock_timeout(LOCK_TIMEOUT_STEP) {
-            return self.fail(waiting.into(), Some(error.into()));
+            self.fail(waiting.into(), Some(error.into()));
+            return Ok(true);
+        }
+        // From now on an interruption is noticed by what waits.
+        if self.frontend.wait(async {})?.is_none() {
+            self.ready.extend(waiting);
+            return Ok(false);
         }
         loop {
             if !self.ready.is_empty() {
                 self.send_ready(&mut in_flight);
-                // Once to pass the requests to their connections, and once for these to write them.
-                for _ in 0..2 {
-                    self.receive_answers(&mut in_flight);
-                    tokio::task::yield_now().await;
+                if self.frontend.wait(self.let_requests_out(&mut in_flight))?.is_none() {
+                    return Ok(false);
                 }
             }
             let places = self.concurrency.limit() + self.concurrency.limit().min(AHEAD);
@@ -158,17 +165,33 @@ impl<'a, F: Frontend> Remover<'a, F> {
             }
             self.send_ready(&mut in_flight);
             if in_flight.is_empty() && waiting.is_empty() && self.ready.is_empty() && self.answered.is_empty() {
-                return;
+                return Ok(true);
             }
-            // Without a pause, and with nothing in flight, other processes are at work on all that is left.
-            let others = self.locked_until.is_some() || in_flight.is_empty();
-            let pause = self.concurrency.pause().or_else(|| others.then_some(REMOVING_POLL_INTERVAL));
-            tokio::select! {
-                Some(answer) = in_flight.next() => self.receive(answer),
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            if self.frontend.wait(self.wait_for_answers(&mut in_flight))?.is_none() {
+                return Ok(false);
             }
-            self.receive_answers(&mut in_flight);
         }
+    }
+
+    /// Lets requests that were sent a moment ago reach the network before the registry is waited for.
+    async fn let_requests_out(&mut self, in_flight: &mut RequestsInFlight<'a>) {
+        // Once to pass the requests to their connections, and once for these to write them.
+        for _ in 0..2 {
+            self.receive_answers(in_flight);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until there is an answer, or until it is time to look again.
+    async fn wait_for_answers(&mut self, in_flight: &mut RequestsInFlight<'a>) {
+        // Without a pause, and with nothing in flight, other processes are at work on all that is left.
+        let others = self.locked_until.is_some() || in_flight.is_empty();
+        let pause = self.concurrency.pause().or_else(|| others.then_some(REMOVING_POLL_INTERVAL));
+        tokio::select! {
+            Some(answer) = in_flight.next() => self.receive(answer),
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+        }
+        self.receive_answers(in_flight);
     }
 
     /// Whether nothing more is to be sent.

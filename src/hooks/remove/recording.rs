@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::answered::AnsweredRemoval;
 use super::outcome::RemovalOutcome;
 use super::target::{Placed, RemovalTarget, as_recorded};
@@ -47,7 +49,7 @@ impl<F: Frontend> Remover<'_, F> {
         let recorded = if ends.is_empty() && intents.is_empty() {
             Ok((Vec::new(), Vec::new()))
         } else {
-            self.registry.record_removals(&ends, &intents)
+            self.registry.record_removals(&ends, &intents, Timestamp::now())
         };
         match recorded {
             Ok((mut records, begun)) => {
@@ -125,7 +127,7 @@ impl<F: Frontend> Remover<'_, F> {
         let error = if self.broken {
             None
         } else {
-            match self.registry.record_removals(&ends, &[]) {
+            match self.registry.record_removals(&ends, &[], Timestamp::now()) {
                 Ok((records, _)) => return (as_recorded(ready, records), None),
                 Err(error) => Some(Error::from(error)),
             }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::queue::ForwardQueue;
-use super::target::{Deliver, FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetResponse};
+use super::target::Deliver;
 use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
 use crate::receiver::clock::Moment;
 use crate::receiver::in_flight::InFlightGuard;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use super::target::{FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetResponse};
 use crate::domain::event::EventFacts;
 use crate::platform;
 use crate::store::Forward;

@@ -4,7 +4,7 @@ use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use url::Url;
 
-use super::target::{FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetResponse};
 use super::template::Template;
 use crate::domain::Secret;
 use crate::domain::event::EventFacts;

@@ -5,6 +5,7 @@ mod breaker;
 mod exec;
 mod http;
 mod queue;
+mod response;
 mod target;
 mod template;
 
@@ -24,7 +25,8 @@ pub use self::template::{BUILT_IN_TEMPLATES, Template};
 use self::attempt::{Attempt, Ended, Finding, Unsettled};
 use self::breaker::Breaker;
 use self::queue::ForwardQueue;
-use self::target::{Deliver, FailureScope};
+use self::response::FailureScope;
+use self::target::Deliver;
 use super::clock::Moment;
 use super::in_flight::InFlight;
 use super::metrics::Metrics;

@@ -1,10 +1,10 @@
 //! Where events are forwarded to.
 
 use std::future::Future;
-use std::time::Duration;
 
 use super::exec::ExecTarget;
 use super::http::HttpTarget;
+use super::response::TargetResponse;
 use crate::store::{Forward, TargetName};
 
 /// A target and what goes to it.
@@ -23,43 +23,6 @@ pub enum TargetKind {
     Http(Box<HttpTarget>),
     /// A command.
     Exec(ExecTarget),
-}
-
-/// What came of an attempt.
-#[derive(Debug)]
-pub(in crate::receiver) enum TargetResponse {
-    /// The target has it.
-    Accepted,
-    /// It does not, or did not say so.
-    Failed {
-        /// Why.
-        error: String,
-        /// What that says about the target.
-        scope: FailureScope,
-    },
-}
-
-/// What a failure says about a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::receiver) enum FailureScope {
-    /// It is not well: others will fail too.
-    Target {
-        /// How long it asked to be left alone.
-        pause: Option<Duration>,
-        /// Whether it answered at all.
-        reached: bool,
-    },
-    /// It answers, but does not take this event.
-    Event,
-    /// It wants nothing any more.
-    Gone,
-}
-
-impl FailureScope {
-    /// Whether the target was reached and said no, without asking for a pause.
-    pub(super) fn is_an_answer(self) -> bool {
-        matches!(self, Self::Event | Self::Target { pause: None, reached: true })
-    }
 }
 
 impl Target {

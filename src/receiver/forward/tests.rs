@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::Secret;
 use crate::domain::delivery::{Delivery, DeliveryKeys};
 use crate::error::{Error, Result};
-use crate::receiver::forward::target::TargetResponse;
+use crate::receiver::forward::response::TargetResponse;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Backlog, EncodedDelivery, EventSelection, Forward, Leased, ReceiverInbox, Route, Settled, Settlement, Store,
@@ -79,14 +79,14 @@ impl Deliver for Scripted {
     }
 }
 
-struct Stage {
+struct ForwarderTest {
     forwarder: Forwarder<DirectQueue, Scripted>,
     queue: DirectQueue,
     start: Moment,
     _dir: tempfile::TempDir,
 }
 
-impl Stage {
+impl ForwarderTest {
     /// A forwarder with so many events queued for its target.
     fn with(events: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ impl Stage {
 
 #[tokio::test]
 async fn all_that_is_queued_is_forwarded_step_by_step() {
-    let mut stage = Stage::with(20);
+    let mut stage = ForwarderTest::with(20);
     let mut steps = Vec::new();
     while stage.queue.backlog().pending > 0 {
         steps.push(stage.step(0).await);
@@ -151,7 +151,7 @@ async fn all_that_is_queued_is_forwarded_step_by_step() {
 
 #[tokio::test]
 async fn a_failing_target_is_paused_and_recovers() {
-    let mut stage = Stage::with(20);
+    let mut stage = ForwarderTest::with(20);
     stage.answer(Some(FailureScope::Target { pause: None, reached: true }));
     assert_eq!(stage.step(0).await, 8);
     assert_eq!(stage.step(0).await, 0);
@@ -172,7 +172,7 @@ async fn a_failing_target_is_paused_and_recovers() {
 
 #[tokio::test]
 async fn what_fails_past_its_time_is_dead_lettered_and_a_target_that_is_gone_gets_nothing_more() {
-    let mut stage = Stage::with(2);
+    let mut stage = ForwarderTest::with(2);
     stage.answer(Some(FailureScope::Event));
     assert_eq!(stage.step(0).await, 2);
     let late = 73 * 3600;
@@ -187,7 +187,7 @@ async fn what_fails_past_its_time_is_dead_lettered_and_a_target_that_is_gone_get
 
 #[tokio::test]
 async fn an_outcome_that_cannot_be_recorded_is_recorded_later() {
-    let mut stage = Stage::with(1);
+    let mut stage = ForwarderTest::with(1);
     stage.queue.fail(true);
     assert_eq!(stage.step(0).await, 1);
     assert_eq!((stage.queue.backlog().pending, stage.forwarder.in_flight.get()), (1, 1));
@@ -202,7 +202,7 @@ async fn an_outcome_that_cannot_be_recorded_is_recorded_later() {
 
 #[tokio::test]
 async fn a_lease_lasts_while_it_is_renewed_and_a_lost_one_records_nothing() {
-    let mut stage = Stage::with(1);
+    let mut stage = ForwarderTest::with(1);
     let attempts = stage.claim(0).await;
     for seconds in (15..300).step_by(15) {
         let now = stage.after(seconds);
@@ -232,7 +232,7 @@ async fn a_lease_lasts_while_it_is_renewed_and_a_lost_one_records_nothing() {
 
 #[tokio::test]
 async fn an_attempt_that_is_never_made_gives_its_lease_back() {
-    let mut stage = Stage::with(1);
+    let mut stage = ForwarderTest::with(1);
     drop(stage.claim(0).await);
     assert_eq!(stage.step(0).await, 1);
     assert_eq!(stage.queue.backlog().pending, 0);

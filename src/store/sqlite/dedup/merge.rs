@@ -54,7 +54,7 @@ pub(in crate::store::sqlite) enum MaintenanceStep {
 
 /// What was written for a step, and is in force once it is committed.
 #[derive(Debug)]
-pub(in crate::store::sqlite) struct Written(Change);
+pub(in crate::store::sqlite) struct WrittenStep(Change);
 
 #[derive(Debug)]
 enum Change {
@@ -81,7 +81,7 @@ impl DedupIndex {
         &self,
         step: MaintenanceStep,
         connection: &Connection,
-    ) -> Result<Written, StoreFault> {
+    ) -> Result<WrittenStep, StoreFault> {
         match step {
             MaintenanceStep::WriteTail => self.write_tail(connection),
             MaintenanceStep::Merge => self.write_piece(connection),
@@ -90,7 +90,7 @@ impl DedupIndex {
     }
 
     /// Takes what was written and committed into use.
-    pub(in crate::store::sqlite) fn apply(&mut self, written: Written) {
+    pub(in crate::store::sqlite) fn apply(&mut self, written: WrittenStep) {
         match written.0 {
             Change::Tail(run) => {
                 self.next_chunk = run.end_chunk();
@@ -145,7 +145,7 @@ impl DedupIndex {
         self.runs.iter().map(|run| run.id).max().unwrap_or(0) + 1
     }
 
-    fn write_tail(&self, connection: &Connection) -> Result<Written, StoreFault> {
+    fn write_tail(&self, connection: &Connection) -> Result<WrittenStep, StoreFault> {
         let mut entries: Vec<Entry> = self.tail.iter().map(|(key, event)| (*key, *event)).collect();
         entries.sort_unstable();
         let mut filter = BloomFilter::with_room_for(entries.len());
@@ -156,11 +156,11 @@ impl DedupIndex {
         let last_event = entries.iter().map(|(_, event)| *event).max().unwrap_or_default();
         let run = DedupRun { id: self.next_run(), first_chunk: self.next_chunk, last_event, fences, filter };
         run.insert(connection)?;
-        Ok(Written(Change::Tail(run)))
+        Ok(WrittenStep(Change::Tail(run)))
     }
 
     /// The next piece of the merge that is being made or begins; behind the last piece, the run itself.
-    fn write_piece(&self, connection: &Connection) -> Result<Written, StoreFault> {
+    fn write_piece(&self, connection: &Connection) -> Result<WrittenStep, StoreFault> {
         let begun = self.merge.as_ref();
         let inputs = begun.map(|merge| merge.inputs.clone()).or_else(|| mergeable(&self.runs)).unwrap_or_default();
         let runs = &self.runs[inputs.clone()];
@@ -176,10 +176,10 @@ impl DedupIndex {
         let next_chunk = begun.map_or(self.next_chunk, |merge| merge.first_chunk + number(merge.fences.len()));
         let fences = run::write_chunks(connection, next_chunk, &entries)?;
         let positions = readers.iter().map(RunReader::position).collect();
-        Ok(Written(Change::Piece { inputs, positions, entries, fences }))
+        Ok(WrittenStep(Change::Piece { inputs, positions, entries, fences }))
     }
 
-    fn finish_merge(&self, connection: &Connection, merge: &Merge) -> Result<Written, StoreFault> {
+    fn finish_merge(&self, connection: &Connection, merge: &Merge) -> Result<WrittenStep, StoreFault> {
         let inputs = &self.runs[merge.inputs.clone()];
         let run = DedupRun {
             id: self.next_run(),
@@ -193,15 +193,15 @@ impl DedupIndex {
         for input in inputs {
             delete.execute([input.id])?;
         }
-        Ok(Written(Change::Merged(run)))
+        Ok(WrittenStep(Change::Merged(run)))
     }
 
-    fn remove_garbage(&self, connection: &Connection) -> Result<Written, StoreFault> {
+    fn remove_garbage(&self, connection: &Connection) -> Result<WrittenStep, StoreFault> {
         let range = self.garbage.last().cloned().unwrap_or_default();
         let some = "DELETE FROM run_chunks
                     WHERE id IN (SELECT id FROM run_chunks WHERE id >= ? AND id < ? ORDER BY id LIMIT ?)";
         let removed = connection.prepare_cached(some)?.execute((range.start, range.end, REMOVED_AT_ONCE))?;
-        Ok(Written(Change::Garbage { is_all: number(removed) < REMOVED_AT_ONCE }))
+        Ok(WrittenStep(Change::Garbage { is_all: number(removed) < REMOVED_AT_ONCE }))
     }
 }
 

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::body::{Bodies, place};
+use super::leases::Leases;
 use super::query::{self, DEAD, DELIVERED, PENDING};
-use super::receiver::Leases;
 use super::{stored, time};
 use crate::domain::event::{EventFacts, EventKey};
 use crate::store::sqlite::fault::StoreFault;

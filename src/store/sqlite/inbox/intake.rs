@@ -5,7 +5,7 @@ use std::path::Path;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::receiver::Receiving;
+use super::receiving::Receiving;
 use super::stored;
 use crate::domain::event::EventFacts;
 use crate::store::sqlite::dedup::{ByKey, DedupIndex};

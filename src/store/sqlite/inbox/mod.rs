@@ -3,9 +3,11 @@
 mod body;
 mod forwards;
 mod intake;
+mod leases;
 mod purge;
 mod query;
 mod receiver;
+mod receiving;
 mod requeue;
 
 pub(super) use self::receiver::SqliteReceiverInbox;

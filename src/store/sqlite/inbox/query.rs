@@ -31,7 +31,8 @@ impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
-        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before } = selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before, up_to } =
+            selection;
         if let Some(ids) = ids {
             let found = dedup::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
@@ -64,6 +65,9 @@ impl Condition {
         }
         if let Some(EventSeq(before)) = before {
             condition.add("e.id < ?", (*before).into());
+        }
+        if let Some(EventSeq(up_to)) = up_to {
+            condition.add("e.id <= ?", (*up_to).into());
         }
         let states = if *dead { &[DEAD][..] } else { &[PENDING, DEAD] };
         if *dead || *undelivered {

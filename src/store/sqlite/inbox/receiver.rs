@@ -3,8 +3,6 @@
 //! That there is only one is SQLite's rule: it knows all keys in memory, numbers what it stores by itself, and keeps its
 //! leases in memory, where they end with the process.
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,14 +12,14 @@ use rusqlite::{Connection, params};
 use super::SqliteInbox;
 use super::forwards;
 use super::intake;
-use crate::platform::FileIdentity;
+use super::leases::Leases;
+use super::receiving::Receiving;
 use crate::store::error::Part;
-use crate::store::sqlite::dedup::DedupIndex;
-use crate::store::sqlite::fault::{Problem, StoreFault};
+use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    ForwardId, Intake, Lease, LeaseToken, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route,
-    Settled, Settlement, StoreError, TargetId, TargetName,
+    Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route, Settled, Settlement,
+    StoreError, TargetId, TargetName,
 };
 
 /// An inbox in a file that this process alone receives into.
@@ -32,99 +30,6 @@ pub(in crate::store::sqlite) struct SqliteReceiverInbox {
     leases: Leases,
 }
 
-/// What the one process has that receives.
-#[derive(Debug)]
-pub(super) struct Receiving {
-    pub(super) known: DedupIndex,
-    pub(super) next_delivery: i64,
-    pub(super) next_event: i64,
-    /// Never given again while this process has leases: a new forward must not be taken for one that was purged.
-    pub(super) next_forward: i64,
-    identity: FileIdentity,
-    lock: File,
-}
-
-/// A program that is being started has the file open too, until it is that program: closing the file is not enough.
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        // If it fails, closing it is what is left.
-        let _ = self.lock.unlock();
-    }
-}
-
-impl Receiving {
-    /// Takes the lock that one process has, and reads which events are there.
-    fn begin(inbox: &SqliteInbox) -> Result<Self, StoreFault> {
-        let SqliteInbox { connection, owners, path, .. } = inbox;
-        let lock = owners.lock_file("receiver.lock")?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Problem::Receiving.into()),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        let after = |table: &str| -> Result<i64, rusqlite::Error> {
-            connection.query_row(&format!("SELECT coalesce(max(id), 0) + 1 FROM {table}"), [], |row| row.get(0))
-        };
-        let gone = "SELECT max(coalesce((SELECT max(last_event) FROM runs), 0),
-                               coalesce((SELECT last_event FROM purged), 0)) + 1";
-        let after_gone: i64 = connection.query_row(gone, [], |row| row.get(0))?;
-        Ok(Self {
-            known: DedupIndex::load(connection)?,
-            next_delivery: after("deliveries")?,
-            next_event: after("events")?.max(after_gone),
-            next_forward: after("forwards")?,
-            identity: FileIdentity::of(path)?,
-            lock,
-        })
-    }
-
-    /// Whether the file at `path` is still the one that was opened. SQLite goes on with a file that was removed, and what
-    /// it commits there is gone when it is closed.
-    pub(super) fn check_file(&self, path: &Path) -> Result<(), StoreFault> {
-        match FileIdentity::of(path) {
-            Ok(identity) if identity == self.identity => Ok(()),
-            _ => Err(Problem::Moved.into()),
-        }
-    }
-}
-
-/// The leases that were given and have not ended, by forward.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    held: HashMap<ForwardId, (LeaseToken, Timestamp)>,
-    last_token: u64,
-}
-
-impl Leases {
-    /// Whether somebody has the forward.
-    pub(super) fn is_leased(&self, forward: i64, now: Timestamp) -> bool {
-        self.held.get(&ForwardId(forward)).is_some_and(|(_, until)| now < *until)
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    fn give(&mut self, forward: ForwardId, until: Timestamp) -> LeaseToken {
-        self.last_token += 1;
-        let token = LeaseToken(self.last_token);
-        self.held.insert(forward, (token, until));
-        token
-    }
-
-    /// Whether this is the lease of its forward, expired or not: nobody else has it as long as this one is known.
-    fn holds(&self, lease: Lease) -> bool {
-        self.held.get(&lease.forward).is_some_and(|(token, _)| *token == lease.token)
-    }
-
-    fn end(&mut self, lease: Lease) {
-        if self.holds(lease) {
-            self.held.remove(&lease.forward);
-        }
-    }
-}
-
 impl SqliteReceiverInbox {
     /// Opens the inbox, creating it if need be, and keeps other processes from receiving into it.
     ///
@@ -132,7 +37,8 @@ impl SqliteReceiverInbox {
     /// As [`SqliteInbox::open`], and when another process receives into it.
     pub(in crate::store::sqlite) fn open(path: &Path) -> Result<Self, StoreError> {
         let inbox = SqliteInbox::open(path)?;
-        let receiving = Receiving::begin(&inbox).map_err(|fault| inbox.store_error(fault))?;
+        let receiving =
+            Receiving::begin(&inbox.connection, &inbox.owners, path).map_err(|fault| inbox.store_error(fault))?;
         Ok(Self { inbox, receiving, leases: Leases::default() })
     }
 }
@@ -187,14 +93,8 @@ impl Queue for SqliteReceiverInbox {
 
     fn renew(&mut self, leases: &[Lease], now: Timestamp, lease: Duration) -> Result<Vec<Lease>, StoreError> {
         let until = end_of_lease(now, lease);
-        let mut lost = Vec::new();
-        for lease in leases {
-            match self.leases.held.get_mut(&lease.forward) {
-                Some((token, end)) if *token == lease.token => *end = until,
-                _ => lost.push(*lease),
-            }
-        }
-        Ok(lost)
+        let lost = leases.iter().filter(|lease| !self.leases.renew(**lease, until));
+        Ok(lost.copied().collect())
     }
 
     fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {

@@ -98,7 +98,12 @@ impl SqliteRegistry {
         Ok(same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record))))
     }
 
-    fn begin_one_removal(&self, reader: &mut Reader<'_>, row: RowId) -> Result<RemovalReservation, StoreFault> {
+    fn begin_one_removal(
+        &self,
+        reader: &mut Reader<'_>,
+        row: RowId,
+        now: Timestamp,
+    ) -> Result<RemovalReservation, StoreFault> {
         let Some(found) = reader.row(row)? else { return Ok(RemovalReservation::Forgotten) };
         if found.record.status.is_ended() {
             return Ok(RemovalReservation::Ended(Box::new(found.record)));
@@ -107,7 +112,7 @@ impl SqliteRegistry {
             return Ok(RemovalReservation::InProgress);
         }
         let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
-        reader.set(change, params![row.0, self.owners.own()?, now()])?;
+        reader.set(change, params![row.0, self.owners.own()?, now.as_second()])?;
         Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
     }
 }
@@ -146,6 +151,7 @@ impl Registry for SqliteRegistry {
         wanted: &Subscription,
         label: Option<&Label>,
         force: bool,
+        now: Timestamp,
     ) -> Result<Reservation, StoreError> {
         self.write(|connection| {
             let obstacle = if force { None } else { self.obstacle(connection, wanted)? };
@@ -153,24 +159,24 @@ impl Registry for SqliteRegistry {
                 return Ok(Reservation::Conflict(find_conflict));
             }
             let owner = self.owners.own()?;
-            insert(connection, wanted, HookStatus::Pending, label, Some(owner)).map(Reservation::Reserved)
+            insert(connection, wanted, HookStatus::Pending, label, Some(owner), now).map(Reservation::Reserved)
         })
     }
 
-    fn activate(&self, row: RowId, hook: HookId) -> Result<Activated, StoreError> {
-        let changed = self.reader(&self.connection).change(row, ACTIVATE, params![row.0, hook.get(), now()]);
+    fn activate(&self, row: RowId, hook: HookId, now: Timestamp) -> Result<Activated, StoreError> {
+        let changed = self.reader(&self.connection).change(row, ACTIVATE, params![row.0, hook.get(), now.as_second()]);
         match changed {
             Ok(Some(record)) => Ok(record.into()),
             Err(StoreFault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                self.write(|connection| self.take_over(connection, row, hook))
+                self.write(|connection| self.take_over(connection, row, hook, now))
             }
             Ok(None) => Err(self.store_error(lost(row))),
             Err(fault) => Err(self.store_error(fault)),
         }
     }
 
-    fn leave_in_doubt(&self, row: RowId, reason: &str) -> Result<HookRecord, StoreError> {
-        self.write(|connection| settle(&mut self.reader(connection), row, HookStatus::Unknown, Some(reason)))
+    fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
+        self.write(|connection| settle(&mut self.reader(connection), row, HookStatus::Unknown, Some(reason), now))
     }
 
     fn abandon(&self, row: RowId) -> Result<(), StoreError> {
@@ -184,6 +190,7 @@ impl Registry for SqliteRegistry {
         &self,
         ends: &[(RowId, Removal)],
         intents: &[RowId],
+        now: Timestamp,
     ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError> {
         self.write(|connection| {
             let mut reader = self.reader(connection);
@@ -194,14 +201,14 @@ impl Registry for SqliteRegistry {
                     Removal::Refused => (HookStatus::Active, None),
                     Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
                 };
-                match settle(&mut reader, *row, status, reason) {
+                match settle(&mut reader, *row, status, reason, now) {
                     Err(StoreFault::Rule(Rule::Lost(_))) => Ok(None),
                     settled => settled.map(Some),
                 }
             };
             let ended = ends.iter().map(end).collect::<Result<_, _>>()?;
             let begun =
-                intents.iter().map(|row| self.begin_one_removal(&mut reader, *row)).collect::<Result<_, _>>()?;
+                intents.iter().map(|row| self.begin_one_removal(&mut reader, *row, now)).collect::<Result<_, _>>()?;
             Ok((ended, begun))
         })
     }
@@ -211,16 +218,17 @@ impl Registry for SqliteRegistry {
         hook: HookId,
         subscription: &Subscription,
         label: Option<&Label>,
+        now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreError> {
         self.write(|connection| {
             if let Some(holder) = self.reader(connection).hook(&subscription.origin, hook)? {
-                return self.import_again(connection, holder, subscription, label);
+                return self.import_again(connection, holder, subscription, label, now);
             }
-            let row = self.row_for_import(connection, subscription)?;
+            let row = self.row_for_import(connection, subscription, now)?;
             let mut reader = self.reader(connection);
             let change = "hook_id = ?2, label = coalesce(?3, label)";
             reader.set(change, params![row.0, hook.get(), label.map(Label::as_str)])?;
-            Ok((settle(&mut reader, row, HookStatus::Active, None)?, true))
+            Ok((settle(&mut reader, row, HookStatus::Active, None, now)?, true))
         })
     }
 
@@ -252,6 +260,7 @@ impl SqliteRegistry {
         holder: FoundRow,
         subscription: &Subscription,
         label: Option<&Label>,
+        now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreFault> {
         let record = holder.record;
         let known = &record.subscription;
@@ -266,13 +275,19 @@ impl SqliteRegistry {
             }
             let mut reader = self.reader(connection);
             set_label(&reader, record.row, label)?;
-            return Ok((settle(&mut reader, record.row, HookStatus::Active, None)?, true));
+            return Ok((settle(&mut reader, record.row, HookStatus::Active, None, now)?, true));
         };
         Err(Rule::Conflict { hook, recorded: known.to_string() }.into())
     }
 
     /// The server gave a new hook a number that is on record.
-    fn take_over(&self, connection: &Connection, pending: RowId, hook: HookId) -> Result<Activated, StoreFault> {
+    fn take_over(
+        &self,
+        connection: &Connection,
+        pending: RowId,
+        hook: HookId,
+        now: Timestamp,
+    ) -> Result<Activated, StoreFault> {
         let wanted = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
         let origin = &wanted.subscription.origin;
         let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
@@ -280,15 +295,21 @@ impl SqliteRegistry {
             connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
             let mut reader = self.reader(connection);
             set_label(&reader, holder.row, wanted.label.as_ref())?;
-            return Ok(settle(&mut reader, holder.row, HookStatus::Active, None)?.into());
+            return Ok(settle(&mut reader, holder.row, HookStatus::Active, None, now)?.into());
         }
-        let displaced = Some(settle(&mut self.reader(connection), holder.row, HookStatus::Gone, None)?);
-        let record = self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now()])?;
+        let displaced = Some(settle(&mut self.reader(connection), holder.row, HookStatus::Gone, None, now)?);
+        let record =
+            self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now.as_second()])?;
         Ok(Activated { record: record.ok_or_else(|| lost(pending))?, displaced })
     }
 
     /// The unresolved row that an import settles, or a fresh one.
-    fn row_for_import(&self, connection: &Connection, subscription: &Subscription) -> Result<RowId, StoreFault> {
+    fn row_for_import(
+        &self,
+        connection: &Connection,
+        subscription: &Subscription,
+        now: Timestamp,
+    ) -> Result<RowId, StoreFault> {
         let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
         let key = (subscription.origin.as_str(), subscription.app_id.get(), subscription.event.as_str());
         let mut unresolved = self.reader(connection).all(condition, key)?;
@@ -300,7 +321,7 @@ impl SqliteRegistry {
             (Some(found), 1) => Ok(found.record.row),
             (Some(_), _) => Err(Rule::Ambiguous.into()),
             (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
-            (None, _) => insert(connection, subscription, HookStatus::Unknown, None, None),
+            (None, _) => insert(connection, subscription, HookStatus::Unknown, None, None, now),
         }
     }
 }
@@ -312,9 +333,10 @@ fn insert(
     status: HookStatus,
     label: Option<&Label>,
     owner: Option<&str>,
+    now: Timestamp,
 ) -> Result<RowId, StoreFault> {
     // Never one that was given before, though its row be gone: somebody may still mean that one.
-    let at_least = Timestamp::now().as_millisecond();
+    let at_least = now.as_millisecond();
     let next = "SELECT max(coalesce(max(id), 0) + 1, ?1) FROM hooks";
     let id: i64 = connection.query_row(next, [at_least], |row| row.get(0))?;
     let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
@@ -328,7 +350,7 @@ fn insert(
         status.as_str(),
         label.map(Label::as_str),
         owner,
-        now(),
+        now.as_second(),
     ];
     connection.execute(sql, values)?;
     Ok(RowId(id))
@@ -340,9 +362,10 @@ fn settle(
     row: RowId,
     status: HookStatus,
     reason: Option<&str>,
+    now: Timestamp,
 ) -> Result<HookRecord, StoreFault> {
     let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
-    let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now()])?;
+    let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now.as_second()])?;
     changed.ok_or_else(|| lost(row))
 }
 
@@ -354,9 +377,4 @@ fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(
 /// The row, which was there, is not there any more.
 fn lost(row: RowId) -> StoreFault {
     Rule::Lost(row.0).into()
-}
-
-/// Whole seconds since 1970, which is what rows hold.
-fn now() -> i64 {
-    Timestamp::now().as_second()
 }

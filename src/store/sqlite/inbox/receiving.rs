@@ -1,0 +1,66 @@
+//! What only the process has that receives into the file.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::platform::FileIdentity;
+use crate::store::sqlite::dedup::DedupIndex;
+use crate::store::sqlite::fault::{Problem, StoreFault};
+use crate::store::sqlite::owners::Owners;
+
+/// What the one process has that receives.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub(super) known: DedupIndex,
+    pub(super) next_delivery: i64,
+    pub(super) next_event: i64,
+    /// Never given again while this process has leases: a new forward must not be taken for one that was purged.
+    pub(super) next_forward: i64,
+    identity: FileIdentity,
+    lock: File,
+}
+
+/// A program that is being started has the file open too, until it is that program: closing the file is not enough.
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        // If it fails, closing it is what is left.
+        let _ = self.lock.unlock();
+    }
+}
+
+impl Receiving {
+    /// Takes the lock that one process has, and reads which events are there.
+    pub(super) fn begin(connection: &Connection, owners: &Owners, path: &Path) -> Result<Self, StoreFault> {
+        let lock = owners.lock_file("receiver.lock")?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Problem::Receiving.into()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let after = |table: &str| -> Result<i64, rusqlite::Error> {
+            connection.query_row(&format!("SELECT coalesce(max(id), 0) + 1 FROM {table}"), [], |row| row.get(0))
+        };
+        let gone = "SELECT max(coalesce((SELECT max(last_event) FROM runs), 0),
+                               coalesce((SELECT last_event FROM purged), 0)) + 1";
+        let after_gone: i64 = connection.query_row(gone, [], |row| row.get(0))?;
+        Ok(Self {
+            known: DedupIndex::load(connection)?,
+            next_delivery: after("deliveries")?,
+            next_event: after("events")?.max(after_gone),
+            next_forward: after("forwards")?,
+            identity: FileIdentity::of(path)?,
+            lock,
+        })
+    }
+
+    /// Whether the file at `path` is still the one that was opened. SQLite goes on with a file that was removed, and what
+    /// it commits there is gone when it is closed.
+    pub(super) fn check_file(&self, path: &Path) -> Result<(), StoreFault> {
+        match FileIdentity::of(path) {
+            Ok(identity) if identity == self.identity => Ok(()),
+            _ => Err(Problem::Moved.into()),
+        }
+    }
+}
