@@ -105,7 +105,7 @@ impl Streak {
         if self.0 < Self::ENOUGH || left == 0 {
             return Ok(());
         }
-        let message = format!("given up: {} calls in a row failed; {} were not made", self.0, count(left, "call"));
+        let message = format!("stopped: {} requests in a row failed; {} were not sent", self.0, count(left, "request"));
         Err(Error::new(ErrorKind::Unavailable, message).hint("run the command again when the endpoint is well"))
     }
 }

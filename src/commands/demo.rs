@@ -30,7 +30,7 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to look whether the receiver serves.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Play the main job against a sandbox, in a scratch directory
+/// Run the main workflow against a sandbox, in a temporary directory
 ///
 /// Signs in, subscribes, lists, receives a crash, unsubscribes: each step with the command and
 /// what it printed. Needs no account and leaves nothing behind. Exits non-zero if any step fails.
@@ -124,7 +124,7 @@ impl Stage<'_> {
         let output = output.map_err(|_| failed("the receiver did not end"))??;
         // On Windows there is no asking: it is ended.
         if cfg!(windows) || output.status.success() {
-            return self.say("  it finished what was under way, and ended with exit code 0");
+            return self.say("  it finished what was in flight, and exited with code 0");
         }
         Err(failed(&format!("the receiver ended with {}", output.status)))
     }

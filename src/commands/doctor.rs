@@ -15,7 +15,7 @@ use crate::hooks::selector;
 use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
 
-/// Check configuration, token, API and registry, and say what to do about what is wrong
+/// Check configuration, token, API and registry, and suggest fixes
 ///
 /// Exits with the code of the first check that failed.
 #[derive(clap::Args)]
@@ -216,7 +216,7 @@ fn inbox(ctx: &Context, findings: &mut Findings) {
     findings.ok("inbox", format!("sound; forwards that wait: {}", backlog.pending));
     if backlog.dead > 0 {
         let hint = "see them: bugfender-hooks events list --dead; try again: bugfender-hooks events retry --dead";
-        findings.warning("inbox", format!("forwards that were given up: {}", backlog.dead), hint.to_owned());
+        findings.warning("inbox", format!("dead-lettered forwards: {}", backlog.dead), hint.to_owned());
     }
     if !quarantined.is_empty() {
         let hint = "see them: bugfender-hooks events list --quarantined".to_owned();

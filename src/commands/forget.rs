@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Drop records from the registry; the hooks themselves stay
 ///
-/// A hook that exists and is forgotten goes on delivering, and only the dashboard can tell its id.
-/// Records of unknown outcome have no id: pick them by filters.
+/// A hook that exists and is forgotten keeps delivering, and only the dashboard shows its id.
+/// Records of unknown outcome have no id: select them by filters.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["hook_ids", "app_ids", "events", "target_url", "label", "statuses"])))]

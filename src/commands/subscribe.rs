@@ -17,14 +17,14 @@ use crate::store::Conflict;
 /// Subscribe an endpoint to events of an app
 ///
 /// Running it again changes nothing: a hook that the registry holds as active is reported, and no request
-/// is sent. When it is not known whether an earlier request was carried out, nothing is sent either.
+/// is sent. If it is unknown whether an earlier request was carried out, nothing is sent either.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     subscription: SubscriptionArgs,
 
-    /// A name for finding the hooks again; it stays in the registry
+    /// A name to find the hooks by; it is kept in the registry only
     #[arg(long, value_name = "TEXT")]
     label: Option<Label>,
 

@@ -24,8 +24,8 @@ use crate::samples::instabug::{self, ReportKind};
 /// Send sample events to an endpoint, as Bugfender or Instabug would
 ///
 /// Bugfender's events are new_crash, new_issue_separate and new_user_feedback; with --instabug they are crash, bug and
-/// apm. Each call is made once, as the real ones are; after ten in a row that nobody answered, the rest is not made.
-/// Exits with 0 if the endpoint took every one with a 2xx.
+/// apm. Each request is sent once, like the real ones; after ten in a row without a response the rest is not sent.
+/// Exits with 0 if the endpoint accepted every one with a 2xx.
 // Help texts are not Markdown; each flag is one of the command line.
 #[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
@@ -43,11 +43,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
 
-    /// Send all events in one call, as Bugfender may
+    /// Send all events in one request, as Bugfender may
     #[arg(long)]
     batch: bool,
 
-    /// Send each call twice, as Bugfender may
+    /// Send each request twice, as Bugfender may
     #[arg(long)]
     duplicate: bool,
 
@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["older", "app_id", "batch"])]
     data: Option<PathBuf>,
 
-    /// Send Instabug's reports: an object a call
+    /// Send Instabug's reports: one object per request
     #[arg(long, conflicts_with_all = ["batch", "older", "app_id"])]
     instabug: bool,
 

@@ -8,13 +8,13 @@ use crate::domain::event::EVENT_TYPES;
 
 /// A span: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
 pub fn span(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || "write a span such as 90s, 2h, 3d or 1w".to_owned();
+    let wrong = || "write a duration such as 90s, 2h, 3d or 1w".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-    if duration.is_positive() { Ok(duration) } else { Err("a span is longer than nothing".to_owned()) }
+    if duration.is_positive() { Ok(duration) } else { Err("a duration must be longer than zero".to_owned()) }
 }
 
-/// A span, or 0.
+/// A duration, or 0.
 pub fn span_or_none(text: &str) -> Result<SignedDuration, String> {
     if matches!(text.trim(), "0" | "0s") {
         Ok(SignedDuration::ZERO)

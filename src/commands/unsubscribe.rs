@@ -19,7 +19,7 @@ use crate::render::{Cell, Row, Tone};
 
 /// Remove hooks at Bugfender and mark them as removed in the registry
 ///
-/// Hooks are named by id, or picked from the registry by filters. An id that the registry does not hold
+/// Hooks are named by id, or selected from the registry by filters. An id that is not in the registry
 /// is deleted at the server all the same.
 // Each flag is one of the command line.
 #[allow(clippy::struct_excessive_bools)]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(short, long)]
     yes: bool,
 
-    /// Count hooks that are not there as removed
+    /// Treat hooks that do not exist as removed
     #[arg(long)]
     ignore_missing: bool,
 

@@ -21,19 +21,19 @@ use crate::render::{Cell, Records, Row, Tone};
 ///
 /// The headers tell who signed: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
 /// specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
-/// JSON that was parsed and written again has another signature. Exits with 0 if the signature holds, else with 1.
+/// JSON that was parsed and written again has another signature. Exits with 0 if the signature is valid, else with 1.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The secret, in a file; repeat it while a secret is being replaced: one must fit
+    /// Read the secret from this file; repeat during a rotation: one must match
     #[arg(long = "secret-file", value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     secret_files: Vec<PathBuf>,
 
-    /// A header of the request, as "NAME: VALUE"; may repeat, and others than those of the signature do no harm
+    /// A header of the request, as "NAME: VALUE"; may be repeated, and unrelated headers are ignored
     #[arg(short = 'H', long = "header", value_name = "HEADER", required = true)]
     headers: Vec<String>,
 
-    /// Refuse a Standard Webhooks signature that was made longer ago than this [default: it may be of any age]
+    /// Reject a Standard Webhooks signature older than this [default: any age is accepted]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     tolerance: Option<Duration>,
 

@@ -282,7 +282,7 @@ impl Client {
         }
     }
 
-    /// Notes what is known of the request, were it given up now.
+    /// Notes what is known of the request, if it ended now.
     fn note_doubt(&self, known: CarriedOut) {
         self.in_doubt.store(known == CarriedOut::Maybe, Ordering::Relaxed);
     }

@@ -180,7 +180,7 @@ impl Connections {
             served = connection.as_mut() => return served.map_err(io::Error::other),
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
-        // What is under way is finished; nothing more is read.
+        // The request in flight is finished; nothing more is read.
         connection.as_mut().graceful_shutdown();
         let nothing_left = async {
             tokio::time::sleep(LAST_HEAD).await;

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_believed_about_the_last_hop_only() {
+    fn a_proxy_is_trusted_for_the_last_hop_only() {
         let by = |name, value| allows(true, "127.0.0.1", Some((name, value)));
         assert!(by("x-forwarded-for", "1.2.3.4, 10.0.0.1"));
         assert!(!by("x-forwarded-for", "10.0.0.1, 1.2.3.4"));
@@ -128,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proxy_that_is_near_is_believed() {
-        for (peer, believed) in [
+    fn only_a_proxy_nearby_is_trusted() {
+        for (peer, trusted) in [
             ("127.0.0.1", true),
             ("192.168.1.1", true),
             ("::1", true),
@@ -139,7 +139,7 @@ mod tests {
             ("::ffff:11.1.2.3", false),
             ("2a00::1", false),
         ] {
-            assert_eq!(allows(true, peer, Some(("x-forwarded-for", "10.0.0.1"))), believed, "{peer}");
+            assert_eq!(allows(true, peer, Some(("x-forwarded-for", "10.0.0.1"))), trusted, "{peer}");
         }
         // It is itself who calls.
         assert!(allows(true, "2001:db8::7", Some(("x-forwarded-for", "1.2.3.4"))));

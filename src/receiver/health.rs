@@ -1,5 +1,6 @@
 //! What others may look at: readiness and metrics.
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
@@ -34,8 +35,10 @@ struct Snapshot {
 }
 
 impl HealthCheck {
-    pub(super) fn new(inbox: Box<dyn Inbox>) -> Result<Self> {
-        Ok(Self { inbox: StoreWorker::start("inbox-health", inbox)?, last: tokio::sync::Mutex::default() })
+    /// With the thread that has the inbox: it ends when this is dropped.
+    pub(super) fn start(inbox: Box<dyn Inbox>) -> Result<(Self, JoinHandle<()>)> {
+        let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
+        Ok((Self { inbox, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// Looks, or says what was seen a moment ago. One looks at a time.
@@ -58,7 +61,7 @@ impl HealthCheck {
         self.inbox.run(|inbox| inbox.backlog()).await
     }
 
-    /// Whether deliveries can be stored, and what waits to be handed on.
+    /// Whether deliveries can be stored, and the backlog.
     pub(super) async fn ready(&self, writer: &Writer) -> FullResponse {
         let Snapshot { writable, backlog } = self.snapshot(writer).await;
         let ready = writable && backlog.is_some();

@@ -50,7 +50,9 @@ impl Verifier {
         if let Some(until) = verified.former_key_until()
             && !self.told_of_former.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!("a hook still delivers to a former URL, which is taken until {until}: replace it by then");
+            tracing::warn!(
+                "a hook still delivers to a former URL, which is accepted until {until}: replace it by then"
+            );
         }
         Some(verified)
     }
@@ -183,7 +185,7 @@ impl RequestHandler {
             (Ok(_), Some(_)) if compressed => self.reject(Rejection::Encoding),
             (Ok(_), Some(reason)) => {
                 self.metrics.rejected(Rejection::Malformed);
-                tracing::warn!("a call of {} is kept in quarantine: {reason}", verified.sender());
+                tracing::warn!("a delivery of {} is kept in quarantine: {reason}", verified.sender());
                 response::error(StatusCode::BAD_REQUEST, &reason)
             }
             (Ok(receipt), None) => {

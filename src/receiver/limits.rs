@@ -13,7 +13,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a body may take.
     pub body_timeout: Duration,
-    /// The most connections at once.
+    /// Limit the number of open connections.
     pub max_connections: usize,
     /// The most deliveries in a commit.
     pub max_group: usize,

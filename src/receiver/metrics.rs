@@ -68,25 +68,21 @@ impl Default for Metrics {
             forward: histograms(),
         };
         let registry = &mut new.registry;
-        registry.register(
-            "received_deliveries",
-            "Deliveries that were stored, in quarantine or as events new or known",
-            new.received.clone(),
-        );
-        registry.register("duplicate_events", "Events that were there already", new.duplicates.clone());
-        registry.register("rejected_calls", "Calls that were not taken", new.rejected.clone());
+        registry.register("received_deliveries", "Deliveries stored, as events or in quarantine", new.received.clone());
+        registry.register("duplicate_events", "Events that were stored before", new.duplicates.clone());
+        registry.register("rejected_calls", "Requests that were rejected", new.rejected.clone());
         registry.register("committed_events", "Events stored", new.committed.clone());
-        registry.register("forwarded", "Forwards that a target took", new.forwarded.clone());
-        registry.register("failed_forwards", "Attempts to hand on that failed", new.failed.clone());
-        registry.register("dead_forwards", "Forwards given up", new.dead.clone());
+        registry.register("forwarded", "Forwards that a target accepted", new.forwarded.clone());
+        registry.register("failed_forwards", "Attempts to forward that failed", new.failed.clone());
+        registry.register("dead_forwards", "Forwards dead-lettered", new.dead.clone());
         registry.register("open_connections", "Connections that are open", new.connections.clone());
-        registry.register("backlog_forwards", "Forwards that wait", new.pending.clone());
-        registry.register("dead_letters", "Forwards that were given up and are kept", new.dead_letters.clone());
-        let oldest = "How long the oldest forward has waited";
+        registry.register("backlog_forwards", "Pending forwards", new.pending.clone());
+        registry.register("dead_letters", "Dead-lettered forwards in the inbox", new.dead_letters.clone());
+        let oldest = "Age of the oldest pending forward";
         registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, new.oldest.clone());
-        registry.register_with_unit("answer", "From the call to the answer", Unit::Seconds, new.answer.clone());
+        registry.register_with_unit("answer", "From the request to the response", Unit::Seconds, new.answer.clone());
         registry.register_with_unit("commit", "Storing a group of deliveries", Unit::Seconds, new.commit.clone());
-        registry.register_with_unit("forward", "An attempt to hand on", Unit::Seconds, new.forward.clone());
+        registry.register_with_unit("forward", "An attempt to forward", Unit::Seconds, new.forward.clone());
         new.answer_ok = new.answer.get_or_create_owned(&[("status", "200".to_owned())]);
         for sender in Sender::ALL {
             for counters in [&new.received, &new.duplicates, &new.committed] {
@@ -146,7 +142,7 @@ impl Metrics {
         self.dead.get_or_create(&[("target", target.to_owned())]).inc_by(count);
     }
 
-    /// All of it as text, with what waits to be handed on.
+    /// All metrics as text, with the backlog.
     pub(super) fn text(&self, backlog: &Backlog, now: jiff::Timestamp) -> String {
         self.pending.set(i64::try_from(backlog.pending).unwrap_or(i64::MAX));
         self.dead_letters.set(i64::try_from(backlog.dead).unwrap_or(i64::MAX));

@@ -1,8 +1,8 @@
-//! The receiver: limits, verification, reading, storing, and only then an answer; and beside it the handing on.
+//! The receiver: limits, verification, reading, storing, and only then a response; and beside it, forwarding.
 //!
-//! Connections are served by any number of threads. What they bring goes to one writer, which stores it in groups and
-//! answers when it is on the disk ([`Writer`]). A forwarder for each target takes from the inbox what is to be handed
-//! on; it neither slows receiving nor loses anything when it fails.
+//! Connections are served by any number of threads. Their deliveries go to one writer, which stores them in groups and
+//! replies when they are on disk (`Writer`). A forwarder for each target claims forwards from the queue; it neither slows
+//! receiving nor loses anything when it fails.
 
 mod accept;
 mod access;
@@ -72,13 +72,13 @@ pub struct ReceiverOptions {
     pub redaction: Option<Redaction>,
     /// The certificate and key to serve with.
     pub tls: Option<TlsFiles>,
-    /// Where events are handed on to.
+    /// Where events are forwarded to.
     pub targets: Vec<Target>,
-    /// How they are handed on.
+    /// How they are forwarded.
     pub policy: Policy,
     /// How long events are kept.
     pub retention: Option<SignedDuration>,
-    /// How long to wait at the end for what is under way.
+    /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
 }
 
@@ -137,7 +137,8 @@ pub struct Receiver {
     forwarders: Vec<Forwarder<Writer, Target>>,
     in_flight: InFlight,
     writer: Writer,
-    thread: JoinHandle<()>,
+    /// Those that have the inbox: it is closed when they have ended.
+    threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
     retention: Option<SignedDuration>,
     max_age: SignedDuration,
@@ -169,7 +170,7 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let health = HealthCheck::new(store.inbox()?)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         let in_flight = InFlight::default();
@@ -198,7 +199,7 @@ impl Receiver {
             forwarders,
             in_flight,
             writer,
-            thread,
+            threads: [thread, health_thread],
             stored,
             retention,
             max_age,
@@ -222,7 +223,7 @@ impl Receiver {
         self.replaceable.clone()
     }
 
-    /// Serves until `stop`, then finishes what is under way.
+    /// Serves until `stop`, then drains what is in flight.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
@@ -248,9 +249,9 @@ impl Receiver {
         maintenance.abort();
         let _ = maintenance.await;
         drop(self.writer);
-        // It ends when the last way to it is gone, with everything stored that was brought.
-        let thread = self.thread;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // They end when the last way to them is gone, with everything stored that was delivered.
+        let threads = self.threads;
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
         Drained { calls, forwards }
     }
 

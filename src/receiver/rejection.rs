@@ -52,7 +52,7 @@ impl Rejection {
     /// What its sender is told.
     pub(super) fn response(self) -> FullResponse {
         match self {
-            Self::Address => response::error(StatusCode::FORBIDDEN, "calls from this address are not taken"),
+            Self::Address => response::error(StatusCode::FORBIDDEN, "requests from this address are not accepted"),
             Self::Path => response::not_found(),
             Self::Method => response::wrong_method("POST"),
             Self::Signature => response::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),
@@ -65,9 +65,9 @@ impl Rejection {
             Self::Broken | Self::Malformed => {
                 response::and_close(response::error(StatusCode::BAD_REQUEST, "the body is broken"))
             }
-            Self::Encoding => response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not taken"),
+            Self::Encoding => response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted"),
             Self::Store => response::unavailable("it could not be stored"),
-            Self::Overload => response::and_close(response::unavailable("there is too much going on")),
+            Self::Overload => response::and_close(response::unavailable("the receiver is overloaded")),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::event::{EventKey, Sender};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventSeq(pub i64);
 
-/// How far an event has been handed on.
+/// How far an event has been forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventState {
     /// There is no target for it.
@@ -19,7 +19,7 @@ pub enum EventState {
     Pending,
     /// Every target has it.
     Forwarded,
-    /// It was given up for a target, and waits for no other.
+    /// It is dead-lettered for a target, and pending for none.
     Dead,
 }
 
@@ -54,15 +54,15 @@ pub struct EventRecord {
     pub title: Option<String>,
     /// When it came.
     pub received_at: Timestamp,
-    /// How far it has been handed on.
+    /// How far it has been forwarded.
     pub state: EventState,
     /// When the last target that has it got it.
     pub forwarded_at: Option<Timestamp>,
-    /// The attempts to hand it on, of all targets together.
+    /// The attempts to forward it, of all targets together.
     pub attempts: u32,
     /// How often it came again.
     pub duplicates: u32,
-    /// Why the last attempt failed, if one did and it has not been handed on since.
+    /// Why the last attempt failed, if it failed.
     pub error: Option<String>,
     /// Its JSON as it came, if it was asked for.
     pub json: Option<Vec<u8>>,
@@ -85,7 +85,7 @@ pub struct EventSelection {
     pub sender: Option<Sender>,
     /// Those that a target does not have: pending or dead.
     pub undelivered: bool,
-    /// Those that were given up for a target.
+    /// Those that are dead-lettered for a target.
     pub dead: bool,
     /// Those behind this one.
     pub after: Option<EventSeq>,
@@ -106,14 +106,14 @@ pub struct EventPage {
     pub with_json: bool,
 }
 
-/// What waits to be handed on.
+/// What is not forwarded yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Backlog {
     /// Forwards that are not settled.
     pub pending: u64,
-    /// Forwards that were given up.
+    /// Forwards that are dead-lettered.
     pub dead: u64,
-    /// When the oldest unsettled forward was put in line.
+    /// When the oldest pending forward was queued.
     pub oldest_pending: Option<Timestamp>,
     /// When the last event came.
     pub last_event: Option<Timestamp>,
@@ -134,7 +134,7 @@ pub struct EventCount {
     pub duplicates: u64,
     /// How many wait for a target.
     pub pending: u64,
-    /// How many were given up for a target and wait for no other.
+    /// How many are dead-lettered for a target and pending for none.
     pub dead: u64,
     /// When the first came.
     pub first_at: Timestamp,

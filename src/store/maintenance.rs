@@ -12,7 +12,7 @@ pub struct PurgeRule {
     pub before: Option<Timestamp>,
     /// The oldest deliveries, until what is left takes up at most this many bytes.
     pub max_bytes: Option<u64>,
-    /// Also what has not been handed on and was not given up.
+    /// Also what is pending.
     pub even_pending: bool,
 }
 

@@ -143,13 +143,14 @@ impl<S: ?Sized + 'static> Clone for StoreWorker<S> {
 }
 
 impl<S: ?Sized + Send + 'static> StoreWorker<S> {
-    /// Starts the thread. It ends, and drops the store, when the last handle is dropped and all jobs are done.
+    /// Starts the thread. It ends, and closes the store, when the last handle is dropped and all jobs are done: whoever
+    /// wants the store closed joins it then.
     ///
     /// # Errors
     /// When the system refuses one.
-    pub fn start(name: &str, store: Box<S>) -> Result<Self> {
-        let (worker, _) = Worker::start(name, OneByOne(store))?;
-        Ok(Self { worker })
+    pub fn start(name: &str, store: Box<S>) -> Result<(Self, JoinHandle<()>)> {
+        let (worker, thread) = Worker::start(name, OneByOne(store))?;
+        Ok((Self { worker }, thread))
     }
 
     /// Does this with the store, and waits for its result. What was begun is done even if nobody waits any longer.
@@ -172,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_are_done_in_order_and_a_bug_ends_one_job_only() {
-        let worker = StoreWorker::start("counter", Box::new(Vec::<u32>::new())).unwrap();
+        let (worker, thread) = StoreWorker::start("counter", Box::new(Vec::<u32>::new())).unwrap();
         let push = |number| {
             worker.run(move |numbers: &mut Vec<u32>| {
                 numbers.push(number);
@@ -183,5 +184,7 @@ mod tests {
         let bug = worker.run(|numbers: &mut Vec<u32>| Ok::<_, Error>(numbers.remove(9)));
         assert_eq!(bug.await.unwrap_err().kind(), ErrorKind::Store);
         assert_eq!(push(3).await.unwrap(), [1, 2, 3]);
+        drop(worker);
+        thread.join().unwrap();
     }
 }

@@ -108,7 +108,7 @@ fn what_the_endpoint_does_not_take_is_said_and_not_sent_again() {
     // Nobody answers: it is not tried for ever.
     let run = home.run(["trigger", "new_crash", "--to", "http://127.0.0.1:9/x", "--count", "50", "--output", "json"]);
     assert_eq!((run.code, run.json().as_array().unwrap().len()), (7, 10), "{run}");
-    assert!(run.error()["message"].as_str().unwrap().contains("40 calls were not made"), "{run}");
+    assert!(run.error()["message"].as_str().unwrap().contains("40 requests were not sent"), "{run}");
     // What the endpoint has to say against it is shown.
     let server = Scripted::always(answer("400 Bad", &[], "no\u{1b}[2J array"));
     let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);

@@ -278,7 +278,7 @@ fn begun(sandbox: &SandboxServer, hooks: i64, format: &[&str]) -> (Home, Child) 
 /// 70 hooks of a server that takes 50 requests and answers none, and a process that removes them, once these have come.
 fn fifty_under_way(sandbox: &SandboxServer) -> (Home, Child) {
     let begun = begun(sandbox, 70, &[]);
-    wait_until("all are under way", || sandbox.requests("DELETE").len() == 50);
+    wait_until("all are in flight", || sandbox.requests("DELETE").len() == 50);
     begun
 }
 
@@ -293,7 +293,7 @@ fn an_interruption_takes_back_what_was_not_sent() {
     signal(&child, Signal::INT);
     let run = Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 130, "{run}");
-    assert!(run.stderr.contains("50 under way are left as `removing`"), "{run}");
+    assert!(run.stderr.contains("50 in flight are left as `removing`"), "{run}");
     assert_eq!((count(&home, "removing"), count(&home, "active")), (50, 20));
 }
 
@@ -308,7 +308,7 @@ fn an_interruption_does_not_wait_for_a_registry_that_is_locked() {
     drop(registry);
     assert_eq!(run.code, 130, "{run}");
     for said in
-        ["50 under way are left as `removing`", "8 that were not sent are left as `removing`", "locked for too long"]
+        ["50 in flight are left as `removing`", "8 that were not sent are left as `removing`", "locked for too long"]
     {
         assert!(run.stderr.contains(said), "{said}: {run}");
     }

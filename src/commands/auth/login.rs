@@ -15,9 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Sign in to the installation, with a service account, in a browser, or with a token
 ///
-/// What it is given is kept in the platform's keyring if one answers, else in a file that only you can read; see
-/// --credential-store. Tokens are renewed by themselves from then on, but for an access token given alone.
-/// With --profile NAME the sign-in belongs to that profile, which is made if need be.
+/// The sign-in is stored in the platform's keyring if one is available, else in a file that only you can read; see
+/// --credential-store. Tokens are renewed automatically, except for an access token given without a refresh token.
+/// With --profile NAME the sign-in belongs to that profile, which is created if necessary.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -100,7 +100,7 @@ fn keep_in(
 ) -> Result<()> {
     let (vault, slot, credential) = (vault.clone(), slot.clone(), credential.clone());
     let keep = move || -> Result<()> {
-        // A renewal of the sign-in before this one may be under way: it must not write over what is written now.
+        // A renewal of the sign-in before this one may be in flight: it must not overwrite what is written now.
         let lock = vault.lock(&slot, Vault::LOCK_TIMEOUT)?;
         vault.keep(&lock, &slot, place, &credential)
     };

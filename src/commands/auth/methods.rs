@@ -46,7 +46,7 @@ pub(super) struct SignInArgs {
     #[arg(long, requires = "web")]
     pub no_browser: bool,
 
-    /// With --web, give up when the browser has not come back after this long
+    /// With --web, stop waiting for the browser after this long
     #[arg(long, value_name = "SECONDS", requires = "web", default_value = "300", value_parser = seconds)]
     pub login_timeout: Duration,
 

@@ -33,9 +33,9 @@ enum AuthCommand {
     ///
     /// Asks neither the server nor for a new token: `whoami` does.
     Status,
-    /// Print an access token that is good now, renewed if need be
+    /// Print a valid access token, renewed if necessary
     Token,
-    /// Forget what `auth login` was given for the profile and installation in use
+    /// Remove the sign-in for the profile and installation in use
     Logout(LogoutArgs),
     /// List profiles and where each is signed in
     List,

@@ -22,14 +22,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{CarriedOut, Client};
 use crate::render::{Cell, Row, Tone};
 
-/// Put a receiver through what Bugfender or Instabug may send
+/// Conformance-test a receiver with what Bugfender or Instabug may send
 ///
-/// It must answer 2xx to events of every kind in both documented shapes, with fields that it does not know, several in
-/// a call, the same one again, of 1 MB and in calls at the same time; it must refuse with a 4xx what is not JSON and
-/// calls to a path that is not its own. With --instabug these are Instabug's reports, and with its secret, calls that
-/// are not signed or not with it must be refused. Each call is made once, and redirects are not followed.
+/// It must answer 2xx to events of every kind in both documented shapes, to unknown fields, several events in a request,
+/// duplicates, a body of 1 MB and concurrent requests; it must reject with a 4xx what is not JSON and requests to a path
+/// that is not its own. With --instabug these are Instabug's reports, and with its secret, requests without a signature
+/// or with a wrong one must be rejected. Each request is sent once, and redirects are not followed.
 ///
-/// The receiver takes the events for real ones: they are those whose titles begin with "[check]".
+/// To the receiver these are real events; their titles begin with "[check]".
 ///
 /// Exits with 0 if no case failed, else with 1; with 7 if no connection can be made.
 // Help texts are not Markdown.
@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(value_name = "URL")]
     url: TargetUrlArg,
 
-    /// Send Instabug's reports: an object a call
+    /// Send Instabug's reports: one object per request
     #[arg(long, conflicts_with = "app_id")]
     instabug: bool,
 
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
     secret_file: Option<PathBuf>,
 
-    /// The longest time that an answer may take, in milliseconds
+    /// The maximum time for a response, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     max_latency: u64,
 

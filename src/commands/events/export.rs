@@ -14,11 +14,11 @@ use crate::error::{Error, Result};
 use crate::render::{self, Output, OutputFormat, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
-/// Write events as they came, oldest first: a line of JSON each
+/// Write events as they were received, oldest first, one line of JSON each
 ///
-/// Nothing in an event is ordered or numbered anew; only white space between its parts is left out, and what could act
-/// on a terminal is written as an escape. With --output json it is an array, with csv the columns of `events list` and
-/// the event as JSON. --jq is run over each event by itself.
+/// Order and numbers within an event are kept exactly; only white space between its parts is removed, and characters
+/// that could control a terminal are escaped. With --output json it is an array, with csv the columns of `events list`
+/// and the event as JSON. --jq runs on each event separately.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

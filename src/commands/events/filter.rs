@@ -15,32 +15,32 @@ use crate::store::EventSelection;
 /// Filters: an event must meet all that are given.
 #[derive(clap::Args)]
 pub struct EventFilterArgs {
-    /// Only events that came since: a span such as 90s, 2h, 3d or 1w before now, or a time such as 2026-11-21T08:00:00Z (UTC if no zone is given)
+    /// Only events received since: a duration such as 90s, 2h, 3d or 1w ago, or a time such as 2026-11-21T08:00:00Z (UTC if no zone is given)
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<Timestamp>,
 
-    /// Only events that came before: a span before now, or a time
+    /// Only events received before: a duration ago, or a time
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<Timestamp>,
 
-    /// Only events of this app; may repeat
+    /// Only events of this app; may be repeated
     #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
     app_ids: Vec<AppId>,
 
-    /// Only events of these types: crash, issue, feedback, bug, apm or another; repeat, or separate by commas
+    /// Only events of these types: crash, issue, feedback, bug, apm or another; repeat, or separate with commas
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = event_type,
           add = ArgValueCandidates::new(types))]
     types: Vec<String>,
 
-    /// Only events of this sender
+    /// Only events from this sender
     #[arg(long, value_parser = source_parser())]
     source: Option<Sender>,
 
-    /// Only events that a target does not have, whether they wait or were given up
+    /// Only events that a target has not accepted: pending or dead-lettered
     #[arg(long)]
     undelivered: bool,
 
-    /// Only events that were given up for a target
+    /// Only events that are dead-lettered for a target
     #[arg(long)]
     dead: bool,
 }
@@ -98,7 +98,7 @@ fn types() -> Vec<CompletionCandidate> {
     EVENT_TYPES.into_iter().chain(EventKind::ALL.map(EventKind::as_str)).map(CompletionCandidate::new).collect()
 }
 
-/// A time: a span before now, or a time by the clock, in UTC if it does not say.
+/// A time: a duration before now, or a point in time, in UTC if it names no zone.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
@@ -106,7 +106,7 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     if let Some(time) = text.parse::<DateTime>().ok().and_then(|time| Offset::UTC.to_timestamp(time).ok()) {
         return Ok(time);
     }
-    let wrong = |_| "write a span such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
+    let wrong = |_| "write a duration such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
     let age = span(text).map_err(wrong)?;
     Timestamp::now().checked_sub(age).map_err(|_| "that is before all times".to_owned())
 }

@@ -11,8 +11,8 @@ use crate::store::{EventPage, EventSelection, Inbox};
 
 /// List events, newest first
 ///
-/// An event is stored (there is no target for it), pending (a target does not have it yet), forwarded (every target
-/// has it) or dead (it was given up for a target).
+/// An event is stored (it has no target), pending (a target has not accepted it yet), forwarded (every target has it)
+/// or dead (it is dead-lettered for a target).
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `events`: what was received, how far it has been handed on, and what can be done about it.
+//! `events`: what was received, how far it has been forwarded, and what can be done about it.
 
 mod export;
 mod filter;
@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Output, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
-/// Look at received events, hand them on again, remove them
+/// List, export, replay, requeue and remove received events
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -15,22 +15,22 @@ use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
 
-/// Remove old events from the inbox for good
+/// Remove old events from the inbox permanently
 ///
-/// Events that a target does not have yet are kept, unless --include-undelivered is given; those that were given up
-/// are removed. An event that comes again after it was purged may be taken for a new one.
+/// Pending events are kept unless --include-undelivered is given; dead-lettered ones are removed. An event that arrives
+/// again after it was purged may count as new.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["older_than", "max_size"])))]
 pub struct Args {
-    /// Remove what came longer ago than this, such as 12h, 30d or 8w
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    /// Remove events received longer ago than this, such as 12h, 30d or 8w
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     older_than: Option<SignedDuration>,
 
-    /// Remove the oldest events until the inbox takes up at most this, such as 500MB or 2GiB
+    /// Remove the oldest events until the inbox is at most this large, such as 500MB or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
 
-    /// Also remove events that a target does not have yet
+    /// Also remove pending events
     #[arg(long)]
     include_undelivered: bool,
 
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(short, long)]
     yes: bool,
 
-    /// Say what --older-than would remove; remove nothing
+    /// Show how much --older-than would remove, without removing it
     #[arg(long, requires = "older_than")]
     dry_run: bool,
 }
@@ -64,7 +64,7 @@ impl Row for PurgedRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let before = args.older_than.map(|age| Timestamp::now().checked_sub(age)).transpose();
-    let before = before.map_err(|_| Error::usage("--older-than reaches back before all times"))?;
+    let before = before.map_err(|_| Error::usage("--older-than is out of range"))?;
     let rule = PurgeRule { before, max_bytes: args.max_size, even_pending: args.include_undelivered };
     let Some(mut inbox) = super::inbox(ctx)? else { return Ok(told(Purged::default())) };
     if args.dry_run {
@@ -73,9 +73,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     confirm(ctx, &question(&rule), args.yes)?;
     let (purged, end) = purge(ctx, &mut *inbox, &rule);
     if purged.too_large {
-        ctx.out().warn(
-            "the inbox is still larger than that: what is left waits for a target; --include-undelivered removes it too",
-        );
+        ctx.out()
+            .warn("the inbox is still larger than that: what is left is pending; --include-undelivered removes it too");
     }
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }
@@ -114,13 +113,13 @@ fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Res
 
 fn question(rule: &PurgeRule) -> String {
     let what = match (rule.before, rule.max_bytes) {
-        (Some(before), None) => format!("events that came before {}", ShownTime::from(before)),
+        (Some(before), None) => format!("events received before {}", ShownTime::from(before)),
         (Some(before), Some(bytes)) => {
-            format!("events that came before {}, and the oldest until {bytes} bytes are left", ShownTime::from(before))
+            format!("events received before {}, and the oldest until {bytes} bytes are left", ShownTime::from(before))
         }
         _ => format!("the oldest events until {} bytes are left", rule.max_bytes.unwrap_or_default()),
     };
-    let even = if rule.even_pending { ", even if a target does not have them yet" } else { "" };
+    let even = if rule.even_pending { ", even if they are pending" } else { "" };
     format!("Remove {what}{even}?")
 }
 

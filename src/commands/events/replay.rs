@@ -27,9 +27,9 @@ use crate::store::EventRecord;
 
 /// Send events to another endpoint, oldest first
 ///
-/// Each goes in a call of its own, as a JSON array of the one event as it came. Its webhook-id is always the same, so
-/// that an endpoint can tell what it has; bugfender-hooks-replay: true marks it as a replay. Transient failures are
-/// tried again; after ten calls in a row that failed so, the rest is not sent. Nothing changes in the inbox.
+/// Each event is sent in its own request, as a JSON array of the event as it was received. Its webhook-id is always the
+/// same, so that an endpoint can recognise it, and bugfender-hooks-replay: true marks it as a replay. Transient failures
+/// are retried; after ten such failures in a row the rest is not sent. The inbox does not change.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `events retry`: forwards that were given up, or that wait for another try, are put in line again.
+//! `events retry`: requeues forwards that are dead-lettered or wait for a retry.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,17 +11,17 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::render::{Cell, Row};
 
-/// Put events in line again that a target does not have
+/// Requeue events that a target has not accepted
 ///
-/// Means forwards that were given up and those that wait for another try. Nothing is sent here: a running
-/// `bugfender-hooks listen` picks them up, or else the next one does.
+/// Requeues forwards that are dead-lettered or wait for a retry. This command sends nothing: a running
+/// `bugfender-hooks listen` picks them up, or the next one that starts.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     which: WhichArgs,
 }
 
-/// How many forwards are in line again.
+/// How many forwards were requeued.
 #[derive(Serialize)]
 struct RetriedRow {
     forwards: u64,
@@ -45,7 +45,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         None => 0,
     };
     let text = match forwards {
-        0 => "nothing was given up or waits for another try".to_owned(),
+        0 => "nothing is dead-lettered or waits for a retry".to_owned(),
         1 => "1 forward is in line again: a running `bugfender-hooks listen` picks it up".to_owned(),
         _ => format!(
             "{} are in line again: a running `bugfender-hooks listen` picks them up",

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Output, Records, Row, Shape, View, indented, sanitize};
 use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
 
-/// Show an event: what became of it, and its JSON as it came
+/// Show an event, its forwards, and its JSON as received
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["id", "quarantined"])))]
 pub struct Args {
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     quarantined: Option<i64>,
 
-    /// Write the exact bytes alone, as they came
+    /// Write only the exact bytes as received
     #[arg(long)]
     raw: bool,
 }

@@ -10,15 +10,15 @@ use crate::error::Result;
 use crate::platform;
 use crate::store::Inbox;
 
-/// Show the newest events, then each that comes, until Ctrl-C
+/// Show the newest events, then new ones as they arrive, until Ctrl-C
 ///
-/// An event is shown once, with the state that it has then. With --output json and ndjson each is a line of JSON.
+/// Each event is shown once, with its current state. With --output json or ndjson each is a line of JSON.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     filter: EventFilterArgs,
 
-    /// Begin with this many of those that are there
+    /// Show this many of the newest events first
     #[arg(long, value_name = "N", default_value_t = 10)]
     lines: u64,
 }

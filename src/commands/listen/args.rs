@@ -16,12 +16,12 @@ use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppId, Label, Redaction};
 use crate::error::{Error, Result};
 
-/// Receive webhooks of Bugfender and Instabug, and never lose an event
+/// Receive webhooks from Bugfender and Instabug without losing an event
 ///
-/// Each delivery is on the disk before it is answered with 200; an event that comes again is dropped; events are handed
-/// on to endpoints and commands until they are taken. Bugfender delivers to /bugfender/KEY, with a key that nobody can
-/// guess (--show-url shows it), and Instabug to /instabug, signed. /healthz, /readyz and /metrics are for those who
-/// watch. Ends on Ctrl-C or SIGTERM, when what is under way is finished.
+/// Each delivery is on disk before it is answered with 200, an event that arrives again is dropped, and events are
+/// forwarded to endpoints and commands until they are accepted. Bugfender delivers to /bugfender/KEY, where KEY cannot be
+/// guessed (--show-url prints the URL), and Instabug to /instabug, with a signature. /healthz, /readyz and /metrics are
+/// for monitoring. Ctrl-C or SIGTERM stops it once the requests in flight are finished.
 // Help texts are not Markdown; each flag is one of the command line.
 #[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
@@ -35,39 +35,39 @@ pub struct Args {
     #[arg(long)]
     pub print: bool,
 
-    /// Show the URL that Bugfender is to deliver to, and end
+    /// Print the URL for Bugfender to deliver to, and exit
     #[arg(long, conflicts_with_all = ["rotate_key", "print"])]
     pub show_url: bool,
 
-    /// Replace the key in that URL, show the new URL, and end; a receiver that runs takes it on SIGHUP, or when started again
+    /// Replace the key in that URL, print the new URL, and exit; a running receiver uses it after a SIGHUP or a restart
     #[arg(long, conflicts_with = "print")]
     pub rotate_key: bool,
 
-    /// With --rotate-key: for how long the old key is taken too, so that hooks can be replaced; 0 if others know it
-    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = span_or_none, requires = "rotate_key")]
+    /// With --rotate-key: how long the old key is still accepted, so that hooks can be replaced; 0 if it was leaked
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = span_or_none, requires = "rotate_key")]
     pub keep_old_key: SignedDuration,
 
-    /// Keep the key in this file [default: beside the registry]
+    /// Keep the key in this file [default: next to the registry]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 
-    /// The secret of Instabug's signatures is in this file; two while one is being replaced; read again on SIGHUP [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
+    /// Read the secret for Instabug's signatures from this file; repeat during a rotation; reloaded on SIGHUP [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub instabug_secret_file: Vec<PathBuf>,
 
-    /// Take out these fields before storing, such as device.user_data; separate by commas
+    /// Redact these fields before storing events, such as device.user_data; separate with commas
     #[arg(long, value_name = "PATH,...")]
     pub redact: Vec<Redaction>,
 
-    /// Remove events that are older than this and were handed on, such as 30d [default: never]
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    /// Remove events that are older than this and not pending, such as 30d [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     pub retention: Option<SignedDuration>,
 
     /// Write {"url", "bugfender_url", "instabug_url", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ready_file: Option<PathBuf>,
 
-    /// At the end, wait this long for what is under way
+    /// On shutdown, wait this long for requests and forwards in flight
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub drain_timeout: Duration,
 
@@ -85,45 +85,45 @@ pub struct Args {
 // Help texts are not Markdown.
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
-#[command(next_help_heading = "Handing on")]
+#[command(next_help_heading = "Forwarding")]
 pub struct ForwardArgs {
-    /// Hand events on to this endpoint: a URL, or @FILE; may repeat
+    /// Forward events to this endpoint: a URL, or @FILE; may be repeated
     #[arg(long, value_name = "URL")]
     pub forward_to: Vec<TargetUrlArg>,
 
-    /// Hand events of one type on: crash, issue, feedback, bug, apm or another; may repeat
+    /// Forward events of one type: crash, issue, feedback, bug, apm or another; may be repeated
     #[arg(long = "route", value_name = "EVENT=URL")]
     pub routes: Vec<RouteArg>,
 
-    /// Run this command for each event, which is on its standard input, with facts in BUGFENDER_EVENT_*; may repeat
+    /// Run this command for each event, with the event on standard input and details in BUGFENDER_EVENT_*; may be repeated
     #[arg(long, value_name = "CMD")]
     pub exec: Vec<String>,
 
-    /// Let /bin/sh run the commands of --exec
+    /// Run the commands of --exec with /bin/sh
     #[arg(long, requires = "exec")]
     pub shell: bool,
 
-    /// Kill a command of --exec that takes longer
+    /// Kill an --exec command that runs longer than this
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub exec_timeout: Duration,
 
-    /// Make a message of each event: slack, discord, teams, or a MiniJinja template in a file
+    /// Send each event as a message: slack, discord, teams, or a MiniJinja template file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub template: Option<String>,
 
-    /// Sign as the Standard Webhooks specification says, with the secret in this file, which is made if need be
+    /// Sign forwards per the Standard Webhooks specification with the secret in this file, created if missing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub sign_with: Option<PathBuf>,
 
-    /// The most attempts at once, for each target
+    /// Limit the attempts in flight per target
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_in_flight: u16,
 
-    /// Give up on an event after this long: it becomes a dead letter
-    #[arg(long, value_name = "SPAN", default_value = "72h", value_parser = span)]
+    /// Dead-letter an event that was not accepted after this long
+    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = span)]
     pub max_age: SignedDuration,
 
-    /// Wait up to this long after a first failure; twice as long after each further one, 15 minutes at the most
+    /// Wait up to this long after the first failure, doubling after each further failure up to 15 minutes
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub retry_wait: Duration,
 }
@@ -175,7 +175,7 @@ pub struct SubscribeArgs {
           value_parser = event_parser())]
     pub events: Vec<EventChoice>,
 
-    /// How this receiver is reached from outside, such as https://hooks.example.com; /bugfender/KEY is added to it
+    /// The public URL of this receiver, such as https://hooks.example.com; /bugfender/KEY is appended
     #[arg(long, value_name = "URL", value_parser = public_url)]
     pub public_url: Option<Url>,
 
@@ -183,7 +183,7 @@ pub struct SubscribeArgs {
     #[arg(long, value_name = "TEXT", requires = "subscribe")]
     pub label: Option<Label>,
 
-    /// Remove at the end the hooks that were made on start
+    /// Remove the hooks created on start when stopping
     #[arg(long, requires = "subscribe")]
     pub ephemeral: bool,
 }
@@ -194,15 +194,15 @@ pub struct SubscribeArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Take calls from these networks only, such as 10.0.0.0/8; may repeat
+    /// Accept requests only from these networks, such as 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub allow_from: Vec<IpNet>,
 
-    /// Believe a proxy on this machine or in a private network about who calls (X-Forwarded-For, Forwarded)
+    /// Trust a proxy on this machine or in a private network for the client address (X-Forwarded-For, Forwarded)
     #[arg(long)]
     pub trust_proxy: bool,
 
-    /// Serve https with the certificate chain in this PEM file; read again on SIGHUP
+    /// Serve https with the certificate chain in this PEM file; reloaded on SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
 
@@ -210,19 +210,19 @@ pub struct LimitArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
 
-    /// The largest body
+    /// Limit the size of a body
     #[arg(long, value_name = "SIZE", default_value = "5MiB", value_parser = body_size)]
     pub max_body: u64,
 
-    /// How long the head of a request may take, and how long a connection may be idle
+    /// Limit the time to receive the head of a request, and the time a connection may be idle
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub header_timeout: Duration,
 
-    /// How long a body may take
+    /// Limit the time to receive a body
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub body_timeout: Duration,
 
-    /// The most connections at once
+    /// Limit the number of open connections
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 }

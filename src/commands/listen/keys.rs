@@ -51,7 +51,7 @@ fn read_instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
 pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
     let now = Timestamp::now();
     let until = now.checked_add(args.keep_old_key).map_err(|_| {
-        Error::usage("--keep-old-key: the time never comes").hint("write a span such as 1d, or 0 to take it no more")
+        Error::usage("--keep-old-key: out of range").hint("write a duration such as 1d, or 0 to stop accepting it")
     })?;
     // Whole seconds are enough for a person to read.
     let until = whole_second(until);

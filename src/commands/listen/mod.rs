@@ -32,10 +32,10 @@ use crate::store::Keys;
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
 
-/// File handles that are neither for connections nor for handing on.
+/// File handles that are neither for connections nor for forwarding.
 const OTHER_FILES: usize = 64;
 
-/// File handles that an attempt to hand on may take: a socket, or a command's process and pipes.
+/// File handles that an attempt may take: a socket, or a command's process and pipes.
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
@@ -63,7 +63,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         (Receiver::open(&*ctx.store()?, options)?, hangups)
     };
     for (shown, waiting) in receiver.unnamed() {
-        ctx.out().warn(&format!("forwards that wait for {shown}, which is no target this time: {waiting}"));
+        ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = printer(ctx, args)?;

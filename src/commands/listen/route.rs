@@ -1,4 +1,4 @@
-//! Where events are handed on to, as the command line says it.
+//! Where events are forwarded to, from the command line.
 
 use ring::digest::{SHA256, digest};
 use url::Url;
@@ -15,7 +15,7 @@ use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
 
-/// How events are handed on.
+/// How events are forwarded.
 pub(super) fn policy(args: &ForwardArgs) -> Policy {
     Policy {
         max_in_flight: args.max_in_flight.into(),

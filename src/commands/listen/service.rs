@@ -101,7 +101,7 @@ impl Service<'_> {
             None => {
                 errors.insert(
                     0,
-                    Error::interrupted("before all that was under way was finished; every event stored is safe"),
+                    Error::interrupted("before everything in flight was finished; every stored event is safe"),
                 );
             }
             Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
@@ -110,7 +110,7 @@ impl Service<'_> {
                 Error::new(
                     ErrorKind::Other,
                     format!(
-                        "cut off after --drain-timeout: {calls} calls, which got no answer, and {forwards} forwards"
+                        "cut off after --drain-timeout: {calls} requests, which got no response, and {forwards} forwards"
                     ),
                 )
                 .hint("forwards are tried again at the next start"),

@@ -28,7 +28,7 @@ impl<F: Frontend> Remover<'_, F> {
         let mut what = "while removing hooks".to_owned();
         // Writing to a string cannot fail.
         if !self.sent.is_empty() {
-            let _ = write!(what, "; {} under way are left as `removing`", self.sent.len());
+            let _ = write!(what, "; {} in flight are left as `removing`", self.sent.len());
         }
         if self.broken && !left.is_empty() {
             let _ = write!(what, "; {} that were not sent are left as `removing`", left.len());

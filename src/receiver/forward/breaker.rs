@@ -1,4 +1,4 @@
-//! A circuit breaker: a target that fails again and again is left alone for a while, then tried with one event.
+//! A circuit breaker: a target that keeps failing is paused for a while, then tried with one event.
 
 use std::time::{Duration, Instant};
 
@@ -14,38 +14,38 @@ const FIRST_REST: Duration = Duration::from_secs(2);
 /// The upper bound of all rests.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// Whether a target is well.
+/// Whether a target is failing.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
     refusals: u32,
     rests: u32,
     open_until: Option<Instant>,
-    /// Until when the target itself asked to be left alone.
+    /// Until when the target itself asked for a pause.
     asked_until: Option<Instant>,
 }
 
 impl Breaker {
-    /// How many attempts there may be at once, besides those under way.
+    /// How many more attempts may be started, with this many in flight.
     pub(super) fn room(&self, now: Instant, in_flight: usize) -> usize {
         match self.open_until {
             Some(until) if now < until => 0,
-            // One at a time tells whether it is well again.
+            // One at a time tells whether it has recovered.
             _ if self.rests > 0 => usize::from(in_flight == 0),
             _ => usize::MAX,
         }
     }
 
-    /// It took an event. Says whether it had been left alone before.
+    /// It accepted an event. Returns whether it had been paused before.
     pub(super) fn succeeded(&mut self) -> bool {
         let rested = self.rests > 0;
-        // Its own wish holds, whatever became of what was under way already.
+        // The pause it asked for holds, whatever became of attempts that were in flight already.
         let asked_until = self.asked_until;
         *self = Self { open_until: asked_until, asked_until, ..Self::default() };
         rested
     }
 
-    /// It answered, though it did not take the event. Says for how long it is left alone, if that begins now.
+    /// It answered, but rejected the event. Returns for how long it is paused, if a pause begins now.
     pub(super) fn refused(&mut self, now: Instant) -> Option<Duration> {
         self.refusals += 1;
         if self.refusals >= REFUSALS {
@@ -57,12 +57,12 @@ impl Breaker {
         None
     }
 
-    /// Whether the next attempt is to find out if it is well again.
+    /// Whether the next attempt is to find out if it has recovered.
     pub(super) fn is_probing(&self) -> bool {
         self.rests > 0
     }
 
-    /// It failed, and perhaps asked to be left alone. Says for how long it is, if that begins now.
+    /// It failed, and perhaps asked for a pause. Returns for how long it is paused, if a pause begins now.
     pub(super) fn failed(&mut self, now: Instant, pause: Option<Duration>) -> Option<Duration> {
         self.failures += 1;
         self.asked_until = self.asked_until.max(pause.map(|pause| now + pause));

@@ -1,4 +1,4 @@
-//! Handing on to a command: the event on its standard input, facts in its environment.
+//! Forwarding to a command: the event on its standard input, details in its environment.
 
 use std::ffi::OsString;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! Handing on to an endpoint, signed as the Standard Webhooks specification says.
+//! Forwarding to an endpoint, signed per the Standard Webhooks specification.
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;

@@ -21,7 +21,7 @@ pub(in crate::receiver) enum TargetResponse {
 pub(in crate::receiver) enum FailureScope {
     /// It is not well: others will fail too.
     Target {
-        /// How long it asked to be left alone.
+        /// How long it asked to be paused.
         pause: Option<Duration>,
         /// Whether it answered at all.
         reached: bool,

@@ -118,7 +118,7 @@ fn a_replay_to_an_endpoint_that_is_down_is_given_up() {
     let (down, _) = endpoint(|_| "503 Down");
     let run = home.run(replay.iter().chain(&[down.url.as_str()]));
     assert_eq!((run.code, run.json().as_array().unwrap().len()), (7, 10), "{run}");
-    assert!(run.error()["message"].as_str().unwrap().contains("20 calls were not made"), "{run}");
+    assert!(run.error()["message"].as_str().unwrap().contains("20 requests were not sent"), "{run}");
     // One that is well in between is not down.
     let (flaky, arrived) = endpoint(|before| if before % 9 == 0 { "200 OK" } else { "404 No" });
     let run = home.run(replay.iter().chain(&[flaky.url.as_str()]));

@@ -62,7 +62,7 @@ pub(super) fn drop_orphans(connection: &Connection, ids: &[i64]) -> Result<(), S
     Ok(())
 }
 
-/// The ids of forwards that are due in this span of time.
+/// The ids of forwards that are due between these times.
 fn due(
     connection: &Connection,
     leases: &Leases,
@@ -194,7 +194,7 @@ pub(super) fn expire(
     let limit = EXPIRED_AT_ONCE + i64::try_from(leases.len()).unwrap_or(0);
     let old = statement.query_map([stored(queued_before), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let old: Vec<(i64, String)> = old.collect::<Result<_, _>>()?;
-    let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it waited for too long') WHERE id = ?";
+    let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it was queued for too long') WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut expired = BTreeMap::new();
     for (id, target) in old.into_iter().filter(|(id, _)| !leases.is_leased(*id, now)) {
