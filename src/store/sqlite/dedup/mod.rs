@@ -18,7 +18,7 @@ use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
 use self::merge::Merge;
-use self::run::{COLUMNS, DedupRun};
+use self::run::{DedupRun, FIRST_CHUNK};
 use super::fault::StoreFault;
 use crate::domain::event::EventKey;
 
@@ -77,7 +77,7 @@ impl DedupIndex {
 
 /// All runs, in the order of their events.
 fn read_runs(connection: &Connection) -> Result<Vec<DedupRun>, StoreFault> {
-    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM runs ORDER BY last_event"))?;
+    let mut statement = connection.prepare(&format!("SELECT {} FROM runs ORDER BY last_event", run::columns()))?;
     let mut rows = statement.query([])?;
     let mut runs = Vec::new();
     while let Some(row) = rows.next()? {
@@ -104,8 +104,8 @@ fn unused_chunks(connection: &Connection, runs: &[DedupRun], end: i64) -> Result
 
 /// Removes the runs all of whose events are gone, as many as are before `event`.
 pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<(), StoreFault> {
-    let sql = "SELECT id, first_chunk, first_chunk + length(fences) / 8 FROM runs WHERE last_event < ?";
-    let mut statement = connection.prepare_cached(sql)?;
+    let sql = format!("SELECT id, {FIRST_CHUNK}, {FIRST_CHUNK} + length(fences) / 8 FROM runs WHERE last_event < ?");
+    let mut statement = connection.prepare_cached(&sql)?;
     let runs = statement.query_map([event], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     for (id, first, end) in runs.collect::<Result<Vec<(i64, i64, i64)>, _>>()? {
         connection.execute("DELETE FROM run_chunks WHERE id >= ? AND id < ?", [first, end])?;
@@ -118,7 +118,7 @@ pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<()
 pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventKey>) -> Result<Vec<i64>, StoreFault> {
     let mut missing: HashSet<EventKey> = keys.collect();
     let mut found = Vec::new();
-    let sql = format!("SELECT {COLUMNS} FROM runs ORDER BY last_event DESC");
+    let sql = format!("SELECT {} FROM runs ORDER BY last_event DESC", run::columns());
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

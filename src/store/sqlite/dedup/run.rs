@@ -27,8 +27,14 @@ pub(super) struct DedupRun {
     pub(super) filter: BloomFilter,
 }
 
+/// The number of a run's first chunk. A receiver of the version before, which goes on while the schema is brought up to date
+/// beside it, says none: its chunks are numbered by its run.
+pub(super) const FIRST_CHUNK: &str = "coalesce(nullif(first_chunk, 0), id * 65536)";
+
 /// What [`DedupRun::read`] reads.
-pub(super) const COLUMNS: &str = "id, first_chunk, last_event, fences, filter";
+pub(super) fn columns() -> String {
+    format!("id, {FIRST_CHUNK}, last_event, fences, filter")
+}
 
 impl DedupRun {
     pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreFault> {
@@ -45,9 +51,9 @@ impl DedupRun {
     /// Records it. Its chunks are written by themselves.
     pub(super) fn insert(&self, connection: &Connection) -> Result<(), StoreFault> {
         let fences: Vec<u8> = self.fences.iter().flat_map(|fence| fence.to_le_bytes()).collect();
-        let sql = format!("INSERT INTO runs ({COLUMNS}) VALUES (?, ?, ?, ?, ?)");
+        let sql = "INSERT INTO runs (id, first_chunk, last_event, fences, filter) VALUES (?, ?, ?, ?, ?)";
         let values = (self.id, self.first_chunk, self.last_event, fences, self.filter.to_bytes());
-        connection.prepare_cached(&sql)?.execute(values)?;
+        connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
 
