@@ -248,10 +248,16 @@ impl Receiver {
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
         maintenance.abort();
         let _ = maintenance.await;
-        drop(self.writer);
-        // They end when the last way to them is gone, with everything stored that was delivered.
-        let threads = self.threads;
-        let _ = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join)).await;
+        let [writer_thread, health_thread] = self.threads;
+        let writer = self.writer;
+        // Each ends when the last handle to it is gone. One after the other: of two connections that are closed at once,
+        // SQLite takes neither for the last, and leaves the write-ahead log behind.
+        let close = move || {
+            let _ = health_thread.join();
+            drop(writer);
+            let _ = writer_thread.join();
+        };
+        let _ = tokio::task::spawn_blocking(close).await;
         Drained { calls, forwards }
     }
 
