@@ -64,7 +64,7 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
 
-    /// Keep what auth login is given in the platform's keyring, a file, or whichever works [default: auto]
+    /// Store the sign-in in the platform's keyring, in a file, or in whichever is available [default: auto]
     #[arg(long, value_name = "STORE", global = true,
           value_parser = PossibleValuesParser::new(CredentialStore::NAMES).try_map(|name| name.parse::<CredentialStore>()))]
     pub credential_store: Option<CredentialStore>,
@@ -91,11 +91,11 @@ pub struct GlobalArgs {
           value_parser = PossibleValuesParser::new(ColorChoice::NAMES).try_map(|name| name.parse::<ColorChoice>()))]
     pub color: ColorChoice,
 
-    /// Give up on a request, retries included, after this long [default: 30 for each attempt]
+    /// Limit the time of a request, retries included [default: 30 for each attempt]
     #[arg(long, value_name = "SECONDS", global = true, value_parser = crate::commands::seconds)]
     pub timeout: Option<Duration>,
 
-    /// Allow plain http to other machines, where the token can be read on its way
+    /// Allow plain http to other machines, where the token can be read in transit
     #[arg(long, global = true)]
     pub allow_http: bool,
 }

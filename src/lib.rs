@@ -119,7 +119,7 @@ fn run_command(cli: Cli) -> u8 {
     })
 }
 
-/// The settings of a command. One that looks for trouble goes without the configuration and is told what is wrong.
+/// The settings of a command. One that tolerates a bad configuration runs without it, and gets the error.
 fn settings_or_trouble(cli: &Cli, environment: &Environment) -> Result<(Settings, Option<Error>), Error> {
     match settings(cli, environment) {
         Ok(settings) => Ok((settings, None)),
@@ -151,7 +151,7 @@ fn advised(context: &Context, error: Error) -> Error {
     }
 }
 
-/// The settings of a command, from all that has a say in them.
+/// The settings of a command, from flags, environment and configuration.
 fn settings(cli: &Cli, environment: &Environment) -> Result<Settings, Error> {
     if cli.command.needs_no_settings() {
         return Settings::resolve(&Overrides::default(), &Environment::default(), &ConfigFile::default());
@@ -184,7 +184,7 @@ fn end(output: &Output, exit_code: Option<u8>, errors: &[Error]) -> u8 {
 
 /// Shows help, version, or what is wrong with the command line.
 fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
-    // What is wrong with a word may be what cannot be seen of it.
+    // An error may be caused by a character that is invisible.
     let visible = |(kind, value): (_, &ContextValue)| match value {
         ContextValue::String(text) => Some((kind, ContextValue::String(sanitize(text).into_owned()))),
         _ => None,
@@ -204,7 +204,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
         Ok(())
     };
     if !error.use_stderr() {
-        // Help that nobody could be shown is an error, unless nobody wanted to see it.
+        // Help that could not be written is an error, unless the reader closed the pipe.
         let lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
         return if lost { ErrorKind::Other.exit_code().code } else { 0 };
     }

@@ -9,7 +9,7 @@ use crate::domain::AppId;
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 
-/// List the apps that the account sees: what --app-id takes, sorted by name
+/// List the apps that the account can access, with the ids for --app-id, sorted by name
 #[derive(clap::Args)]
 pub struct Args {}
 
@@ -40,7 +40,7 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     app_cache::remember(ctx.settings(), &apps);
     apps.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
     if skipped > 0 {
-        ctx.out().warn(&format!("{skipped} apps of the server have no id that could be used; they are left out"));
+        ctx.out().warn(&format!("{skipped} apps were left out, as their ids are not usable"));
     }
     if apps.is_empty() && ctx.out().is_for_people() {
         ctx.out().note(&format!("the account sees no apps at {}", ctx.origin()));

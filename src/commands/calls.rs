@@ -1,4 +1,4 @@
-//! Calls to an endpoint, made as Bugfender or Instabug makes them.
+//! Requests to an endpoint, sent as Bugfender or Instabug send them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::domain::{AppId, HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, ClientOptions, Failure, HttpResponse, Method, Payload, Peer, Repeat, Request, RequestBody};
 
-/// Where calls go, and the secret that signs them.
+/// Where requests go, and the secret that signs them.
 pub struct Endpoint {
     /// The whole URL.
     pub url: Url,
@@ -47,7 +47,7 @@ impl Endpoint {
         self.client_that_waits(ctx, ctx.settings().timeout.value)
     }
 
-    /// A client that gives up a call after this time, unless the command line says another.
+    /// A client with this request timeout, unless the command line gives another.
     pub fn client_that_waits(&self, ctx: &Context, time: Duration) -> Result<Client> {
         let settings = ctx.settings();
         Client::new(ClientOptions {
@@ -60,13 +60,13 @@ impl Endpoint {
         })
     }
 
-    /// A call, signed if there is a secret.
+    /// A request, signed if there is a secret.
     pub fn request(&self, bytes: &[u8]) -> Request {
         let signature = self.secret.as_ref().map(|secret| sign_instabug(secret, bytes));
         self.request_with(bytes, signature)
     }
 
-    /// A call with this signature, whatever it is the signature of.
+    /// A request with this signature, valid or not.
     pub fn request_with(&self, bytes: &[u8], signature: Option<String>) -> Request {
         let headers = signature.map(|signature| (INSTABUG_SIGNATURE, signature)).into_iter().collect();
         let payload = Payload { content_type: "application/json".into(), headers, bytes: bytes.to_vec() };
@@ -74,13 +74,13 @@ impl Endpoint {
             method: Method::POST,
             url: self.url.clone(),
             body: Some(RequestBody::Bytes(payload)),
-            // A call that fails is not repeated: that is what the endpoint has to live with.
+            // A failed request is not retried, just as Bugfender and Instabug do not.
             repeat: Repeat::Never,
         }
     }
 }
 
-/// What came of a call.
+/// The outcome of a request.
 pub struct Timed {
     /// The answer.
     pub outcome: Result<HttpResponse, Failure>,
@@ -88,7 +88,7 @@ pub struct Timed {
     pub ms: u64,
 }
 
-/// Calls in a row that failed as those after them would.
+/// Consecutive requests that failed because the endpoint is unavailable.
 #[derive(Default)]
 pub struct Streak(usize);
 
@@ -96,27 +96,27 @@ impl Streak {
     /// So many are enough: what is left would take its time and fail too.
     const ENOUGH: usize = 10;
 
-    /// Takes note of a call.
+    /// Records the outcome of a request.
     ///
     /// # Errors
-    /// When it is enough; `left` calls are not made then.
+    /// When enough have failed; the `left` requests are then not sent.
     pub fn note(&mut self, failed: bool, left: u64) -> Result<()> {
         self.0 = if failed { self.0 + 1 } else { 0 };
         if self.0 < Self::ENOUGH || left == 0 {
             return Ok(());
         }
         let message = format!("stopped: {} requests in a row failed; {} were not sent", self.0, count(left, "request"));
-        Err(Error::new(ErrorKind::Unavailable, message).hint("run the command again when the endpoint is well"))
+        Err(Error::new(ErrorKind::Unavailable, message).hint("run the command again when the endpoint has recovered"))
     }
 }
 
 /// What an answer that is no success says, of the endpoint at this URL, to which calls may be signed with this secret.
 pub fn refusal(answer: &HttpResponse, url: &Url, secret: Option<&Secret>) -> String {
     let quote = Quotes::of(url, secret).quote(answer).map(|quote| format!(": {quote}")).unwrap_or_default();
-    format!("the endpoint answered with HTTP {}{quote}", answer.status.as_u16())
+    format!("the endpoint responded with HTTP {}{quote}", answer.status.as_u16())
 }
 
-/// Makes a call.
+/// Sends a request.
 pub async fn send(client: &Client, request: &Request) -> Timed {
     let started = Instant::now();
     let outcome = client.send(request, None).await;

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::Roots;
 use crate::render::{Cell, One, Row};
 
-/// See and change the configuration file with its profiles
+/// Show and change the configuration file and its profiles
 ///
 /// A profile has these keys, each of which a flag or environment variable overrides:
 ///   api_url           the Bugfender installation
@@ -59,7 +59,7 @@ enum ConfigCommand {
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
-    /// Take a key out of the profile in use, or of the one that --profile names
+    /// Remove a key from the profile in use, or from the one that --profile names
     Unset {
         /// The key
         #[arg(value_parser = key_parser())]
@@ -142,7 +142,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
                 ctx.out().warn(&error.to_string());
             }
             if is_new {
-                ctx.out().note(&format!("made profile {profile}"));
+                ctx.out().note(&format!("created profile {profile}"));
             }
             ctx.out().note(&format!("set {} of profile {profile} in {}", key.as_str(), editor.path().display()));
             Ok(Report::nothing())
@@ -151,7 +151,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
             let mut editor = ConfigEditor::open()?;
             if editor.unset(profile, key) {
                 editor.save()?;
-                ctx.out().note(&format!("took {} out of profile {profile}", key.as_str()));
+                ctx.out().note(&format!("removed {} from profile {profile}", key.as_str()));
             } else {
                 ctx.out().note(&format!("profile {profile} does not set {}", key.as_str()));
             }
@@ -189,7 +189,7 @@ fn show(ctx: &Context) -> Result<Report> {
         }
     }
     if rows.is_empty() && ctx.out().is_for_people() {
-        ctx.out().note("nothing is configured: `bugfender-hooks config set KEY VALUE` begins");
+        ctx.out().note("nothing is configured yet: use `bugfender-hooks config set KEY VALUE`");
     }
     Ok(Report::list(rows, Vec::new()))
 }

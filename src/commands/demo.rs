@@ -70,17 +70,17 @@ impl Stage<'_> {
         self.say("\n# Sign in with an access token, given on standard input")?;
         // Somebody's own keyring is no scratch directory.
         self.command(&["auth", "login", "--with-token", "--credential-store", "file"], Some(&self.token)).await?;
-        self.say("\n# Receive: what is delivered is on the disk before it is answered")?;
+        self.say("\n# Receive: each delivery is on disk before it is answered")?;
         let receiver = self.receive().await?;
         self.say("\n# Subscribe the receiver to the crashes of an app")?;
         let subscribe =
             ["subscribe", "--app-id", APP, "--event", "new_crash", "--target-url", &receiver.url, "--label", "demo"];
         self.command(&subscribe, None).await?;
-        self.say("\n# Once more: nothing is sent, the hook is there")?;
+        self.say("\n# Once more: nothing is sent, as the hook exists")?;
         self.command(&subscribe, None).await?;
         self.say("\n# What the registry holds")?;
         self.command(&["list"], None).await?;
-        self.say("\n# The app crashes, and Bugfender happens to tell it twice")?;
+        self.say("\n# The app crashes, and Bugfender delivers the event twice")?;
         self.crash().await?;
         self.say("\n# It is in the inbox, once")?;
         self.command(&["events", "list"], None).await?;
@@ -89,9 +89,9 @@ impl Stage<'_> {
         self.command(&["unsubscribe", "--label", "demo", "--yes"], None).await?;
         self.command(&["auth", "logout"], None).await?;
         self.expect_no_hooks().await?;
-        self.say("\n# The receiver is asked to end (SIGTERM)")?;
+        self.say("\n# Stop the receiver (SIGTERM)")?;
         self.end(receiver).await?;
-        self.say("\nAll of it worked. Next: bugfender-hooks --help")
+        self.say("\nEverything worked. Next: bugfender-hooks --help")
     }
 
     /// Starts a receiver, and waits until it serves.
@@ -121,12 +121,12 @@ impl Stage<'_> {
     async fn end(&self, mut receiver: DemoReceiver) -> Result<()> {
         platform::forward_terminate(&mut receiver.child);
         let output = tokio::time::timeout(RECEIVE_TIMEOUT, receiver.child.wait_with_output()).await;
-        let output = output.map_err(|_| failed("the receiver did not end"))??;
+        let output = output.map_err(|_| failed("the receiver did not stop"))??;
         // On Windows there is no asking: it is ended.
         if cfg!(windows) || output.status.success() {
             return self.say("  it finished what was in flight, and exited with code 0");
         }
-        Err(failed(&format!("the receiver ended with {}", output.status)))
+        Err(failed(&format!("the receiver exited with {}", output.status)))
     }
 
     /// Looks into the inbox as a script would.
@@ -156,7 +156,7 @@ impl Stage<'_> {
         if output.status.success() {
             return Ok(());
         }
-        Err(failed(&format!("`{}` ended with {}", arguments.join(" "), output.status)))
+        Err(failed(&format!("`{}` exited with {}", arguments.join(" "), output.status)))
     }
 
     async fn spawn(&self, arguments: &[&str], input: Option<&str>) -> Result<Output> {

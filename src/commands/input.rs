@@ -37,7 +37,7 @@ pub fn read_stdin(what: &str) -> Result<String> {
     })
 }
 
-/// The body of a call, from a file or, with "-", from standard input: its bytes, whatever they are.
+/// The body of a request, from a file or, with "-", from standard input: its bytes, whatever they are.
 pub fn read_body(path: &Path) -> Result<Vec<u8>> {
     let body = if path == Path::new("-") {
         read_all(io::stdin(), MAX_BODY)

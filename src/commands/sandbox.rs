@@ -19,7 +19,7 @@ use crate::sandbox::{self, Fault, Sandbox};
 
 /// Serve a local stand-in for Bugfender until Ctrl-C
 ///
-/// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ what steers it: POST emit (makes an event
+/// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ its controls: POST emit (makes an event
 /// and delivers it), GET hooks, requests, deliveries, POST reset. Standard output says how to reach it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,7 +53,7 @@ struct SandboxArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", global = true)]
     listen: SocketAddr,
 
-    /// The access token to take [default: made up]
+    /// The access token to accept [default: generated]
     #[arg(long, value_name = "TOKEN", global = true)]
     token: Option<String>,
 
@@ -61,19 +61,19 @@ struct SandboxArgs {
     #[arg(long, value_name = "FILE", global = true)]
     state: Option<PathBuf>,
 
-    /// Make every answer of the API take at least this long
+    /// Delay every API response by at least this long
     #[arg(long, value_name = "MS", default_value_t = 0, global = true)]
     latency: u64,
 
-    /// Let the service account prove itself with the key whose public half is in this PEM file
+    /// Accept the service account with the private key of the public key in this PEM file
     #[arg(long, value_name = "FILE", global = true)]
     client_key: Option<PathBuf>,
 
-    /// Make access tokens that /auth/token gives out last this long
+    /// Let access tokens from /auth/token expire after this long
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, global = true, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     token_life: u64,
 
-    /// Make an operation go wrong, such as subscribe=503x2; may repeat
+    /// Make an operation fail, such as subscribe=503x2; may be repeated
     #[arg(long = "fault", value_name = Fault::SYNTAX, global = true)]
     faults: Vec<Fault>,
 

@@ -99,10 +99,11 @@ fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report>
         match conflict {
             None => requests.push(calls::subscribe(&subscription)),
             Some(Conflict::Exists(record)) => {
-                ctx.out().note(&format!("{} does this already: nothing would be sent for it", record.name()));
+                ctx.out().note(&format!("{} already exists: nothing would be sent for it", record.name()));
             }
             Some(Conflict::InProgress) => {
-                ctx.out().note(&format!("another process subscribes to {subscription}: it would be waited for"));
+                ctx.out()
+                    .note(&format!("another process is subscribing to {subscription}: subscribe would wait for it"));
             }
             Some(Conflict::Unresolved(record)) => errors.push(hooks::unresolved(&record)),
         }

@@ -90,7 +90,7 @@ fn names() -> Vec<&'static str> {
     EventKind::ALL.map(EventKind::as_str).into_iter().chain(ReportKind::ALL.map(|(name, _)| name)).collect()
 }
 
-/// A call, and how the endpoint took it.
+/// A request, and how the endpoint responded.
 #[derive(Serialize)]
 struct CallRow {
     call: usize,
@@ -119,7 +119,7 @@ impl Row for CallRow {
     }
 }
 
-/// The body of a call, and how many events it holds.
+/// The body of a request, and how many events it holds.
 #[derive(Clone)]
 struct SampleRequest {
     bytes: Vec<u8>,
@@ -161,7 +161,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report::list(rows, errors))
 }
 
-/// Makes a call; `None` when Ctrl-C came first.
+/// Sends a request; `None` when Ctrl-C came first.
 fn send(
     ctx: &Context,
     client: &Client,
@@ -177,7 +177,7 @@ fn send(
         Ok(answer) => {
             let refusal = calls::refusal(&answer, &endpoint.url, endpoint.secret.as_ref());
             let status = answer.status.as_u16();
-            let error = Error::new(ErrorKind::Other, format!("call {call}: {refusal}")).status(status);
+            let error = Error::new(ErrorKind::Other, format!("request {call}: {refusal}")).status(status);
             (row(Some(status), Some(refusal)), Some(error))
         }
         Err(failure) => {
@@ -187,7 +187,7 @@ fn send(
     }))
 }
 
-/// The calls to make, in order.
+/// The requests to send, in order.
 fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
     let make = maker(ctx, args)?;
     let set = args.set.iter().map(|text| Setting::read(text)).collect::<Result<Vec<_>>>()?;
@@ -212,7 +212,7 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
     events.into_iter().map(one).collect()
 }
 
-/// A call with the bytes of a file, which may be anything: endpoints have to live with that too. With settings it must
+/// A request with the bytes of a file, which may be anything, to test how endpoints respond. With --set it must
 /// be JSON.
 fn from_file(path: &Path, set: &[Setting]) -> Result<SampleRequest> {
     let bytes = read_body(path)?;
@@ -242,9 +242,9 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
             let origin = ctx.origin().to_string();
             Ok(Box::new(move || bugfender::event(shape, kind, app_id, &origin)))
         }
-        (true, None, _) => Err(Error::usage(format!("{} is not one of Instabug's", args.event))
+        (true, None, _) => Err(Error::usage(format!("{} is not an Instabug event", args.event))
             .hint("with --instabug the events are crash, bug and apm")),
-        (false, _, None) => Err(Error::usage(format!("{} is one of Instabug's", args.event)).hint("add --instabug")),
+        (false, _, None) => Err(Error::usage(format!("{} is an Instabug event", args.event)).hint("add --instabug")),
     }
 }
 
@@ -257,7 +257,8 @@ struct Setting {
 impl Setting {
     fn read(text: &str) -> Result<Self> {
         let (path, value) = text.split_once('=').filter(|(path, _)| !path.is_empty()).ok_or_else(|| {
-            Error::usage("--set is written as PATH=VALUE").hint("such as --set device.name=Pixel or --set app.id=7")
+            Error::usage("--set must have the form PATH=VALUE")
+                .hint("such as --set device.name=Pixel or --set app.id=7")
         })?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { path: path.split('.').map(str::to_owned).collect(), value })
@@ -291,5 +292,5 @@ fn lay_over(event: &mut Value, settings: &[Setting]) -> Result<()> {
 
 fn no_place(path: &[String], step: &str) -> Error {
     Error::usage(format!("--set {}: there is no place for {step}", path.join(".")))
-        .hint("what stands before it is neither an object nor a list with that place")
+        .hint("the value before it is neither an object nor a list with that index")
 }

@@ -1,4 +1,4 @@
-//! Values as they are written on the command line, and numbers as they are told: spans of time, sizes, types of events.
+//! Values of the command line, and numbers in messages: durations, sizes, types of events.
 
 use bytesize::ByteSize;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -6,20 +6,20 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use crate::domain::EventKind;
 use crate::domain::event::EVENT_TYPES;
 
-/// A span: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
-pub fn span(text: &str) -> Result<SignedDuration, String> {
+/// Parses a duration: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || "write a duration such as 90s, 2h, 3d or 1w".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     if duration.is_positive() { Ok(duration) } else { Err("a duration must be longer than zero".to_owned()) }
 }
 
-/// A duration, or 0.
-pub fn span_or_none(text: &str) -> Result<SignedDuration, String> {
+/// Parses a duration, or 0.
+pub fn duration_or_zero(text: &str) -> Result<SignedDuration, String> {
     if matches!(text.trim(), "0" | "0s") {
         Ok(SignedDuration::ZERO)
     } else {
-        span(text).map_err(|wrong| wrong + ", or 0")
+        duration(text).map_err(|wrong| wrong + ", or 0")
     }
 }
 
@@ -34,7 +34,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 pub fn event_type(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("a type of events is not empty".to_owned());
+        return Err("an event type must not be empty".to_owned());
     }
     let kind = text.parse::<EventKind>();
     let known = EVENT_TYPES.iter().find(|known| known.eq_ignore_ascii_case(text)).copied();
@@ -51,8 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_days_of_24_hours() {
-        let seconds = |text: &str| span(text).map(|span| span.as_secs()).ok();
+    fn days_have_24_hours() {
+        let seconds = |text: &str| duration(text).map(|duration| duration.as_secs()).ok();
         assert_eq!(seconds("90s"), Some(90));
         assert_eq!(seconds("2h"), Some(7200));
         assert_eq!(seconds("1d 12h"), Some(129_600));

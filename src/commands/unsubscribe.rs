@@ -20,7 +20,7 @@ use crate::render::{Cell, Row, Tone};
 /// Remove hooks at Bugfender and mark them as removed in the registry
 ///
 /// Hooks are named by id, or selected from the registry by filters. An id that is not in the registry
-/// is deleted at the server all the same.
+/// is still deleted at the server.
 // Each flag is one of the command line.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! `verify`: whether a webhook was signed by who has the secret, without any network.
+//! `verify`: whether a webhook was signed with the secret, checked offline.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::signature::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Records, Row, Tone};
 
-/// Check the signature of a webhook that was received
+/// Check the signature of a received webhook
 ///
 /// The headers tell who signed: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
 /// specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let valid = verdict.valid;
     let mut report = Report::of(Records::single(verdict));
     if !valid {
-        let error = Error::new(ErrorKind::Other, format!("the signature does not hold: {why}"));
+        let error = Error::new(ErrorKind::Other, format!("the signature is not valid: {why}"));
         report.errors.push(error.hint(hint));
     }
     Ok(report)
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<Report> {
 /// What is wrong, and what to do.
 type Why = (&'static str, &'static str);
 
-/// The verdict, and why a signature does not hold if it does not, with what to do.
+/// The verdict, and for an invalid signature the reason and what to do.
 fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Result<(SignatureReport, Why)> {
     const NOT_THAT: Why = (
         "it is not the signature of this body with this secret",
@@ -98,7 +98,7 @@ fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Res
     );
     const NO_TIME: Why = ("webhook-timestamp is not a number of seconds", "give the header as it was received");
     const NOT_NOW: Why =
-        ("it was made too long ago, or in the future", "allow more with --tolerance, or set the clocks right");
+        ("its timestamp is too old, or in the future", "allow more with --tolerance, or correct the clocks");
     if let Some(signature) = headers.get(INSTABUG_SIGNATURE) {
         let valid = secrets.iter().any(|secret| verify_instabug(secret, body, signature));
         return Ok((SignatureReport { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
@@ -132,7 +132,7 @@ impl Headers {
             let (name, value) = line.split_once(':')?;
             Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         };
-        let wrong = || Error::usage("a header is written as \"NAME: VALUE\"").hint("give one -H for each header");
+        let wrong = || Error::usage("a header must have the form \"NAME: VALUE\"").hint("give one -H for each header");
         let headers = lines.iter().map(|line| read(line).ok_or_else(wrong)).collect::<Result<_>>()?;
         Ok(Self(headers))
     }
@@ -143,7 +143,7 @@ impl Headers {
 
     fn require(&self, name: &str) -> Result<&str> {
         self.get(name).ok_or_else(|| {
-            Error::new(ErrorKind::Other, format!("the signature does not hold: the header {name} is missing")).hint(
+            Error::new(ErrorKind::Other, format!("the signature is not valid: the header {name} is missing")).hint(
                 format!("give {INSTABUG_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"),
             )
         })

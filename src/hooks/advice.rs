@@ -13,10 +13,10 @@ pub fn selector(subscription: &Subscription) -> String {
 
 /// The error of a subscription whose earlier attempt has no known end: nothing is sent until somebody has looked.
 pub fn unresolved(record: &HookRecord) -> Error {
-    let (when, why) = (record.updated_at, record.reason.as_deref().unwrap_or("its end is not known"));
+    let (when, why) = (record.updated_at, record.reason.as_deref().unwrap_or("its outcome is not known"));
     let what = match record.status {
-        HookStatus::Removing => "a removal of the same hook has no known end",
-        _ => "an earlier request for the same has no known outcome",
+        HookStatus::Removing => "a removal of the same hook has no known outcome",
+        _ => "an earlier request for it has no known outcome",
     };
     let message = format!("{} was not sent: {what} ({when}: {why})", record.subscription);
     with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), record)
@@ -34,12 +34,12 @@ pub(super) fn with_ways_out(error: Error, record: &HookRecord) -> Error {
             "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
         ))
         .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
-        .hint("to subscribe all the same, and perhaps get every event twice: add --force")
+        .hint("to subscribe anyway, perhaps receiving every event twice: add --force")
 }
 
 /// The error of a hook that exists and could not be recorded: its id must not be lost.
 pub(super) fn unrecorded(wanted: &Subscription, hook: HookId, error: StoreError) -> Error {
-    let message = format!("hook {hook} was made for {wanted}, but could not be recorded: {error}");
+    let message = format!("hook {hook} was created for {wanted}, but could not be recorded: {error}");
     Error::new(ErrorKind::Store, message)
         .hint(format!("once the registry can be written: bugfender-hooks import {hook} {}", selector(wanted)))
         .source(error)

@@ -186,7 +186,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             }
             Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
                 let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string(), Timestamp::now())?);
-                let message = format!("{error}; it is not known whether the hook was made");
+                let message = format!("{error}; it is not known whether the hook was created");
                 let mut shown = with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), &record);
                 if let Some(status) = error.http_status() {
                     shown = shown.status(status);
@@ -200,10 +200,10 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             None => {
                 let record = Box::new(self.registry.leave_in_doubt(
                     row,
-                    "interrupted before an answer came",
+                    "interrupted before a response came",
                     Timestamp::now(),
                 )?);
-                let what = format_args!("while subscribing to {wanted}; it is not known whether the hook was made");
+                let what = format_args!("while subscribing to {wanted}; it is not known whether the hook was created");
                 let error = with_ways_out(Error::interrupted(what), &record);
                 Err(SubscribeFailure::with_record(record, error))
             }

@@ -75,7 +75,7 @@ pub(super) fn run(ctx: &Context) -> Result<Report> {
         }
     };
     if let Some(name) = wins_over_what_is_kept(ctx) {
-        ctx.out().note(&format!("{name} is set and wins over what is kept"));
+        ctx.out().note(&format!("{name} is set and overrides the stored sign-in"));
     }
     Ok(Report::list(places.into_iter().map(row).collect(), errors))
 }

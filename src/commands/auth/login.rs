@@ -47,7 +47,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.dry_run.dry_run {
         let requests = methods::requests(ctx, &args.sign_in, &method)?;
         let profile = &ctx.settings().profile.value;
-        ctx.out().note(&format!("the sign-in to {}{} would be kept", ctx.origin(), of_profile(profile)));
+        ctx.out().note(&format!("the sign-in to {}{} would be stored", ctx.origin(), of_profile(profile)));
         return Ok(dry_run::report(requests, false));
     }
     // A keyring that must be there and is not shows before anybody signs in for nothing.
@@ -55,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let SignedIn { credential, page } = methods::sign_in(ctx, &args.sign_in, method)?;
     if let Some(reason) = why_no_keyring {
         tracing::info!("no keyring: {reason}");
-        ctx.out().note("no keyring answers; using a file that only you can read");
+        ctx.out().note("no keyring is available; using a file that only you can read");
     }
     let kept = keep(ctx, &vault, &slot, place, &credential);
     if let Some(page) = page {
@@ -105,7 +105,7 @@ fn keep_in(
         vault.keep(&lock, &slot, place, &credential)
     };
     let kept = ctx.wait(async { spawn_blocking(keep).await })?;
-    kept.ok_or_else(|| Error::interrupted("before the sign-in was kept"))?.map_err(io::Error::other)?
+    kept.ok_or_else(|| Error::interrupted("before the sign-in was stored"))?.map_err(io::Error::other)?
 }
 
 /// Makes the profile that was named, with the installation that was named for it.
@@ -129,7 +129,7 @@ fn record_profile(ctx: &Context) -> Result<()> {
     }
     editor.save()?;
     if known.is_none() {
-        ctx.out().note(&format!("made profile {profile} in {}", editor.path().display()));
+        ctx.out().note(&format!("created profile {profile} in {}", editor.path().display()));
     }
     if lacks_api {
         ctx.out().note(&format!("profile {profile} is for {} from now on", ctx.origin()));
@@ -153,9 +153,9 @@ fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: CredentialLocation, cr
         crate::auth::Grant::None => "the token",
         _ => "the sign-in",
     };
-    ctx.out().note(&format!("signed in to {}{}; {what} is kept in {place}", ctx.origin(), of_profile(profile)));
+    ctx.out().note(&format!("signed in to {}{}; {what} is stored in {place}", ctx.origin(), of_profile(profile)));
     if untried {
-        ctx.out().note("the token was not tried: `bugfender-hooks whoami` does that");
+        ctx.out().note("the token was not checked: `bugfender-hooks whoami` does that");
     }
     match without_flags(ctx) {
         Ok(usual) if usual.profile.value != *profile => ctx.out().note(&format!(
@@ -170,6 +170,6 @@ fn tell(ctx: &Context, vault: &Vault, slot: &Slot, place: CredentialLocation, cr
         _ => {}
     }
     if let Some(name) = wins_over_what_is_kept(ctx) {
-        ctx.out().warn(&format!("{name} is set and wins over what is kept"));
+        ctx.out().warn(&format!("{name} is set and overrides the stored sign-in"));
     }
 }

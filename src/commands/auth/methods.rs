@@ -51,7 +51,7 @@ pub(super) struct SignInArgs {
     pub login_timeout: Duration,
 
     /// Read an access token from standard input, or on a second line a refresh token too, or the JSON with both; it is
-    /// kept as it is, untried
+    /// stored without being checked
     #[arg(long)]
     pub with_token: bool,
 }
@@ -97,7 +97,7 @@ pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
 /// What a login needs and does not have.
 fn no_way_in() -> Error {
     Error::usage(
-        "say how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
+        "choose how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
     )
     .hint("`bugfender-hooks auth login --help` has examples")
 }
@@ -167,8 +167,8 @@ fn pasted(ctx: &Context, args: &SignInArgs, of_environment: Option<ClientId>) ->
     let text = read_secret(ctx, "the token", &format!("Paste an access token for {}", ctx.origin()))?;
     let pasted = if text.trim_start().starts_with('{') {
         serde_json::from_str(&text).map_err(|_| {
-            Error::usage("the JSON on standard input is not that of a token endpoint")
-                .hint("it needs the keys access_token and refresh_token, or one of them")
+            Error::usage("the JSON on standard input is not a token endpoint's response")
+                .hint("it needs access_token, refresh_token or both")
         })?
     } else {
         let mut lines = text.trim().lines().map(str::trim).filter(|line| !line.is_empty());

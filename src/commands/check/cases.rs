@@ -1,4 +1,4 @@
-//! What a receiver is put through: the calls of each case, and the answer that they should have.
+//! The cases of the conformance test: the requests of each, and the expected response.
 
 use serde_json::Value;
 use url::Url;
@@ -14,13 +14,13 @@ use crate::samples::instabug::{self, ReportKind};
 /// What the titles begin with, by which people tell these events from real ones.
 const MARK: &str = "[check]";
 
-/// How many calls are made at the same time.
+/// How many requests are sent concurrently.
 const AT_ONCE: usize = 8;
 
 /// The shortest last segment of a path that may be a key, in characters.
 const SHORTEST_KEY: usize = 16;
 
-/// The answer that the calls of a case should have.
+/// The response that a case expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// 2xx.
@@ -31,9 +31,9 @@ pub enum Expected {
 
 /// What to do for a case.
 pub enum Plan {
-    /// Make these calls at once.
+    /// Send these requests concurrently.
     Send(Vec<Request>),
-    /// Nothing, for this reason.
+    /// Skip the case, for this reason.
     Skip(&'static str),
 }
 
@@ -56,19 +56,18 @@ impl Case {
     }
 }
 
-const UNKNOWN_FIELDS: &str = "leave fields alone that are not known; new ones may come at any time";
-const DUPLICATE: &str = "take the same event again without an error; the id tells that it is the same";
-const LARGE_BODY: &str = "allow bodies of 1 MB and more, in what stands before the receiver too";
-const CONCURRENT: &str = "take calls that come at the same time";
-const MALFORMED: &str = "answer 400 to what is not JSON; that must neither be taken nor break anything";
+const UNKNOWN_FIELDS: &str = "ignore unknown fields; new ones may be added at any time";
+const DUPLICATE: &str = "accept the same event again without an error; its id identifies it";
+const LARGE_BODY: &str = "allow bodies of 1 MB and more, also in proxies in front of the receiver";
+const CONCURRENT: &str = "accept concurrent requests";
+const MALFORMED: &str = "answer 400 to a body that is not JSON, without storing it";
 
 /// What Bugfender may send.
 pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<Case>> {
-    const EVENT: &str = "answer 2xx to every event; Bugfender does not repeat a call that fails";
-    const OLDER: &str =
-        "take the older shape too, whose id is a number and which has no type; Bugfender documents both";
-    const BATCH: &str = "take every event of the list; Bugfender sends one or more in a call";
-    const WRONG_PATH: &str = "answer 404 unless the end of the path is the right one; it is all that keeps others out";
+    const EVENT: &str = "answer 2xx to every event; Bugfender does not retry a failed request";
+    const OLDER: &str = "accept the older shape too, which has a numeric id and no type; Bugfender documents both";
+    const BATCH: &str = "accept every event of the list; Bugfender sends one or more per request";
+    const WRONG_PATH: &str = "answer 404 unless the path ends with the right key; nothing else keeps others out";
     let event =
         |name: &str, shape, kind| bugfender::with_title(bugfender::event(shape, kind, app_id, origin), &title(name));
     let current = |name: &str, kind| event(name, EventShape::Current, kind);
@@ -104,9 +103,9 @@ pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Ve
 
 /// What Instabug may send.
 pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
-    const SIGNED: &str = "answer 2xx to every report; a call that is refused may have been signed with another secret";
-    const UNSIGNED: &str = "answer 2xx to every report; if it wants a signature, give --secret-file";
-    const DUPLICATE: &str = "take the same report again without an error; it is the same if every byte is";
+    const SIGNED: &str = "answer 2xx to every report; a rejected request may have been signed with another secret";
+    const UNSIGNED: &str = "answer 2xx to every report; if the receiver requires a signature, give --secret-file";
+    const DUPLICATE: &str = "accept the same report again without an error; it is the same if every byte is";
     let advice = if endpoint.secret.is_some() { SIGNED } else { UNSIGNED };
     let report = |name: &str, kind| instabug::with_title(kind, instabug::report(kind), &title(name));
     let crash = |name: &str| report(name, ReportKind::Crash);
@@ -134,7 +133,7 @@ pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Calls that have no right to be taken.
+/// Requests that must be rejected.
 fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
     const ADVICE: &str = "answer 401 unless the header x-ibg-signature-256 is the HMAC with SHA-256 of the raw body";
     let plan = |body: &[u8], signed: bool| match &endpoint.secret {
@@ -143,7 +142,7 @@ fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
             let signature = signed.then(|| sign_instabug(secret, &[body, b" "].concat()));
             Plan::Send(vec![endpoint.request_with(body, signature)])
         }
-        None => Plan::Skip("expected 4xx, not tried: there is no secret; give --secret-file"),
+        None => Plan::Skip("expected 4xx, skipped: there is no secret; give --secret-file"),
     };
     [
         Case::refused("bad_signature", ADVICE, plan(bad, true)),
@@ -151,7 +150,7 @@ fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
     ]
 }
 
-/// A call to where the receiver is not, if its URL ends as one does that nobody can guess.
+/// A request to a wrong path, if the URL ends with a segment long enough to be a key.
 fn wrong_path(url: &Url, mut request: Request) -> Plan {
     let path = url.path().trim_end_matches('/');
     let slashes = &url.path()[path.len()..];
@@ -162,7 +161,7 @@ fn wrong_path(url: &Url, mut request: Request) -> Plan {
             request.url.set_path(&format!("{before}/{other}{slashes}"));
             Plan::Send(vec![request])
         }
-        _ => Plan::Skip("expected 4xx, not tried: the URL's path does not end with a key of 16 characters or more"),
+        _ => Plan::Skip("expected 4xx, skipped: the URL's path does not end with a key of 16 characters or more"),
     }
 }
 

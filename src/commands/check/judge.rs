@@ -28,7 +28,7 @@ impl Judge {
         let shown = calls.iter().find(|call| !is_right(case.expected, call)).or(calls.first());
         let status = shown.and_then(status);
         let of_them =
-            if calls.len() > 1 && bad > 0 { format!(" for {bad} of {} calls", calls.len()) } else { String::new() };
+            if calls.len() > 1 && bad > 0 { format!(" for {bad} of {} requests", calls.len()) } else { String::new() };
         let answer = shown.map(|call| self.in_words(call)).unwrap_or_default();
         let mut message = format!("expected {}, got {answer}{of_them}", wanted(case.expected));
         if bad > 0 {
@@ -42,14 +42,14 @@ impl Judge {
     pub fn latency(&self) -> CaseRow {
         let max = self.max_latency;
         let Some((ms, case)) = self.slowest else {
-            return skipped("latency", format!("expected at most {max} ms, but no answer came"));
+            return skipped("latency", format!("expected at most {max} ms, but no response came"));
         };
-        let message = format!("expected at most {max} ms, the slowest answer took {ms} ms ({case})");
+        let message = format!("expected at most {max} ms, the slowest response took {ms} ms ({case})");
         let row = |outcome, message| CaseRow { case: "latency", outcome, status: None, ms: Some(ms), message };
         if ms <= max {
             return row(CaseOutcome::Passed, message);
         }
-        row(CaseOutcome::Failed, format!("{message}: store the event, answer, and do the work afterwards"))
+        row(CaseOutcome::Failed, format!("{message}: store the event, respond, and do the work afterwards"))
     }
 
     /// What came, in words.
@@ -60,7 +60,7 @@ impl Judge {
                 let quote = quote.map(|quote| format!(" (\"{quote}\")")).unwrap_or_default();
                 format!("HTTP {}{quote}", answer.status.as_u16())
             }
-            Err(failure) => format!("no answer ({})", failure.error),
+            Err(failure) => format!("no response ({})", failure.error),
         }
     }
 }
@@ -90,7 +90,7 @@ fn wanted(expected: Expected) -> &'static str {
 
 fn advice(case: &Case, status: Option<u16>) -> &'static str {
     match status {
-        Some(300..400) => "give the URL that it redirects to; senders are not known to follow",
+        Some(300..400) => "give the URL that it redirects to; senders may not follow redirects",
         _ => case.advice,
     }
 }

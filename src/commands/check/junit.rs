@@ -15,7 +15,7 @@ pub fn check_place(path: &Path) -> Result<()> {
     let wrong = |what: &str| Err(Error::usage(format!("--junit {}: {what}", path.display())));
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     if path.as_os_str() == "-" {
-        return wrong("it is written to a file, not to standard output");
+        return wrong("it must be a file, not standard output");
     }
     if path.is_dir() {
         return wrong("it is a directory");

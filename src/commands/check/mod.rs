@@ -1,4 +1,4 @@
-//! `check`: whether a receiver takes what Bugfender or Instabug may send it.
+//! `check`: whether a receiver accepts what Bugfender or Instabug may send it.
 
 mod cases;
 mod judge;
@@ -120,7 +120,7 @@ impl Row for CaseRow {
     }
 }
 
-/// How long to wait for an answer that is too late already: to tell a slow receiver from one that never answers.
+/// How long to wait for a late response, to tell a slow receiver from one that never responds.
 fn timeout(max_latency: u64) -> Duration {
     Duration::from_millis(max_latency.saturating_mul(4)).clamp(Duration::from_secs(5), Duration::from_secs(30))
 }
@@ -199,5 +199,5 @@ fn failures(rows: &[CaseRow]) -> Option<Error> {
     let names = failed().map(|row| row.case).collect::<Vec<_>>().join(", ");
     let count = failed().count();
     let message = format!("{count} of {} cases failed: {names}", rows.len());
-    (count > 0).then(|| Error::new(ErrorKind::Other, message).hint("the message of each says what to do about it"))
+    (count > 0).then(|| Error::new(ErrorKind::Other, message).hint("each case's message says how to fix it"))
 }

@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use crate::commands::suggest;
-use crate::commands::units::{event_type, span};
+use crate::commands::units::{duration, event_type};
 use crate::domain::event::{EVENT_TYPES, Sender};
 use crate::domain::{AppId, EventKind};
 use crate::store::EventSelection;
@@ -64,7 +64,7 @@ impl EventFilterArgs {
     }
 }
 
-/// Events by their ids or by filters: one of them must be given, so that nobody means all by saying nothing.
+/// Events by ids or by filters: one is required, so that no flag never means every event.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
 pub struct WhichArgs {
@@ -107,8 +107,8 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
         return Ok(time);
     }
     let wrong = |_| "write a duration such as 90s, 2h, 3d or 1w, or a time such as 2026-11-21T08:00:00Z".to_owned();
-    let age = span(text).map_err(wrong)?;
-    Timestamp::now().checked_sub(age).map_err(|_| "that is before all times".to_owned())
+    let age = duration(text).map_err(wrong)?;
+    Timestamp::now().checked_sub(age).map_err(|_| "that is out of range".to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Told;
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
-use crate::commands::units::{count, size, span};
+use crate::commands::units::{count, duration, size};
 use crate::context::Context;
 use crate::domain::ShownTime;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["older_than", "max_size"])))]
 pub struct Args {
     /// Remove events received longer ago than this, such as 12h, 30d or 8w
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     older_than: Option<SignedDuration>,
 
     /// Remove the oldest events until the inbox is at most this large, such as 500MB or 2GiB
@@ -74,7 +74,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (purged, end) = purge(ctx, &mut *inbox, &rule);
     if purged.too_large {
         ctx.out()
-            .warn("the inbox is still larger than that: what is left is pending; --include-undelivered removes it too");
+            .warn("the inbox is still larger than that, as the rest is pending; --include-undelivered removes it too");
     }
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }

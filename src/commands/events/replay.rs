@@ -54,7 +54,7 @@ pub struct Args {
 /// The header that tells a replay from a first delivery.
 const REPLAY: &str = "bugfender-hooks-replay";
 
-/// An event, and how the endpoint took it.
+/// An event, and how the endpoint responded.
 #[derive(Serialize)]
 struct ReplayedRow {
     id: String,
@@ -167,7 +167,7 @@ impl Replay {
         Ok(headers)
     }
 
-    /// Makes a call. Ctrl-C ends it all.
+    /// Sends one request; Ctrl-C ends the replay.
     fn send(&self, ctx: &Context, client: &Client, event: &EventRecord) -> Result<(ReplayedRow, Option<Error>)> {
         let request = self.request(event)?;
         let timed = ctx.wait(calls::send(client, &request))?;

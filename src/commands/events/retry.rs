@@ -45,12 +45,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         None => 0,
     };
     let text = match forwards {
-        0 => "nothing is dead-lettered or waits for a retry".to_owned(),
-        1 => "1 forward is in line again: a running `bugfender-hooks listen` picks it up".to_owned(),
-        _ => format!(
-            "{} are in line again: a running `bugfender-hooks listen` picks them up",
-            count(forwards, "forward")
-        ),
+        0 => "nothing to requeue".to_owned(),
+        1 => "requeued 1 forward: a running `bugfender-hooks listen` picks it up".to_owned(),
+        _ => format!("requeued {}: a running `bugfender-hooks listen` picks them up", count(forwards, "forward")),
     };
     Ok(Report { errors, ..Report::of(Told { row: RetriedRow { forwards }, text }) })
 }

@@ -65,10 +65,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 fn raw_event(mut found: Vec<EventRecord>) -> Result<Report> {
     match (found.pop(), found.pop()) {
         (Some(event), None) => Ok(Report::of(Raw(event.json.unwrap_or_default()))),
-        _ => {
-            Err(Error::usage("several events have this id")
-                .hint("say which with --source; without --raw all are shown"))
-        }
+        _ => Err(Error::usage("several events have this id").hint("pick one with --source, or show all without --raw")),
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use url::Url;
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
-use super::super::units::{event_type, size, span, span_or_none};
+use super::super::units::{duration, duration_or_zero, event_type, size};
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppId, Label, Redaction};
@@ -44,7 +44,7 @@ pub struct Args {
     pub rotate_key: bool,
 
     /// With --rotate-key: how long the old key is still accepted, so that hooks can be replaced; 0 if it was leaked
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = span_or_none, requires = "rotate_key")]
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration_or_zero, requires = "rotate_key")]
     pub keep_old_key: SignedDuration,
 
     /// Keep the key in this file [default: next to the registry]
@@ -60,7 +60,7 @@ pub struct Args {
     pub redact: Vec<Redaction>,
 
     /// Remove events that are older than this and not pending, such as 30d [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = span)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retention: Option<SignedDuration>,
 
     /// Write {"url", "bugfender_url", "instabug_url", "pid"} to this file once it serves
@@ -120,7 +120,7 @@ pub struct ForwardArgs {
     pub max_in_flight: u16,
 
     /// Dead-letter an event that was not accepted after this long
-    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = span)]
+    #[arg(long, value_name = "DURATION", default_value = "72h", value_parser = duration)]
     pub max_age: SignedDuration,
 
     /// Wait up to this long after the first failure, doubling after each further failure up to 15 minutes
@@ -143,14 +143,13 @@ impl RouteArg {
     pub fn read(&self, ctx: &Context) -> Result<(Vec<String>, TargetUrlArg)> {
         let parts = self.0.split_once('=').filter(|(event, url)| !event.is_empty() && !url.is_empty());
         let (event, url) = parts.filter(|(event, _)| !event.contains([':', '/'])).ok_or_else(|| {
-            Error::usage("--route: it is not of the form EVENT=URL").hint("such as crash=https://example.com/crashes")
+            Error::usage("--route must have the form EVENT=URL").hint("such as crash=https://example.com/crashes")
         })?;
         let types = event.split(',').map(event_type).collect::<Result<Vec<_>, _>>();
         let types = types.map_err(|wrong| Error::usage(format!("--route: {wrong}")))?;
         for unknown in types.iter().filter(|kind| !EVENT_TYPES.contains(&kind.as_str())) {
             let known = EVENT_TYPES.join(", ");
-            ctx.out()
-                .warn(&format!("--route: events of type {unknown} are not known to be sent; those that are: {known}"));
+            ctx.out().warn(&format!("--route: {unknown} is not a known event type; known types: {known}"));
         }
         Ok((types, url.to_owned().into()))
     }
@@ -188,7 +187,7 @@ pub struct SubscribeArgs {
     pub ephemeral: bool,
 }
 
-/// Limits, and who may call.
+/// Limits, and which clients are allowed.
 // Help texts are not Markdown.
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]

@@ -20,18 +20,18 @@ pub(super) fn source(ctx: &Context, args: &Args) -> Result<Box<dyn ReceiverKeys>
     }
 }
 
-/// A gate for these keys and for Instabug's secrets.
+/// A verifier for these keys and for Instabug's secrets.
 pub(super) fn delivery_keys(keys: &Keys, instabug: &[Secret]) -> Result<DeliveryKeys> {
     Ok(DeliveryKeys::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
 }
 
-/// Instabug's secrets as they are now; of one that cannot be whole it warns.
+/// Reads Instabug's secrets, and warns of one that looks incomplete.
 pub(super) fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     let secrets = read_instabug_secrets(ctx, args)?;
     if !secrets.iter().all(may_be_instabug_secret) {
         ctx.out().warn(
-            "a secret of Instabug's has 16 to 64 letters and digits, and one of these is not such: what is signed with \
-             another is refused",
+            "an Instabug secret has 16 to 64 letters and digits, and one of these does not: requests signed with \
+             another secret are rejected",
         );
     }
     Ok(secrets)
@@ -47,7 +47,7 @@ fn read_instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     secrets.map(|secret| Secret::parse(environment::INSTABUG_SECRET, secret)).collect()
 }
 
-/// Makes a new key, and says what is to be done about the old one.
+/// Makes a new key, and says what to do about the old one.
 pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
     let now = Timestamp::now();
     let until = now.checked_add(args.keep_old_key).map_err(|_| {
@@ -58,11 +58,11 @@ pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
     let keys = source(ctx, args)?.rotate(until, now)?;
     ctx.out().note(&match keys.former.last() {
         Some((_, until)) => format!(
-            "listen takes this key from its next start or SIGHUP on, and the old one until {until}: \
-             by then, subscribe this URL and unsubscribe the old one"
+            "listen accepts this key from its next start or SIGHUP, and the old one until {until}: \
+             subscribe this URL and unsubscribe the old one before that"
         ),
-        None => "listen takes this key from its next start or SIGHUP on, and no other: \
-             subscribe this URL, and unsubscribe the old one"
+        None => "listen accepts only this key from its next start or SIGHUP: \
+             subscribe this URL and unsubscribe the old one"
             .to_owned(),
     });
     Ok(keys)

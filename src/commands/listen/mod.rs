@@ -1,4 +1,4 @@
-//! `listen`: the receiver, with its URL, its hooks and its end.
+//! `listen`: the receiver, its URL, its hooks and its shutdown.
 
 mod args;
 mod keys;
@@ -86,41 +86,41 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         printer,
     };
     let ended = service.stand(signals, stop, serving);
-    // What did not end in time is left behind.
+    // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
 }
 
-/// What prints the events, if it is asked for. A receiver that cannot print receives all the same.
+/// What prints the events, if requested. A receiver that cannot print them still stores them.
 fn printer<'a>(ctx: &'a Context, args: &Args) -> Result<Option<Tail<'a>>> {
     if !args.print {
         return Ok(None);
     }
     let tail = Tail::from_now(ctx, ctx.store()?.inbox()?);
-    Ok(tail.map_err(|error| ctx.out().warn(&format!("events are not printed, but stored all the same: {error}"))).ok())
+    Ok(tail.map_err(|error| ctx.out().warn(&format!("events are stored but cannot be printed: {error}"))).ok())
 }
 
-/// Refuses to show a URL that nobody can know yet, and warns of one that stands for many.
+/// Rejects a URL that is not known yet, and warns of one that means every address.
 fn check_reachable(ctx: &Context, args: &Args) -> Result<()> {
     if !is_url_known(args) {
-        return Err(Error::usage("with port 0 the URL is known when the receiver runs: it is in the ready file")
+        return Err(Error::usage("with port 0 the URL is known only while the receiver runs: it is in the ready file")
             .hint("give --public-url, or the --listen address with its port"));
     }
     if args.subscription.public_url.is_none() && args.listen.ip().is_unspecified() {
         ctx.out().warn(&format!(
-            "{} stands for every address of this machine: say with --public-url how it is reached from outside",
+            "{} means every address of this machine: give the URL that reaches it from outside with --public-url",
             args.listen.ip()
         ));
     }
     Ok(())
 }
 
-/// Whether Bugfender's URL can be told without the receiver: with port 0 the system chooses.
+/// Whether Bugfender's URL is known before the receiver runs: with port 0 the system chooses the port.
 fn is_url_known(args: &Args) -> bool {
     args.subscription.public_url.is_some() || args.listen.port() != 0
 }
 
-/// The URL that Bugfender is to call, key and all.
+/// The URL that Bugfender delivers to, with its key.
 #[derive(Serialize)]
 struct UrlRow {
     url: String,
@@ -167,7 +167,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
     })
 }
 
-/// As many as are asked for and the system has file handles for.
+/// The number of connections requested, limited by the file handles that the system allows.
 fn max_connections(args: &Args) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
     let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.handing_on;
@@ -184,14 +184,14 @@ fn runtime() -> Result<Runtime> {
         .worker_threads(threads)
         .enable_all()
         .on_thread_start(move || {
-            // For as long as the thread lives: what it has to say goes where the command's own words go.
+            // While the thread runs, its logs go where those of the command go.
             std::mem::forget(tracing::dispatcher::set_default(&log));
         })
         .build()?;
     Ok(runtime)
 }
 
-/// The socket that the service manager hands over, or one of its own.
+/// The socket that the service manager passed, or a new one.
 fn listener(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<TcpListener> {
     if let Some(inherited) = platform::inherited_listener()? {
         inherited.set_nonblocking(true)?;

@@ -30,7 +30,7 @@ pub(super) fn targets(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> 
     let endpoints = args.forward_to.len() + args.routes.len();
     for (flag, given) in [("--template", args.template.is_some()), ("--sign-with", args.sign_with.is_some())] {
         if given && endpoints == 0 {
-            return Err(Error::usage(format!("{flag} is for endpoints, and there is none"))
+            return Err(Error::usage(format!("{flag} needs an endpoint, and none is given"))
                 .hint("add --forward-to URL or --route EVENT=URL"));
         }
     }
@@ -70,7 +70,7 @@ fn http_target(
 ) -> Result<HttpTarget> {
     let endpoint = Endpoint::at(url)?;
     if endpoint.url.scheme() == "http" && url.scope() == HostScope::Public {
-        ctx.out().warn(&format!("{url} is plain http: events can be read on their way"));
+        ctx.out().warn(&format!("{url} is plain http: events can be read in transit"));
     }
     let client = endpoint.client(ctx)?;
     HttpTarget::new(client, endpoint.url, template, secret)
@@ -81,19 +81,18 @@ fn exec_target(command: &str, args: &ForwardArgs) -> Result<Target> {
         vec!["/bin/sh".to_owned(), "-c".to_owned(), command.to_owned()]
     } else {
         shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
-            Error::usage("--exec: the command is empty, or a quote is missing")
-                .hint("words are split as a shell does, but no shell runs it; --shell has one do so")
+            Error::usage("--exec: the command is empty, or a quote is missing").hint(
+                "the command is split into words as a shell does, but runs without one; --shell runs it with /bin/sh",
+            )
         })?
     };
     let key: Vec<&str> = std::iter::once("exec").chain(words.iter().map(String::as_str)).collect();
     // Without a PATH the system has one of its own.
     if let Err(which::Error::CannotFindBinaryPath) = which::which(&words[0]) {
         let message = format!("--exec: {} can't be run: there is no such program", words[0]);
-        return Err(
-            Error::usage(message).hint("give the whole path of a program, or --shell for a command of the shell")
-        );
+        return Err(Error::usage(message).hint("give the full path of the program, or add --shell for a shell command"));
     }
-    // Arguments may be secrets: what is shown is the program.
+    // Arguments may be secrets: only the program is shown.
     let shown = if args.shell { "exec: a command of /bin/sh".to_owned() } else { format!("exec: {}", words[0]) };
     let name = TargetName { key: key_of(&key), shown };
     let mut words = words.into_iter().map(Into::into);
@@ -112,25 +111,26 @@ fn shown(url: &TargetUrl, key: &str) -> String {
     if bare { origin } else { format!("{origin}/#{}", &key[..8]) }
 }
 
-/// What makes a target the same one from run to run.
+/// The key that identifies a target across runs.
 fn key_of(parts: &[&str]) -> String {
     hex::encode(digest(&SHA256, parts.join("\0").as_bytes()))
 }
 
-/// The secret in a file, which is made if it is not there.
+/// Reads the secret in a file, which is created if missing.
 fn signing_secret(ctx: &Context, path: &std::path::Path) -> Result<Secret> {
     if !path.try_exists().unwrap_or(true) {
         let secret = new_standard_secret()?;
         let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
         made.map_err(|error| not_made("--sign-with", path, error))?;
-        ctx.out().note(&format!("made a secret to sign with in {}", path.display()));
+        ctx.out().note(&format!("created a signing secret in {}", path.display()));
         return Ok(secret);
     }
-    let secret = read_secret("the secret to sign with", path)?;
+    let secret = read_secret("the signing secret", path)?;
     check_standard_secret(&secret)?;
-    // Only now: what holds no secret is some other file, named by mistake.
+    // Only after reading: a file without a secret was named by mistake, and keeps its permissions.
     if platform::tighten(path, platform::OTHERS).unwrap_or(false) {
-        ctx.out().warn(&format!("{} was open to others; its permissions are tightened now", path.display()));
+        ctx.out()
+            .warn(&format!("{} was accessible to other users; its permissions are now restricted", path.display()));
     }
     Ok(secret)
 }

@@ -1,4 +1,4 @@
-//! The receiver while it serves: its hooks, the files it reads again, its end.
+//! The receiver while it serves: its hooks, reloading, and shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::store::{Keys, ReceiverKeys};
 /// How long to wait before looking again whether somebody reads what is printed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How long a second request to end is taken for the first.
+/// A second request to stop within this time counts as the first.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// How long to wait before a new URL is subscribed again; twice as long each time, and no longer than the second.
@@ -44,27 +44,27 @@ pub(super) struct Service<'a> {
     pub(super) keys: Keys,
     /// Instabug's.
     pub(super) secrets: Vec<Secret>,
-    /// Requests to read files again.
+    /// Requests to reload files (SIGHUP).
     pub(super) hangups: ReloadSignals,
     pub(super) ready_file: ReadyFile,
     /// When to try again to subscribe the URL of a new key, and how long that wait was.
     pub(super) resubscribe: Option<(Instant, Duration)>,
     pub(super) replaceable: Replaceable,
-    /// Those that were made here.
+    /// The hooks that this run created.
     pub(super) hooks: Vec<HookId>,
     pub(super) stored: Arc<Notify>,
     pub(super) printer: Option<Tail<'a>>,
 }
 
 impl Service<'_> {
-    /// Tells whom it concerns, subscribes, waits for the end, and ends well.
+    /// Announces the receiver, subscribes, serves until it is stopped, and drains.
     pub(super) fn stand(
         &mut self,
         mut signals: StopSignals,
         stop: oneshot::Sender<()>,
         serving: tokio::task::JoinHandle<Drained>,
     ) -> Report {
-        // It serves already; who is told that it is ready can count on the hooks too.
+        // The receiver already serves: once it reports ready, its hooks exist too.
         let mut errors = self.subscribe();
         if errors.is_empty()
             && let Err(error) = self.announce()
@@ -76,10 +76,10 @@ impl Service<'_> {
         }
         platform::notify_service_manager(ServiceState::Stopping);
         if self.args.subscription.ephemeral && !self.hooks.is_empty() {
-            // What comes at once is the wish that ended the wait: it is not to end the removal too.
+            // A signal right after the first belongs to it, and must not interrupt the removal too.
             self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
             self.ctx.discard_interruptions();
-            // While it still serves: what is sent until then arrives.
+            // The receiver still serves meanwhile, so that events sent until the removal arrive.
             let hooks = std::mem::take(&mut self.hooks);
             let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
             match self.remove_hooks(hooks) {
@@ -101,7 +101,7 @@ impl Service<'_> {
             None => {
                 errors.insert(
                     0,
-                    Error::interrupted("before everything in flight was finished; every stored event is safe"),
+                    Error::interrupted("before everything in flight had finished; every stored event is safe"),
                 );
             }
             Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
@@ -110,16 +110,16 @@ impl Service<'_> {
                 Error::new(
                     ErrorKind::Other,
                     format!(
-                        "cut off after --drain-timeout: {calls} requests, which got no response, and {forwards} forwards"
+                        "stopped after --drain-timeout with {calls} requests, which got no response, and {forwards} forwards in flight"
                     ),
                 )
-                .hint("forwards are tried again at the next start"),
+                .hint("these forwards are retried at the next start"),
             ),
         }
         Report { errors, ..Report::nothing() }
     }
 
-    /// Waits for the end; meanwhile prints what is stored, if it is to, and reads files again when asked.
+    /// Waits until it is stopped; meanwhile prints stored events, if requested, and reloads files.
     fn wait(&mut self, signals: &mut StopSignals) {
         let stored = Arc::clone(&self.stored);
         loop {
@@ -152,22 +152,22 @@ impl Service<'_> {
         }
     }
 
-    /// Reads the keys, the secrets and the certificate again. What cannot be read stays as it was.
+    /// Reloads the keys, the secrets and the certificate. What cannot be read keeps its value.
     fn reload(&mut self) {
         let out = self.ctx.out();
         match keys::instabug_secrets(self.ctx, self.args) {
             Ok(secrets) => self.secrets = secrets,
-            Err(error) => out.warn(&format!("Instabug's secrets stay as they were: {error}")),
+            Err(error) => out.warn(&format!("Instabug's secrets were not reloaded: {error}")),
         }
         let key = self.keys.current.clone();
         let read = self.key_source.reload().map(|keys| self.keys = keys);
         match keys::delivery_keys(&self.keys, &self.secrets) {
             Ok(delivery_keys) => self.replaceable.replace_keys(delivery_keys),
-            Err(error) => out.warn(&format!("keys and secrets are taken as before: {error}")),
+            Err(error) => out.warn(&format!("keys and secrets were not reloaded: {error}")),
         }
         match read {
-            Ok(()) => out.note("the keys were read again"),
-            Err(error) => out.warn(&format!("the keys stay as they were: {error}")),
+            Ok(()) => out.note("reloaded the keys"),
+            Err(error) => out.warn(&format!("the keys were not reloaded: {error}")),
         }
         if key != self.keys.current || self.resubscribe.is_some() {
             if let Err(error) = self.write_ready() {
@@ -176,9 +176,9 @@ impl Service<'_> {
             self.subscribe_new_url(FIRST_WAIT);
         }
         match self.replaceable.reread_certificate() {
-            Ok(true) => out.note("the certificate was read again"),
+            Ok(true) => out.note("reloaded the certificate"),
             Ok(false) => {}
-            Err(error) => out.warn(&format!("the certificate stays as it was: {error}")),
+            Err(error) => out.warn(&format!("the certificate was not reloaded: {error}")),
         }
     }
 
@@ -200,7 +200,7 @@ impl Service<'_> {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    self.ctx.out().warn(&format!("events are not printed any more, but stored all the same: {error}"));
+                    self.ctx.out().warn(&format!("events are stored but no longer printed: {error}"));
                     self.printer = None;
                     return;
                 }
@@ -220,13 +220,13 @@ impl Service<'_> {
             let base = local_base(self.args, self.address);
             let port = if is_url_known(self.args) { String::new() } else { format!(" --listen {}", self.address) };
             out.note(&format!(
-                "listening on {base}; `bugfender-hooks listen --show-url{port}`, with the same flags, shows where \
+                "listening on {base}; `bugfender-hooks listen --show-url{port}` with the same flags shows where \
                  Bugfender delivers"
             ));
         }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;
         if plain && !self.address.ip().is_loopback() {
-            out.warn("plain http to other machines: events and the key can be read on their way; use --tls-cert, or a proxy and --trust-proxy");
+            out.warn("plain http to other machines: events and the key can be read in transit; use --tls-cert, or a proxy and --trust-proxy");
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Service<'_> {
         self.ready_file.write(json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url}))
     }
 
-    /// Makes the hooks that are asked for. Gives what went wrong.
+    /// Subscribes to the requested events, and returns the failures.
     fn subscribe(&mut self) -> Vec<Error> {
         if !self.args.subscription.subscribe {
             return Vec::new();
@@ -261,17 +261,17 @@ impl Service<'_> {
         let options = SubscribeOptions { label: label.as_ref(), force: false };
         let (done, errors) = Subscriber::new(self.ctx, &*registry, &|| self.ctx.api(), options).subscribe_each(&wanted);
         for hook in done.iter().filter(|hook| hook.record.status == HookStatus::Active) {
-            let what = if hook.created { "subscribed" } else { "was subscribed already" };
+            let what = if hook.created { "subscribed" } else { "was already subscribed" };
             self.ctx.out().note(&format!("{} {what}", hook.record.name()));
         }
         let mut errors = errors;
-        // For three events there may be three times the same to say.
+        // Several events may fail with the same message.
         errors.dedup_by_key(|error| error.to_string());
         self.hooks.extend(done.iter().filter(|hook| hook.created).filter_map(|hook| hook.record.hook_id));
         Ok(errors)
     }
 
-    /// Removes these hooks; one that is not there is removed already. Gives what went wrong.
+    /// Removes these hooks, where a missing one counts as removed, and returns the failures.
     fn remove_hooks(&self, hooks: Vec<HookId>) -> Result<Vec<Error>> {
         let registry = self.ctx.registry()?;
         let targets = hooks::pick_settled(self.ctx, &*registry, self.ctx.origin(), &HookChoice::Ids(hooks))?;
@@ -280,7 +280,7 @@ impl Service<'_> {
     }
 }
 
-/// What a receiver that serves is to do.
+/// What the receiver does next.
 enum Next {
     End,
     Reload,
@@ -288,7 +288,7 @@ enum Next {
     Print,
 }
 
-/// Waits for somebody to ask again. What comes at once is the same wish: a terminal and `timeout` both send it.
+/// Waits for a second request to stop. One right after the first is the same: a terminal and `timeout` both send it.
 async fn once_more(signals: &mut StopSignals) {
     let asked = Instant::now();
     loop {

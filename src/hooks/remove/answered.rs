@@ -33,14 +33,14 @@ impl AnsweredRemoval {
     /// Of a target, and what the server says about it.
     pub(super) fn of(index: usize, target: RemovalTarget, answer: RemovalResponse) -> Self {
         let answer = match (&target, answer) {
-            // The removal whose end was not known did it.
+            // An earlier removal of unknown outcome succeeded.
             (RemovalTarget::Resumed(..), Ok(Unsubscribed::NotThere)) => Ok(Unsubscribed::Removed),
             (_, answer) => answer,
         };
         Self { index, target, answer }
     }
 
-    /// Whether the server says that it is asked too often.
+    /// Whether the server limited the rate (429).
     pub(super) fn is_too_fast(&self) -> bool {
         self.answer.as_ref().is_err_and(|failure| failure.error.http_status() == Some(429))
     }
@@ -52,7 +52,7 @@ impl AnsweredRemoval {
         let end = match &self.answer {
             Ok(Unsubscribed::Removed) => Removal::Removed,
             Ok(Unsubscribed::NotThere) => Removal::Gone,
-            // What an earlier attempt may have done, a refusal of this one does not undo.
+            // A rejection of this request does not show that an earlier one was not carried out.
             Err(failure) if resumed || RemovalOutcome::of(failure) == RemovalOutcome::Unknown => {
                 Removal::InDoubt(failure.error.to_string())
             }

@@ -12,7 +12,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest such pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// So many refusals in a row of requests that went alone say that the server accepts none.
+/// After this many consecutive rejections of requests sent alone, the server is taken to accept none.
 const LONE_REFUSALS: u32 = 3;
 
 /// So many more requests than may be in flight are to be accepted before there may be one more.
@@ -37,7 +37,7 @@ pub(super) struct ConcurrencyLimit {
 impl ConcurrencyLimit {
     /// The limit for so many hooks.
     pub(super) fn new(hooks: usize) -> Self {
-        // Of a single one there is nothing to learn by asking again.
+        // With a single hook, one rejection is enough.
         let enough = if hooks == 1 { 1 } else { LONE_REFUSALS };
         Self { limit: CONCURRENCY, paused_until: None, pauses: 0, accepted: 0, lone_refusals: 0, enough }
     }
@@ -57,7 +57,7 @@ impl ConcurrencyLimit {
     pub(super) fn slow_down(&mut self, in_flight: usize, alone: bool) {
         self.accepted = 0;
         self.lone_refusals = if alone { self.lone_refusals + 1 } else { 0 };
-        // What is refused during a pause was sent before it: it says the same once more.
+        // A request rejected during a pause was sent before it, and does not lengthen it.
         if self.pause().is_none() {
             self.limit = (self.limit.min(in_flight) / 2).max(1);
             self.paused_until = Some(Instant::now() + (FIRST_BACKOFF * (1 << self.pauses.min(10))).min(MAX_BACKOFF));

@@ -20,7 +20,7 @@ impl<F: Frontend> Remover<'_, F> {
         for AnsweredRemoval { index, target, answer } in answered {
             let (outcome, error) = self.judge(&target, answer);
             if let RemovalTarget::Elsewhere(id) = &target {
-                self.frontend.note(&format!("hook {id} is not in the registry; the request was sent all the same"));
+                self.frontend.note(&format!("hook {id} is not in the registry; the request was sent anyway"));
             }
             let target = match target {
                 RemovalTarget::Held(id, record) | RemovalTarget::Resumed(id, record) => RemovalTarget::Held(
@@ -91,9 +91,9 @@ impl<F: Frontend> Remover<'_, F> {
             }
             _ => String::new(),
         };
-        let message = format!("hook {id} is not there (HTTP 404){known}");
+        let message = format!("hook {id} does not exist (HTTP 404){known}");
         let error = Error::new(ErrorKind::NotFound, message).status(404);
-        Some(error.hint("if that is as it should be, give --ignore-missing"))
+        Some(error.hint("if that is expected, give --ignore-missing"))
     }
 
     /// A target as the registry has it now.

@@ -64,9 +64,9 @@ pub struct Remover<'a, F> {
     concurrency: ConcurrencyLimit,
     /// Targets whose intents are recorded; each is sent as soon as the concurrency limit allows it.
     ready: VecDeque<Placed>,
-    /// What the server said and the registry has not been told yet.
+    /// Responses that are not recorded yet.
     answered: Vec<AnsweredRemoval>,
-    /// What the server was asked for and has not answered, by place.
+    /// Requests in flight, by the target's place.
     sent: BTreeMap<usize, RemovalTarget>,
     /// Whether the newest request was sent alone: no other has been in flight together with it.
     alone: bool,

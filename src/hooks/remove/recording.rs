@@ -34,7 +34,7 @@ impl<F: Frontend> Remover<'_, F> {
             let _ = write!(what, "; {} that were not sent are left as `removing`", left.len());
         }
         let interrupted =
-            Error::interrupted(what).hint("run the same command again: it goes on where this one stopped");
+            Error::interrupted(what).hint("run the same command again: it continues where this one stopped");
         std::iter::once(interrupted).chain(unrecorded).chain(timeout.err().map(Error::from)).collect()
     }
 

@@ -16,7 +16,7 @@ const PENDING_POLL_INTERVAL: Duration = Duration::from_millis(200);
 pub enum HookChoice {
     /// Those with these numbers, whether the registry holds them or not.
     Ids(Vec<HookId>),
-    /// Those in the registry that the selection takes and that have not ended.
+    /// Those in the registry that match the selection and have not ended.
     Matching(Selection),
 }
 
@@ -120,7 +120,7 @@ impl RemovalTarget {
         match self {
             Self::Held(_, record) => Some((record.row, Removal::Refused)),
             Self::Resumed(_, record) => {
-                let reason = record.reason.as_deref().unwrap_or("an earlier removal has no known end");
+                let reason = record.reason.as_deref().unwrap_or("an earlier removal has no known outcome");
                 Some((record.row, Removal::InDoubt(reason.to_owned())))
             }
             _ => None,

@@ -59,7 +59,7 @@ fn tls_is_served_and_certificates_are_read_again() {
     // Nothing changes before it is told.
     assert_eq!(curl(&home, "first.pem", &receiver, "/healthz", None), "200");
     receiver.signal(Signal::HUP);
-    wait_until("the new one is read", || receiver.log().contains("the certificate was read again"));
+    wait_until("the new one is read", || receiver.log().contains("reloaded the certificate"));
     assert_eq!(curl(&home, "second.pem", &receiver, "/healthz", None), "200");
     assert!(curl(&home, "first.pem", &receiver, "/healthz", None).contains("certificate"));
 

@@ -34,7 +34,7 @@ fn ephemeral_hooks_live_as_long_as_the_receiver() {
     assert_eq!(events(&home)[0].event_type.as_deref(), Some("crash"));
     let (code, log) = receiver.end();
     assert_eq!(code, 0, "{log}");
-    assert!(log.contains("subscribed") && log.contains("was subscribed already"), "{log}");
+    assert!(log.contains("subscribed") && log.contains("was already subscribed"), "{log}");
     let left: Vec<_> = sandbox.hooks().iter().map(|hook| hook["event"].clone()).collect();
     assert_eq!(left, ["new_crash", "new_issue_separate"]);
     assert_eq!(home.json(&["list"]).as_array().unwrap().len(), 2);
@@ -56,7 +56,7 @@ fn hooks_stay_unless_they_are_ephemeral() {
     assert_eq!((code, sandbox.hooks().len()), (0, 1), "{log}");
     // The second time nothing is sent.
     let receiver = Receiver::start(&home, &args);
-    wait_until("it says so", || receiver.log().contains("was subscribed already"));
+    wait_until("it says so", || receiver.log().contains("was already subscribed"));
     let (code, _) = receiver.end();
     assert_eq!((code, sandbox.requests("POST /api/hook").len()), (0, 1));
 }

@@ -224,19 +224,19 @@ fn keys_and_secrets_are_read_again_on_a_hangup() {
     let second = rotate(&[]);
     fs::write(&secret, NEW).unwrap();
     assert_eq!([status(&first), status(&second), signed(OLD), signed(NEW)], [200, 404, 200, 401]);
-    hang_up(1, "the keys were read again");
+    hang_up(1, "reloaded the keys");
     assert_eq!([status(&first), status(&second), signed(OLD), signed(NEW)], [200, 200, 401, 200]);
     let ready = || fs::read_to_string(home.path().join("ready.json")).unwrap();
     wait_until("the new URL is told", || ready().contains(&second));
     assert_eq!(receiver.log().matches("a former URL").count(), 1);
 
     let third = rotate(&["--keep-old-key", "0"]);
-    hang_up(2, "the keys were read again");
+    hang_up(2, "reloaded the keys");
     assert_eq!([status(&first), status(&second), status(&third)], [404, 404, 200]);
     // A secret that cannot be read stays, and does not hold up a new key.
     fs::remove_file(&secret).unwrap();
     let fourth = rotate(&["--keep-old-key", "0"]);
-    hang_up(3, "the keys were read again");
+    hang_up(3, "reloaded the keys");
     assert!(receiver.log().contains("Instabug's secrets stay as they were: "));
     assert_eq!([status(&third), status(&fourth), signed(NEW)], [404, 200, 200]);
     let third = fourth;
