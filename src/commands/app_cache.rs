@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::render::{Output, OutputOptions};
 
-/// How long what is remembered is as good as new, and how long a server that failed is left in peace.
+/// How long the cache is fresh, and how long a server that failed is not asked again.
 const MAX_AGE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a shell waits for a server.
@@ -41,7 +41,7 @@ struct Cache {
     apps: Vec<KnownApp>,
 }
 
-/// Remembers what the server said. Trouble is none of the user's: they have the answer.
+/// Caches the apps that the server listed. Failures are ignored, as the user has the result already.
 pub fn remember(settings: &Settings, apps: &[App]) -> Vec<KnownApp> {
     note(settings, apps.iter().map(|app| KnownApp { id: app.id, name: app.name.clone() }).collect())
 }
@@ -55,7 +55,7 @@ fn note(settings: &Settings, apps: Vec<KnownApp>) -> Vec<KnownApp> {
 
 /// The apps to offer: what is remembered if that is young enough, else what the server says.
 ///
-/// It is asked only with a token that is good: a shell is no place to renew one, or to unlock a keyring.
+/// It is asked only with a valid token: completion must not renew one or unlock a keyring.
 pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
     let before = match read(settings) {
         Some(Cache { asked_at, apps }) if Timestamp::now().duration_since(asked_at).abs() < MAX_AGE => return apps,
@@ -66,7 +66,7 @@ pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
     let out = Output::of_process(OutputOptions::default());
     let ctx = Context::for_completion(waiting, Environment::of_process(), out);
     let Ok(api) = ctx.api_without_renewal() else { return before };
-    // Noted before asking, so that a server that does not answer is not asked at the next key again.
+    // Recorded before asking, so that an unresponsive server is not asked again at the next key.
     let before = note(settings, before);
     let asked: Result<Vec<App>> = ctx.block_on(async {
         let answer = tokio::time::timeout(FETCH_TIMEOUT, api.apps()).await;
@@ -76,7 +76,7 @@ pub fn for_completion(settings: &Settings) -> Vec<KnownApp> {
     asked.map_or(before, |apps| remember(settings, &apps))
 }
 
-/// Forgets them: somebody else may be signed in from now on.
+/// Clears the cache: another account may be signed in from now on.
 pub fn forget(settings: &Settings) {
     if let Some(path) = path(settings) {
         // There may be none.

@@ -22,7 +22,7 @@ use crate::render::{Cell, One, Row};
 ///   credential_store  where auth login keeps what it is given: auto, keyring or file
 ///   app_id            the app of subscribe and import when they name none
 ///   target_url        the endpoint of subscribe and import when they name none
-// Laid out as it stands; help texts are not Markdown.
+// The layout of the help is kept; it is not Markdown.
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
@@ -72,7 +72,7 @@ fn key_parser() -> impl TypedValueParser<Value = Key> {
 }
 
 impl Args {
-    /// Whether it works whatever the file says: somebody who has to mend it looks for it.
+    /// Whether it works with an invalid file, as it is needed to repair one.
     pub fn needs_no_settings(&self) -> bool {
         matches!(self.command, ConfigCommand::Path)
     }

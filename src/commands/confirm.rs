@@ -1,4 +1,4 @@
-//! Asking before something that cannot be taken back.
+//! Asking before something that cannot be undone.
 
 use std::io::{self, BufRead, Write};
 
@@ -44,7 +44,7 @@ pub fn ask<T: Send + 'static>(
     read: fn() -> io::Result<T>,
 ) -> Result<io::Result<T>> {
     let typed = ctx.wait(async {
-        // Nobody is asked before Ctrl-C is listened for.
+        // Ctrl-C is handled before the question appears.
         show()?;
         Ok(spawn_blocking(read).await.map_err(io::Error::other).flatten())
     })?;

@@ -1,4 +1,4 @@
-//! `doctor`: one look at everything that can be wrong.
+//! `doctor`: checks of everything that a command depends on.
 
 use std::path::Path;
 use std::time::Instant;
@@ -29,7 +29,7 @@ enum CheckStatus {
     Failed,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Serialize)]
 struct Check {
     #[serde(rename = "check")]
@@ -92,7 +92,7 @@ fn settings(ctx: &Context, findings: &mut Findings) {
     match (ctx.take_config_error(), directories::config_file()) {
         (Some(error), _) => findings.failed("config", error),
         (None, Some(path)) if path.exists() => findings.ok("config", path.display().to_string()),
-        (None, Some(path)) => findings.ok("config", format!("{} (not there, and need not be)", path.display())),
+        (None, Some(path)) => findings.ok("config", format!("{} (does not exist; optional)", path.display())),
         (None, None) => {}
     }
     findings.ok("profile", format!("{} ({})", settings.profile.value, settings.profile.source));
@@ -106,7 +106,7 @@ fn settings(ctx: &Context, findings: &mut Findings) {
     findings.ok("timeout", format!("{} s ({})", settings.timeout.value.as_secs_f64(), settings.timeout.source));
 }
 
-/// Which certificate authorities are trusted, where somebody has named some.
+/// Which certificate authorities are trusted, if they are configured.
 fn authorities(ctx: &Context, findings: &mut Findings) {
     let roots = ctx.roots();
     let named = match &roots {
@@ -120,9 +120,9 @@ fn authorities(ctx: &Context, findings: &mut Findings) {
     }
 }
 
-/// What stands between here and the installation, where somebody has named a proxy.
+/// The proxy to the installation, if one is configured.
 fn proxy(ctx: &Context, findings: &mut Findings) {
-    // What is wrong with the options is the API's to tell.
+    // Invalid options are reported by the check of the API.
     let proxy = ctx.http_options().ok().and_then(|options| options.proxy_of(&ctx.origin().url([])));
     if let Some(proxy) = proxy {
         findings.ok("proxy", format!("{proxy} (environment or system)"));
@@ -141,13 +141,17 @@ fn token(ctx: &Context, findings: &mut Findings) {
         }
         Err(error) => {
             findings.failed("token", error);
-            findings.warning("api", "not asked: there is no token", "sign in, then run `bugfender-hooks doctor` again");
+            findings.warning(
+                "api",
+                "not checked: there is no token",
+                "sign in, then run `bugfender-hooks doctor` again",
+            );
             return;
         }
     }
     let started = Instant::now();
     match ask(ctx) {
-        Ok(()) => findings.ok("api", format!("answers and takes the token ({} ms)", started.elapsed().as_millis())),
+        Ok(()) => findings.ok("api", format!("responds and accepts the token ({} ms)", started.elapsed().as_millis())),
         Err(error) => findings.failed("api", error),
     }
 }
@@ -175,9 +179,9 @@ fn registry(ctx: &Context, findings: &mut Findings) {
         Ok(true)
     });
     match checked {
-        Ok(true) => findings.ok("registry", format!("sound; records: {total}, active hooks: {active}")),
+        Ok(true) => findings.ok("registry", format!("intact; records: {total}, active hooks: {active}")),
         Ok(false) => match can_be_made(ctx) {
-            Ok(()) => findings.ok("registry", "not made yet: `subscribe` and `import` make it"),
+            Ok(()) => findings.ok("registry", "does not exist yet: `subscribe` and `import` create it"),
             Err(error) => findings.failed("registry", error),
         },
         Err(error) => findings.failed("registry", error),
@@ -187,17 +191,17 @@ fn registry(ctx: &Context, findings: &mut Findings) {
     }
 }
 
-/// Whether a registry can be made where it is to be: in the directory, or the nearest one above it that there is.
+/// Whether a registry can be created in its directory, or the nearest existing one above it.
 fn can_be_made(ctx: &Context) -> Result<()> {
     let store = ctx.settings().store_path()?;
     let directory = store.path().ancestors().skip(1).find(|directory| directory.exists());
     // An empty name is where the command began.
     let directory = directory.filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
-    // It has no name, and is gone as soon as it is closed.
+    // An unnamed file, which is removed when it is closed.
     tempfile::tempfile_in(directory).map(drop).map_err(|error| {
-        let message = format!("the registry cannot be made in {}: {error}", directory.display());
+        let message = format!("the registry cannot be created in {}: {error}", directory.display());
         Error::new(ErrorKind::Store, message)
-            .hint("name another place with --store sqlite:PATH or BUGFENDER_HOOKS_HOME")
+            .hint("choose another place with --store sqlite:PATH or BUGFENDER_HOOKS_HOME")
     })
 }
 
@@ -213,21 +217,21 @@ fn inbox(ctx: &Context, findings: &mut Findings) {
         Ok(Some(found)) => found,
         Err(error) => return findings.failed("inbox", error),
     };
-    findings.ok("inbox", format!("sound; forwards that wait: {}", backlog.pending));
+    findings.ok("inbox", format!("intact; pending forwards: {}", backlog.pending));
     if backlog.dead > 0 {
-        let hint = "see them: bugfender-hooks events list --dead; try again: bugfender-hooks events retry --dead";
+        let hint = "list them: bugfender-hooks events list --dead; requeue them: bugfender-hooks events retry --dead";
         findings.warning("inbox", format!("dead-lettered forwards: {}", backlog.dead), hint.to_owned());
     }
     if !quarantined.is_empty() {
-        let hint = "see them: bugfender-hooks events list --quarantined".to_owned();
-        findings.warning("inbox", "there are deliveries that could not be read".to_owned(), hint);
+        let hint = "list them: bugfender-hooks events list --quarantined".to_owned();
+        findings.warning("inbox", "deliveries that could not be read are in quarantine".to_owned(), hint);
     }
 }
 
-/// An intent whose end is not known, and what to do about it.
+/// An intent of unknown outcome, and what to do about it.
 fn intent(record: &HookRecord, findings: &mut Findings) {
     let origin = &record.subscription.origin;
-    let reason = record.reason.as_deref().unwrap_or("the process ended before it was known");
+    let reason = record.reason.as_deref().unwrap_or("the process exited before the outcome was known");
     let detail = format!("{} at {origin} is {} since {}: {reason}", record.name(), record.status, record.updated_at);
     let hint = if let Some(id) = record.hook_id {
         format!("finish the removal: bugfender-hooks --api-url {origin} unsubscribe {id}")

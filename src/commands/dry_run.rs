@@ -100,7 +100,7 @@ fn shown_json(mut body: Value, show_secrets: bool) -> Value {
     body
 }
 
-/// A form with the values hidden of all fields but those that are known not to be secret.
+/// A form in which the values of all fields are hidden unless they are known not to be secret.
 fn shown_form(form: &str) -> String {
     let shown = |(name, value): (std::borrow::Cow<str>, std::borrow::Cow<str>)| {
         let public = matches!(&*name, "grant_type" | "client_id" | "client_assertion_type");

@@ -126,11 +126,11 @@ impl Row for QuarantinedRow {
     }
 }
 
-/// The JSON of an event as it came, on one line: nothing in it is ordered or numbered anew.
+/// The JSON of an event as received, on one line, with the order of keys and the numbers unchanged.
 pub fn original(event: &EventRecord) -> Result<Box<RawValue>> {
     let damaged = || {
         Error::new(ErrorKind::Store, format!("event {} is damaged in the inbox", event.id))
-            .hint(format!("bugfender-hooks events show --raw {} writes what is there", event.id))
+            .hint(format!("bugfender-hooks events show --raw {} writes the stored bytes", event.id))
     };
     let json = str::from_utf8(event.json.as_deref().unwrap_or_default()).map_err(|_| damaged())?;
     RawValue::from_string(on_one_line(json)).map_err(|_| damaged())

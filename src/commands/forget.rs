@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::domain::{HookId, HookRecord, HookStatus};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Drop records from the registry; the hooks themselves stay
+/// Delete records from the registry without removing the hooks
 ///
 /// A hook that exists and is forgotten keeps delivering, and only the dashboard shows its id.
 /// Records of unknown outcome have no id: select them by filters.
@@ -59,7 +59,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let missing = not_held(&args.hook_ids, &records);
     if args.dry_run.dry_run {
         for record in &records {
-            ctx.out().note(&format!("the record of {} would be dropped; nothing would be sent", record.name()));
+            ctx.out().note(&format!("the record of {} would be deleted; nothing would be sent", record.name()));
         }
         return Ok(Report { errors: missing, ..dry_run::report(Vec::new(), args.show_secrets) });
     }
@@ -88,7 +88,7 @@ fn not_held(ids: &[HookId], records: &[HookRecord]) -> Vec<Error> {
     let held = |id: &&HookId| !records.iter().any(|record| record.hook_id == Some(**id));
     let error = |id: &HookId| {
         Error::new(ErrorKind::NotFound, format!("hook {id} is not in the registry"))
-            .hint("`bugfender-hooks list --all` shows what is")
+            .hint("`bugfender-hooks list --all` shows those that are")
     };
     ids.iter().filter(held).map(error).collect()
 }

@@ -64,7 +64,7 @@ pub fn status_parser() -> impl TypedValueParser<Value = HookStatus> {
     PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)).try_map(|name| name.parse::<HookStatus>())
 }
 
-/// A target URL as it was given. It is read when the command runs: an error of clap's would repeat it, password and all.
+/// A target URL as given. It is parsed when the command runs, as an error of clap's would show its password.
 #[derive(Clone)]
 pub struct TargetUrlArg(String);
 
@@ -150,7 +150,7 @@ fn missing(flag: &str, key: &str, value: &str) -> Error {
 /// Filters over the registry.
 #[derive(clap::Args)]
 pub struct FilterArgs {
-    /// Only hooks of this app; may repeat
+    /// Only hooks of this app; may be repeated
     #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
     pub app_ids: Vec<AppId>,
 

@@ -34,7 +34,7 @@ impl HookRow {
     pub fn of(record: HookRecord, show_secrets: bool) -> Self {
         let subscription = record.subscription;
         let created_at = ShownTime::from(record.created_at);
-        // Nearly all hooks are as they were made.
+        // Most hooks never change: the time is then converted once.
         let unchanged = record.updated_at == record.created_at;
         let updated_at = if unchanged { created_at } else { ShownTime::from(record.updated_at) };
         Self {

@@ -47,7 +47,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }))
 }
 
-/// The rows as they are read: a registry of any length is never in memory whole.
+/// The rows, streamed: the registry is never in memory as a whole.
 struct Listing {
     registry: Option<Box<dyn Registry>>,
     origin: ApiOrigin,

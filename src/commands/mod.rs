@@ -1,4 +1,4 @@
-//! A file a command: its arguments beside what it does.
+//! One file per command: its arguments and what it does.
 
 mod app_cache;
 mod apps;
@@ -46,7 +46,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::Result;
 
-/// The commands. Each one's help text stands at its arguments.
+/// The commands. The help text of each is at its arguments.
 #[allow(missing_docs)]
 #[derive(Subcommand)]
 pub enum Command {
@@ -74,7 +74,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it works whatever the settings are: a shell that starts up asks for completions.
+    /// Whether it works with any settings: a starting shell asks for completions.
     pub fn needs_no_settings(&self) -> bool {
         match self {
             Self::Config(args) => args.needs_no_settings(),
@@ -89,12 +89,12 @@ impl Command {
         }
     }
 
-    /// Whether it works whatever is wrong with the configuration, and says what.
+    /// Whether it tolerates an invalid configuration, and reports what is wrong.
     pub fn tolerates_bad_config(&self) -> bool {
         matches!(self, Self::Doctor(_))
     }
 
-    /// Whether it may be given a profile that is not there yet.
+    /// Whether it accepts a profile that does not exist yet.
     pub fn may_make_a_profile(&self) -> bool {
         match self {
             Self::Auth(args) => args.may_make_a_profile(),

@@ -1,4 +1,4 @@
-//! What an endpoint says, quoted without what it must not be quoted with.
+//! Quotes from an endpoint's responses, without secrets.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -39,7 +39,7 @@ impl ReadyFile {
         Ok(())
     }
 
-    /// Whether there is one of a process that is not there any more.
+    /// Whether the file is left from a process that no longer runs.
     fn is_left_over(&self) -> bool {
         let text = self.path.as_ref().and_then(|path| fs::read(path).ok());
         let ready = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
@@ -48,7 +48,7 @@ impl ReadyFile {
     }
 
     fn remove(&self) {
-        // One that cannot be removed cannot be written either, which is told then.
+        // A file that cannot be removed cannot be written either, which is reported then.
         let _ = self.path.as_ref().map(fs::remove_file);
     }
 }

@@ -1,4 +1,4 @@
-//! Removing hooks, with a bar for people who wait.
+//! Removing hooks, with a progress bar.
 
 use super::progress::progress_bar;
 use crate::context::Context;

@@ -1,15 +1,15 @@
-//! What a command leaves to be shown, and how it ends the process.
+//! The result of a command, its errors, and its exit code.
 
 use crate::error::Error;
 use crate::render::{Records, Row, Text, View};
 
-/// What a command leaves to be shown.
+/// The outcome of a command.
 pub struct Report {
     /// The result.
     pub view: Option<Box<dyn View>>,
     /// What failed without stopping the rest. The first decides the exit code.
     pub errors: Vec<Error>,
-    /// An exit code of somebody else's, passed on.
+    /// The exit code of another program, passed through.
     pub exit_code: Option<u8>,
 }
 

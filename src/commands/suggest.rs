@@ -1,4 +1,4 @@
-//! Completion of values from the registry. Trouble of any kind is silence: a shell is no place for errors.
+//! Completion of values from the registry. Errors give no suggestions, as a shell would show them in the prompt.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use crate::context::store_of;
 use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
 
-/// How long a shell waits for a registry that somebody else holds.
+/// How long completion waits for a registry that another process has locked.
 const COMPLETION_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Hook ids that have not ended.

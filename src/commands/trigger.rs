@@ -181,7 +181,7 @@ fn send(
             (row(Some(status), Some(refusal)), Some(error))
         }
         Err(failure) => {
-            let error = failure.error.about(format_args!("call {call}"));
+            let error = failure.error.about(format_args!("request {call}"));
             (row(error.http_status(), Some(error.to_string())), Some(error))
         }
     }))

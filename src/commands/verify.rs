@@ -19,7 +19,7 @@ use crate::render::{Cell, Records, Row, Tone};
 
 /// Check the signature of a received webhook
 ///
-/// The headers tell who signed: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
+/// The headers identify the scheme: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
 /// specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
 /// JSON that was parsed and written again has another signature. Exits with 0 if the signature is valid, else with 1.
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! `whoami`: whose token it is.
+//! `whoami`: the account that the token belongs to.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -4,14 +4,14 @@ use crate::domain::{HookId, HookRecord, HookStatus, Subscription};
 use crate::error::{Error, ErrorKind};
 use crate::store::StoreError;
 
-/// The flags that name a subscription, good for pasting into a shell.
+/// The flags that select a subscription, quoted for a shell.
 pub fn selector(subscription: &Subscription) -> String {
     let Subscription { app_id, event, target_url, .. } = subscription;
     let quoted = target_url.redacted().replace('\'', r"'\''");
     format!("--app-id {app_id} --event {event} --target-url '{quoted}'")
 }
 
-/// The error of a subscription whose earlier attempt has no known end: nothing is sent until somebody has looked.
+/// The error of a subscription whose earlier attempt has an unknown outcome: nothing is sent until it is resolved.
 pub fn unresolved(record: &HookRecord) -> Error {
     let (when, why) = (record.updated_at, record.reason.as_deref().unwrap_or("its outcome is not known"));
     let what = match record.status {

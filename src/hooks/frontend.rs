@@ -1,14 +1,14 @@
-//! What the engines ask of whoever runs them.
+//! What the engines need from their caller.
 
 use crate::error::Result;
 
-/// Who runs an engine: waits for it, as long as the user does, and tells the user what is no result.
+/// The caller of an engine: runs its futures until the user interrupts, and shows notes and warnings.
 pub trait Frontend {
     /// Runs a future to its end, or until the user interrupts: then `None`, and the future is dropped where it stood.
     /// After an interruption since the last wait the future is not begun.
     ///
     /// # Errors
-    /// When the system refuses what it takes to wait.
+    /// When the system cannot set up the wait.
     fn wait<T>(&self, future: impl Future<Output = T>) -> Result<Option<T>>;
 
     /// Tells the user something.

@@ -24,7 +24,7 @@ pub struct SubscribeOptions<'a> {
     pub force: bool,
 }
 
-/// A hook that is wanted, as it stands now.
+/// A requested hook, with its current record.
 #[derive(Debug)]
 pub struct Subscribed {
     /// Its row.

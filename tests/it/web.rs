@@ -130,7 +130,7 @@ fn a_browser_that_does_not_come_back_is_not_waited_for() {
     let home = Home::new().set("BUGFENDER_API_URL", &sandbox.url);
     let run = home.run([&LOGIN[..], &["--login-timeout", "0.2"]].concat());
     assert_eq!(run.code, 7, "{run}");
-    assert!(run.stderr.contains("no answer from the browser within 0.2 s"), "{run}");
+    assert!(run.stderr.contains("no response from the browser within 0.2 s"), "{run}");
     for name in [Signal::INT, Signal::TERM] {
         let (child, _) = begin(&home, &LOGIN);
         signal(&child, name);

@@ -1,4 +1,4 @@
-//! `auth login`: the ways in, and keeping what they give.
+//! `auth login`: signing in, and storing the credential.
 
 use std::io;
 
@@ -39,7 +39,7 @@ Examples:
 CI needs no login: set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET.";
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    // Whatever makes the installation unusable shows before anybody types a secret.
+    // An unusable installation is reported before the user types a secret.
     ctx.http_options()?;
     let method = methods::choose(ctx, &args.sign_in)?;
     let vault = ctx.vault()?;
@@ -50,7 +50,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ctx.out().note(&format!("the sign-in to {}{} would be stored", ctx.origin(), of_profile(profile)));
         return Ok(dry_run::report(requests, false));
     }
-    // A keyring that must be there and is not shows before anybody signs in for nothing.
+    // A required keyring that is unavailable is reported before signing in.
     let (place, why_no_keyring) = vault.choose(&slot, ctx.settings().credential_store.value)?;
     let SignedIn { credential, page } = methods::sign_in(ctx, &args.sign_in, method)?;
     if let Some(reason) = why_no_keyring {
@@ -68,7 +68,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report::nothing())
 }
 
-/// Keeps the sign-in, and gives the place that it came to.
+/// Stores the sign-in, and returns where.
 fn keep(
     ctx: &Context,
     vault: &Vault,

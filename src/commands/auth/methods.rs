@@ -1,4 +1,4 @@
-//! The ways in, each ending in a credential.
+//! The sign-in methods, each of which gives a credential.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -56,9 +56,9 @@ pub(super) struct SignInArgs {
     pub with_token: bool,
 }
 
-/// A way in.
+/// A sign-in method.
 pub(super) enum Method {
-    /// With what somebody has already; the client is that of the environment, if it names one.
+    /// With a token that the user has; the client is that of the environment, if it names one.
     Token(Option<ClientId>),
     /// As a service account.
     Service(ClientId, Option<PathBuf>),
@@ -66,7 +66,7 @@ pub(super) enum Method {
     Web(ClientId),
 }
 
-/// Which way in the command line means, with what the environment adds.
+/// The sign-in method that the command line and the environment select.
 pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
     let of_environment = ctx.environment().text(environment::CLIENT_ID)?.map(str::parse).transpose();
     let of_environment = of_environment.map_err(|error: Error| error.about(environment::CLIENT_ID))?;
@@ -94,7 +94,7 @@ pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
     }
 }
 
-/// What a login needs and does not have.
+/// The error of a login without a method.
 fn no_way_in() -> Error {
     Error::usage(
         "choose how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
@@ -137,7 +137,7 @@ pub(super) fn requests(ctx: &Context, args: &SignInArgs, method: &Method) -> Res
     Ok(vec![Request { method: HttpMethod::POST, url, body, repeat: Repeat::Never }])
 }
 
-/// Signs in. What is given is tried at once, but for a pasted token, which only the API could try.
+/// Signs in. Credentials are checked at once, except for a pasted token, which only the API can check.
 pub(super) fn sign_in(ctx: &Context, args: &SignInArgs, method: Method) -> Result<SignedIn> {
     let credential = match method {
         Method::Token(client_id) => pasted(ctx, args, client_id)?,
@@ -185,7 +185,7 @@ fn pasted(ctx: &Context, args: &SignInArgs, of_environment: Option<ClientId>) ->
     };
     let refresh_token = pasted.refresh_token.map(|text| Secret::parse("the refresh token", &text)).transpose()?;
     let token = pasted.access_token.map(|text| AccessToken::parse(&text)).transpose()?.map(Token::pasted);
-    // What comes with the token is more to the point than what happens to be set.
+    // A client id given with the token takes precedence over the environment.
     let came_along = pasted.client_id.map(|id| id.parse()).transpose()?;
     let client_id = args.client_id.clone().or(came_along).or(of_environment);
     let grant = match refresh_token {
@@ -291,7 +291,7 @@ fn web(ctx: &Context, args: &SignInArgs, client_id: ClientId) -> Result<SignedIn
     let grant = if let Some(refresh_token) = refresh_token {
         Grant::Refresh { client_id: Some(client_id), client_secret, refresh_token, browser: true }
     } else {
-        ctx.out().warn("the server gave no refresh token: this sign-in ends with its access token");
+        ctx.out().warn("the server issued no refresh token: this sign-in ends when its access token expires");
         Grant::None
     };
     Ok(SignedIn { credential: Credential { grant, token: Some(token) }, page: Some(page) })
@@ -306,7 +306,7 @@ pub(super) fn show(ctx: &Context, page: Page, signed_in: bool) {
     });
 }
 
-/// Opens a browser, or prints where one is to go: off a terminal there is nobody to see one open.
+/// Opens a browser, or prints the address: without a terminal no browser is opened.
 fn send_to_browser(ctx: &Context, args: &SignInArgs, url: &str) -> Result<()> {
     let seconds = args.login_timeout.as_secs_f64();
     if args.no_browser || !ctx.is_interactive() {
@@ -314,22 +314,22 @@ fn send_to_browser(ctx: &Context, args: &SignInArgs, url: &str) -> Result<()> {
         return ctx.out().raw(&format!("{url}\n"));
     }
     match open::that_detached(url) {
-        Ok(()) => ctx.out().note(&format!("A browser opens; if it does not, go to {url}")),
+        Ok(()) => ctx.out().note(&format!("Opening a browser; if none opens, go to {url}")),
         Err(error) => ctx.out().note(&format!("No browser could be opened ({error}); go to {url}")),
     }
-    ctx.out().note(&format!("Waiting for {seconds} s; Ctrl-C gives up"));
+    ctx.out().note(&format!("Waiting for {seconds} s; Ctrl-C cancels"));
     Ok(())
 }
 
-/// The code in what the browser brought, if it is the answer to what was asked.
+/// The code in the browser's response, if it belongs to this sign-in.
 fn code_of(callback: Callback, is_state: impl FnOnce(&str) -> bool) -> Result<String> {
-    // First of all: an answer that somebody else sent the browser to says nothing.
+    // Checked first: a response with another state may come from an attacker, and is not trusted.
     if !callback.state.as_deref().is_some_and(is_state) {
         return Err(Error::new(
             ErrorKind::Refused,
-            "the browser's answer is not one to this sign-in: its state is wrong",
+            "the browser's response does not belong to this sign-in: its state does not match",
         )
-        .hint("nothing was changed; begin again, and use the address that is shown"));
+        .hint("nothing was changed; start again, and use the address that is shown"));
     }
     if let Some(error) = callback.error {
         let mut text = error.clone();
@@ -339,13 +339,13 @@ fn code_of(callback: Callback, is_state: impl FnOnce(&str) -> bool) -> Result<St
         let kind = if error == "access_denied" { ErrorKind::Refused } else { ErrorKind::Other };
         return Err(Error::new(kind, format!("the sign-in was denied: “{}”", excerpt(&text, 200))));
     }
-    callback.code.ok_or_else(|| Error::new(ErrorKind::Other, "the browser brought no code"))
+    callback.code.ok_or_else(|| Error::new(ErrorKind::Other, "the browser's response has no code"))
 }
 
 fn nobody_came(timeout: Duration) -> Error {
     let seconds = timeout.as_secs_f64();
-    Error::new(ErrorKind::Unavailable, format!("no answer from the browser within {seconds} s; nothing was changed"))
-        .hint("begin again; --login-timeout SECONDS gives more time")
+    Error::new(ErrorKind::Unavailable, format!("no response from the browser within {seconds} s; nothing was changed"))
+        .hint("start again; --login-timeout SECONDS allows more time")
 }
 
 /// Waits for the token endpoint, unless Ctrl-C comes first.

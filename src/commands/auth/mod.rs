@@ -29,9 +29,9 @@ pub struct Args {
 #[derive(Subcommand)]
 enum AuthCommand {
     Login(login::Args),
-    /// Say how you are signed in, to which API, and where that is kept; never the token
+    /// Show how you are signed in, to which API, and where the sign-in is stored; never the token
     ///
-    /// Asks neither the server nor for a new token: `whoami` does.
+    /// Does not contact the server or renew the token: `whoami` does.
     Status,
     /// Print a valid access token, renewed if necessary
     Token,
@@ -39,7 +39,7 @@ enum AuthCommand {
     Logout(LogoutArgs),
     /// List profiles and where each is signed in
     List,
-    /// Use another profile from now on
+    /// Switch to another profile
     Switch(SwitchArgs),
 }
 
@@ -57,9 +57,9 @@ struct SwitchArgs {
 }
 
 impl Args {
-    /// Whether it may be given a profile that is not there yet.
+    /// Whether the command accepts a profile that does not exist yet.
     pub fn may_make_a_profile(&self) -> bool {
-        // What is kept for a profile can be forgotten after the profile.
+        // A sign-in can be removed after its profile was.
         !matches!(self.command, AuthCommand::Status | AuthCommand::Token)
     }
 }
@@ -108,7 +108,7 @@ fn logout(ctx: &Context, args: &LogoutArgs) -> Result<Report> {
     let (profile, origin) = (&ctx.settings().profile.value, ctx.origin());
     let slot = vault.slot(profile, origin);
     if args.dry_run.dry_run {
-        let verb = if slot.path().exists() { "would be forgotten" } else { "is not kept" };
+        let verb = if slot.path().exists() { "would be removed" } else { "does not exist" };
         ctx.out().note(&format!("the sign-in to {origin}{} {verb}", of_profile(profile)));
         return Ok(dry_run::report(Vec::new(), false));
     }
@@ -133,16 +133,16 @@ fn switch(ctx: &Context, name: &ProfileName) -> Result<Report> {
     let mut editor = ConfigEditor::open()?;
     editor.switch(name);
     editor.save()?;
-    ctx.out().note(&format!("profile {name} is used from now on"));
+    ctx.out().note(&format!("switched to profile {name}"));
     for name in [environment::PROFILE, environment::API_URL] {
         if ctx.environment().has(name) {
-            ctx.out().warn(&format!("{name} is set and wins over the profile"));
+            ctx.out().warn(&format!("{name} is set and overrides the profile"));
         }
     }
     Ok(Report::nothing())
 }
 
-/// The variable that signs in whatever is kept.
+/// The variable that overrides the stored sign-in.
 fn wins_over_what_is_kept(ctx: &Context) -> Option<&'static str> {
     let env = ctx.environment();
     let service = [environment::CLIENT_SECRET, environment::CLIENT_SECRET_FILE, environment::PRIVATE_KEY_FILE];

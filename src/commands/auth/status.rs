@@ -50,7 +50,7 @@ impl Row for StatusRow {
             Cell::maybe(self.token_source),
             Cell::maybe(self.token_location.as_ref()),
             Cell::maybe(self.expires_at),
-            if self.renewable { "by itself".into() } else { "no".into() },
+            if self.renewable { "automatically".into() } else { "no".into() },
         ]
     }
 

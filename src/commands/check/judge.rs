@@ -1,11 +1,11 @@
-//! From answers to outcomes: what was expected, what came, what to do about it.
+//! Compares responses with what was expected, and says what to do about the difference.
 
 use super::cases::{Case, Expected};
 use super::{CaseOutcome, CaseRow};
 use crate::commands::calls::{Endpoint, Timed};
 use crate::commands::quotes::Quotes;
 
-/// Says what is to be made of answers, and remembers the slowest.
+/// Judges responses, and remembers the slowest.
 pub struct Judge {
     max_latency: u64,
     slowest: Option<(u64, &'static str)>,
@@ -17,7 +17,7 @@ impl Judge {
         Self { max_latency, slowest: None, quotes: Quotes::of(&endpoint.url, endpoint.secret.as_ref()) }
     }
 
-    /// The row of a case whose calls were made at once: of the first that went wrong, or of the first.
+    /// The row of a case: of the first request that failed, or else of the first.
     pub fn judge(&mut self, case: &Case, calls: &[Timed]) -> CaseRow {
         let ms = calls.iter().map(|call| call.ms).max();
         // A call without an answer tells of the receiver's speed only if it was waited for.
@@ -38,7 +38,7 @@ impl Judge {
         CaseRow { case: case.name, outcome, status, ms, message }
     }
 
-    /// The row of the time that answers took.
+    /// The row of the response time.
     pub fn latency(&self) -> CaseRow {
         let max = self.max_latency;
         let Some((ms, case)) = self.slowest else {

@@ -35,7 +35,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report::of(Export { inbox, selection, limit, damaged: Cell::default() }))
 }
 
-/// The events as they are read: an inbox of any size is never in memory whole.
+/// The events, streamed: the inbox is never in memory as a whole.
 struct Export {
     inbox: Option<Box<dyn Inbox>>,
     selection: EventSelection,
@@ -60,7 +60,7 @@ impl Export {
         let page = EventPage { limit: self.limit, ..ORIGINALS };
         each_event(&**inbox, self.selection.clone(), page, &mut |event| match original(&event) {
             Ok(json) => each(EventRow::of(event), json),
-            // The others are written all the same.
+            // The other events are still written.
             Err(error) => {
                 self.damaged.set(self.damaged.take().or(Some(error)));
                 Ok(())
@@ -72,7 +72,7 @@ impl Export {
 /// The events alone.
 struct Originals<'a>(&'a Export);
 
-/// An event as it came.
+/// An event as received.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct OriginalRow {

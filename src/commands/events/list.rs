@@ -32,7 +32,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.quarantined {
         let found = inbox.map(|inbox| inbox.quarantined(None, limit(args.limit))).transpose()?;
         if found.as_ref().is_some_and(Vec::is_empty) {
-            ctx.out().note("nothing is in quarantine");
+            ctx.out().note("the quarantine is empty");
         }
         let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
         return Ok(Report::list(rows, Vec::new()));

@@ -53,10 +53,10 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
     }
 }
 
-/// What receives events, for who finds none.
+/// The hint shown when there is no inbox.
 const RECEIVER: &str = "`bugfender-hooks listen` receives events";
 
-/// The inbox, if there is one; people are told if not.
+/// The inbox, if there is one; otherwise a note says so.
 fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
     let inbox = ctx.existing_inbox()?;
     if inbox.is_none() {
@@ -89,7 +89,7 @@ impl<R: Row> RecordSource for Told<R> {
     }
 }
 
-/// The failures of ids that no event has.
+/// Errors for ids that match no event.
 fn unknown(inbox: Option<&dyn Inbox>, ids: &[String], sender: Option<Sender>) -> Result<Vec<Error>> {
     let mut missing: Vec<&String> = ids.iter().collect();
     if let Some(inbox) = inbox.filter(|_| !ids.is_empty()) {

@@ -1,4 +1,4 @@
-//! Going through any number of events with few of them in memory at a time.
+//! Reading events in pages, so that few are in memory at a time.
 
 use crate::error::Result;
 use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
@@ -6,15 +6,15 @@ use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
 /// The most events of a page.
 const EVENTS: u64 = 500;
 
-/// How many bytes of JSON end a page, whatever is left of it.
+/// The size at which a page ends early, in bytes of JSON.
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// All events with their JSON, oldest first.
 pub const ORIGINALS: EventPage = EventPage { newest_first: false, limit: None, with_json: true };
 
-/// Calls `each` with the events that are meant, as `wanted` says.
+/// Calls `each` with every event that `wanted` selects.
 ///
-/// The inbox is not held on to meanwhile, however slow `each` is: what comes in between may be among them.
+/// No transaction stays open while `each` runs, so events that arrive meanwhile may be included.
 pub fn each_event(
     inbox: &dyn Inbox,
     mut selection: EventSelection,
@@ -41,7 +41,7 @@ pub fn each_event(
     }
 }
 
-/// What `--limit` means.
+/// Reads `--limit`, where 0 is no limit.
 pub fn limit(given: u64) -> Option<u64> {
     (given > 0).then_some(given)
 }

@@ -51,7 +51,7 @@ pub struct Args {
     dry_run: DryRunArg,
 }
 
-/// The header that tells a replay from a first delivery.
+/// The header that marks a replay.
 const REPLAY: &str = "bugfender-hooks-replay";
 
 /// An event, and how the endpoint responded.

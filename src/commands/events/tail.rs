@@ -1,4 +1,4 @@
-//! `events tail`: the newest events, and then what comes.
+//! `events tail`: the newest events, then new ones as they arrive.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct Args {
 const TAIL_INTERVAL: Duration = Duration::from_millis(250);
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    // From now on Ctrl-C is heard by what waits: it is how this ends, and no failure.
+    // From here on, Ctrl-C is handled by the waits: it ends the command without an error.
     if ctx.wait(async {})?.is_none() {
         return Ok(Report::nothing());
     }
@@ -38,7 +38,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         tail.begin(args.lines)?;
     }
     while !platform::stdout_is_closed() {
-        // Ctrl-C is noticed however much there is to show.
+        // Ctrl-C is noticed even while there are events to show.
         let rest = if tail.step()? { Duration::ZERO } else { TAIL_INTERVAL };
         if ctx.wait(async { tokio::time::sleep(rest).await })?.is_none() {
             break;
@@ -47,7 +47,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report::nothing())
 }
 
-/// The inbox, and whether it was there at once; `None` when nobody watches any longer.
+/// The inbox, and whether it existed at the start; `None` after Ctrl-C.
 fn wait_for_inbox(ctx: &Context) -> Result<Option<(Box<dyn Inbox>, bool)>> {
     if let Some(inbox) = super::inbox(ctx)? {
         return Ok(Some((inbox, true)));

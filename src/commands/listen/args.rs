@@ -128,7 +128,7 @@ pub struct ForwardArgs {
     pub retry_wait: Duration,
 }
 
-/// `EVENT=URL`. It is read when the command runs: an error of clap's would repeat it, password and all.
+/// `EVENT=URL`. It is parsed when the command runs, as an error of clap's would show its password.
 #[derive(Clone)]
 pub struct RouteArg(String);
 

@@ -24,7 +24,7 @@ use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{Drained, INSTABUG_PATH, Replaceable};
 use crate::store::{Keys, ReceiverKeys};
 
-/// How long to wait before looking again whether somebody reads what is printed.
+/// How long to wait before checking again whether the reader accepts output.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A second request to stop within this time counts as the first.
@@ -88,7 +88,7 @@ impl Service<'_> {
                 Err(error) => errors.push(error),
             }
         }
-        // It has ended by itself if nobody hears this.
+        // Sending fails only if the receiver has already stopped.
         let _ = stop.send(());
         let drained = self.runtime.block_on(async {
             tokio::select! {
@@ -134,7 +134,7 @@ impl Service<'_> {
                     () = self.hangups.next() => Next::Reload,
                     () = tokio::time::sleep_until(resubscribe.into()), if self.resubscribe.is_some() => Next::Subscribe,
                     () = heard, if self.printer.is_some() => Next::Print,
-                    // What could not be printed a moment ago, as nobody read.
+                    // Events that could not be printed before, as the reader was slow.
                     () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => Next::Print,
                 }
             });
@@ -192,7 +192,7 @@ impl Service<'_> {
         }
     }
 
-    /// Prints what was stored. Events are received on when nobody reads it any more.
+    /// Prints stored events. The receiver keeps running after the reader closes the pipe.
     fn print(&mut self) {
         let Some(printer) = &mut self.printer else { return };
         loop {

@@ -115,12 +115,12 @@ impl<F: Frontend> Remover<'_, F> {
     }
 }
 
-/// The record of a row that somebody has dropped, as it would be by now.
+/// The record of a row deleted by another process, as it would be by now.
 fn after(record: HookRecord, outcome: RemovalOutcome) -> HookRecord {
     HookRecord { status: status_after(outcome).unwrap_or(HookStatus::Removing), ..record }
 }
 
-/// The status of a hook that surely is no more.
+/// The status of a hook that is known to be removed.
 fn status_after(outcome: RemovalOutcome) -> Option<HookStatus> {
     match outcome {
         RemovalOutcome::Removed => Some(HookStatus::Removed),

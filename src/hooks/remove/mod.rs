@@ -33,7 +33,7 @@ const AHEAD: usize = 8;
 /// How long to wait for another process's write.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long of that at a time: in between answers are received, and interruptions are noticed.
+/// How long each of these waits is: responses and interruptions are handled in between.
 const LOCK_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
 /// How long after an interruption.

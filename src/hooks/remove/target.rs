@@ -31,7 +31,7 @@ pub enum RemovalTarget {
     Elsewhere(HookId),
     /// A row whose hook had ended when it was asked for.
     Ended(HookId, Box<HookRecord>),
-    /// A row that names no hook: nobody knows what to delete.
+    /// A row without a hook id: there is nothing to delete.
     Nameless(Box<HookRecord>),
     /// An id that is on record for another installation: here it would be somebody else's hook.
     Foreign(HookId, ApiOrigin),
@@ -93,7 +93,7 @@ fn pick_by_id(registry: &dyn Registry, origin: &ApiOrigin, ids: &[HookId]) -> Re
     registry.hooks(None, &mut |record| {
         if let Some(id) = record.hook_id.filter(|id| ids.contains(id)) {
             if record.subscription.origin == *origin {
-                // A number may have been given anew: it is that of the one that has not ended.
+                // An id may have been reused: it means the row that has not ended.
                 if !record.status.is_ended() || !held.contains_key(&id) {
                     held.insert(id, record);
                 }
