@@ -234,7 +234,7 @@ fn some_calls_of_many_may_fail() {
     });
     let run = check(&Home::new(), &url(&server), &[]);
     let message = row(&run, "concurrent")["message"].to_string();
-    assert!(message.contains("expected 2xx, got HTTP 503 for 2 of 8 calls: "), "{message}");
+    assert!(message.contains("expected 2xx, got HTTP 503 for 2 of 8 requests: "), "{message}");
 }
 
 #[test]

@@ -256,6 +256,6 @@ fn a_registry_that_fails_after_the_answer_does_not_lose_the_id() {
     delivery_keys.go.send("end").unwrap();
     let run = crate::support::Run::of(child.wait_with_output().unwrap());
     assert_eq!(run.code, 9, "{run}");
-    assert!(run.stderr.contains("hook 5 was made for new_crash of app 1"), "{run}");
+    assert!(run.stderr.contains("hook 5 was created for new_crash of app 1"), "{run}");
     assert!(run.stderr.contains("bugfender-hooks import 5 --app-id 1 --event new_crash"), "{run}");
 }

@@ -26,7 +26,7 @@ fn a_step_that_fails_fails_the_demo() {
     assert_eq!(run.code, 1, "{run}");
     assert!(
         run.stderr
-            .contains("the demo failed: `auth login --with-token --credential-store file` ended with exit status: 9"),
+            .contains("the demo failed: `auth login --with-token --credential-store file` exited with exit status: 9"),
         "{run}"
     );
 }

@@ -131,7 +131,7 @@ fn a_dry_run_knows_what_exists() {
         "length",
     ]);
     assert_eq!(run.stdout, "2\n");
-    assert_eq!(run.stderr, "hook 1 does this already: nothing would be sent for it\n");
+    assert_eq!(run.stderr, "hook 1 already exists: nothing would be sent for it\n");
 }
 
 #[test]

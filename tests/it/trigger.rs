@@ -113,7 +113,7 @@ fn what_the_endpoint_does_not_take_is_said_and_not_sent_again() {
     let server = Scripted::always(answer("400 Bad", &[], "no\u{1b}[2J array"));
     let run = home.run(["trigger", "new_crash", "--to", &server.url, "--output", "json"]);
     let said = run.json()[0]["error"].as_str().unwrap().to_owned();
-    assert!(said.starts_with("the endpoint answered with HTTP 400: no") && said.ends_with(" array"), "{run}");
+    assert!(said.starts_with("the endpoint responded with HTTP 400: no") && said.ends_with(" array"), "{run}");
     // But not its secrets, if it repeats them.
     let echo = Scripted::start(|_, exchange| {
         let authorization = exchange.header("authorization").unwrap_or_default().to_owned();

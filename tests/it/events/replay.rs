@@ -96,7 +96,7 @@ fn a_replay_says_what_the_endpoint_did_not_take() {
     let run = home.run(args.iter().chain(&["--output", "json"]));
     assert_eq!((run.code, run.error()["http_status"].as_i64()), (1, Some(410)), "{run}");
     assert_eq!(run.json().as_array().unwrap().len(), 4);
-    assert_eq!(run.json()[1]["error"], "the endpoint answered with HTTP 410");
+    assert_eq!(run.json()[1]["error"], "the endpoint responded with HTTP 410");
     let (server, _) = endpoint(|before| if before == 1 { "410 Gone" } else { "200 OK" });
     let run = home.run(["events", "replay", "--source", "bugfender", "--yes", "-q", "--to", &server.url]);
     assert_eq!((run.code, run.stdout.as_str()), (1, "crash-1\nfeedback-3\n4\n"), "{run}");

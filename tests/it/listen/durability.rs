@@ -178,7 +178,7 @@ fn who_takes_longer_than_the_drain_timeout_is_cut_off() {
     wait_until("it is there", || receiver.metric("bugfender_hooks_open_connections") == 2);
     let (code, log) = receiver.end();
     assert_eq!(code, 1, "{log}");
-    assert!(log.contains("cut off after --drain-timeout: 1 requests") && log.contains("1 forwards"), "{log}");
+    assert!(log.contains("stopped after --drain-timeout with 1 requests") && log.contains("1 forwards"), "{log}");
     assert!(read_reply(&mut stream).is_none());
     // The forward is still in line.
     assert_eq!(inbox(&home).backlog().unwrap().pending, 1);
