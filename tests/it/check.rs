@@ -155,7 +155,7 @@ fn each_mistake_fails_its_own_case() {
             "duplicate",
             "500",
             |call| (call.before > 0).then(|| answer("500 Oops", &[], "")),
-            "got HTTP 500: take the same",
+            "got HTTP 500: accept the same",
         ),
         (
             "large_body",
@@ -167,7 +167,7 @@ fn each_mistake_fails_its_own_case() {
             "older_shape",
             "400",
             |call| call.is_of("older_shape").then(|| answer("400 Bad", &[], r#"{"message":"no field `type`"}"#)),
-            "got HTTP 400 (\"no field `type`\"): take the older shape",
+            "got HTTP 400 (\"no field `type`\"): accept the older shape",
         ),
         (
             "malformed",
@@ -195,7 +195,7 @@ fn each_mistake_fails_its_own_case() {
             "feedback",
             "null",
             |call| call.is_of("feedback").then(String::new),
-            "expected 2xx, got no answer (http://127.0.0.1:",
+            "expected 2xx, got no response (http://127.0.0.1:",
         ),
     ];
     for (case, status, fault, said) in faults {
@@ -376,7 +376,7 @@ fn mistakes_are_named() {
         (&["--instabug", "--app-id", "1"], "--app-id"),
         (&["--instabug", "--secret-file", "none"], "none: "),
         (&["--max-latency", "0"], "--max-latency"),
-        (&["--junit", "-"], "not to standard output"),
+        (&["--junit", "-"], "not standard output"),
         (&["--junit", "."], "it is a directory"),
         (&["--junit", "none/check.xml"], "no such directory"),
     ] {

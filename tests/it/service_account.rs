@@ -275,7 +275,7 @@ fn a_secret_of_the_environment_is_for_its_client_and_no_other() {
 fn apps_without_an_id_are_left_out_and_answers_that_are_none_are_errors() {
     let apps = r#"[{"id":1},{"id":null,"name":"x"},{"id":"2","name":5},{"id":-3},7]"#;
     for (path, body, code, said) in [
-        ("apps", apps, 0, "3 apps of the server have no id"),
+        ("apps", apps, 0, "3 apps were left out"),
         ("apps", r#"{"apps":[]}"#, 1, "the response has an unexpected form"),
         ("whoami", "{}", 1, "the response has an unexpected form"),
         ("whoami", r#"[{"id":1}]"#, 1, "the response has an unexpected form"),

@@ -101,7 +101,7 @@ fn a_wrong_state_ends_it_without_a_request() {
         let page = browse(&format!("{redirect}?{query}"));
         let run = finish(child);
         assert_eq!(run.code, 5, "{run}");
-        assert!(run.stderr.contains("its state is wrong"), "{run}");
+        assert!(run.stderr.contains("its state does not match"), "{run}");
         assert!(!page.contains("script") && page.contains("You are not signed in"), "{page}");
     }
     assert!(server.requests("/auth/token").is_empty());
@@ -164,7 +164,7 @@ fn on_a_terminal_a_browser_opens() {
     let terminal = Terminal::run(&home, &["auth", "login", "--web", "--client-id", "app"]);
     let (code, shown) = terminal.end();
     assert_eq!(code, 0, "{shown}");
-    assert!(shown.contains("A browser opens") && shown.contains("signed in"), "{shown}");
+    assert!(shown.contains("Opening a browser") && shown.contains("signed in"), "{shown}");
     home.json(&["whoami"]);
 }
 

@@ -65,13 +65,13 @@ fn tls_is_served_and_certificates_are_read_again() {
 
     fs::write(dir.join("live.pem"), "broken").unwrap();
     receiver.signal(Signal::HUP);
-    wait_until("it is told", || receiver.log().contains("the certificate stays as it was"));
+    wait_until("it is told", || receiver.log().contains("the certificate was not reloaded"));
     assert_eq!(curl(&home, "second.pem", &receiver, "/healthz", None), "200");
     // A key of another certificate is as broken.
     install("second");
     fs::copy(dir.join("first.key"), dir.join("live.key")).unwrap();
     receiver.signal(Signal::HUP);
-    wait_until("it is told", || receiver.log().matches("the certificate stays as it was").count() == 2);
+    wait_until("it is told", || receiver.log().matches("the certificate was not reloaded").count() == 2);
     assert_eq!(curl(&home, "second.pem", &receiver, &receiver.path, Some(r#"[{"id":"2"}]"#)), "200");
     // Who does not speak TLS, or says nothing at all, is cut off and holds nobody up, not even at the end.
     if let Some(reply) = super::call(&receiver.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n") {

@@ -184,7 +184,7 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     assert_eq!(ids(&home), ["1", "2", "3", "4"]);
     let (code, log) = receiver.end();
     assert_eq!((code, log.matches("still delivers to a former URL").count()), (0, 1), "{log}");
-    let newest = rotate(&["--keep-old-key", "0"], "and no other");
+    let newest = rotate(&["--keep-old-key", "0"], "accepts only this key");
     let receiver = Receiver::start(&home, &[]);
     assert!(newest.ends_with(&receiver.path), "{newest}");
     for old in [key, new.split_once("/bugfender/").unwrap().1] {
