@@ -69,7 +69,7 @@ fn a_keyring_that_answers_keeps_the_sign_in() {
     let home = Home::new().set("DBUS_SESSION_BUS_ADDRESS", &keyring.address).set("BUGFENDER_API_URL", &server.url);
     let run = home.run_with_input(&LOGIN, "service-secret");
     assert_eq!(run.code, 0, "{run}");
-    assert!(run.stderr.contains("is kept in the keyring, as bugfender-hooks/default@"), "{run}");
+    assert!(run.stderr.contains("is stored in the keyring, as bugfender-hooks/default@"), "{run}");
     let note = fs::read_to_string(home.credentials()).unwrap();
     assert!(note.contains("\"kept_in\": \"keyring\"") && !note.contains("secret"), "{note}");
     assert!(keyring.secrets().contains("service-secret"));
