@@ -297,7 +297,7 @@ fn doctor_says_what_is_wrong_with_the_configuration() {
     write(&home, "[profiles.default]\napp = 1\n");
     let run = home.run(["doctor"]);
     assert_eq!(run.code, 2, "{run}");
-    assert!(run.stdout.contains("config.toml, line 2") && run.stdout.contains("takes the token"), "{run}");
+    assert!(run.stdout.contains("config.toml, line 2") && run.stdout.contains("accepts the token"), "{run}");
     write(&home, "[profiles.default]\nca_file = 'none.pem'\n");
     let run = home.run(["doctor"]);
     assert!(run.code == 2 && run.stdout.contains("none.pem"), "{run}");

@@ -77,7 +77,10 @@ fn standard_webhooks() {
     assert_eq!(verify(&home, &["standard"], &headers, &["body.json", "--tolerance", "300"]).code, 0);
     let run = verify(&home, &["standard"], &headers, &["body.json", "--tolerance", "50", "--output", "json"]);
     assert_eq!((run.code, run.json()["valid"].as_bool()), (1, Some(false)), "{run}");
-    assert!(run.stderr.contains("its timestamp is too old") && run.stderr.contains("allow more with --tolerance"), "{run}");
+    assert!(
+        run.stderr.contains("its timestamp is too old") && run.stderr.contains("allow more with --tolerance"),
+        "{run}"
+    );
     let mut no_time = headers.clone();
     no_time[1] = "webhook-timestamp: soon".to_owned();
     let run = verify(&home, &["standard"], &no_time, &["body.json"]);

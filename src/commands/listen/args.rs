@@ -72,7 +72,7 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     #[command(flatten)]
-    pub handing_on: ForwardArgs,
+    pub forwarding: ForwardArgs,
 
     #[command(flatten)]
     pub subscription: SubscribeArgs,

@@ -160,8 +160,8 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         },
         redaction: (!redaction.is_empty()).then_some(redaction),
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
-        targets: route::targets(ctx, &args.handing_on)?,
-        policy: route::policy(&args.handing_on),
+        targets: route::targets(ctx, &args.forwarding)?,
+        policy: route::policy(&args.forwarding),
         retention: args.retention,
         drain_timeout: args.drain_timeout,
     })
@@ -170,7 +170,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
 /// The number of connections requested, limited by the file handles that the system allows.
 fn max_connections(args: &Args) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
-    let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.handing_on;
+    let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.forwarding;
     let targets = forward_to.len() + routes.len() + exec.len();
     let others = OTHER_FILES + FILES_OF_ATTEMPT * usize::from(*max_in_flight) * targets;
     let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(others).max(16));
