@@ -74,7 +74,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (purged, end) = purge(ctx, &mut *inbox, &rule);
     if purged.too_large {
         ctx.out()
-            .warn("the inbox is still larger than that, as the rest is pending; --include-undelivered removes it too");
+            .warn("the inbox is still larger than that: what is left is pending; --include-undelivered removes it too");
     }
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }
