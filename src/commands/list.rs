@@ -13,7 +13,7 @@ use crate::store::Registry;
 
 /// List the hooks in the registry, sorted by app, event, endpoint and age
 ///
-/// Only hooks of the installation in use are listed. Bugfender has no request that lists hooks:
+/// Only hooks of the installation in use are listed. Bugfender's API cannot list hooks:
 /// those made elsewhere are not here until `import` records them.
 #[derive(clap::Args)]
 pub struct Args {

@@ -60,7 +60,7 @@ const UNKNOWN_FIELDS: &str = "ignore unknown fields; new ones may be added at an
 const DUPLICATE: &str = "accept the same event again without an error; its id identifies it";
 const LARGE_BODY: &str = "allow bodies of 1 MB and more, also in proxies in front of the receiver";
 const CONCURRENT: &str = "accept concurrent requests";
-const MALFORMED: &str = "answer 400 to a body that is not JSON, without storing it";
+const MALFORMED: &str = "answer 400 to a body that is not JSON, and do not treat it as an event";
 
 /// What Bugfender may send.
 pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Vec<Case>> {
