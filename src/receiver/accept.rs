@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how long they may say nothing, how they end when the receiver does.
+//! Connections: how many may be open, how long they may be idle, and how they end when the receiver stops.
 
 use std::future::Future;
 use std::io;
@@ -27,18 +27,18 @@ const MAX_HEAD: usize = 32 * 1024;
 /// How long to wait after a connection could not be accepted: most often there is no file handle left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// At the end, how long the head of a call may still take that has begun: what is not whole by then is no call yet.
+/// After a stop, how long the head of a request that has begun may still take.
 const LAST_HEAD: Duration = Duration::from_millis(500);
 
-/// At the end, how long an answer may take to get out: one that takes longer nobody reads.
+/// After a stop, how long writing a response may take: one that takes longer is not being read.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
 
-/// At the end, how long a connection that has said nothing yet still has for its first call: what was sent before the
-/// end may be known a moment later.
+/// After a stop, how long a connection still has for its first request: one that was sent before the stop may arrive a
+/// moment later.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
-/// At the end, the most connections that are still taken from the system's queue: as many as it holds, and no more, were
-/// they to come for ever.
+/// After a stop, the most connections that are still accepted: as many as the system's queue holds, so that new ones cannot
+/// delay the stop forever.
 const LAST_CONNECTIONS: usize = super::BACKLOG as usize;
 
 /// What all connections share.
@@ -49,13 +49,13 @@ pub(super) struct Connections {
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Accepts until told to stop, and then what has come by then; the connections that are open at the end are in the set.
+/// Accepts connections until told to stop, then those that are queued by then. Returns those that are still open.
 pub(super) async fn accept(listener: TcpListener, connections: Connections) -> JoinSet<()> {
     let mut open = JoinSet::new();
     let places = Arc::new(Semaphore::new(connections.intake.limits.max_connections));
     let mut stop = connections.stop.clone();
     loop {
-        // With no place left, new ones wait in the system's queue.
+        // At the limit, new connections wait in the system's queue.
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
             (place, listener.accept().await)
@@ -79,18 +79,18 @@ pub(super) async fn accept(listener: TcpListener, connections: Connections) -> J
     open
 }
 
-/// Accepts what is in the system's queue: with the listener it would be gone, and the calls in it too.
+/// Accepts what is in the system's queue: closing the listener would lose it, with the requests sent already.
 async fn accept_last(
     listener: TcpListener,
     connections: &Connections,
     places: &Arc<Semaphore>,
     open: &mut JoinSet<()>,
 ) -> io::Result<()> {
-    // Asked directly, the system says for certain whether there is more.
+    // Only a non-blocking `accept` on the socket tells for certain whether the queue is empty.
     let listener = listener.into_std()?;
     let end = tokio::time::Instant::now() + LAST_HEAD;
     for _ in 0..LAST_CONNECTIONS {
-        // Idle ones make room now.
+        // Idle connections are closing and make room.
         let Ok(Ok(place)) = tokio::time::timeout_at(end, Arc::clone(places).acquire_owned()).await else { break };
         match listener.accept() {
             Ok((stream, peer)) => {
@@ -98,7 +98,7 @@ async fn accept_last(
                 open.spawn(connections.clone().hold(TcpStream::from_std(stream)?, peer, Some(place)));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            // One of them was gone already.
+            // The connection was closed before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => return Err(error),
         }
@@ -107,7 +107,7 @@ async fn accept_last(
 }
 
 impl Connections {
-    /// Serves a connection, which has its place for so long.
+    /// Serves a connection, and holds its permit meanwhile.
     async fn hold(self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
         let _open = Open::begin(Arc::clone(&self.intake.metrics));
         if let Err(error) = self.serve_tcp(stream, peer).await {
@@ -116,18 +116,18 @@ impl Connections {
         drop(place);
     }
 
-    /// Is ready this long after the receiver was told to stop.
+    /// Completes this long after the receiver was told to stop.
     fn stopped_for(&self, time: Duration) -> impl Future<Output = ()> + use<> {
         let mut stop = self.stop.clone();
         async move {
-            // Nobody is left to tell when everything has ended already.
+            // Fails only when the receiver is gone, which is a stop as well.
             let _ = stop.wait_for(|stop| *stop).await;
             tokio::time::sleep(time).await;
         }
     }
 
     async fn serve_tcp(mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        // Answers are small, and nobody should wait for more of them.
+        // Responses are small and must not be delayed to be sent together.
         stream.set_nodelay(true)?;
         let timeout = self.intake.limits.header_timeout;
         // Until something comes, a connection takes next to no memory. A look tells; `readable` may say so too early.
@@ -157,7 +157,7 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        // It has one call at a time.
+        // A connection has one request at a time.
         let call = InFlight::default();
         let (intake, calls) = (Arc::clone(&self.intake), call.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -170,17 +170,17 @@ impl Connections {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
-        // Who closes its side, or is gone, after a whole call has made that call all the same.
+        // A request that arrived whole counts, even if its sender has closed the connection.
         builder.half_close(true);
         let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
-            // What has come already comes first.
+            // A request that has arrived already comes first.
             biased;
             served = connection.as_mut() => return served.map_err(io::Error::other),
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
-        // The request in flight is finished; nothing more is read.
+        // The request in flight is completed; no further one is read.
         connection.as_mut().graceful_shutdown();
         let nothing_left = async {
             tokio::time::sleep(LAST_HEAD).await;

@@ -1,4 +1,4 @@
-//! Whose calls are looked at: by the address that they come from.
+//! Which addresses requests are accepted from.
 
 use std::net::IpAddr;
 
@@ -6,18 +6,18 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
-/// Which addresses may call.
+/// Which addresses may send requests.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// The networks that may; any when there is none.
+    /// The networks that may; all if empty.
     pub allow_from: Vec<IpNet>,
-    /// Whether a proxy is in front, on this machine or in a private network, which says in `X-Forwarded-For` or
-    /// `Forwarded` who calls.
+    /// Whether to trust a proxy, on this machine or in a private network, that names the client in `X-Forwarded-For` or
+    /// `Forwarded`.
     pub trust_proxy: bool,
 }
 
 impl Access {
-    /// Whether a call that came from `peer` may go on.
+    /// Whether a request from `peer` is accepted.
     pub(super) fn allows(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         if self.allow_from.is_empty() {
             return true;
@@ -28,7 +28,7 @@ impl Access {
         if !self.trust_proxy || !is_near(peer) || (plain, full) == (None, None) {
             return within(peer);
         }
-        // A proxy writes one of them and hands the other on as it came, and nobody knows which: both must be good.
+        // A proxy writes one of them and passes the other through unchanged, and which is unknown: both must be allowed.
         let good = |header: Option<&HeaderValue>, read: fn(&str) -> Option<IpAddr>| {
             header.is_none_or(|value| value.to_str().ok().and_then(read).is_some_and(within))
         };
@@ -36,7 +36,7 @@ impl Access {
     }
 }
 
-/// Whether a proxy of one's own may be there; whoever calls from anywhere else writes headers as they like.
+/// Whether a trusted proxy may have this address; headers from anywhere else can be forged.
 fn is_near(peer: IpAddr) -> bool {
     match peer.to_canonical() {
         IpAddr::V4(peer) => peer.is_loopback() || peer.is_private(),
@@ -44,13 +44,13 @@ fn is_near(peer: IpAddr) -> bool {
     }
 }
 
-/// Who `X-Forwarded-For` says calls: the last in the list, which is what the proxy itself wrote; those before it anybody
-/// may have written.
+/// The client that `X-Forwarded-For` names: the last in the list, which the proxy itself wrote; those before it can be
+/// forged.
 fn of_plain(list: &str) -> Option<IpAddr> {
     address(list.rsplit(',').next()?)
 }
 
-/// The same of `Forwarded` (RFC 7239).
+/// The client that `Forwarded` names (RFC 7239).
 fn of_full(list: &str) -> Option<IpAddr> {
     let hop = unquoted_parts(list, ',').pop()?;
     let parts = unquoted_parts(hop, ';');
@@ -59,8 +59,8 @@ fn of_full(list: &str) -> Option<IpAddr> {
     address(node.trim().trim_matches('"'))
 }
 
-/// The parts between these separators, of which one in quotes is none: a caller may have chosen what is quoted, such as
-/// the host that it asked for.
+/// The parts between these separators, except within quotes: quoted text such as the requested host is the client's
+/// choice.
 fn unquoted_parts(text: &str, separator: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     let is_separator = |c: char| {
@@ -141,7 +141,7 @@ mod tests {
         ] {
             assert_eq!(allows(true, peer, Some(("x-forwarded-for", "10.0.0.1"))), trusted, "{peer}");
         }
-        // It is itself who calls.
+        // A peer that cannot be the proxy is the client itself.
         assert!(allows(true, "2001:db8::7", Some(("x-forwarded-for", "1.2.3.4"))));
     }
 }

@@ -9,13 +9,13 @@ use hyper::body::{Body, Bytes};
 use super::limits::{Budget, Limits, MemoryPermit};
 use super::rejection::Rejection;
 
-/// The most bytes to make room for before they have come.
+/// The most bytes to allocate before they have arrived.
 const FIRST_ROOM: usize = 64 * 1024;
 
-/// How much of a body that is too large is read all the same, so that its sender gets to see the answer.
+/// How much of a body that is too large is read nevertheless, so that its sender sees the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A body, and its part of the budget, which is free again when this is dropped.
+/// A body and its part of the memory budget, which is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct BufferedBody {
     pub(super) bytes: Vec<u8>,
@@ -33,7 +33,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     if body.size_hint().lower() > limits.max_body as u64 {
-        // Who asks before sending it has the answer at once; others are sending already.
+        // A sender with `Expect: 100-continue` gets the response at once; others are sending already.
         if !headers.contains_key(hyper::header::EXPECT) {
             discard(&mut body).await;
         }
@@ -55,7 +55,7 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut permit = MemoryPermit::default();
-    // What the sender says will come; a sender that lies has only what it sends.
+    // Reserves the declared length; the size limit holds for what is really sent.
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(FIRST_ROOM);
     let mut bytes = Vec::with_capacity(expected);
     while let Some(frame) = body.frame().await {
@@ -75,6 +75,6 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let end = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whoever sends for longer finds the connection closed.
+    // A sender that sends more finds the connection closed.
     let _ = tokio::time::timeout(LINGER, end).await;
 }

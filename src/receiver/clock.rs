@@ -1,4 +1,4 @@
-//! The time, as an argument: what is done at a moment is a function of it, so that tests neither wait nor guess.
+//! The time, passed as an argument so that tests neither sleep nor depend on the clock.
 
 use std::time::Instant;
 
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// For how long something took or is to last: this clock is never set.
+    /// The monotonic clock, for durations.
     pub(super) instant: Instant,
-    /// For what is stored.
+    /// The wall clock, for what is stored.
     pub(super) time: Timestamp,
 }
 
 impl Moment {
-    /// This one.
+    /// The current moment.
     pub(super) fn now() -> Self {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }

@@ -1,4 +1,4 @@
-//! What others may look at: readiness and metrics.
+//! Readiness and metrics.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,16 +18,16 @@ use crate::store::{Backlog, Inbox};
 /// The media type of Prometheus's text in the form of `OpenMetrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// For how long a look is good: looking costs a commit, and anybody may ask.
+/// How long a snapshot is served: a new one costs a commit, and anyone may ask.
 const GOOD_FOR: Duration = Duration::from_millis(500);
 
-/// Looks at the inbox beside the writer, so that nobody waits who brings something.
+/// Checks the inbox on a thread of its own, so that deliveries do not wait for it.
 pub(super) struct HealthCheck {
     inbox: StoreWorker<dyn Inbox>,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
-/// What was seen.
+/// The result of a check.
 #[derive(Clone, Default)]
 struct Snapshot {
     writable: bool,
@@ -35,13 +35,13 @@ struct Snapshot {
 }
 
 impl HealthCheck {
-    /// With the thread that has the inbox: it ends when this is dropped.
+    /// Starts the thread that owns the inbox; it ends when this is dropped.
     pub(super) fn start(inbox: Box<dyn Inbox>) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
         Ok((Self { inbox, last: tokio::sync::Mutex::default() }, thread))
     }
 
-    /// Looks, or says what was seen a moment ago. One looks at a time.
+    /// A recent snapshot, taken now if there is none. Concurrent requests share it.
     async fn snapshot(&self, writer: &Writer) -> Snapshot {
         let mut last = self.last.lock().await;
         if let Some((_, snapshot)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {

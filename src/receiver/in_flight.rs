@@ -5,11 +5,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// How much of something is in flight.
+/// A counter of what is in flight.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(TaskTracker);
 
-/// Is counted while it lives.
+/// Counts as in flight until it is dropped.
 pub(super) type InFlightGuard = TaskTrackerToken;
 
 impl InFlight {
@@ -17,7 +17,7 @@ impl InFlight {
         self.0.len()
     }
 
-    /// One more, for as long as what is given lives.
+    /// Counts one more until the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
         self.0.token()
     }
@@ -29,7 +29,7 @@ impl InFlight {
     }
 }
 
-/// Waits for tasks to end; cuts off those that have not by then, and counts what they had in flight.
+/// Waits for tasks until the deadline, then aborts the rest. Returns how much they had in flight.
 pub(super) async fn drain(mut tasks: JoinSet<()>, in_flight: &InFlight, deadline: Instant) -> usize {
     while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
     let left = if tasks.is_empty() { 0 } else { in_flight.get() };

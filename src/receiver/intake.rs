@@ -1,4 +1,4 @@
-//! From a call to an answer: limits, verification, reading, storing; only then 200.
+//! From a request to its response: limits, verification, reading, storing, and only then 200.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,10 +32,10 @@ pub const BUGFENDER_PATH: &str = "/bugfender/";
 /// Where Instabug delivers.
 pub const INSTABUG_PATH: &str = "/instabug";
 
-/// The gate, and what was said of those who come through it.
+/// Verifies deliveries, and warns about former keys.
 pub(super) struct Verifier {
     delivery_keys: DeliveryKeys,
-    /// Whether it was said that a former key is in use.
+    /// Whether the use of a former key was logged.
     told_of_former: AtomicBool,
 }
 
@@ -44,7 +44,7 @@ impl Verifier {
         Self { delivery_keys, told_of_former: AtomicBool::new(false) }
     }
 
-    /// Lets in who knows a key, and says once that it is a former one.
+    /// Verifies the key of a path; logs the first use of a former one.
     fn verify_bugfender(&self, key: &str) -> Option<Verified> {
         let verified = self.delivery_keys.verify_bugfender(key)?;
         if let Some(until) = verified.former_key_until()
@@ -58,7 +58,7 @@ impl Verifier {
     }
 }
 
-/// What answers calls. Connections share it.
+/// Handles requests; shared by all connections.
 pub struct RequestHandler {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) access: Access,
@@ -68,7 +68,7 @@ pub struct RequestHandler {
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: HealthCheck,
     pub(super) writer: Writer,
-    /// How many calls have come and have no answer yet.
+    /// Requests without a response yet.
     pub(super) calls: InFlight,
 }
 
@@ -83,7 +83,7 @@ enum PathKind<'a> {
 }
 
 impl RequestHandler {
-    /// Answers a call that came from `peer`.
+    /// Handles a request from `peer`.
     pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
@@ -202,7 +202,7 @@ impl RequestHandler {
     }
 }
 
-/// Whether a body is anything but plain: each header may name several codings, and `identity` or nothing is none.
+/// Whether a body has a content coding: a header may name several, and `identity` or an empty one is none.
 fn is_compressed(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);

@@ -1,10 +1,10 @@
-//! What senders may take: sizes, times, connections, and the memory of all bodies together.
+//! Limits on senders: sizes, times, connections, and the memory of all bodies together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What bodies may take.
+/// Limits on requests and connections.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The largest body, in bytes.
@@ -13,7 +13,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a body may take.
     pub body_timeout: Duration,
-    /// Limit the number of open connections.
+    /// The most connections that may be open.
     pub max_connections: usize,
     /// The most deliveries in a commit.
     pub max_group: usize,
@@ -31,10 +31,10 @@ impl Default for Limits {
     }
 }
 
-/// The memory that the bodies of known senders together may take, in bytes: what is more is told to come again.
+/// The memory that the bodies of known senders together may take, in bytes; requests beyond it are answered with 503.
 const KNOWN: usize = 256 * 1024 * 1024;
 
-/// The same for bodies of which only their whole tells who sends them: strangers fill this one and no other.
+/// The same for bodies that are verified only once read whole: unknown senders cannot exhaust the memory of known ones.
 const UNVERIFIED: usize = 64 * 1024 * 1024;
 
 /// The memory that is left for bodies, in bytes.
@@ -47,7 +47,7 @@ impl Budget {
     }
 }
 
-/// The memory for bodies, apart for those whose sender is known before they are read and for the others.
+/// The memory for bodies whose sender is known before they are read, and for the others.
 #[derive(Debug, Clone)]
 pub(super) struct Budgets {
     pub(super) known: Budget,
@@ -55,13 +55,13 @@ pub(super) struct Budgets {
 }
 
 impl Budgets {
-    /// Each has room for one body at least.
+    /// Each has room for at least one body.
     pub(super) fn new(limits: &Limits) -> Self {
         Self { known: Budget::of(KNOWN.max(limits.max_body)), unverified: Budget::of(UNVERIFIED.max(limits.max_body)) }
     }
 }
 
-/// A part of the budget.
+/// Memory reserved from a budget, and released when dropped.
 #[derive(Debug, Default)]
 pub(super) struct MemoryPermit {
     budget: Option<Budget>,
@@ -69,7 +69,7 @@ pub(super) struct MemoryPermit {
 }
 
 impl MemoryPermit {
-    /// Holds enough for this many bytes, if there is so much.
+    /// Grows to this many bytes, if the budget allows it.
     pub(super) fn grow(&mut self, budget: &Budget, bytes: usize) -> Option<()> {
         let missing = bytes.saturating_sub(self.bytes);
         let take = |left: usize| left.checked_sub(missing);

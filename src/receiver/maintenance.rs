@@ -1,4 +1,4 @@
-//! Maintenance while serving: dead letters of what waited for too long, and retention.
+//! Maintenance while serving: dead-lettering what was pending for too long, and retention.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::store::PurgeRule;
 /// How often old events are purged and forwards expired.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// What became too old while nothing ran is tried once more for this long from the start, before it is dead-lettered.
+/// Forwards that became too old while no receiver ran are retried for this long after a start before they are dead-lettered.
 const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
 
 /// What maintenance needs of the store, asynchronously. Each call does a piece of the work.
@@ -41,15 +41,15 @@ impl Upkeep for Writer {
     }
 }
 
-/// How far a round of maintenance is.
+/// The stage of a round of maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MaintenanceStage {
-    /// Forwards are dead-lettered; so many were in this round.
+    /// Forwards are dead-lettered; the number is how many were in this round.
     Expire(u64),
     Purge,
 }
 
-/// Maintenance of the inbox: rounds of small steps, between which others have the store.
+/// Maintenance of the inbox, in rounds of small steps, so that other work on the store does not wait for long.
 pub(super) struct Upkeeper<U> {
     store: U,
     metrics: Arc<Metrics>,
@@ -69,7 +69,7 @@ impl<U: Upkeep> Upkeeper<U> {
         Self { store, metrics, max_age, retention, started: now.instant, stage: MaintenanceStage::Expire(0) }
     }
 
-    /// Keeps the inbox in order, for ever.
+    /// Maintains the inbox until aborted.
     pub(super) async fn run(mut self) {
         loop {
             match self.step(Moment::now()).await {
@@ -79,7 +79,7 @@ impl<U: Upkeep> Upkeeper<U> {
         }
     }
 
-    /// One step at this moment. Returns how long to rest if the round has ended with it.
+    /// Makes one step. Returns how long to wait if the round has ended with it.
     async fn step(&mut self, now: Moment) -> Option<Duration> {
         match self.stage {
             MaintenanceStage::Expire(so_far) => self.expire(now, so_far).await,
@@ -174,7 +174,7 @@ mod tests {
         let start = Moment::now();
         let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
         let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
-        // What became too old while nothing ran has an hour to be tried once more.
+        // Forwards that became too old while no receiver ran are retried for an hour.
         assert_eq!(round(&mut upkeeper, after(start, 3599)).await, 4);
         assert_eq!(*pieces.asked.lock().unwrap(), ["purge true"; 3]);
         pieces.asked.lock().unwrap().clear();

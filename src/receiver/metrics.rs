@@ -1,4 +1,4 @@
-//! What is counted and timed, for Prometheus.
+//! Counters, gauges and histograms for Prometheus.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ type MetricLabel = [(&'static str, String); 1];
 type Counters = Family<MetricLabel, Counter>;
 type Histograms = Family<MetricLabel, Histogram, fn() -> Histogram>;
 
-/// All of them, and the registry that writes them down.
+/// All metrics, and the registry that encodes them.
 pub struct Metrics {
     registry: Registry,
     received: Counters,
@@ -32,7 +32,7 @@ pub struct Metrics {
     dead_letters: Gauge,
     oldest: Gauge,
     answer: Histograms,
-    /// That of [`Metrics::answer`] for 200, which nearly all are.
+    /// The one of `answer` for 200, which nearly all responses are.
     answer_ok: Histogram,
     commit: Histogram,
     forward: Histograms,
@@ -69,7 +69,7 @@ impl Default for Metrics {
         };
         let registry = &mut new.registry;
         registry.register("received_deliveries", "Deliveries stored, as events or in quarantine", new.received.clone());
-        registry.register("duplicate_events", "Events that were stored before", new.duplicates.clone());
+        registry.register("duplicate_events", "Events received again, and not stored twice", new.duplicates.clone());
         registry.register("rejected_calls", "Requests that were rejected", new.rejected.clone());
         registry.register("committed_events", "Events stored", new.committed.clone());
         registry.register("forwarded", "Forwards that a target accepted", new.forwarded.clone());
@@ -80,13 +80,18 @@ impl Default for Metrics {
         registry.register("dead_letters", "Dead-lettered forwards in the inbox", new.dead_letters.clone());
         let oldest = "Age of the oldest pending forward";
         registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, new.oldest.clone());
-        registry.register_with_unit("answer", "From the request to the response", Unit::Seconds, new.answer.clone());
-        registry.register_with_unit("commit", "Storing a group of deliveries", Unit::Seconds, new.commit.clone());
-        registry.register_with_unit("forward", "An attempt to forward", Unit::Seconds, new.forward.clone());
+        registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, new.answer.clone());
+        registry.register_with_unit(
+            "commit",
+            "Time to commit a group of deliveries",
+            Unit::Seconds,
+            new.commit.clone(),
+        );
+        registry.register_with_unit("forward", "Time of an attempt to forward", Unit::Seconds, new.forward.clone());
         new.answer_ok = new.answer.get_or_create_owned(&[("status", "200".to_owned())]);
         for sender in Sender::ALL {
             for counters in [&new.received, &new.duplicates, &new.committed] {
-                // From the beginning, so that there is a first value to compare with.
+                // Created at the start: a rate needs a first value of zero.
                 drop(counters.get_or_create(&[("source", sender.to_string())]));
             }
         }

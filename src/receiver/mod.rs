@@ -60,15 +60,15 @@ use crate::store::{ReceiverInbox, Route, Store};
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
 
-/// How a receiver is to be.
+/// The configuration of a receiver.
 pub struct ReceiverOptions {
     /// Who may deliver.
     pub delivery_keys: DeliveryKeys,
-    /// From where.
+    /// Which addresses may deliver.
     pub access: Access,
-    /// How much, and how slowly.
+    /// Limits on size, time and connections.
     pub limits: Limits,
-    /// What is taken out of events before they are stored.
+    /// What is redacted from events before they are stored.
     pub redaction: Option<Redaction>,
     /// The certificate and key to serve with.
     pub tls: Option<TlsFiles>,
@@ -83,7 +83,7 @@ pub struct ReceiverOptions {
 }
 
 impl ReceiverOptions {
-    /// A receiver with this gate that keeps what comes, and hands nothing on.
+    /// A receiver that accepts these keys, stores what it receives, and forwards nothing.
     pub fn new(delivery_keys: DeliveryKeys) -> Self {
         Self {
             delivery_keys,
@@ -102,13 +102,13 @@ impl ReceiverOptions {
 /// How a receiver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Calls that were cut off without an answer.
+    /// Requests that were cut off without a response.
     pub calls: usize,
-    /// Forwards that were cut off: they are tried again at the next start.
+    /// Attempts to forward that were cut off: they are made again at the next start.
     pub forwards: usize,
 }
 
-/// What of a receiver can be replaced while it serves.
+/// The parts of a receiver that can be replaced while it serves.
 #[derive(Clone)]
 pub struct Replaceable {
     verifier: Arc<ArcSwap<Verifier>>,
@@ -116,7 +116,7 @@ pub struct Replaceable {
 }
 
 impl Replaceable {
-    /// Lets in whom this gate does, from the next call on.
+    /// Verifies with these keys, from the next request on.
     pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
         self.verifier.store(Arc::new(Verifier::new(delivery_keys)));
     }
@@ -124,7 +124,7 @@ impl Replaceable {
     /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
     ///
     /// # Errors
-    /// When they cannot be read, or are not of each other; those that were read before are used on.
+    /// When they cannot be read, or do not belong together; those that were read before stay in use.
     pub fn reread_certificate(&self) -> Result<bool> {
         self.tls.as_ref().map_or(Ok(false), |tls| tls.reload().map(|()| true))
     }
@@ -137,7 +137,7 @@ pub struct Receiver {
     forwarders: Vec<Forwarder<Writer, Target>>,
     in_flight: InFlight,
     writer: Writer,
-    /// Those that have the inbox: it is closed when they have ended.
+    /// The threads that own the inbox: it is closed when they have ended.
     threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
     retention: Option<SignedDuration>,
@@ -147,10 +147,10 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Opens the inbox, reads certificates, sets everything up.
+    /// Opens the inbox and reads the certificates.
     ///
     /// # Errors
-    /// When another receiver has the inbox, it cannot be opened, or a file of the options cannot be read.
+    /// When another process receives into the inbox, it cannot be opened, or a file of the options cannot be read.
     pub fn open(store: &dyn Store, options: ReceiverOptions) -> Result<Self> {
         let ReceiverOptions {
             delivery_keys,
@@ -208,12 +208,12 @@ impl Receiver {
         })
     }
 
-    /// Targets of earlier runs that are not among those of this one, and how many forwards wait for each.
+    /// Targets of earlier runs that are not configured now, and how many forwards are pending for each.
     pub fn unnamed(&self) -> &[(String, u64)] {
         &self.unnamed
     }
 
-    /// Is told when events were stored.
+    /// Notified when events were stored.
     pub fn stored(&self) -> Arc<Notify> {
         Arc::clone(&self.stored)
     }
@@ -237,11 +237,11 @@ impl Receiver {
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
         let maintenance = tokio::spawn(upkeeper.run());
         stop.await;
-        // Nobody listens when everything has ended already.
+        // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let calls = match accepting.await {
-            // Those without a call end soon.
+            // Connections without a request in flight end soon.
             Ok(open) => drain(open, &calls, deadline).await,
             Err(_) => 0,
         };
@@ -261,7 +261,7 @@ impl Receiver {
         Drained { calls, forwards }
     }
 
-    /// Serves one connection that came by some other way than a socket, to its end.
+    /// Serves one connection that is not a socket, until it ends.
     ///
     /// # Errors
     /// When the connection breaks.
@@ -274,11 +274,11 @@ impl Receiver {
     }
 }
 
-/// Binds an address. A port that was in use a moment ago can be had again.
+/// Binds an address. A port that was in use a moment ago can be bound again.
 ///
 /// # Errors
-/// One that names the address: of the network when it is in use or not there, which may pass, else a usage error.
-// A socket can be made within a runtime only, which this sees to.
+/// An error that names the address: a network error if it is in use or not available, which may pass, else a usage error.
+// Async because a socket can only be created within a runtime.
 #[allow(clippy::unused_async)]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     let bound = || {

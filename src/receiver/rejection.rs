@@ -1,10 +1,10 @@
-//! Why a request is not accepted, and what its sender is told.
+//! Why a request is rejected, and the response to it.
 
 use hyper::StatusCode;
 
 use super::response::{self, FullResponse};
 
-/// Why a request is not accepted.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     /// Its address is not allowed.
@@ -17,17 +17,17 @@ pub enum Rejection {
     Signature,
     /// The body is too large.
     TooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
     /// The connection ended within the body.
     Broken,
     /// The body is compressed.
     Encoding,
-    /// It is not what the sender sends.
+    /// The body is not a delivery of this sender.
     Malformed,
-    /// It could not be stored.
+    /// The delivery could not be stored.
     Store,
-    /// There is too much going on.
+    /// The receiver is overloaded.
     Overload,
 }
 
@@ -49,7 +49,7 @@ impl Rejection {
         }
     }
 
-    /// What its sender is told.
+    /// The response to its sender.
     pub(super) fn response(self) -> FullResponse {
         match self {
             Self::Address => response::error(StatusCode::FORBIDDEN, "requests from this address are not accepted"),
@@ -60,13 +60,13 @@ impl Rejection {
                 response::and_close(response::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
             }
             Self::TooSlow => {
-                response::and_close(response::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))
+                response::and_close(response::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
             }
             Self::Broken | Self::Malformed => {
                 response::and_close(response::error(StatusCode::BAD_REQUEST, "the body is broken"))
             }
             Self::Encoding => response::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a compressed body is not accepted"),
-            Self::Store => response::unavailable("it could not be stored"),
+            Self::Store => response::unavailable("the delivery could not be stored"),
             Self::Overload => response::and_close(response::unavailable("the receiver is overloaded")),
         }
     }

@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 /// The certificate and key to serve with.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// A PEM file with the certificate, and those between it and the authority.
+    /// A PEM file with the certificate and its intermediates.
     pub certificate: PathBuf,
     /// A PEM file with its private key.
     pub key: PathBuf,
 }
 
-/// What was read of the files last.
+/// The certificate and key as they were last read.
 pub(super) struct Tls {
     files: TlsFiles,
     current: ArcSwap<ServerConfig>,
@@ -33,13 +33,13 @@ impl Tls {
         Ok(Self { files, current })
     }
 
-    /// Reads the files again. What was there before is used on if they cannot be read.
+    /// Reads the files again. The previous certificate stays in use if they cannot be read.
     pub(super) fn reload(&self) -> Result<()> {
         self.current.store(Arc::new(config(&self.files)?));
         Ok(())
     }
 
-    /// For connections that are made from now on.
+    /// The acceptor for new connections.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
@@ -54,7 +54,7 @@ fn config(files: &TlsFiles) -> Result<ServerConfig> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(&files.certificate, &error))?;
     if certificates.is_empty() {
-        return Err(wrong(&files.certificate, &"it holds no certificate"));
+        return Err(wrong(&files.certificate, &"the file contains no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

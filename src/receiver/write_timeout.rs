@@ -1,4 +1,4 @@
-//! A stream whose other side must read what it is sent, and may go away once it has sent everything.
+//! A stream with a timeout for writing, whose peer may disconnect once it has sent everything.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Writing fails when nothing could be written for so long: who never reads would keep the connection for ever.
+/// Writing fails when nothing could be written for this long: a peer that never reads would keep the connection open.
 ///
-/// Reading just ends when the other side is gone: a call that came whole is good, however its sender left.
+/// Reading ends without an error when the peer disconnects: a request that arrived whole is accepted.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Since when writing waits; nothing while it does not.
+    /// When a blocked write times out; `None` while none is blocked.
     end: Option<Pin<Box<Sleep>>>,
 }
 
@@ -23,7 +23,7 @@ impl<S> WriteTimeout<S> {
         Self { stream, limit, end: None }
     }
 
-    /// What a write came to, unless it waits for too long.
+    /// The outcome of a write, or an error once it has been blocked for too long.
     fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.end = None;
@@ -45,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     }
 }
 
-/// Whether the other side is gone, without a word as it may be. Calls say themselves how long they are.
+/// Whether the peer has disconnected. That is no truncation: a request declares its own length.
 fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }

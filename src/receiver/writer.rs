@@ -1,4 +1,4 @@
-//! The one writer: the store's worker with the inbox, which stores what all connections bring in groups, a commit a group.
+//! The one writer: the store's worker that owns the inbox and stores the deliveries of all connections, a group in a commit.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,21 +21,21 @@ use crate::store::{
 /// The most bytes of bodies in a commit.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a delivery waits for a place in the queue.
+/// How long a delivery waits for room in the queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long maintenance rests after a failure.
+/// How long maintenance waits after a failure.
 const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 enum Job {
-    /// The memory of its body is taken for as long as the delivery is here.
+    /// Holds the memory of the body until the delivery is stored.
     Deliver(Box<EncodedDelivery>, MemoryPermit, Reply<Result<Receipt>>),
     Settle(Settlement, Reply<Result<Settled>>),
     Probe(Reply<Result<()>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
-/// The way to the writer.
+/// A handle to the writer.
 #[derive(Clone)]
 pub struct Writer {
     worker: Worker<Job>,
@@ -63,15 +63,14 @@ impl Writer {
         Ok((Self { worker }, thread))
     }
 
-    /// Stores a delivery. When this returns without an error, it is on the disk. It is stored too when nobody waits for
-    /// that any longer.
+    /// Stores a delivery. When this returns without an error, it is durable. It is stored even if the future is dropped.
     ///
     /// # Errors
-    /// When it is not: the store failed, or too many deliveries wait.
+    /// When it is not stored: the store failed, or too many deliveries are waiting.
     pub(super) async fn deliver(&self, delivery: EncodedDelivery, permit: MemoryPermit) -> Result<Receipt> {
         let (reply, answer) = oneshot::channel();
         if let Some(job) = self.worker.send_now(Job::Deliver(Box::new(delivery), permit, reply))? {
-            // In a task of its own, which goes on when the connection ends.
+            // A separate task goes on when the connection ends.
             let waiting = tokio::spawn(send_in_time(self.worker.clone(), job));
             waiting.await.map_err(|_| worker::ended())??;
         }
@@ -89,7 +88,7 @@ impl Writer {
         let claim = move |inbox: &mut (dyn ReceiverInbox + 'static)| {
             let claimed = inbox.claim(target, request, now, lease).map_err(Error::from);
             if let Err(Ok(unclaimed)) = reply.send(claimed) {
-                // Nobody waits any longer.
+                // The connection has ended.
                 let _ = inbox.release(&unclaimed.iter().map(Leased::lease).collect::<Vec<_>>());
             }
         };
@@ -102,10 +101,10 @@ impl Writer {
         self.run(move |inbox| inbox.renew(&leases, now, lease)).await
     }
 
-    /// Gives a lease back whose attempt did not come to its end. To be called within the runtime that serves.
+    /// Releases the lease of an attempt that was cut off. To be called within the runtime that serves.
     pub(super) fn release(&self, lease: Lease) {
         let release = move |inbox: &mut (dyn ReceiverInbox + 'static)| {
-            // One that could not be given back ends with its time.
+            // A lease that could not be released expires.
             let _ = inbox.release(&[lease]);
         };
         if let Ok(Some(job)) = self.worker.send_now(Job::Other(Box::new(release))) {
@@ -151,29 +150,29 @@ impl Writer {
     }
 }
 
-/// Waits for a place in the queue, though not for ever.
+/// Waits for room in the queue, up to a timeout.
 async fn send_in_time(worker: Worker<Job>, job: Job) -> Result<()> {
     let Ok(sent) = tokio::time::timeout(QUEUE_TIMEOUT, worker.send(job)).await else {
-        return Err(Error::new(ErrorKind::Unavailable, "too many deliveries wait to be stored"));
+        return Err(Error::new(ErrorKind::Unavailable, "too many deliveries are waiting to be stored"));
     };
     sent
 }
 
-/// What the writer's thread has.
+/// The state of the writer's thread.
 struct Committer {
     inbox: Box<dyn ReceiverInbox>,
     routes: Vec<Route>,
     max_group: usize,
     metrics: Arc<Metrics>,
     stored: Arc<Notify>,
-    /// Where those are who wait for replies.
+    /// The runtime that replies are sent on.
     runtime: Handle,
     /// Whether the last commit failed: logged once, not for every delivery.
     failing: bool,
     rest_until: Option<Instant>,
 }
 
-/// What is done together.
+/// Jobs that share a commit.
 #[derive(Default)]
 struct WriteGroup {
     deliveries: Vec<EncodedDelivery>,
@@ -267,13 +266,13 @@ impl Committer {
                     drop(reply.send(outcome.map_err(Error::from)));
                 }
                 (Job::Other(job), _) => job(&mut *self.inbox),
-                // These are in the group by themselves.
+                // Settlements form a group of their own.
                 (Job::Deliver(..) | Job::Settle(..), _) => {}
             }
         }
     }
 
-    /// The others of a group need not fail with the one that cannot be stored.
+    /// Commits one by one, so that one delivery that cannot be stored does not fail the others.
     fn store_singly(&mut self, deliveries: &[EncodedDelivery], receipts: Vec<Reply<Result<Receipt>>>) {
         for (delivery, reply) in deliveries.iter().zip(receipts) {
             let outcome = self.store(std::slice::from_ref(delivery));
@@ -303,7 +302,7 @@ impl Committer {
     fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
         match outcome {
             Err(error) if !self.failing => {
-                tracing::error!("nothing can be stored; senders are told to come again: {error}");
+                tracing::error!("nothing can be stored; senders are asked to retry: {error}");
                 self.failing = true;
             }
             Ok(_) if self.failing => {
@@ -328,7 +327,7 @@ impl Committer {
     }
 }
 
-/// Gives everybody an answer, or everybody the error.
+/// Replies to each job with its result, or to all with the error.
 fn answer_all<T>(replies: Vec<Reply<Result<T>>>, outcome: Result<impl IntoIterator<Item = T>>) {
     match outcome {
         Ok(answers) => {
@@ -363,7 +362,7 @@ mod tests {
         let (worker, mut queue) = Worker::idle(1);
         let writer = Writer { worker };
         for _ in 0..2 {
-            // The second finds no place, and waits for one.
+            // The second finds no room, and waits for it.
             let gone =
                 tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), MemoryPermit::default()))
                     .await;

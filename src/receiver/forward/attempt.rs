@@ -16,14 +16,14 @@ use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
 use crate::store::{AttemptOutcome, Forward, Lease, Leased, Settled, Settlement};
 
-/// So many failures of one event say no more about the target than about the event.
+/// After this many failures of one event, a further one says more about the event than about the target.
 const FAILURES_OF_ONE_EVENT: u32 = 3;
 
 /// What an attempt says about its target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     Accepted,
-    /// With what was wrong.
+    /// It failed, with the error.
     Failed(FailureScope, String),
     /// The same event had failed several times before, so this says nothing about the target.
     FailedAgain,
@@ -45,7 +45,7 @@ pub(super) struct Unsettled<Q: ForwardQueue> {
 }
 
 impl<Q: ForwardQueue> Unsettled<Q> {
-    /// Records it; gives it back if that fails again.
+    /// Records the outcome; returns it if that fails again.
     pub(super) async fn settle(mut self) -> Option<Self> {
         match self.claim.queue.settle(self.settlement.clone()).await {
             Ok(settled) => {
@@ -60,7 +60,7 @@ impl<Q: ForwardQueue> Unsettled<Q> {
     }
 }
 
-/// A lease that is given back if its attempt does not come to its end, as when a bug ends it.
+/// A lease that is released if its attempt does not complete, as after a panic.
 struct Claim<Q: ForwardQueue> {
     lease: Option<Lease>,
     queue: Q,
@@ -106,14 +106,14 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         Self { forward: leased.forward, target, policy, metrics, claim, lease, in_flight }
     }
 
-    /// Makes it, beginning when the one before has begun: tasks run in any order, and some start with the last.
+    /// Makes the attempt once the previous one has begun: tasks start in any order, and events are sent in theirs.
     pub(super) async fn make_in_turn(
         self,
         before: Option<oneshot::Receiver<()>>,
         begun: oneshot::Sender<()>,
     ) -> Ended<Q> {
         if let Some(before) = before {
-            // It is gone if that one never came to begin.
+            // The sender is dropped if that attempt never began.
             let _ = before.await;
         }
         let mut work = std::pin::pin!(self.make(Moment::now));
@@ -125,7 +125,7 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         }
     }
 
-    /// Makes it, and records its outcome.
+    /// Makes the attempt, and records its outcome.
     pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
         let started = clock();
         let response = self.target.deliver(&self.forward).await;

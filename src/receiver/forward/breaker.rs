@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// So many failures in a row open it.
+/// This many failures in a row open the breaker.
 const THRESHOLD: u32 = 5;
 
-/// So many events in a row that it answered, but did not take: a key that was revoked, a command that is broken.
+/// This many rejected events in a row open it too: a key was revoked, or a command is broken.
 const REFUSALS: u32 = 20;
 
-/// The upper bound of the first rest; it doubles each time.
+/// The upper bound of the first pause; it doubles each time.
 const FIRST_REST: Duration = Duration::from_secs(2);
 
-/// The upper bound of all rests.
+/// The upper bound of all pauses.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Whether a target is failing.
@@ -30,22 +30,22 @@ impl Breaker {
     pub(super) fn room(&self, now: Instant, in_flight: usize) -> usize {
         match self.open_until {
             Some(until) if now < until => 0,
-            // One at a time tells whether it has recovered.
+            // One attempt at a time probes whether it has recovered.
             _ if self.rests > 0 => usize::from(in_flight == 0),
             _ => usize::MAX,
         }
     }
 
-    /// It accepted an event. Returns whether it had been paused before.
+    /// Notes that it accepted an event. Returns whether it had been paused before.
     pub(super) fn succeeded(&mut self) -> bool {
         let rested = self.rests > 0;
-        // The pause it asked for holds, whatever became of attempts that were in flight already.
+        // A pause that the target asked for holds, whatever the outcome of attempts in flight.
         let asked_until = self.asked_until;
         *self = Self { open_until: asked_until, asked_until, ..Self::default() };
         rested
     }
 
-    /// It answered, but rejected the event. Returns for how long it is paused, if a pause begins now.
+    /// Notes that it rejected an event. Returns for how long it is paused, if a pause begins now.
     pub(super) fn refused(&mut self, now: Instant) -> Option<Duration> {
         self.refusals += 1;
         if self.refusals >= REFUSALS {
@@ -57,12 +57,12 @@ impl Breaker {
         None
     }
 
-    /// Whether the next attempt is to find out if it has recovered.
+    /// Whether the next attempt probes if it has recovered.
     pub(super) fn is_probing(&self) -> bool {
         self.rests > 0
     }
 
-    /// It failed, and perhaps asked for a pause. Returns for how long it is paused, if a pause begins now.
+    /// Notes a failure, with the pause that it asked for if any. Returns for how long it is paused, if a pause begins now.
     pub(super) fn failed(&mut self, now: Instant, pause: Option<Duration>) -> Option<Duration> {
         self.failures += 1;
         self.asked_until = self.asked_until.max(pause.map(|pause| now + pause));
@@ -73,7 +73,7 @@ impl Breaker {
         let mut rest = pause.unwrap_or_default();
         if opens {
             let bound = FIRST_REST.saturating_mul(1 << self.rests.min(10)).min(LONGEST_REST);
-            // Half of it at the least: a rest that may be none is no rest.
+            // At least half of it: full jitter could make the pause zero.
             rest = rest.max(bound.mul_f64(0.5 + fastrand::f64() / 2.0));
         }
         let resting = self.open_until.is_some_and(|until| now < until);
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(breaker.room(now, 0), 0);
         let later = now + rest;
         assert_eq!((breaker.room(later, 0), breaker.room(later, 1)), (1, 0));
-        // It rests longer each time.
+        // Each pause is longer than the one before.
         let longer = breaker.failed(later, None).unwrap();
         assert!(longer >= FIRST_REST);
         assert!(breaker.succeeded());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_when_nothing_is_taken_at_all() {
+    fn it_opens_when_every_event_is_rejected() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..REFUSALS - 1 {
             assert_eq!(breaker.refused(now), None);

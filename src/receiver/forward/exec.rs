@@ -19,9 +19,9 @@ pub struct ExecTarget {
     pub program: OsString,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Variables that it does not get to see.
+    /// Environment variables that are removed for it.
     pub hidden: Vec<&'static str>,
-    /// How long it may take; what is left of it then is killed.
+    /// How long it may take; after that, its process group is killed.
     pub timeout: Duration,
 }
 
@@ -31,7 +31,7 @@ impl ExecTarget {
         let scope = FailureScope::Event;
         match self.run(forward, event).await {
             Ok(Some(status)) if status.success() => TargetResponse::Accepted,
-            Ok(Some(status)) => TargetResponse::Failed { error: format!("the command ended with {status}"), scope },
+            Ok(Some(status)) => TargetResponse::Failed { error: format!("the command exited with {status}"), scope },
             Ok(None) => {
                 let error = format!("the command took longer than {} s and was killed", self.timeout.as_secs_f32());
                 TargetResponse::Failed { error, scope }
@@ -43,11 +43,11 @@ impl ExecTarget {
         }
     }
 
-    /// Runs it; `None` when the time was up.
+    /// Runs the command; `None` after a timeout.
     async fn run(&self, forward: &Forward, event: &EventFacts) -> std::io::Result<Option<std::process::ExitStatus>> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).envs(facts(forward, event)).stdin(Stdio::piped());
-        // Standard output is what the receiver itself has to say.
+        // Standard output is the receiver's own data.
         command.stdout(Stdio::from(std::io::stderr())).stderr(Stdio::inherit()).kill_on_drop(true);
         for name in &self.hidden {
             command.env_remove(name);
@@ -57,7 +57,7 @@ impl ExecTarget {
         let json = forward.event_json(event).to_vec();
         let Ok(ended) = tokio::time::timeout(self.timeout, feed(&mut group.0, &json)).await else {
             platform::kill_group(&mut group.0);
-            // It is dead: this only takes note.
+            // Killed already: this only reaps it.
             let _ = group.0.wait().await;
             return Ok(None);
         };
@@ -65,12 +65,12 @@ impl ExecTarget {
     }
 }
 
-/// A command that runs, and what it started: killed when nobody waits for it any more.
+/// A running command and its process group, killed when dropped.
 struct ProcessGroup(Child);
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // One that ended has no id any more, and what it left running it meant to.
+        // A command that ended has no id, and may leave background processes running.
         if self.0.id().is_some() {
             platform::kill_group(&mut self.0);
         }
@@ -81,12 +81,12 @@ async fn feed(child: &mut Child, json: &[u8]) -> std::io::Result<std::process::E
     let stdin = child.stdin.take();
     let give = async move {
         if let Some(mut stdin) = stdin {
-            // A command that does not read it may succeed all the same.
+            // A command may succeed without reading its input.
             let _ = stdin.write_all(json).await;
         }
     };
     tokio::select! {
-        // When it has ended nobody waits for the rest, though something that it started may keep its input open.
+        // Ends with the command, even if a process that it started keeps its input open.
         ended = child.wait() => return ended,
         () = give => {}
     }
@@ -94,7 +94,7 @@ async fn feed(child: &mut Child, json: &[u8]) -> std::io::Result<std::process::E
 }
 
 fn facts(forward: &Forward, event: &EventFacts) -> Vec<(&'static str, OsString)> {
-    // What an environment cannot hold is not in these: they were cleaned when they were read.
+    // NUL cannot occur: it was removed when the event was read.
     let mut facts = vec![
         ("BUGFENDER_EVENT_ID", event.id.clone().into()),
         ("BUGFENDER_EVENT_SOURCE", forward.sender.as_str().into()),

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::http::{Client, HttpResponse, Method, Payload, Repeat, Request, RequestBody, StatusCode};
 use crate::store::Forward;
 
-/// What the body is when its sender did not say.
+/// The media type if the sender declared none.
 const JSON: &str = "application/json";
 
 /// An endpoint.
@@ -25,12 +25,12 @@ pub struct HttpTarget {
 }
 
 impl HttpTarget {
-    /// An endpoint at `url`. With a template it gets a message for each event, else the events themselves.
+    /// An endpoint at `url`. With a template it is sent a message for each event, else the events themselves.
     ///
     /// # Errors
     /// A usage error for a secret that is not one of the Standard Webhooks specification.
     pub fn new(client: Client, url: Url, template: Option<Template>, secret: Option<Secret>) -> Result<Self> {
-        // What is wrong with a secret is said before anything is sent.
+        // A wrong secret is an error before anything is sent.
         standard_headers("evt_", Timestamp::UNIX_EPOCH, secret.as_ref(), b"")?;
         Ok(Self { client, url, template, secret })
     }
@@ -57,14 +57,14 @@ impl HttpTarget {
             method: Method::POST,
             url: self.url.clone(),
             body: Some(RequestBody::Bytes(Payload { content_type: content_type.into(), headers, bytes })),
-            // The inbox knows when to try again, and does so after a crash too.
+            // No retry here: the queue schedules them, and survives a crash.
             repeat: Repeat::Never,
         })
     }
 }
 
-/// What the sender said the body is. What no header can hold is not passed on: the request would fail at every attempt,
-/// and look as if the target were not there.
+/// The declared media type. One that is no valid header value is left out: every attempt would fail as if the target were
+/// unavailable.
 fn content_type(forward: &Forward) -> String {
     let fits = |kind: &&String| !kind.is_empty() && HeaderValue::from_str(kind).is_ok();
     forward.content_type.as_ref().filter(fits).map_or_else(|| JSON.to_owned(), Clone::clone)
@@ -84,7 +84,7 @@ fn judge(outcome: std::result::Result<HttpResponse, crate::http::Failure>) -> Ta
     let answer = match outcome {
         Ok(answer) if answer.status.is_success() => return TargetResponse::Accepted,
         Ok(answer) => answer,
-        // A redirect that is not followed is an answer; a certificate that is not trusted is none.
+        // A redirect that is not followed is a response; an untrusted certificate means that there was none.
         Err(failure) => {
             let answered = failure.error.http_status().is_some();
             let scope =

@@ -32,16 +32,16 @@ use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use crate::store::{ClaimRequest, Lease, TargetId};
 
-/// How often the queue is looked at though nothing was heard: another process may have requeued something.
+/// How often the queue is polled without a notification: another process may have requeued something.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long to wait before an outcome that could not be recorded is recorded again.
 const SETTLE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The longest `Retry-After` that is heeded.
+/// The longest `Retry-After` that is honored.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// How long a lease lasts unless it is renewed. A receiver that died keeps what it had claimed from others this long.
+/// How long a lease lasts unless renewed. The claims of a receiver that died are blocked for others until then.
 const LEASE: Duration = Duration::from_secs(90);
 
 /// How often leases are renewed: several renewals may fail before one is lost.
@@ -52,9 +52,9 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
 pub struct Policy {
     /// The most attempts in flight at once, for each target.
     pub max_in_flight: usize,
-    /// How long after it was queued a forward is tried.
+    /// How long after it was queued a forward is retried.
     pub max_age: SignedDuration,
-    /// The upper bound of the first wait; it doubles with each failure.
+    /// The upper bound of the first wait before a retry; it doubles with each failure.
     pub first_wait: Duration,
     /// The upper bound of all waits.
     pub longest_wait: Duration,
@@ -79,7 +79,7 @@ impl Policy {
     }
 }
 
-/// What forwards to one target.
+/// Forwards events to one target.
 pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     target: Arc<T>,
     id: TargetId,
@@ -88,7 +88,7 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     metrics: Arc<Metrics>,
     /// How many attempts are in flight, to all targets together.
     in_flight: InFlight,
-    /// How many of this target's that failed before are in flight.
+    /// How many retries to this target are in flight.
     retries: InFlight,
     breaker: Breaker,
     /// The leases of attempts in flight, and when they are renewed.
@@ -96,15 +96,15 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     renew_at: Option<Instant>,
     unsettled: Vec<Unsettled<Q>>,
     settle_at: Option<Instant>,
-    /// The target said that it is gone.
+    /// The target answered that it is gone (410).
     stopped: bool,
 }
 
-/// What a step comes to.
+/// The result of a step.
 pub(super) struct Step<Q: ForwardQueue, T: Deliver> {
     /// Attempts to be made, in this order.
     attempts: Vec<Attempt<Q, T>>,
-    /// When to make the next step, if nothing happens before.
+    /// How long until the next step, unless something happens before.
     wait: Duration,
 }
 
@@ -136,10 +136,10 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     /// Forwards until told to stop, and then drains what is in flight. `stored` is notified of new events.
     pub(super) async fn run(mut self, stored: Arc<Notify>, mut stop: watch::Receiver<bool>) {
         let mut attempts = JoinSet::new();
-        // Is told when the newest attempt has begun.
+        // Resolves when the newest attempt has begun.
         let mut last_begun: Option<oneshot::Receiver<()>> = None;
         loop {
-            // Heard from now on: what is stored between looking and waiting is not missed.
+            // Enabled before the step, so that what is stored between claiming and waiting is not missed.
             let mut heard = std::pin::pin!(stored.notified());
             heard.as_mut().enable();
             let Step { attempts: new, wait } = self.step(Moment::now(), attempts.len()).await;
@@ -154,7 +154,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        // What is in flight keeps its leases until it has ended.
+        // Attempts in flight keep their leases until they have ended.
         while !attempts.is_empty() || !self.unsettled.is_empty() {
             self.tend_leases(Moment::now()).await;
             tokio::select! {
@@ -174,7 +174,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         if self.stopped || room == 0 {
             return idle;
         }
-        // Half of the places are for what was not tried yet: events that fail slowly leave room for the others.
+        // Half of the attempts are reserved for first tries, so that events that fail slowly do not block the others.
         let for_retries = self.policy.max_in_flight.div_ceil(2).saturating_sub(self.retries.get());
         let request = ClaimRequest { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
         let claimed = match self.queue.claim(self.id, request, now.time, LEASE).await {
@@ -194,7 +194,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             let shared = (self.policy.clone(), Arc::clone(&self.metrics), self.queue.clone());
             attempts.push(Attempt::new(leased, Arc::clone(&self.target), shared, guards));
         }
-        // With no place for those that failed before, it is no matter when the next of them is due: what ends makes one.
+        // Without room for retries, the next due time is irrelevant: the end of an attempt wakes the loop.
         let next_due = if is_full || for_retries == 0 { None } else { self.next_due(now).await };
         Step { attempts, wait: next_due.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL) }
     }
@@ -219,7 +219,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         let leases: Vec<Lease> = self.leases.iter().copied().collect();
         self.renew_at = (!leases.is_empty()).then(|| now.instant + RENEWAL_INTERVAL);
         match self.queue.renew(leases, now.time, LEASE).await {
-            // Their attempts go on: what comes of them is not recorded.
+            // Their attempts go on, but their outcomes are not recorded.
             Ok(lost) => self.leases.retain(|lease| !lost.contains(lease)),
             Err(error) => tracing::debug!("leases could not be renewed: {error}"),
         }
@@ -232,14 +232,14 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
     }
 
-    /// Notes the end of an attempt, unless a bug ended it, which says nothing.
+    /// Notes the end of an attempt, unless it panicked.
     fn joined(&mut self, ended: Option<Ended<Q>>) {
         if let Some(ended) = ended {
             self.ended(ended, Moment::now());
         }
     }
 
-    /// Notes what an attempt says about the target.
+    /// Updates the breaker with what an attempt says about the target.
     fn ended(&mut self, ended: Ended<Q>, now: Moment) {
         let Ended { lease, finding, unsettled } = ended;
         if unsettled.is_none() {
@@ -264,11 +264,11 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                     tracing::warn!("{shown} is failing; it is paused for {} s: {error}", wait.as_secs_f32().ceil());
                 }
             }
-            // It fails over this event: the others go on, unless it is so with all of them.
+            // Only this event is rejected: others go on, unless all of them are rejected.
             Finding::Failed(FailureScope::Event, error) => {
                 if let Some(wait) = self.breaker.refused(now.instant) {
                     let seconds = wait.as_secs_f32().ceil();
-                    tracing::warn!("{shown} accepts no event; it is paused for {seconds} s: {error}");
+                    tracing::warn!("{shown} rejects every event; it is paused for {seconds} s: {error}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The queue of forwards, as a forwarder asks it.
+//! The queue of forwards, as a forwarder uses it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::receiver::writer::Writer;
 use crate::store::{ClaimRequest, Lease, Leased, Settled, Settlement, TargetId};
 
-/// What a forwarder needs of the store, asynchronously. See [`crate::store::Queue`] for what each call means.
+/// What a forwarder needs of the store, asynchronously. See [`crate::store::Queue`] for what each method does.
 pub(in crate::receiver) trait ForwardQueue: Clone + Send + Sync + 'static {
     fn claim(
         &self,
@@ -28,7 +28,7 @@ pub(in crate::receiver) trait ForwardQueue: Clone + Send + Sync + 'static {
 
     fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<Settled>> + Send;
 
-    /// Gives a lease back whose attempt did not come to its end, without waiting for it.
+    /// Releases the lease of an attempt that was cut off, without waiting.
     fn release(&self, lease: Lease);
 
     fn next_due(&self, target: TargetId, now: Timestamp) -> impl Future<Output = Result<Option<Timestamp>>> + Send;

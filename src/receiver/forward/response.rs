@@ -1,13 +1,13 @@
-//! What a target answers to an attempt.
+//! The response of a target to an attempt.
 
 use std::time::Duration;
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub(in crate::receiver) enum TargetResponse {
-    /// The target has it.
+    /// The target accepted the events.
     Accepted,
-    /// It does not, or did not say so.
+    /// It did not accept them, or did not respond.
     Failed {
         /// Why.
         error: String,
@@ -19,21 +19,21 @@ pub(in crate::receiver) enum TargetResponse {
 /// What a failure says about a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::receiver) enum FailureScope {
-    /// It is not well: others will fail too.
+    /// The target is failing: other events will fail too.
     Target {
-        /// How long it asked to be paused.
+        /// The pause that it asked for.
         pause: Option<Duration>,
         /// Whether it answered at all.
         reached: bool,
     },
-    /// It answers, but does not take this event.
+    /// It responds, but rejects this event.
     Event,
-    /// It wants nothing any more.
+    /// It accepts nothing any more (410).
     Gone,
 }
 
 impl FailureScope {
-    /// Whether the target was reached and said no, without asking for a pause.
+    /// Whether the target was reached and rejected the event, without asking for a pause.
     pub(super) fn is_an_answer(self) -> bool {
         matches!(self, Self::Event | Self::Target { pause: None, reached: true })
     }

@@ -7,13 +7,13 @@ use super::http::HttpTarget;
 use super::response::TargetResponse;
 use crate::store::{Forward, TargetName};
 
-/// A target and what goes to it.
+/// A target, and which events are forwarded to it.
 pub struct Target {
-    /// What the inbox knows it by.
+    /// Identifies the target in the inbox.
     pub name: TargetName,
-    /// Only events of these types; all when there is none.
+    /// Only events of these types; all if empty.
     pub types: Vec<String>,
-    /// What it is.
+    /// What kind of target it is.
     pub kind: TargetKind,
 }
 
@@ -26,7 +26,7 @@ pub enum TargetKind {
 }
 
 impl Target {
-    /// Whether the events of a delivery go together: a command or a message is for one event.
+    /// Whether the events of a delivery are forwarded together; a command or a template gets one at a time.
     pub fn together(&self) -> bool {
         matches!(&self.kind, TargetKind::Http(http) if !http.is_for_one_event())
     }
@@ -34,7 +34,7 @@ impl Target {
 
 /// What a forwarder delivers to.
 pub(in crate::receiver) trait Deliver: Send + Sync + 'static {
-    /// What people see of it.
+    /// Its name for people, without secrets.
     fn shown(&self) -> &str;
 
     /// Delivers the events of a forward.

@@ -1,4 +1,4 @@
-//! Templates that make a message of an event: `MiniJinja`, the built-in ones for chat services among them.
+//! Templates that turn an event into a message: `MiniJinja`, the built-in ones for chat services among them.
 
 use std::path::Path;
 
@@ -18,15 +18,15 @@ pub const BUILT_IN_TEMPLATES: [(&str, &str); 3] = [
     ("teams", include_str!("templates/teams.json")),
 ];
 
-/// How many steps a template may take for a message: some milliseconds, where receiving is not held up.
+/// How many steps a template may take for a message: some milliseconds, so that it does not delay receiving.
 const FUEL: u64 = 200_000;
 
-/// What a template is tried with before anything depends on it.
+/// The event that a template is tested with when it is loaded.
 const SAMPLE: &str = r#"[{"id":"sample","title":"Sample <event> & \"title\"","text":"**text**\nof it","type":"crash",
   "app":{"id":1,"name":"Sample"},"status":"open","session":{"app_version":{"version":"1.0","build":"1"}},
   "device":{"name":"Phone","user_data":{}},"self":"https://example.com/1","created_at":"2024-01-01T00:00:00Z"}]"#;
 
-/// A template that was compiled.
+/// A compiled template.
 #[derive(Clone)]
 pub struct Template {
     environment: Environment<'static>,
@@ -56,10 +56,10 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        // A field that one shape has and the other has not is nothing, at any depth.
+        // A missing field is undefined at any depth, as senders' events differ in shape.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_formatter(|out, state, value| match state.auto_escape() {
-            // In plain text, nothing is nothing.
+            // In plain text, an undefined or null value is empty.
             AutoEscape::None if value.is_none() => Ok(()),
             _ => minijinja::escape_formatter(out, state, value),
         });
@@ -76,7 +76,7 @@ impl Template {
         let Some(event) = sample.events.first() else { return Ok(template) };
         let plain = template.text(&sample, event).map_err(|error| wrong(&error))?;
         if plain.trim_start().starts_with(['{', '[']) {
-            // What stands in an event cannot become part of the message's own structure.
+            // Values are escaped as JSON, so that an event cannot change the message's structure.
             template.environment.set_auto_escape_callback(|_| AutoEscape::Json);
             template.environment.add_template_owned(name.to_owned(), text).map_err(|error| wrong(&error))?;
             let json = template.text(&sample, event).map_err(|error| wrong(&error))?;
@@ -119,7 +119,7 @@ impl Template {
     }
 }
 
-/// A forward of one event that shows what templates get.
+/// A sample forward of one event.
 fn sample() -> Forward {
     let body = SAMPLE.as_bytes().to_vec();
     Forward {
@@ -143,13 +143,13 @@ fn short(text: &str, max: usize) -> String {
     }
 }
 
-/// Text for Slack: what would be a link or a mention of everybody there is plain text.
+/// Text for Slack, with links and mentions escaped.
 /// <https://docs.slack.dev/messaging/formatting-message-text#escaping>
 fn slack(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Text for Discord and Teams: what would be formatting there is plain text.
+/// Text for Discord and Teams, with formatting escaped.
 fn discord(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -204,7 +204,7 @@ mod tests {
         let template = Template::load(&file("own.json", r#"{"t": {{ title }}, "n": {{ event.n }}}"#)).unwrap();
         let (content_type, text) = render(&template, r#"[{"id":1,"title":"a\"b","n":{"x":[1]}}]"#);
         assert_eq!((content_type.as_str(), text.as_str()), ("application/json", r#"{"t": "a\"b", "n": {"x":[1]}}"#));
-        // What an event holds stays within its field, whatever the file is called.
+        // A value stays within its field, whatever the file is called.
         let template = Template::load(&file("named-anyhow.tmpl", "{\"t\": {{ title }}}")).unwrap();
         let (_, text) = render(&template, r#"[{"id":1,"title":"x\", \"channel\": \"general"}]"#);
         assert_eq!(text, r#"{"t": "x\", \"channel\": \"general"}"#);

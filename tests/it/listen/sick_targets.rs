@@ -157,7 +157,7 @@ fn many_poisonous_events_leave_room_for_new_ones() {
         receiver.event(format!("poison-{number}"));
     }
     // With so many in a row it is left alone; what finds out that it is well is the newest.
-    wait_until("it is paused", || receiver.log().contains("accepts no event; it is paused"));
+    wait_until("it is paused", || receiver.log().contains("rejects every event; it is paused"));
     let before = sink.calls().len();
     for number in 0..10 {
         receiver.event(format!("good-{number}"));
