@@ -37,8 +37,8 @@ const LAST_ANSWER: Duration = Duration::from_millis(500);
 /// moment later.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
-/// After a stop, the most connections that are still accepted: as many as the system's queue holds, so that new ones cannot
-/// delay the stop forever.
+/// After a stop, the most connections that are still accepted: as many as the system's queue holds, so that new ones
+/// cannot delay the stop forever.
 const LAST_CONNECTIONS: usize = super::BACKLOG as usize;
 
 /// What all connections share.

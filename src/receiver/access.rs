@@ -28,7 +28,7 @@ impl Access {
         if !self.trust_proxy || !is_near(peer) || (plain, full) == (None, None) {
             return within(peer);
         }
-        // A proxy writes one of them and passes the other through unchanged, and which is unknown: both must be allowed.
+        // A proxy writes one of them and passes the other through unchanged; which is unknown, so both must be allowed.
         let good = |header: Option<&HeaderValue>, read: fn(&str) -> Option<IpAddr>| {
             header.is_none_or(|value| value.to_str().ok().and_then(read).is_some_and(within))
         };

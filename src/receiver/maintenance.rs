@@ -15,7 +15,7 @@ use crate::store::PurgeRule;
 /// How often old events are purged and forwards expired.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Forwards that became too old while no receiver ran are retried for this long after a start before they are dead-lettered.
+/// Forwards that became too old while no receiver ran are retried for this long before they are dead-lettered.
 const LAST_TRIES: Duration = Duration::from_secs(60 * 60);
 
 /// What maintenance needs of the store, asynchronously. Each call does a piece of the work.

@@ -277,7 +277,7 @@ impl Receiver {
 /// Binds an address. A port that was in use a moment ago can be bound again.
 ///
 /// # Errors
-/// An error that names the address: a network error if it is in use or not available, which may pass, else a usage error.
+/// Names the address: a network error if it is in use or not available, which may pass, else a usage error.
 // Async because a socket can only be created within a runtime.
 #[allow(clippy::unused_async)]
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {

@@ -1,4 +1,4 @@
-//! The one writer: the store's worker that owns the inbox and stores the deliveries of all connections, a group in a commit.
+//! The one writer: the store's worker that owns the inbox and commits the deliveries of all connections in groups.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -266,7 +266,7 @@ impl Committer {
                     drop(reply.send(outcome.map_err(Error::from)));
                 }
                 (Job::Other(job), _) => job(&mut *self.inbox),
-                // Settlements form a group of their own.
+                // Deliveries and settlements are committed with the group.
                 (Job::Deliver(..) | Job::Settle(..), _) => {}
             }
         }

@@ -13,11 +13,11 @@ pub struct EventSeq(pub i64);
 /// How far an event has been forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventState {
-    /// There is no target for it.
+    /// No target accepts it.
     Stored,
-    /// A target does not have it yet.
+    /// It is pending for a target.
     Pending,
-    /// Every target has it.
+    /// It was forwarded to every target.
     Forwarded,
     /// It is dead-lettered for a target, and pending for none.
     Dead,
@@ -40,7 +40,7 @@ impl EventState {
 pub struct EventRecord {
     /// Its place in the order of arrival, which no other event ever has.
     pub seq: EventSeq,
-    /// What recognises it.
+    /// Its key for deduplication.
     pub key: EventKey,
     /// Who sent it.
     pub sender: Sender,
@@ -52,15 +52,15 @@ pub struct EventRecord {
     pub app_id: Option<i64>,
     /// Its title, if it has one.
     pub title: Option<String>,
-    /// When it came.
+    /// When it was received.
     pub received_at: Timestamp,
     /// How far it has been forwarded.
     pub state: EventState,
-    /// When the last target that has it got it.
+    /// When it was last forwarded to a target.
     pub forwarded_at: Option<Timestamp>,
     /// The attempts to forward it, of all targets together.
     pub attempts: u32,
-    /// How often it came again.
+    /// How many duplicates of it were received.
     pub duplicates: u32,
     /// Why the last attempt failed, if it failed.
     pub error: Option<String>,
@@ -115,7 +115,7 @@ pub struct Backlog {
     pub dead: u64,
     /// When the oldest pending forward was queued.
     pub oldest_pending: Option<Timestamp>,
-    /// When the last event came.
+    /// When the last event was received.
     pub last_event: Option<Timestamp>,
 }
 
@@ -130,26 +130,26 @@ pub struct EventCount {
     pub app_id: Option<i64>,
     /// How many.
     pub events: u64,
-    /// How often one of them came again.
+    /// How many duplicates of them were received.
     pub duplicates: u64,
-    /// How many wait for a target.
+    /// How many are pending for a target.
     pub pending: u64,
     /// How many are dead-lettered for a target and pending for none.
     pub dead: u64,
-    /// When the first came.
+    /// When the first was received.
     pub first_at: Timestamp,
-    /// When the last came.
+    /// When the last was received.
     pub last_at: Timestamp,
 }
 
-/// A delivery that was let in but could not be read.
+/// A delivery that was verified but could not be read.
 #[derive(Debug, Clone)]
 pub struct Quarantined {
     /// Its number.
     pub number: i64,
     /// Who sent it.
     pub sender: Sender,
-    /// When it came.
+    /// When it was received.
     pub received_at: Timestamp,
     /// What the sender said the body was.
     pub content_type: Option<String>,

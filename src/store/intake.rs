@@ -1,4 +1,4 @@
-//! Storing deliveries before they are answered.
+//! Storing deliveries, before they are responded to.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::codec::EncodedDelivery;
 use super::events::EventSeq;
 use super::queue::Route;
 
-/// What became of a delivery: for each of its events its place, or nothing for one that was there already.
+/// The outcome of a delivery: for each event its place, or `None` for a duplicate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// In the order of the body.
@@ -20,13 +20,13 @@ impl Receipt {
         self.events.iter().flatten().count()
     }
 
-    /// How many were there already.
+    /// How many events are duplicates.
     pub fn duplicates(&self) -> usize {
         self.events.len() - self.stored()
     }
 }
 
-/// Where a receiver stores what it is sent.
+/// Stores the deliveries of a receiver.
 pub trait Intake: Send {
     /// Stores the new events of all these deliveries, and a forward of them for each route that accepts them, in one
     /// commit: all of it or, on an error, nothing. When this returns, it is durable.
@@ -37,7 +37,7 @@ pub trait Intake: Send {
     /// When nothing was stored.
     fn commit(&mut self, deliveries: &[EncodedDelivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
 
-    /// Commits something that does not matter: whether deliveries can be stored.
+    /// Makes a test commit, to find out whether deliveries can be stored.
     ///
     /// # Errors
     /// When they cannot.

@@ -13,18 +13,18 @@ use crate::domain::signature::random_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 
-/// The shortest key that nobody guesses, in characters.
+/// The minimum length of a key, in characters, so that it cannot be guessed.
 const SHORTEST: usize = 16;
 
-/// What is between a former key and the end of its time.
+/// Separates a former key from its expiry.
 const UNTIL: &str = " until ";
 
 /// The keys that a receiver accepts.
 #[derive(Debug)]
 pub struct Keys {
-    /// The one in the URL.
+    /// The current key.
     pub current: Secret,
-    /// Those it replaced, each with the end of its time, for what is still sent to the URLs of before.
+    /// Former keys, each with its expiry, for deliveries to former URLs.
     pub former: Vec<(Secret, Timestamp)>,
 }
 
@@ -115,7 +115,7 @@ impl KeyFile {
         let current = new_key()?;
         match platform::add_private_file(&self.0, format!("{}\n", current.expose()).as_bytes()) {
             Ok(()) => Ok(Keys { current, former: Vec::new() }),
-            // Another process was faster: its key is the one.
+            // Another process created the file first: its key is used.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let text = fs::read_to_string(&self.0).map_err(|error| self.failed(&error))?;
                 self.read(&text)
@@ -154,12 +154,12 @@ impl KeyFile {
     }
 }
 
-/// 160 bits, without characters that a URL does not take.
+/// 160 random bits, in characters that are safe in a URL.
 fn new_key() -> Result<Secret> {
     Secret::parse("the key", &BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<20>()?))
 }
 
-/// Those whose time is not over.
+/// The former keys that have not expired.
 fn in_time(mut former: Vec<(Secret, Timestamp)>) -> Vec<(Secret, Timestamp)> {
     let now = Timestamp::now();
     former.retain(|(_, until)| *until > now);

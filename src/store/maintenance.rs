@@ -1,4 +1,4 @@
-//! What operators and the receiver do to an inbox besides receiving: purge, requeue, check, tidy up.
+//! Maintenance of an inbox: purge, requeue, check, and work that was deferred.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub struct PurgeRule {
     pub before: Option<Timestamp>,
     /// The oldest deliveries, until what is left takes up at most this many bytes.
     pub max_bytes: Option<u64>,
-    /// Also what is pending.
+    /// Also deliveries with pending forwards.
     pub even_pending: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct Purged {
     pub quarantined: u64,
     /// Whether more is to be purged by the same rule.
     pub more: bool,
-    /// Whether the inbox stays larger than the rule allows, as what is left waits for a target.
+    /// Whether the inbox stays larger than the rule allows, as the rest is pending.
     pub too_large: bool,
 }
 
@@ -45,7 +45,7 @@ pub trait Maintenance: Send {
     /// When the store cannot be written.
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Does a piece of what would otherwise keep senders waiting. Returns whether there is more to do.
+    /// Does a piece of deferred work, which keeps commits fast. Returns whether there is more to do.
     ///
     /// # Errors
     /// When the store cannot be written; the same piece is due again then.

@@ -18,9 +18,9 @@ pub struct ForwardId(pub i64);
 /// A target as the inbox knows it from one run to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetName {
-    /// What makes it the same target: a hash, as a URL may hold a password.
+    /// The identity of the target: a hash, as a URL may contain a password.
     pub key: String,
-    /// What people see.
+    /// Its name for people, without secrets.
     pub shown: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Route {
     pub target: TargetId,
     /// Only events of these types, in whatever case; all when there is none.
     pub types: Vec<String>,
-    /// Whether the events of a delivery go together, or each by itself.
+    /// Whether the events of a delivery are forwarded together, or one by one.
     pub together: bool,
 }
 
@@ -54,7 +54,7 @@ impl Route {
     }
 }
 
-/// A forward with its events: what a target is to get.
+/// A forward with its events.
 #[derive(Debug, Clone)]
 pub struct Forward {
     /// Its id.
@@ -63,7 +63,7 @@ pub struct Forward {
     pub sender: Sender,
     /// What the sender said the body was.
     pub content_type: Option<String>,
-    /// When they came.
+    /// When they were received.
     pub received_at: Timestamp,
     /// When it was queued, for the first time or by a requeue.
     pub queued_at: Timestamp,
@@ -73,7 +73,7 @@ pub struct Forward {
     pub events: Vec<EventFacts>,
     /// The body of the delivery that they came in, or the part of it that they are in.
     pub body: Vec<u8>,
-    /// Whether they are all that was in it.
+    /// Whether they are all events of the delivery.
     pub whole: bool,
 }
 
@@ -116,7 +116,7 @@ impl ClaimRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(pub u64);
 
-/// The right to try a forward: it ends with its time, unless it is renewed.
+/// The right to attempt a forward. It expires unless it is renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The forward.
@@ -171,7 +171,7 @@ pub struct Settlement {
     pub outcome: AttemptOutcome,
 }
 
-/// What became of a settlement.
+/// The outcome of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// The outcome is recorded, and the lease has ended.
@@ -217,10 +217,10 @@ pub trait Queue: Send {
     /// When the store cannot be written; nothing is recorded then, and the leases are as they were.
     fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
-    /// Gives leases back without an attempt. One that was lost is passed over.
+    /// Releases leases without an attempt. Lost ones are ignored.
     ///
     /// # Errors
-    /// When the store cannot be written; the leases end by themselves then.
+    /// When the store cannot be written; the leases expire then.
     fn release(&mut self, leases: &[Lease]) -> Result<(), StoreError>;
 
     /// When the next forward to a target that is not leased at `now` will be due, if there is one.
@@ -229,8 +229,8 @@ pub trait Queue: Send {
     /// When the store cannot be read.
     fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Dead-letters some of what was queued before this time and is not leased at `now`. Returns how many of which
-    /// target, as people see it: to be called again while there are any.
+    /// Dead-letters some of what was queued before this time and is not leased at `now`. Returns how many, by the
+    /// target's name for people; to be called again while there are any.
     ///
     /// # Errors
     /// When the store cannot be written.

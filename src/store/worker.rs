@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many jobs may wait; who brings another waits too.
+/// The capacity of the queue; sending another job waits for room.
 const QUEUE: usize = 4096;
 
 /// What a worker's thread does.
@@ -44,7 +44,7 @@ impl<J: Send + 'static> Worker<J> {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system refuses one.
+    /// When no thread can be started.
     pub fn start(name: &str, mut work: impl Work<J>) -> io::Result<(Self, JoinHandle<()>)> {
         let (jobs, mut queue) = mpsc::channel(QUEUE);
         let log = tracing::dispatcher::get_default(Clone::clone);
@@ -53,7 +53,7 @@ impl<J: Send + 'static> Worker<J> {
         Ok((Self { jobs }, thread))
     }
 
-    /// A handle whose jobs nobody does, and its queue, which has this many places.
+    /// A handle without a thread, and its queue with this capacity.
     #[cfg(test)]
     pub(crate) fn idle(places: usize) -> (Self, mpsc::Receiver<J>) {
         let (jobs, queue) = mpsc::channel(places);
@@ -63,7 +63,7 @@ impl<J: Send + 'static> Worker<J> {
     /// Sends a job, and waits for its result.
     ///
     /// # Errors
-    /// When the worker has ended, or the job failed over a bug.
+    /// When the worker has ended, or the job panicked.
     pub async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> J) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).await.map_err(|_| ended())?;
@@ -91,7 +91,7 @@ impl<J: Send + 'static> Worker<J> {
     }
 }
 
-/// The error of whoever waits for a worker that has ended.
+/// The error of waiting for a worker that has ended.
 pub fn ended() -> Error {
     Error::new(ErrorKind::Store, "the store's thread has ended")
 }
@@ -147,7 +147,7 @@ impl<S: ?Sized + Send + 'static> StoreWorker<S> {
     /// wants the store closed joins it then.
     ///
     /// # Errors
-    /// When the system refuses one.
+    /// When no thread can be started.
     pub fn start(name: &str, store: Box<S>) -> Result<(Self, JoinHandle<()>)> {
         let (worker, thread) = Worker::start(name, OneByOne(store))?;
         Ok((Self { worker }, thread))
@@ -156,7 +156,7 @@ impl<S: ?Sized + Send + 'static> StoreWorker<S> {
     /// Does this with the store, and waits for its result. What was begun is done even if nobody waits any longer.
     ///
     /// # Errors
-    /// The job's own, or when it failed over a bug.
+    /// The job's own, or when it panicked.
     pub async fn run<T, E>(&self, job: impl FnOnce(&mut S) -> Result<T, E> + Send + 'static) -> Result<T>
     where
         T: Send + 'static,

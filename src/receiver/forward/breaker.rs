@@ -62,7 +62,7 @@ impl Breaker {
         self.rests > 0
     }
 
-    /// Notes a failure, with the pause that it asked for if any. Returns for how long it is paused, if a pause begins now.
+    /// Notes a failure, with the pause that it asked for. Returns how long it is paused, if a pause begins now.
     pub(super) fn failed(&mut self, now: Instant, pause: Option<Duration>) -> Option<Duration> {
         self.failures += 1;
         self.asked_until = self.asked_until.max(pause.map(|pause| now + pause));

@@ -94,7 +94,7 @@ async fn feed(child: &mut Child, json: &[u8]) -> std::io::Result<std::process::E
 }
 
 fn facts(forward: &Forward, event: &EventFacts) -> Vec<(&'static str, OsString)> {
-    // NUL cannot occur: it was removed when the event was read.
+    // NUL cannot occur: it was replaced when the event was read.
     let mut facts = vec![
         ("BUGFENDER_EVENT_ID", event.id.clone().into()),
         ("BUGFENDER_EVENT_SOURCE", forward.sender.as_str().into()),

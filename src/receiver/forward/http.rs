@@ -63,8 +63,8 @@ impl HttpTarget {
     }
 }
 
-/// The declared media type. One that is no valid header value is left out: every attempt would fail as if the target were
-/// unavailable.
+/// The declared media type. One that is no valid header value is left out: every attempt would fail as if the target
+/// were unavailable.
 fn content_type(forward: &Forward) -> String {
     let fits = |kind: &&String| !kind.is_empty() && HeaderValue::from_str(kind).is_ok();
     forward.content_type.as_ref().filter(fits).map_or_else(|| JSON.to_owned(), Clone::clone)

@@ -1,4 +1,4 @@
-//! Which events are there: by sender and id alone, whatever their timestamps say.
+//! The deduplication index: which events are stored, by sender and id alone.
 //!
 //! Ids are random, and an index on them would change a page anywhere in it for each event: a commit of some events
 //! would write as many pages as events, and the log would swell. Here a commit only adds to the end of the file. The

@@ -1,4 +1,4 @@
-//! The queue of forwards: what is due, and what became of it.
+//! The queue of forwards: claims and settlements.
 
 use std::collections::BTreeMap;
 

@@ -14,17 +14,17 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// Whether somebody has the forward.
+    /// Whether the forward is leased.
     pub(super) fn is_leased(&self, forward: i64, now: Timestamp) -> bool {
         self.held.get(&ForwardId(forward)).is_some_and(|(_, until)| now < *until)
     }
 
-    /// How many there are.
+    /// The number of leases.
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Gives the forward to somebody until then.
+    /// Leases the forward until then.
     pub(super) fn give(&mut self, forward: ForwardId, until: Timestamp) -> LeaseToken {
         self.last_token += 1;
         let token = LeaseToken(self.last_token);

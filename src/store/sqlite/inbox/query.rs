@@ -1,4 +1,4 @@
-//! Looking at what is there.
+//! Queries of events and the backlog.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
