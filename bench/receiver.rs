@@ -60,6 +60,10 @@ impl Store for Nothing {
         self.0.existing_registry(lock_timeout)
     }
 
+    fn check_creatable(&self) -> Result<(), StoreError> {
+        self.0.check_creatable()
+    }
+
     fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
         self.0.inbox()
     }

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::api::{AuthenticatedApi, TokenProvider};
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
-use crate::config::{Environment, Settings, Source, Sourced};
+use crate::config::{Environment, Settings, Source, Sourced, StoreUrl};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
@@ -343,7 +343,11 @@ impl Frontend for Context {
 /// The store of these settings.
 ///
 /// # Errors
-/// A store error when there is no home directory and no setting.
+/// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
 pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
-    Ok(Box::new(SqliteStore::at(settings.store_path()?.path())))
+    match settings.store_url()? {
+        StoreUrl::Sqlite(path) => Ok(Box::new(SqliteStore::at(&path))),
+        StoreUrl::Postgres(_) => Err(Error::usage("this version cannot use PostgreSQL as its store")
+            .hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
+    }
 }

@@ -1,6 +1,5 @@
 //! `doctor`: checks of everything that a command depends on.
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,7 +9,7 @@ use crate::auth::TokenSource;
 use crate::config::directories;
 use crate::context::Context;
 use crate::domain::{HookRecord, HookStatus};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::hooks::selector;
 use crate::http::Roots;
 use crate::render::{Cell, Row, Tone};
@@ -97,7 +96,7 @@ fn settings(ctx: &Context, findings: &mut Findings) {
     }
     findings.ok("profile", format!("{} ({})", settings.profile.value, settings.profile.source));
     findings.ok("api_url", format!("{} ({})", settings.api.value, settings.api.source));
-    match settings.store_path() {
+    match settings.store_url() {
         Ok(store) => findings.ok("store", format!("{store} ({})", settings.store.source)),
         Err(error) => findings.failed("store", error),
     }
@@ -180,7 +179,7 @@ fn registry(ctx: &Context, findings: &mut Findings) {
     });
     match checked {
         Ok(true) => findings.ok("registry", format!("intact; records: {total}, active hooks: {active}")),
-        Ok(false) => match can_be_made(ctx) {
+        Ok(false) => match ctx.store().and_then(|store| Ok(store.check_creatable()?)) {
             Ok(()) => findings.ok("registry", "does not exist yet: `subscribe` and `import` create it"),
             Err(error) => findings.failed("registry", error),
         },
@@ -189,20 +188,6 @@ fn registry(ctx: &Context, findings: &mut Findings) {
     for record in unresolved {
         intent(&record, findings);
     }
-}
-
-/// Whether a registry can be created in its directory, or the nearest existing one above it.
-fn can_be_made(ctx: &Context) -> Result<()> {
-    let store = ctx.settings().store_path()?;
-    let directory = store.path().ancestors().skip(1).find(|directory| directory.exists());
-    // An empty name is where the command began.
-    let directory = directory.filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
-    // An unnamed file, which is removed when it is closed.
-    tempfile::tempfile_in(directory).map(drop).map_err(|error| {
-        let message = format!("the registry cannot be created in {}: {error}", directory.display());
-        Error::new(ErrorKind::Store, message)
-            .hint("choose another place with --store sqlite:PATH or BUGFENDER_HOOKS_HOME")
-    })
 }
 
 fn inbox(ctx: &Context, findings: &mut Findings) {

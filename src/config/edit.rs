@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Decor, DocumentMut, Item, Table, value};
 
 use super::file::{ConfigFile, Key, Profile};
-use super::{StorePath, directories};
+use super::{StoreUrl, directories};
 use crate::domain::ProfileName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
@@ -60,7 +60,7 @@ impl ConfigEditor {
     pub fn set(&mut self, profile: &ProfileName, key: Key, text: &str, dir: &Path) -> Result<()> {
         let mut read = Profile::default();
         read.set(key, text, dir).map_err(|error| error.about(key.as_str()))?;
-        let path = read.store.as_ref().map(StorePath::path).or(read.ca_file.as_deref());
+        let path = read.store.as_ref().and_then(StoreUrl::file).or(read.ca_file.as_deref());
         if path.is_some_and(|path| path.to_str().is_none()) {
             return Err(Error::usage(format!(
                 "{}: the path is not valid Unicode, which the configuration file requires",

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::{CredentialStore, StorePath, directories};
+use super::{CredentialStore, StoreUrl, directories};
 use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
@@ -67,7 +67,7 @@ pub struct Profile {
     /// The Bugfender installation.
     pub api_url: Option<ApiOrigin>,
     /// The registry.
-    pub store: Option<StorePath>,
+    pub store: Option<StoreUrl>,
     /// A PEM file of certificate authorities.
     pub ca_file: Option<PathBuf>,
     /// Where `auth login` stores credentials.
@@ -98,7 +98,7 @@ impl Profile {
     pub(super) fn set(&mut self, key: Key, text: &str, dir: &Path) -> Result<()> {
         match key {
             Key::ApiUrl => self.api_url = Some(text.parse()?),
-            Key::Store => self.store = Some(text.parse::<StorePath>()?.from_dir(dir)),
+            Key::Store => self.store = Some(text.parse::<StoreUrl>()?.from_dir(dir)),
             Key::CaFile if text.is_empty() => return Err(Error::usage("the path is empty")),
             Key::CaFile => self.ca_file = Some(dir.join(text)),
             Key::CredentialStore => self.credential_store = Some(text.parse()?),

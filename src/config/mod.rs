@@ -11,4 +11,4 @@ pub use edit::ConfigEditor;
 pub use environment::Environment;
 pub use file::{ConfigFile, Key, Profile};
 pub use settings::{Overrides, Settings, Source, Sourced};
-pub use values::{CredentialStore, StorePath};
+pub use values::{CredentialStore, StoreUrl};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::file::{ConfigFile, Profile};
-use super::{CredentialStore, Environment, StorePath, directories, environment};
+use super::{CredentialStore, Environment, StoreUrl, directories, environment};
 use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
 use crate::error::Error;
 
@@ -72,7 +72,7 @@ pub struct Settings {
     /// The installation.
     pub api: Sourced<ApiOrigin>,
     /// The registry; `None` for the default in the data directory, which is looked up when needed.
-    pub store: Sourced<Option<StorePath>>,
+    pub store: Sourced<Option<StoreUrl>>,
     /// A PEM file with the only certificate authorities to trust.
     pub ca_file: Sourced<Option<PathBuf>>,
     /// Where `auth login` stores credentials.
@@ -125,17 +125,17 @@ impl Settings {
         })
     }
 
-    /// The registry's file.
+    /// The location of the store.
     ///
     /// # Errors
     /// A store error when there is no home directory and no setting.
-    pub fn store_path(&self) -> Result<StorePath, Error> {
+    pub fn store_url(&self) -> Result<StoreUrl, Error> {
         if let Some(store) = &self.store.value {
             return Ok(store.clone());
         }
         let profile = &self.profile.value;
         let name = if profile.is_default() { "registry.db".to_owned() } else { format!("registry-{profile}.db") };
-        Ok(StorePath::new(directories::data_dir()?.join(name)))
+        Ok(StoreUrl::Sqlite(directories::data_dir()?.join(name)))
     }
 
     /// The timeout of all attempts of a request together, if set.
@@ -217,7 +217,7 @@ mod tests {
         let config = ConfigFile::parse(text, "c.toml".as_ref()).unwrap();
         let settings = Settings::resolve(&Overrides::default(), &Environment::default(), &config).unwrap();
         assert_eq!((settings.api.value.as_str(), settings.api.source), ("https://work.example", Source::Config));
-        assert_eq!(settings.store_path().unwrap().path().file_name(), Some("registry-work.db".as_ref()));
+        assert_eq!(settings.store_url().unwrap().file().unwrap().file_name(), Some("registry-work.db".as_ref()));
 
         let set = environment(&[("BUGFENDER_API_URL", "https://env.example"), ("BUGFENDER_HOOKS_PROFILE", "0")]);
         let settings = Settings::resolve(&Overrides::default(), &set, &config).unwrap();

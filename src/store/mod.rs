@@ -62,6 +62,12 @@ pub trait Store: Send + Sync {
     /// As [`Store::registry`].
     fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError>;
 
+    /// Checks whether a registry can be created, without creating it.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn check_creatable(&self) -> Result<(), StoreError>;
+
     /// The inbox, made if need be.
     ///
     /// # Errors

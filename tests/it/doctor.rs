@@ -52,6 +52,7 @@ fn a_place_where_no_registry_can_be_made_is_found() {
     let checks = run.json();
     let registry = checks.as_array().unwrap().iter().find(|check| check["check"] == "registry").unwrap();
     assert_eq!(registry["status"], "failed", "{run}");
-    assert!(registry["detail"].as_str().unwrap().starts_with("the registry cannot be created in /proc: "), "{run}");
+    let detail = registry["detail"].as_str().unwrap();
+    assert!(detail.starts_with("the registry /proc/nope/registry.db: it cannot be created in /proc: "), "{run}");
     assert_eq!(home.run(["list"]).code, 0);
 }

@@ -18,7 +18,8 @@ use self::fault::{Problem, StoreFault};
 use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
-use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError};
+use super::error::Part;
+use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
@@ -50,6 +51,19 @@ impl Store for SqliteStore {
     fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
         let registry = SqliteRegistry::open_existing(&self.registry, lock_timeout.unwrap_or(BUSY_TIMEOUT))?;
         Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
+    }
+
+    fn check_creatable(&self) -> Result<(), StoreError> {
+        // The registry's directory, or the nearest above it that exists; an empty path is the working directory.
+        let directory = self.registry.ancestors().skip(1).find(|directory| directory.exists());
+        let directory = directory.filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
+        // An unnamed file, which is removed when it is closed.
+        tempfile::tempfile_in(directory).map(drop).map_err(|error| {
+            let message = format!("it cannot be created in {}: {error}", directory.display());
+            let advice = "choose another place with --store sqlite:PATH or BUGFENDER_HOOKS_HOME";
+            let place = self.registry.display().to_string();
+            StoreError::new(Part::Registry, place, StoreErrorKind::ReadOnly, message, advice).source(error)
+        })
     }
 
     fn inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
