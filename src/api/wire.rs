@@ -95,6 +95,16 @@ pub struct App {
     /// Its name.
     #[serde(default, deserialize_with = "lenient")]
     pub name: Option<String>,
+    /// Its id in the dashboard's addresses. That this field holds it is assumed; see [`App::has_public_id`].
+    #[serde(default, deserialize_with = "lenient")]
+    public_id: Option<String>,
+}
+
+impl App {
+    /// Whether this is its public id. Which field holds that is assumed: `public_id`, or `key`.
+    pub fn has_public_id(&self, id: &str) -> bool {
+        [&self.public_id, &self.key].into_iter().flatten().any(|known| known == id)
+    }
 }
 
 /// The text, or `None` for a value of another type: an undocumented field must not make the response unreadable.

@@ -45,6 +45,6 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     if apps.is_empty() && ctx.out().is_for_people() {
         ctx.out().note(&format!("the account sees no apps at {}", ctx.origin()));
     }
-    let row = |App { id, key, name }: App| AppRow { id, key, name };
+    let row = |App { id, key, name, .. }: App| AppRow { id, key, name };
     Ok(Report::list(apps.into_iter().map(row).collect(), Vec::new()))
 }

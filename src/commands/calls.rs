@@ -1,8 +1,9 @@
 //! Requests to an endpoint, sent as Bugfender or Instabug send them.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::ValueHint;
 use serde_json::Value;
 use url::Url;
 
@@ -11,26 +12,50 @@ use super::input::read_secret;
 use super::quotes::Quotes;
 use super::units::count;
 use crate::context::Context;
-use crate::domain::signature::{INSTABUG_SIGNATURE, sign_instabug};
+use crate::domain::signature::{INSTABUG_SIGNATURE, LUCIQ_SIGNATURE, sign_instabug};
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, ClientOptions, Failure, HttpResponse, Method, Payload, Peer, Repeat, Request, RequestBody};
+
+/// How Luciq's reports are sent and signed.
+#[derive(clap::Args)]
+pub struct SigningArgs {
+    /// Send the reports of Luciq, formerly Instabug: one object per request
+    #[arg(long, visible_alias = "luciq")]
+    pub instabug: bool,
+
+    /// Sign Luciq's reports with the secret in this file
+    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
+
+    /// Send the signature in this header
+    #[arg(long, value_name = "NAME", requires = "secret_file", default_value = LUCIQ_SIGNATURE, value_parser = [LUCIQ_SIGNATURE, INSTABUG_SIGNATURE])]
+    signature_header: String,
+}
+
+impl SigningArgs {
+    fn header(&self) -> &'static str {
+        if self.signature_header == INSTABUG_SIGNATURE { INSTABUG_SIGNATURE } else { LUCIQ_SIGNATURE }
+    }
+}
 
 /// Where requests go, and the secret that signs them.
 pub struct Endpoint {
     /// The whole URL.
     pub url: Url,
-    /// Instabug's secret.
+    /// Luciq's secret.
     pub secret: Option<Secret>,
+    /// The header that the signature is sent in.
+    pub signature_header: &'static str,
     scope: HostScope,
 }
 
 impl Endpoint {
     /// The endpoint that the command line names.
-    pub fn resolve(ctx: &Context, to: &TargetUrlArg, secret_file: Option<&Path>) -> Result<Self> {
+    pub fn resolve(ctx: &Context, to: &TargetUrlArg, signing: &SigningArgs) -> Result<Self> {
         let endpoint = Self::at(&to.resolve(ctx)?)?;
-        let secret = secret_file.map(|path| read_secret("the secret", path)).transpose()?;
-        Ok(Self { secret, ..endpoint })
+        let secret = signing.secret_file.as_deref().map(|path| read_secret("the secret", path)).transpose()?;
+        Ok(Self { secret, signature_header: signing.header(), ..endpoint })
     }
 
     /// The endpoint at this URL, which must be whole.
@@ -39,7 +64,7 @@ impl Endpoint {
             return Err(Error::usage("the password in the URL is hidden (****)").hint("give the whole URL"));
         }
         let url = Url::parse(to.expose()).map_err(|error| Error::usage(error.to_string()))?;
-        Ok(Self { url, secret: None, scope: to.scope() })
+        Ok(Self { url, secret: None, signature_header: LUCIQ_SIGNATURE, scope: to.scope() })
     }
 
     /// A client for it.
@@ -68,13 +93,13 @@ impl Endpoint {
 
     /// A request with this signature, valid or not.
     pub fn request_with(&self, bytes: &[u8], signature: Option<String>) -> Request {
-        let headers = signature.map(|signature| (INSTABUG_SIGNATURE, signature)).into_iter().collect();
+        let headers = signature.map(|signature| (self.signature_header, signature)).into_iter().collect();
         let payload = Payload { content_type: "application/json".into(), headers, bytes: bytes.to_vec() };
         Request {
             method: Method::POST,
             url: self.url.clone(),
             body: Some(RequestBody::Bytes(payload)),
-            // A failed request is not retried, just as Bugfender and Instabug do not.
+            // A failed request is not retried, just as Bugfender and Luciq do not.
             repeat: Repeat::Never,
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Report;
 use crate::domain::TargetUrl;
-use crate::domain::signature::{INSTABUG_SIGNATURE, WEBHOOK_SIGNATURE};
+use crate::domain::signature::{INSTABUG_SIGNATURE, LUCIQ_SIGNATURE, WEBHOOK_SIGNATURE};
 use crate::error::Result;
 use crate::http::{FORM, Request, RequestBody, USER_AGENT};
 use crate::render::{Cell, Output, Records, Row, View, sanitize};
@@ -71,7 +71,7 @@ fn planned(request: Request, show_secrets: bool) -> Planned {
         Some(RequestBody::Form(form)) => (Some(FORM.into()), Some(Value::String(shown_form(form.expose_secret())))),
         Some(RequestBody::Bytes(payload)) => {
             headers.extend(payload.headers.into_iter().map(|(name, value)| match name {
-                INSTABUG_SIGNATURE | WEBHOOK_SIGNATURE => (name, "[redacted]".into()),
+                LUCIQ_SIGNATURE | INSTABUG_SIGNATURE | WEBHOOK_SIGNATURE => (name, "[redacted]".into()),
                 _ => (name, value.into()),
             }));
             let body = serde_json::from_slice(&payload.bytes)

@@ -1,17 +1,19 @@
 //! Arguments that several commands share.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCompleter;
 
+use super::app_args::{app_ids, missing};
 use super::input::{read_file, read_stdin};
 use super::suggest;
 use crate::context::Context;
-use crate::domain::{AppId, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
-use crate::error::{Error, Result};
+use crate::domain::{AppId, AppName, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
+use crate::error::Result;
 
 /// An event on the command line: one of them, or all.
 #[derive(Clone, Copy)]
@@ -31,10 +33,34 @@ pub fn events(choices: &[EventChoice]) -> Vec<EventKind> {
     EventKind::ALL.into_iter().filter(chosen).collect()
 }
 
+/// A parser that ignores spaces around a value, as in a list with a space behind each comma.
+#[derive(Clone)]
+pub struct Trimmed<P>(pub P);
+
+impl<P: TypedValueParser> TypedValueParser for Trimmed<P> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        match value.to_str() {
+            Some(text) => self.0.parse_ref(command, arg, OsStr::new(text.trim())),
+            None => self.0.parse_ref(command, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
+
 /// Reads an event's name, and lets help and completion know them all.
 pub fn event_parser() -> impl TypedValueParser<Value = EventChoice> {
     let names = EventKind::ALL.map(EventKind::as_str).into_iter().chain(["all"]);
-    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+    Trimmed(PossibleValuesParser::new(names)).try_map(|name| match name.as_str() {
         "all" => Ok(EventChoice::All),
         one => EventKind::from_str(one).map(EventChoice::One),
     })
@@ -61,7 +87,8 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Reads a status's name.
 pub fn status_parser() -> impl TypedValueParser<Value = HookStatus> {
-    PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)).try_map(|name| name.parse::<HookStatus>())
+    Trimmed(PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)))
+        .try_map(|name| name.parse::<HookStatus>())
 }
 
 /// A target URL as given. It is parsed when the command runs, as an error of clap's would show its password.
@@ -96,9 +123,9 @@ impl TargetUrlArg {
 /// What makes a subscription, for commands that name exactly one or a few.
 #[derive(clap::Args)]
 pub struct SubscriptionArgs {
-    /// The app: its id, or its URL in the dashboard [default: that of the profile]
-    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
-    pub app_id: Option<AppId>,
+    /// The apps: their ids, or addresses in the dashboard; repeat, or separate by commas [default: that of the profile]
+    #[arg(long = "app-id", value_name = "ID", value_delimiter = ',', add = ArgValueCompleter::new(suggest::app_ids))]
+    pub app_ids: Vec<AppName>,
 
     /// The events: repeat, separate by commas, or say "all"
     #[arg(long = "event", value_name = "EVENT", required = true, value_delimiter = ',', value_parser = event_parser())]
@@ -110,17 +137,12 @@ pub struct SubscriptionArgs {
 }
 
 impl SubscriptionArgs {
-    /// A subscription for each event.
+    /// A subscription for each event of each app.
     pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
-        let app_id = app_id(ctx, self.app_id)?;
         let target_url = target_url(ctx, self.target_url.as_ref())?;
-        Ok(subscriptions(ctx, app_id, &self.events, &target_url))
+        let app_ids = app_ids(ctx, &self.app_ids)?;
+        Ok(subscriptions(ctx, &app_ids, &self.events, &target_url))
     }
-}
-
-/// The app that is given, or that of the profile.
-pub fn app_id(ctx: &Context, given: Option<AppId>) -> Result<AppId> {
-    given.or(ctx.settings().app_id).ok_or_else(|| missing("--app-id", "app_id", "ID"))
 }
 
 /// The endpoint that is given, or that of the profile.
@@ -131,27 +153,25 @@ pub fn target_url(ctx: &Context, given: Option<&TargetUrlArg>) -> Result<TargetU
     }
 }
 
-/// A subscription for each event.
+/// A subscription for each event of each app.
 pub fn subscriptions(
     ctx: &Context,
-    app_id: AppId,
+    app_ids: &[AppId],
     choices: &[EventChoice],
     target_url: &TargetUrl,
 ) -> Vec<Subscription> {
-    let one = |event| Subscription { origin: ctx.origin().clone(), app_id, event, target_url: target_url.clone() };
-    events(choices).into_iter().map(one).collect()
-}
-
-fn missing(flag: &str, key: &str, value: &str) -> Error {
-    Error::usage(format!("{flag} is missing, and the profile has no default for it"))
-        .hint(format!("give {flag} {value}, or set the default: bugfender-hooks config set {key} {value}"))
+    let events = events(choices);
+    let each = app_ids.iter().flat_map(|app| events.iter().map(|event| (*app, *event)));
+    let one =
+        |(app_id, event)| Subscription { origin: ctx.origin().clone(), app_id, event, target_url: target_url.clone() };
+    each.map(one).collect()
 }
 
 /// Filters over the registry.
 #[derive(clap::Args)]
 pub struct FilterArgs {
-    /// Only hooks of this app; may be repeated
-    #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    /// Only hooks of these apps: repeat, or separate by commas
+    #[arg(long = "app-id", value_name = "ID", value_delimiter = ',', add = ArgValueCompleter::new(suggest::app_ids))]
     pub app_ids: Vec<AppId>,
 
     /// Only hooks for these events: repeat, or separate by commas

@@ -5,12 +5,13 @@ use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 
 use super::Report;
+use super::app_args::app_id;
 use super::dry_run::{self, DryRunArg};
-use super::hook_args::{TargetUrlArg, app_id, one_event_parser, target_url};
+use super::hook_args::{TargetUrlArg, one_event_parser, target_url};
 use super::hook_row::HookRow;
 use super::suggest;
 use crate::context::Context;
-use crate::domain::{AppId, EventKind, HookId, Label, Subscription};
+use crate::domain::{AppName, EventKind, HookId, Label, Subscription};
 use crate::error::Result;
 
 /// Record a hook that was made elsewhere; nothing is sent to Bugfender
@@ -24,7 +25,7 @@ pub struct Args {
 
     /// The app: its id, or its URL in the dashboard [default: that of the profile]
     #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
-    app_id: Option<AppId>,
+    app_id: Option<AppName>,
 
     /// The event
     #[arg(long, value_name = "EVENT", value_parser = one_event_parser())]
@@ -49,7 +50,7 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let subscription = &Subscription {
         origin: ctx.origin().clone(),
-        app_id: app_id(ctx, args.app_id)?,
+        app_id: app_id(ctx, args.app_id.as_ref())?,
         event: args.event,
         target_url: target_url(ctx, args.target_url.as_ref())?,
     };

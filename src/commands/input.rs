@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::domain::Secret;
+use crate::domain::{Secret, without_bom};
 use crate::error::{Error, Result};
 
 /// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.
@@ -66,7 +66,8 @@ fn not_read(path: &Path, error: io::Error) -> Error {
 fn read_text(reader: impl Read) -> io::Result<Option<String>> {
     let Some(bytes) = read_all(reader, MAX_SECRET)? else { return Ok(None) };
     let text = String::from_utf8(bytes);
-    text.map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text (UTF-8)"))
+    text.map(|text| Some(without_bom(&text).to_owned()))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text (UTF-8)"))
 }
 
 /// All there is to read; `None` if that is more than `limit` bytes.

@@ -1,5 +1,6 @@
 //! One file per command: its arguments and what it does.
 
+mod app_args;
 mod app_cache;
 mod apps;
 mod auth;

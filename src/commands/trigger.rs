@@ -1,4 +1,4 @@
-//! `trigger`: sample events, sent to an endpoint as Bugfender or Instabug would send them.
+//! `trigger`: sample events, sent to an endpoint as Bugfender or Luciq would send them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Report;
-use super::calls::{self, Endpoint, Streak, Timed, to_bytes};
+use super::calls::{self, Endpoint, SigningArgs, Streak, Timed, to_bytes};
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::TargetUrlArg;
 use super::input::read_body;
@@ -21,9 +21,9 @@ use crate::render::{Cell, Row, Tone};
 use crate::samples::bugfender::{self, EventShape};
 use crate::samples::instabug::{self, ReportKind};
 
-/// Send sample events to an endpoint, as Bugfender or Instabug would
+/// Send sample events to an endpoint, as Bugfender or Luciq would
 ///
-/// Bugfender's events are new_crash, new_issue_separate and new_user_feedback; with --instabug they are crash, bug and
+/// Bugfender's events are new_crash, new_issue_separate and new_user_feedback; with --luciq they are crash, bug and
 /// apm. Each request is sent once, like the real ones; after ten in a row without a response the rest is not sent.
 /// Exits with 0 if the endpoint accepted every one with a 2xx.
 // Help texts are not Markdown; each flag is one of the command line.
@@ -44,7 +44,7 @@ pub struct Args {
     count: u32,
 
     /// Send all events in one request, as Bugfender may
-    #[arg(long)]
+    #[arg(long, conflicts_with = "instabug")]
     batch: bool,
 
     /// Send each request twice, as Bugfender may
@@ -52,11 +52,11 @@ pub struct Args {
     duplicate: bool,
 
     /// The app that it happens in [default: that of the profile, or 1001]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "instabug")]
     app_id: Option<AppId>,
 
     /// Use the older shape of Bugfender's events, which is documented too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "instabug")]
     older: bool,
 
     /// Set a field of each event, such as device.name=Pixel; the value is JSON, or else text; may repeat
@@ -67,13 +67,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["older", "app_id", "batch"])]
     data: Option<PathBuf>,
 
-    /// Send Instabug's reports: one object per request
-    #[arg(long, conflicts_with_all = ["batch", "older", "app_id"])]
-    instabug: bool,
-
-    /// Sign Instabug's reports with the secret in this file
-    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
 
     #[command(flatten)]
     dry_run: DryRunArg,
@@ -84,7 +79,7 @@ Examples:
   bugfender-hooks trigger new_crash --to http://127.0.0.1:3000/hook
   bugfender-hooks trigger new_issue_separate --to http://127.0.0.1:3000/hook --count 20 --batch --duplicate
   bugfender-hooks trigger new_crash --to http://127.0.0.1:3000/hook --set 'title=\"Out of memory\"' --set app.id=7
-  bugfender-hooks trigger crash --instabug --secret-file secret.txt --to http://127.0.0.1:4000/instabug";
+  bugfender-hooks trigger crash --luciq --secret-file secret.txt --to http://127.0.0.1:4000/luciq";
 
 fn names() -> Vec<&'static str> {
     EventKind::ALL.map(EventKind::as_str).into_iter().chain(ReportKind::ALL.map(|(name, _)| name)).collect()
@@ -127,7 +122,7 @@ struct SampleRequest {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let endpoint = Endpoint::resolve(ctx, &args.to, args.secret_file.as_deref())?;
+    let endpoint = Endpoint::resolve(ctx, &args.to, &args.signing)?;
     let mut calls = calls(ctx, args)?;
     if args.duplicate {
         calls = calls
@@ -206,7 +201,7 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
         return Ok(vec![SampleRequest { bytes: to_bytes(&Value::Array(events))?, events: count }]);
     }
     let one = |event| {
-        let body = if args.instabug { event } else { Value::Array(vec![event]) };
+        let body = if args.signing.instabug { event } else { Value::Array(vec![event]) };
         Ok(SampleRequest { bytes: to_bytes(&body)?, events: 1 })
     };
     events.into_iter().map(one).collect()
@@ -234,7 +229,7 @@ fn from_file(path: &Path, set: &[Setting]) -> Result<SampleRequest> {
 fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
     let report = ReportKind::ALL.into_iter().find(|(name, _)| *name == args.event).map(|(_, kind)| kind);
     let event = args.event.parse::<EventKind>().ok();
-    match (args.instabug, report, event) {
+    match (args.signing.instabug, report, event) {
         (true, Some(kind), _) => Ok(Box::new(move || instabug::report(kind))),
         (false, _, Some(kind)) => {
             let app_id = calls::app_id(ctx, args.app_id);
@@ -242,9 +237,9 @@ fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
             let origin = ctx.origin().to_string();
             Ok(Box::new(move || bugfender::event(shape, kind, app_id, &origin)))
         }
-        (true, None, _) => Err(Error::usage(format!("{} is not an Instabug event", args.event))
-            .hint("with --instabug the events are crash, bug and apm")),
-        (false, _, None) => Err(Error::usage(format!("{} is an Instabug event", args.event)).hint("add --instabug")),
+        (true, None, _) => Err(Error::usage(format!("{} is not an event of Luciq", args.event))
+            .hint("with --luciq the events are crash, bug and apm")),
+        (false, _, None) => Err(Error::usage(format!("{} is an event of Luciq", args.event)).hint("add --luciq")),
     }
 }
 

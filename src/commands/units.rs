@@ -9,7 +9,9 @@ use crate::domain::event::EVENT_TYPES;
 /// Parses a duration: `90s`, `2h`, `3d`, `1w`; days have 24 hours.
 pub fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || "write a duration such as 90s, 2h, 3d or 1w".to_owned();
-    let span: Span = text.parse().map_err(|_| wrong())?;
+    // The parser would read the time of day 12:30:00 as 12 hours and 30 minutes.
+    let span: Span =
+        Some(text).filter(|text| !text.contains(':')).and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     if duration.is_positive() { Ok(duration) } else { Err("a duration must be longer than zero".to_owned()) }
 }
@@ -57,7 +59,7 @@ mod tests {
         assert_eq!(seconds("2h"), Some(7200));
         assert_eq!(seconds("1d 12h"), Some(129_600));
         assert_eq!(seconds("1w"), Some(604_800));
-        for wrong in ["", "2", "h", "1 month", "2 fortnights", "1y"] {
+        for wrong in ["", "2", "h", "1 month", "2 fortnights", "1y", "12:30", "12:30:00", "1d 12:30:00"] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

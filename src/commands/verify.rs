@@ -12,15 +12,16 @@ use super::hook_args::seconds;
 use super::input::{read_body, read_secret};
 use crate::domain::Secret;
 use crate::domain::signature::{
-    INSTABUG_SIGNATURE, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, verify_instabug,
+    LUCIQ_SIGNATURE, LUCIQ_SIGNATURES, Scheme, StandardHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
+    verify_instabug,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Records, Row, Tone};
 
 /// Check the signature of a received webhook
 ///
-/// The headers identify the scheme: Instabug (x-ibg-signature-256) or a sender that follows the Standard Webhooks
-/// specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
+/// The headers identify the scheme: Luciq, which was Instabug (x-lcq-signature-256, x-ibg-signature-256), or a sender
+/// that follows the Standard Webhooks specification (webhook-id, webhook-timestamp, webhook-signature). The body must be the bytes that were received:
 /// JSON that was parsed and written again has another signature. Exits with 0 if the signature is valid, else with 1.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,7 +45,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  bugfender-hooks verify --secret-file secret.txt -H 'x-ibg-signature-256: 5bdcc1…' body.json
+  bugfender-hooks verify --secret-file secret.txt -H 'x-lcq-signature-256: 5bdcc1…' body.json
   bugfender-hooks verify --secret-file secret.txt -H \"webhook-id: $ID\" -H \"webhook-timestamp: $TIME\" \\
       -H \"webhook-signature: $SIGNATURE\" < body.json";
 
@@ -99,8 +100,10 @@ fn judge(args: &Args, headers: &Headers, secrets: &[Secret], body: &[u8]) -> Res
     const NO_TIME: Why = ("webhook-timestamp is not a number of seconds", "give the header as it was received");
     const NOT_NOW: Why =
         ("its timestamp is too old, or in the future", "allow more with --tolerance, or correct the clocks");
-    if let Some(signature) = headers.get(INSTABUG_SIGNATURE) {
-        let valid = secrets.iter().any(|secret| verify_instabug(secret, body, signature));
+    let signatures = headers.all(&LUCIQ_SIGNATURES);
+    if !signatures.is_empty() {
+        let is_valid = |signature: &&str| secrets.iter().any(|secret| verify_instabug(secret, body, signature));
+        let valid = signatures.iter().all(is_valid);
         return Ok((SignatureReport { scheme: Scheme::Instabug, valid, webhook_id: None, signed_at: None }, NOT_THAT));
     }
     let standard = StandardHeaders {
@@ -141,11 +144,16 @@ impl Headers {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all headers with one of these names.
+    fn all(&self, names: &[&str]) -> Vec<&str> {
+        let found = self.0.iter().filter(|(known, _)| names.contains(&known.as_str()));
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     fn require(&self, name: &str) -> Result<&str> {
         self.get(name).ok_or_else(|| {
-            Error::new(ErrorKind::Other, format!("the signature is not valid: the header {name} is missing")).hint(
-                format!("give {INSTABUG_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"),
-            )
+            Error::new(ErrorKind::Other, format!("the signature is not valid: the header {name} is missing"))
+                .hint(format!("give {LUCIQ_SIGNATURE}, or {WEBHOOK_ID}, {WEBHOOK_TIMESTAMP} and {WEBHOOK_SIGNATURE}"))
         })
     }
 }

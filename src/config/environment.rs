@@ -36,7 +36,9 @@ pub const HOME: &str = "BUGFENDER_HOOKS_HOME";
 pub const PROFILE: &str = "BUGFENDER_HOOKS_PROFILE";
 /// The location of the registry.
 pub const STORE: &str = "BUGFENDER_HOOKS_STORE";
-/// The secrets for Instabug's signatures.
+/// The secrets for Luciq's signatures.
+pub const LUCIQ_SECRET: &str = "BUGFENDER_HOOKS_LUCIQ_SECRET";
+/// The same, under Luciq's former name.
 pub const INSTABUG_SECRET: &str = "BUGFENDER_HOOKS_INSTABUG_SECRET";
 /// Requests completions; set by the scripts that `completions` prints.
 pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
@@ -60,7 +62,7 @@ pub fn completes_in_bash() -> bool {
 }
 
 /// The variables with secrets, which are removed from the environment of `--exec` commands.
-pub const SECRETS: [&str; 4] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, INSTABUG_SECRET];
+pub const SECRETS: [&str; 5] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, LUCIQ_SECRET, INSTABUG_SECRET];
 
 /// All variables, including those read by libraries.
 pub const ALL: &[Variable] = &[
@@ -81,9 +83,10 @@ pub const ALL: &[Variable] = &[
         meaning: "The registry of hooks, as sqlite:PATH; the inbox is stored next to it (--store)",
     },
     Variable {
-        name: INSTABUG_SECRET,
-        meaning: "The secret for Instabug's signatures, for `listen`; two, separated by a comma, during a rotation",
+        name: LUCIQ_SECRET,
+        meaning: "The secret for Luciq's signatures, for `listen`; two, separated by a comma, during a rotation",
     },
+    Variable { name: INSTABUG_SECRET, meaning: "The same, under Luciq's former name; both may be set" },
     Variable { name: COMPLETE, meaning: "Set by the shell completion scripts when they run the tool" },
     Variable { name: "NO_COLOR", meaning: "Disables colour if not empty" },
     Variable { name: "CLICOLOR_FORCE", meaning: "Enables colour even without a terminal if set and not 0" },

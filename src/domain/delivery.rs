@@ -77,11 +77,14 @@ impl DeliveryKeys {
         !self.instabug.is_empty()
     }
 
-    /// Verifies a request to `/instabug`: its signature must be that of one of the secrets. All are tried.
-    pub fn verify_instabug_signature(&self, signature: Option<&str>, body: &[u8]) -> Option<Verified> {
-        let signature = signature?;
-        let matching = self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count();
-        (matching > 0).then_some(Verified { sender: Sender::Instabug, former_key_until: None })
+    /// Verifies a request to `/luciq` or `/instabug`: there must be a signature, and each must be that of one of the
+    /// secrets. All secrets are tried.
+    pub fn verify_instabug_signatures(&self, signatures: &[&str], body: &[u8]) -> Option<Verified> {
+        let is_valid = |signature: &&str| {
+            self.instabug.iter().filter(|secret| verify_instabug(secret, body, signature)).count() > 0
+        };
+        let is_verified = !signatures.is_empty() && signatures.iter().all(is_valid);
+        is_verified.then_some(Verified { sender: Sender::Instabug, former_key_until: None })
     }
 }
 
@@ -192,11 +195,11 @@ mod tests {
             assert!(keys.verify_bugfender(wrong).is_none(), "{wrong}");
         }
         for valid in ["old", "new"] {
-            assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret(valid), b"{}")), b"{}").is_some());
+            assert!(keys.verify_instabug_signatures(&[&sign_instabug(&secret(valid), b"{}")], b"{}").is_some());
         }
-        assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret("k3y"), b"{}")), b"{}").is_none());
-        assert!(keys.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{} ").is_none());
-        assert!(keys.verify_instabug_signature(None, b"{}").is_none());
+        assert!(keys.verify_instabug_signatures(&[&sign_instabug(&secret("k3y"), b"{}")], b"{}").is_none());
+        assert!(keys.verify_instabug_signatures(&[&sign_instabug(&secret("old"), b"{}")], b"{} ").is_none());
+        assert!(keys.verify_instabug_signatures(&[], b"{}").is_none());
         let in_time = Timestamp::now() + jiff::SignedDuration::from_hours(1);
         let former = [(secret("0ld"), in_time), (secret("0ver"), Timestamp::now())];
         let keys = keys.with_former_keys(&former);
@@ -204,9 +207,7 @@ mod tests {
             ["k3y", "0ld", "0ver", "0l"].map(|key| keys.verify_bugfender(key).map(|it| it.former_key_until()));
         assert_eq!(accepted, [Some(None), Some(Some(in_time)), None, None]);
         let without_secrets = DeliveryKeys::new(&secret("k3y"), Vec::new()).unwrap();
-        assert!(
-            without_secrets.verify_instabug_signature(Some(&sign_instabug(&secret("old"), b"{}")), b"{}").is_none()
-        );
+        assert!(without_secrets.verify_instabug_signatures(&[&sign_instabug(&secret("old"), b"{}")], b"{}").is_none());
         assert!(!format!("{keys:?}").contains("k3y"));
     }
 }

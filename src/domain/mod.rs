@@ -21,7 +21,7 @@ mod time;
 
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
-pub use ids::{AppId, HookId};
+pub use ids::{AppId, AppName, HookId};
 pub use label::Label;
 pub use names::{ClientId, ProfileName};
 pub use origin::ApiOrigin;
@@ -30,5 +30,5 @@ pub use secret::{AccessToken, Secret};
 pub use selection::Selection;
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
-pub use text::{excerpt, is_unsafe_char};
+pub use text::{excerpt, is_unsafe_char, without_bom};
 pub use time::{ShownTime, whole_second};

@@ -16,8 +16,12 @@ use serde::Serialize;
 use super::Secret;
 use crate::error::{Error, Result};
 
-/// The header of Instabug's signature (documented).
+/// The header of the signature of Luciq, which was Instabug (documented).
+pub const LUCIQ_SIGNATURE: &str = "x-lcq-signature-256";
+/// The former name of that header (documented). Which of them the servers send is not known.
 pub const INSTABUG_SIGNATURE: &str = "x-ibg-signature-256";
+/// Both names, the current one first.
+pub const LUCIQ_SIGNATURES: [&str; 2] = [LUCIQ_SIGNATURE, INSTABUG_SIGNATURE];
 /// The header with the message id in the Standard Webhooks specification.
 pub const WEBHOOK_ID: &str = "webhook-id";
 /// The header with the time of signing, in seconds since 1970.

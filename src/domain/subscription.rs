@@ -21,6 +21,14 @@ pub struct Subscription {
     pub target_url: TargetUrl,
 }
 
+impl Subscription {
+    /// Whether it is a subscription to the same events at the same endpoint.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.origin, self.app_id, self.event) == (&other.origin, other.app_id, other.event)
+            && self.target_url.endpoint() == other.target_url.endpoint()
+    }
+}
+
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of app {} to {}", self.event, self.app_id, self.target_url)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use url::Url;
+use url::{Host, ParseError, Url};
 
 use super::host::{HostScope, host_scope};
 use crate::error::Error;
@@ -74,10 +74,17 @@ impl TargetUrl {
     ///
     /// The redacted form, as copied from output, and the form without user name and password match too.
     pub fn selects(&self, stored: &Self) -> bool {
-        self == stored
-            || stored
-                .with_userinfo()
-                .is_some_and(|url| *self.0 == *stored.redacted() || *self.0 == *without_userinfo(url))
+        let (given, known) = (self.endpoint(), stored.endpoint());
+        given == known
+            || stored.with_userinfo().is_some_and(|url| {
+                given == equivalent(&stored.redacted()) || given == equivalent(&without_userinfo(url))
+            })
+    }
+
+    /// The endpoint, the same text for all URLs that RFC 3986 (section 6.2.2) calls equivalent. Only for comparisons: what
+    /// is sent stays as it was written.
+    pub fn endpoint(&self) -> Cow<'_, str> {
+        equivalent(&self.0)
     }
 
     /// From where the endpoint can be reached, as far as its name shows.
@@ -91,6 +98,45 @@ impl TargetUrl {
         let url = self.0.contains('@').then(|| Url::parse(&self.0).ok()).flatten()?;
         (!url.username().is_empty() || url.password().is_some()).then_some(url)
     }
+}
+
+/// A normalised URL in the one form that stands for all equivalent ones: unreserved characters are not encoded, others are
+/// with capitals, and the host's name has no dot at its end. The URL parser has normalised the rest.
+fn equivalent(url: &str) -> Cow<'_, str> {
+    let mut url = Cow::Borrowed(url);
+    if url.contains("./") || url.contains(".:") {
+        url = without_final_dot(&url).map_or(url, Cow::Owned);
+    }
+    if !url.contains('%') {
+        return url;
+    }
+    let mut text = String::with_capacity(url.len());
+    let mut rest = &*url;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        rest = after;
+        match after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok().map(|byte| (digits, byte))) {
+            Some((_, byte)) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => text.push(char::from(byte)),
+            Some((digits, _)) => {
+                text.push('%');
+                text.push_str(&digits.to_ascii_uppercase());
+            }
+            None => {
+                text.push('%');
+                continue;
+            }
+        }
+        rest = &after[2..];
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
+
+fn without_final_dot(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok()?;
+    let host = url.host_str()?.strip_suffix('.')?.to_owned();
+    url.set_host(Some(&host)).ok()?;
+    Some(url.into())
 }
 
 fn without_userinfo(mut url: Url) -> String {
@@ -118,14 +164,33 @@ impl FromStr for TargetUrl {
         if text.contains(char::is_control) {
             return Err(wrong("contains a line break or another control character"));
         }
-        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+        let url = Url::parse(text).map_err(|error| wrong(&format!("is not valid: {}", reason(error))))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("must start with https:// or http://"));
+        }
+        if url.port() == Some(0) {
+            return Err(wrong("has port 0, which nothing can listen on"));
+        }
+        if let Some(Host::Domain(name)) = url.host()
+            && name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
+        {
+            return Err(wrong("has a host with an empty part between its dots"));
         }
         if url.fragment().is_some() {
             return Err(wrong("must not have a fragment, as the part after # is never sent"));
         }
         Ok(Self::from_stored(url.into()))
+    }
+}
+
+/// Why a URL could not be parsed, for people.
+fn reason(error: ParseError) -> &'static str {
+    match error {
+        ParseError::RelativeUrlWithoutBase => "it must start with https:// or http://",
+        ParseError::EmptyHost => "the host is missing",
+        ParseError::InvalidPort => "the port is not a number up to 65535",
+        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => "the host is not an address",
+        _ => "the host is not a name or an address",
     }
 }
 
@@ -178,6 +243,47 @@ mod tests {
         assert!(target("https://ci:****@hooks.example.com/bf").is_redacted());
         assert!(target("https://****@hooks.example.com/bf").is_redacted());
         assert!(!stored.is_redacted() && !target("https://hooks.example.com/bf").is_redacted());
+    }
+
+    #[test]
+    fn equivalent_urls_are_one_endpoint() {
+        let endpoint = |text: &str| target(text).endpoint().into_owned();
+        let first = endpoint("https://hooks.example.com/x%C3%A9/~me?a=%2F");
+        for same in [
+            "https://HOOKS.example.com:443/x%C3%A9/~me?a=%2F",
+            "https://hooks.example.com/x\u{e9}/~me?a=%2f",
+            "https://hooks.example.com/x%c3%a9/%7Eme?a=%2F",
+            "https://hooks.example.com/%78%C3%A9/~me?%61=%2F",
+            "https://hooks.example.com./x%C3%A9/~me?a=%2F",
+            "https://hooks.example.com.:443/y/../x%C3%A9/%7eme?a=%2F",
+        ] {
+            assert_eq!(endpoint(same), first, "{same}");
+            assert!(target(same).selects(&target("https://ci:pw@hooks.example.com/x%C3%A9/~me?a=%2F")), "{same}");
+        }
+        for other in [
+            "http://hooks.example.com/x%C3%A9/~me?a=%2F",
+            "https://hooks.example.com/x%C3%A9/~me?a=/",
+            "https://hooks.example.com/x%C3%A9/~me/?a=%2F",
+            "https://hooks.example.com/X%C3%A9/~me?a=%2F",
+            "https://hooks.example.com/x%25C3%A9/~me?a=%2F",
+        ] {
+            assert_ne!(endpoint(other), first, "{other}");
+        }
+        // What is sent stays as it was written.
+        assert_eq!(target("https://hooks.example.com./%7eme").expose(), "https://hooks.example.com./%7eme");
+        assert_eq!(endpoint("https://h.example.com/%zz%4"), "https://h.example.com/%zz%4");
+    }
+
+    #[test]
+    fn a_url_that_nothing_can_be_reached_at_is_refused() {
+        for url in ["https://h.example.com:0/", "https://a..example.com/", "https://.example.com/", "https://h..:443/"]
+        {
+            let error = url.parse::<TargetUrl>().unwrap_err().to_string();
+            assert!(error.contains("port 0") || error.contains("empty part"), "{url}: {error}");
+        }
+        assert!(
+            "hooks.example.com/x".parse::<TargetUrl>().unwrap_err().to_string().contains("must start with https://")
+        );
     }
 
     #[test]

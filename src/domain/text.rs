@@ -7,6 +7,11 @@ pub fn is_unsafe_char(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
 }
 
+/// The text without a byte order mark at its start, which editors on Windows write.
+pub fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// At most `max` characters of untrusted text, on one line, without unsafe characters.
 pub fn excerpt(text: &str, max: usize) -> String {
     let clean: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();

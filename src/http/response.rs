@@ -96,14 +96,24 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, BodyProblem> {
     Ok(body)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), the longest if there are several.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let date = rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+    let values = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+    values.filter_map(|text| until_date(text.trim(), now).or_else(|| longest(text))).max()
+}
+
+/// The time until a date, in one of the three forms of section 5.6.7 or another of electronic mail; none if it is past.
+fn until_date(text: &str, now: Timestamp) -> Option<Duration> {
+    let of_http = || Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok();
+    let of_mail = || rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok();
+    let date = of_http().or_else(of_mail)?;
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+/// The longest of some numbers of seconds: a proxy may have added its own. Fractions are not in the standard, but sent.
+fn longest(text: &str) -> Option<Duration> {
+    let seconds = |part: &str| Duration::try_from_secs_f64(part.trim().parse().ok()?).ok();
+    text.split(',').filter_map(seconds).max()
 }
 
 #[cfg(test)]
@@ -116,12 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_read_in_all_forms() {
         let now = "2026-11-21T08:49:37Z";
         assert_eq!(asked("3", now), Some(Duration::from_secs(3)));
         assert_eq!(asked("Sat, 21 Nov 2026 08:49:42 GMT", now), Some(Duration::from_secs(5)));
         assert_eq!(asked("Sat, 21 Nov 2026 08:00:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(asked("soon", now), None);
-        assert_eq!(asked("-3", now), None);
+        assert_eq!(asked("Saturday, 21-Nov-26 08:49:42 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(asked("Sat Nov 21 08:49:42 2026", now), Some(Duration::from_secs(5)));
+        assert_eq!(asked("Sun Dec  6 08:49:37 2026", now), Some(Duration::from_secs(15 * 24 * 3600)));
+        assert_eq!(asked("4.5", now), Some(Duration::from_millis(4500)));
+        assert_eq!(asked("2, 4", now), Some(Duration::from_secs(4)));
+        for wrong in ["soon", "", ",", "nan", "inf", "1e400", "-3"] {
+            assert_eq!(asked(wrong, now), None, "{wrong}");
+        }
     }
 }

@@ -23,13 +23,16 @@ use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
-use crate::domain::signature::{INSTABUG_SIGNATURE, may_be_instabug};
+use crate::domain::signature::{LUCIQ_SIGNATURES, may_be_instabug};
 use crate::store::EncodedDelivery;
 
 /// Where Bugfender delivers; the key follows.
 pub const BUGFENDER_PATH: &str = "/bugfender/";
 
-/// Where Instabug delivers.
+/// Where Luciq delivers.
+pub const LUCIQ_PATH: &str = "/luciq";
+
+/// Where Luciq delivers too, under its former name.
 pub const INSTABUG_PATH: &str = "/instabug";
 
 /// Verifies deliveries, and warns about former keys.
@@ -147,16 +150,13 @@ impl RequestHandler {
             return self.reject(Rejection::Method);
         }
         let (head, body) = request.into_parts();
-        let signature = head.headers.get(INSTABUG_SIGNATURE).and_then(|value| value.to_str().ok());
         // The signature is over the body; without one there is no need to read it.
-        let Some(signature) = signature.filter(|text| may_be_instabug(text)) else {
-            return self.reject(Rejection::Signature);
-        };
+        let Some(signatures) = signatures(&head.headers) else { return self.reject(Rejection::Signature) };
         let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
             Ok(whole) => whole,
             Err(why) => return self.reject(why),
         };
-        match current.delivery_keys.verify_instabug_signature(Some(signature), &whole.bytes) {
+        match current.delivery_keys.verify_instabug_signatures(&signatures, &whole.bytes) {
             Some(verified) => self.store(&verified, &head.headers, whole).await,
             None => self.reject(Rejection::Signature),
         }
@@ -202,6 +202,15 @@ impl RequestHandler {
     }
 }
 
+/// The signatures of Luciq, under both names of the header; `None` without any, or if one cannot be valid.
+fn signatures(headers: &HeaderMap) -> Option<Vec<&str>> {
+    let mut signatures = Vec::new();
+    for value in LUCIQ_SIGNATURES.iter().flat_map(|name| headers.get_all(*name)) {
+        signatures.push(value.to_str().ok().filter(|text| may_be_instabug(text))?);
+    }
+    (!signatures.is_empty()).then_some(signatures)
+}
+
 /// Whether a body has a content coding: a header may name several, and `identity` or an empty one is none.
 fn is_compressed(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONTENT_ENCODING).iter();
@@ -211,7 +220,7 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 
 fn place(path: &str) -> PathKind<'_> {
     match path {
-        INSTABUG_PATH => PathKind::Instabug,
+        LUCIQ_PATH | INSTABUG_PATH => PathKind::Instabug,
         "/healthz" => PathKind::Health,
         "/readyz" => PathKind::Ready,
         "/metrics" => PathKind::Metrics,

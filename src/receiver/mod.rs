@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
-pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH};
+pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
 

@@ -1,4 +1,4 @@
-//! Sample reports of Instabug: JSON objects of three kinds, whose keys contain spaces and capitals.
+//! Sample reports of Luciq, formerly Instabug: JSON objects of three kinds, whose keys contain spaces and capitals.
 
 use serde_json::{Value, json};
 
@@ -31,17 +31,17 @@ pub fn report(kind: ReportKind) -> Value {
             "Location": "Barcelona, Spain", "Device": "Google Pixel 9, OS Level 35", "Memory": "3.1/7.5 GB",
             "Storage": "41/118 GB", "Connectivity": "WiFi", "Battery": "72% unplugged", "App Version": "3.2.1 (321)",
             "Duration": 17, "User Data": "plan: premium", "Console Log": "E/AndroidRuntime: FATAL EXCEPTION: main",
-            "Instabug Log": "", "User Steps": "Tapped “Pay”", "User Attributes": {"plan": "premium"},
+            "Luciq Log": "", "User Steps": "Tapped “Pay”", "User Attributes": {"plan": "premium"},
             "Current View": "CheckoutActivity", "Locale": "en", "Orientation": "Portrait", "Screen Size": "1080x2424",
             "Density": "xxhdpi", "Image Attachments": [],
         }),
         ReportKind::Bug => json!({
-            "Title": "The cart is empty after an update", "Type": "bug", "Number": number, "URL": url,
-            "Status": "New", "Email": "user@sandbox.invalid", "Reported At": now(), "Location": "Barcelona, Spain",
-            "Device": "Google Pixel 9, OS Level 35", "Memory": "3.1/7.5 GB", "Storage": "41/118 GB",
-            "Connectivity": "WiFi", "Battery": "72% unplugged", "App Version": "3.2.1 (321)", "Duration": 17,
-            "User Attributes": {"plan": "premium"}, "Current View": "CartActivity", "Tags": "cart",
-            "Image Attachments": [],
+            "Title": "The cart is empty after an update", "Reported At": now(), "Email": "user@sandbox.invalid",
+            "Private URL": format!("{url}/private"), "Categories": "Checkout", "Tags": "cart",
+            "App Version": "3.2.1 (321)", "Device": "Google Pixel 9, OS Level 35", "Location": "Barcelona, Spain",
+            "Duration": 17, "Screen Size": "1080x2424", "Density": "xxhdpi", "User Attributes": {"plan": "premium"},
+            "User Data": "plan: premium", "User Steps": "Tapped “Cart”", "Luciq Log": "", "Console Log": "",
+            "Locale": "en", "Image Attachments": [], "Non Image Attachments": [], "Type": "bug", "URL": url,
         }),
         ReportKind::Apm => json!({
             "title": format!("Cold launch is slow ({number})"), "trace": "Cold App Launch", "trigger": "p95",

@@ -114,7 +114,10 @@ async fn me(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 fn app_named(id: i64) -> Value {
     let known = APPS.iter().find(|(known, _)| *known == id);
     let name = known.map_or_else(|| format!("Sandbox app {id}"), |(_, name)| (*name).to_owned());
-    json!({"id": id, "key": format!("sandbox-key-{id}"), "name": name, "created_at": "2024-01-15T09:30:00Z"})
+    json!({
+        "id": id, "public_id": format!("Sandbox{id}"), "key": format!("sandbox-key-{id}"), "name": name,
+        "created_at": "2024-01-15T09:30:00Z",
+    })
 }
 
 async fn apps(State(shared): State<Shared>, headers: HeaderMap) -> Response {

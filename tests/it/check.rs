@@ -255,7 +255,7 @@ fn instabug(looks: bool) -> Scripted {
     Scripted::start(move |_, exchange| {
         let home = Home::new();
         fs::write(home.path().join("secret"), SECRET).unwrap();
-        let header = format!("x-ibg-signature-256: {}", exchange.header("x-ibg-signature-256").unwrap_or("none"));
+        let header = format!("x-lcq-signature-256: {}", exchange.header("x-lcq-signature-256").unwrap_or("none"));
         let verified = home.run_with_input(&["verify", "--secret-file", "secret", "-H", &header], &exchange.body);
         let json = serde_json::from_str::<Value>(&exchange.body);
         let known = json.is_ok_and(|json| ["Exception", "Title", "title"].iter().any(|key| json[key].is_string()));

@@ -24,6 +24,58 @@ fn a_hook_is_made_and_recorded() {
 }
 
 #[test]
+fn one_endpoint_is_one_hook_however_its_url_is_written() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    home.subscribe("1001", "new_crash", "https://hooks.example.com/x%C3%A9/~me");
+    for same in ["https://HOOKS.example.com:443/x%c3%a9/~me", "https://hooks.example.com./%78é/%7Eme"] {
+        let args = ["subscribe", "--app-id", "1001", "--event", "new_crash", "--target-url", same];
+        assert_eq!(home.json(&args)[0]["created"], false, "{same}");
+        assert_eq!(home.json(&["list", "--target-url", same]).as_array().unwrap().len(), 1, "{same}");
+    }
+    assert_eq!(sandbox.hooks().len(), 1);
+    // What is sent stays as it was written.
+    let hook = home.subscribe("1001", "new_crash", "https://hooks.example.com/%7eother");
+    assert_eq!(hook["target_url"], "https://hooks.example.com/%7eother");
+    let run = home.run(["unsubscribe", "--target-url", "https://hooks.example.com/~other", "--yes"]);
+    assert_eq!((run.code, sandbox.hooks().len()), (0, 1), "{run}");
+}
+
+#[test]
+fn the_address_of_an_app_names_the_app_and_never_the_team() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let subscribe = |app: &str| {
+        home.run(["subscribe", "--event", "new_crash", "--target-url", URL, "--output", "json", "--app-id", app])
+    };
+    for app in
+        ["https://dashboard.bugfender.com/3/app/1001/logs/5", "https://d.example/3/app/Sandbox1001/logs", "Sandbox1001"]
+    {
+        assert_eq!(subscribe(app).json()[0]["app_id"], 1001, "{app}");
+    }
+    assert_eq!(sandbox.requests("POST /api/hook/subscribe").len(), 1);
+    for app in ["https://dashboard.bugfender.com/3/app/DXtETPbMAq/logs", "https://dashboard.bugfender.com/3"] {
+        let run = subscribe(app);
+        assert_eq!(run.code, 2, "{run}");
+        assert!(run.stderr.contains("bugfender-hooks apps"), "{run}");
+    }
+    // A command that sends nothing does not look it up.
+    let run = home.run(["list", "--app-id", "https://d.example/3/app/Sandbox1001"]);
+    assert!(run.code == 2 && run.stderr.contains("bugfender-hooks apps"), "{run}");
+    assert_eq!(sandbox.hooks().len(), 1);
+}
+
+#[test]
+fn several_apps_and_events_make_a_hook_each() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    let args = ["subscribe", "--app-id", "1001, 1002", "--app-id", "1003", "--event", "new_crash, new_user_feedback"];
+    let made = home.json(&[&args[..], &["--target-url", URL]].concat());
+    assert_eq!((made.as_array().unwrap().len(), sandbox.hooks().len()), (6, 6));
+    assert_eq!(home.json(&["list", "--app-id", "1001,1002"]).as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn events_repeat_take_commas_and_all() {
     let sandbox = SandboxServer::start();
     let home = Home::of(&sandbox);

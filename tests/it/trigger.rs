@@ -16,7 +16,11 @@ fn endpoint(status: &'static str) -> (Scripted, Arrived) {
     let log = Arc::clone(&arrived);
     let server = Scripted::start(move |_, exchange| {
         let header = |name| exchange.header(name).map(str::to_owned);
-        let entry = (exchange.body.clone(), header("content-type").unwrap_or_default(), header("x-ibg-signature-256"));
+        let entry = (
+            exchange.body.clone(),
+            header("content-type").unwrap_or_default(),
+            header("x-lcq-signature-256").or(header("x-ibg-signature-256")),
+        );
         log.lock().unwrap().push(entry);
         exchange.send(answer(status, &[], ""));
     });
@@ -87,10 +91,16 @@ fn instabugs_reports_are_objects_and_signed() {
         home.json(&["trigger", kind, "--instabug", "--secret-file", "secret", "--to", &server.url]);
         let (body, _, signature) = arrived.lock().unwrap().last().unwrap().clone();
         assert!(serde_json::from_str::<Value>(&body).unwrap()[key].is_string(), "{body}");
-        let header = format!("x-ibg-signature-256: {}", signature.unwrap());
+        let header = format!("x-lcq-signature-256: {}", signature.unwrap());
         let run = home.run_with_input(&["verify", "--secret-file", "secret", "-H", &header], &body);
         assert_eq!(run.code, 0, "{run}");
     }
+    let former = ["--signature-header", "x-ibg-signature-256"];
+    home.json(&[&["trigger", "bug", "--luciq", "--secret-file", "secret", "--to", &server.url][..], &former].concat());
+    let (body, _, signature) = arrived.lock().unwrap().last().unwrap().clone();
+    assert!(body.contains("Luciq Log") && !body.contains("Instabug"), "{body}");
+    let header = format!("x-ibg-signature-256: {}", signature.unwrap());
+    assert_eq!(home.run_with_input(&["verify", "--secret-file", "secret", "-H", &header], &body).code, 0);
     home.json(&["trigger", "bug", "--instabug", "--to", &server.url]);
     assert_eq!(arrived.lock().unwrap().last().unwrap().2, None);
 }
@@ -135,7 +145,7 @@ fn mistakes_are_named() {
     let home = Home::new();
     let to = ["--to", "http://user:s3cret@127.0.0.1:9/x"];
     for (args, said) in [
-        (&["crash"][..], "add --instabug"),
+        (&["crash"][..], "add --luciq"),
         (&["new_crash", "--instabug"], "crash, bug and apm"),
         (&["nope"], "invalid value"),
         (&["new_crash", "--set", "title"], "PATH=VALUE"),

@@ -101,7 +101,7 @@ pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Ve
     ])
 }
 
-/// What Instabug may send.
+/// What Luciq may send.
 pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
     const SIGNED: &str = "answer 2xx to every report; a rejected request may have been signed with another secret";
     const UNSIGNED: &str = "answer 2xx to every report; if the receiver requires a signature, give --secret-file";
@@ -135,7 +135,7 @@ pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
 
 /// Requests that must be rejected.
 fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
-    const ADVICE: &str = "answer 401 unless the header x-ibg-signature-256 is the HMAC with SHA-256 of the raw body";
+    const ADVICE: &str = "answer 401 unless the signature, in x-lcq-signature-256 or x-ibg-signature-256, is the HMAC with SHA-256 of the raw body";
     let plan = |body: &[u8], signed: bool| match &endpoint.secret {
         // Made with the right secret, but over another body.
         Some(secret) => {

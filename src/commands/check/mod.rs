@@ -1,4 +1,4 @@
-//! `check`: whether a receiver accepts what Bugfender or Instabug may send it.
+//! `check`: whether a receiver accepts what Bugfender or Luciq may send it.
 
 mod cases;
 mod judge;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use self::cases::{Case, Plan};
 use self::judge::Judge;
 use super::Report;
-use super::calls::{self, Endpoint, Timed};
+use super::calls::{self, Endpoint, SigningArgs, Timed};
 use super::hook_args::TargetUrlArg;
 use crate::context::Context;
 use crate::domain::AppId;
@@ -22,11 +22,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{CarriedOut, Client};
 use crate::render::{Cell, Row, Tone};
 
-/// Conformance-test a receiver with what Bugfender or Instabug may send
+/// Conformance-test a receiver with what Bugfender or Luciq may send
 ///
 /// It must answer 2xx to events of every kind in both documented shapes, to unknown fields, several events in a request,
 /// duplicates, a body of 1 MB and concurrent requests; it must reject with a 4xx what is not JSON and requests to a path
-/// that is not its own. With --instabug these are Instabug's reports, and with its secret, requests without a signature
+/// that is not its own. With --luciq these are Luciq's reports, and with its secret, requests without a signature
 /// or with a wrong one must be rejected. Each request is sent once, and redirects are not followed.
 ///
 /// To the receiver these are real events; their titles begin with "[check]".
@@ -41,13 +41,8 @@ pub struct Args {
     #[arg(value_name = "URL")]
     url: TargetUrlArg,
 
-    /// Send Instabug's reports: one object per request
-    #[arg(long, conflicts_with = "app_id")]
-    instabug: bool,
-
-    /// Sign Instabug's reports with the secret in this file, and check that the receiver looks at the signature
-    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
 
     /// The maximum time for a response, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
@@ -58,7 +53,7 @@ pub struct Args {
     junit: Option<PathBuf>,
 
     /// The app that the events happen in [default: that of the profile, or 1001]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "instabug")]
     app_id: Option<AppId>,
 }
 
@@ -66,7 +61,7 @@ const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks check http://127.0.0.1:3000/hook
   bugfender-hooks check @url.txt --max-latency 2000 --junit check.xml
-  bugfender-hooks check https://hooks.example.com/instabug --instabug --secret-file secret.txt";
+  bugfender-hooks check https://hooks.example.com/luciq --luciq --secret-file secret.txt";
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -129,8 +124,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if let Some(path) = &args.junit {
         junit::check_place(path)?;
     }
-    let endpoint = Endpoint::resolve(ctx, &args.url, args.secret_file.as_deref())?;
-    let cases = if args.instabug {
+    let endpoint = Endpoint::resolve(ctx, &args.url, &args.signing)?;
+    let cases = if args.signing.instabug {
         cases::of_instabug(&endpoint)?
     } else {
         cases::of_bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?

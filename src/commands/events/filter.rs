@@ -24,7 +24,7 @@ pub struct EventFilterArgs {
     until: Option<Timestamp>,
 
     /// Only events of this app; may be repeated
-    #[arg(long = "app-id", value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
+    #[arg(long = "app-id", value_name = "ID", value_delimiter = ',', add = ArgValueCompleter::new(suggest::app_ids))]
     app_ids: Vec<AppId>,
 
     /// Only events of these types: crash, issue, feedback, bug, apm or another; repeat, or separate with commas
@@ -100,6 +100,10 @@ fn types() -> Vec<CompletionCandidate> {
 
 /// A time: a duration before now, or a point in time, in UTC if it names no zone.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
+    // The parser would ignore the zone and read the time as UTC.
+    if text.contains('[') {
+        return Err("write the offset in place of the zone, such as 2026-11-21T08:00:00+01:00".to_owned());
+    }
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
@@ -124,6 +128,14 @@ mod tests {
         assert_eq!(read("2026-11-21T08:30:00+02:00"), "2026-11-21T06:30:00Z");
         assert_eq!(read("2026-11-21T08:30"), "2026-11-21T08:30:00Z");
         assert!(moment("1d").unwrap() < Timestamp::now() - SignedDuration::from_hours(23));
-        assert!(moment("yesterday").is_err());
+        for wrong in [
+            "yesterday",
+            "12:30:00",
+            "2026-11-21T08:30[Europe/Berlin]",
+            "2026-11-21T08:30+01:00[+01:00]",
+            "[Europe/Berlin]",
+        ] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -144,7 +144,7 @@ struct Replay {
 
 impl Replay {
     fn prepare(ctx: &Context, args: &Args) -> Result<Self> {
-        let endpoint = Endpoint::resolve(ctx, &args.to, None)?;
+        let endpoint = Endpoint::at(&args.to.resolve(ctx)?)?;
         let secret = args.sign_with.as_ref().map(|path| read_secret("the secret", path)).transpose()?;
         let replay = Self { endpoint, secret };
         // What is wrong with a secret is said before anything is sent.

@@ -13,14 +13,14 @@ use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
 use super::super::units::{duration, duration_or_zero, event_type, size};
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
-use crate::domain::{AppId, Label, Redaction};
+use crate::domain::{AppName, Label, Redaction};
 use crate::error::{Error, Result};
 
-/// Receive webhooks from Bugfender and Instabug without losing an event
+/// Receive webhooks from Bugfender and Luciq (Instabug) without losing an event
 ///
 /// Each delivery is on disk before it is answered with 200, an event that arrives again is dropped, and events are
 /// forwarded to endpoints and commands until they are accepted. Bugfender delivers to /bugfender/KEY, where KEY cannot be
-/// guessed (--show-url prints the URL), and Instabug to /instabug, with a signature. /healthz, /readyz and /metrics are
+/// guessed (--show-url prints the URL), and Luciq to /luciq or /instabug, with a signature. /healthz, /readyz and /metrics are
 /// for monitoring. Ctrl-C or SIGTERM stops it once the requests in flight are finished.
 // Help texts are not Markdown; each flag is one of the command line.
 #[allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
@@ -51,9 +51,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
 
-    /// Read the secret for Instabug's signatures from this file; repeat during a rotation; reloaded on SIGHUP [env: BUGFENDER_HOOKS_INSTABUG_SECRET]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub instabug_secret_file: Vec<PathBuf>,
+    /// Read the secret for Luciq's signatures from this file; repeat during a rotation; reloaded on SIGHUP [env: BUGFENDER_HOOKS_LUCIQ_SECRET]
+    #[arg(long, value_name = "FILE", visible_alias = "instabug-secret-file", value_hint = ValueHint::FilePath)]
+    pub luciq_secret_file: Vec<PathBuf>,
 
     /// Redact these fields before storing events, such as device.user_data; separate with commas
     #[arg(long, value_name = "PATH,...")]
@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retention: Option<SignedDuration>,
 
-    /// Write {"url", "bugfender_url", "instabug_url", "pid"} to this file once it serves
+    /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ready_file: Option<PathBuf>,
 
@@ -165,9 +165,9 @@ pub struct SubscribeArgs {
     #[arg(long, requires = "public_url")]
     pub subscribe: bool,
 
-    /// The app: its id, or its URL in the dashboard [default: that of the profile]
-    #[arg(long, value_name = "ID", requires = "subscribe")]
-    pub app_id: Option<AppId>,
+    /// The apps: their ids, or addresses in the dashboard; repeat, or separate by commas [default: that of the profile]
+    #[arg(long = "app-id", value_name = "ID", requires = "subscribe", value_delimiter = ',')]
+    pub app_ids: Vec<AppName>,
 
     /// The events: repeat, separate by commas, or say "all"
     #[arg(long = "event", value_name = "EVENT", requires = "subscribe", default_value = "all", value_delimiter = ',',

@@ -1,4 +1,4 @@
-//! Who may deliver: the keys of Bugfender's path, and the secrets of Instabug's signatures.
+//! Who may deliver: the keys of Bugfender's path, and the secrets of Luciq's signatures.
 
 use jiff::Timestamp;
 
@@ -20,31 +20,36 @@ pub(super) fn source(ctx: &Context, args: &Args) -> Result<Box<dyn ReceiverKeys>
     }
 }
 
-/// A verifier for these keys and for Instabug's secrets.
-pub(super) fn delivery_keys(keys: &Keys, instabug: &[Secret]) -> Result<DeliveryKeys> {
-    Ok(DeliveryKeys::new(&keys.current, instabug.to_vec())?.with_former_keys(&keys.former))
+/// A verifier for these keys and for Luciq's secrets.
+pub(super) fn delivery_keys(keys: &Keys, luciq: &[Secret]) -> Result<DeliveryKeys> {
+    Ok(DeliveryKeys::new(&keys.current, luciq.to_vec())?.with_former_keys(&keys.former))
 }
 
-/// Reads Instabug's secrets, and warns of one that looks incomplete.
-pub(super) fn instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
-    let secrets = read_instabug_secrets(ctx, args)?;
+/// Reads Luciq's secrets, and warns of one that looks incomplete.
+pub(super) fn luciq_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
+    let secrets = read_luciq_secrets(ctx, args)?;
     if !secrets.iter().all(may_be_instabug_secret) {
         ctx.out().warn(
-            "an Instabug secret has 16 to 64 letters and digits, and one of these does not: requests signed with \
+            "a Luciq secret has 16 to 64 letters and digits, and one of these does not: requests signed with \
              another secret are rejected",
         );
     }
     Ok(secrets)
 }
 
-fn read_instabug_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
-    let what = "Instabug's secret";
-    if !args.instabug_secret_file.is_empty() {
-        return args.instabug_secret_file.iter().map(|path| read_secret(what, path)).collect();
+fn read_luciq_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
+    let what = "Luciq's secret";
+    if !args.luciq_secret_file.is_empty() {
+        return args.luciq_secret_file.iter().map(|path| read_secret(what, path)).collect();
     }
-    let text = ctx.environment().text(environment::INSTABUG_SECRET)?.unwrap_or_default();
-    let secrets = text.split(',').filter(|secret| !secret.trim().is_empty());
-    secrets.map(|secret| Secret::parse(environment::INSTABUG_SECRET, secret)).collect()
+    let mut secrets = Vec::new();
+    for name in [environment::LUCIQ_SECRET, environment::INSTABUG_SECRET] {
+        let text = ctx.environment().text(name)?.unwrap_or_default();
+        for secret in text.split(',').filter(|secret| !secret.trim().is_empty()) {
+            secrets.push(Secret::parse(name, secret)?);
+        }
+    }
+    Ok(secrets)
 }
 
 /// Makes a new key, and says what to do about the old one.

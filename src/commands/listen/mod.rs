@@ -50,7 +50,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.show_url {
         return Ok(url_report(args, &keys));
     }
-    let secrets = keys::instabug_secrets(ctx, args)?;
+    let secrets = keys::luciq_secrets(ctx, args)?;
     let options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;

@@ -12,16 +12,16 @@ use super::args::{Args, SubscribeArgs};
 use super::{bugfender_url, is_url_known, keys, local_base, public_base};
 use crate::commands::Report;
 use crate::commands::event_tail::Tail;
-use crate::commands::hook_args;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::removal::remove;
 use crate::commands::units::count;
+use crate::commands::{app_args, hook_args};
 use crate::context::Context;
 use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, Replaceable};
+use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
 use crate::store::{Keys, ReceiverKeys};
 
 /// How long to wait before checking again whether the reader accepts output.
@@ -42,7 +42,7 @@ pub(super) struct Service<'a> {
     pub(super) address: SocketAddr,
     pub(super) key_source: Box<dyn ReceiverKeys>,
     pub(super) keys: Keys,
-    /// Instabug's.
+    /// Luciq's.
     pub(super) secrets: Vec<Secret>,
     /// Requests to reload files (SIGHUP).
     pub(super) hangups: ReloadSignals,
@@ -155,9 +155,9 @@ impl Service<'_> {
     /// Reloads the keys, the secrets and the certificate. What cannot be read keeps its value.
     fn reload(&mut self) {
         let out = self.ctx.out();
-        match keys::instabug_secrets(self.ctx, self.args) {
+        match keys::luciq_secrets(self.ctx, self.args) {
             Ok(secrets) => self.secrets = secrets,
-            Err(error) => out.warn(&format!("Instabug's secrets were not reloaded: {error}")),
+            Err(error) => out.warn(&format!("Luciq's secrets were not reloaded: {error}")),
         }
         let key = self.keys.current.clone();
         let read = self.key_source.reload().map(|keys| self.keys = keys);
@@ -234,8 +234,12 @@ impl Service<'_> {
     fn write_ready(&self) -> Result<()> {
         let url = local_base(self.args, self.address);
         let bugfender_url = bugfender_url(self.args, self.address, &self.keys.current);
-        let instabug_url = public_base(self.args, self.address) + INSTABUG_PATH;
-        self.ready_file.write(json!({"url": url, "bugfender_url": bugfender_url, "instabug_url": instabug_url}))
+        let base = public_base(self.args, self.address);
+        let (luciq_url, instabug_url) = (format!("{base}{LUCIQ_PATH}"), format!("{base}{INSTABUG_PATH}"));
+        let urls = json!({
+            "url": url, "bugfender_url": bugfender_url, "luciq_url": luciq_url, "instabug_url": instabug_url,
+        });
+        self.ready_file.write(urls)
     }
 
     /// Subscribes to the requested events, and returns the failures.
@@ -250,10 +254,10 @@ impl Service<'_> {
 
     /// Makes the hooks, and notes those that were not there before.
     fn make_hooks(&mut self) -> Result<Vec<Error>> {
-        let SubscribeArgs { app_id, events, label, .. } = &self.args.subscription;
+        let SubscribeArgs { app_ids, events, label, .. } = &self.args.subscription;
         let target_url: TargetUrl = bugfender_url(self.args, self.address, &self.keys.current).parse()?;
-        let app_id = hook_args::app_id(self.ctx, *app_id)?;
-        let wanted = hook_args::subscriptions(self.ctx, app_id, events, &target_url);
+        let app_ids = app_args::app_ids(self.ctx, app_ids)?;
+        let wanted = hook_args::subscriptions(self.ctx, &app_ids, events, &target_url);
         if let Some(first) = wanted.first() {
             hooks::check_target(self.ctx, first, &public_base(self.args, self.address))?;
         }

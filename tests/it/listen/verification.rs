@@ -96,6 +96,39 @@ fn instabugs_reports_must_be_signed() {
 }
 
 #[test]
+fn luciq_signs_in_either_header_or_in_both() {
+    let home = Home::new().set("BUGFENDER_HOOKS_LUCIQ_SECRET", OLD).set("BUGFENDER_HOOKS_INSTABUG_SECRET", NEW);
+    let receiver = Receiver::start(&home, &[]);
+    let luciq = |secret, body: &str| format!("x-lcq-signature-256: {}", signature(secret, body));
+    let instabug = |secret, body: &str| format!("x-ibg-signature-256: {}", signature(secret, body));
+    let status = |path: &str, headers: &[String], body: &str| {
+        let headers: Vec<_> = headers.iter().map(String::as_str).collect();
+        receiver.post_to(path, &headers, body).status
+    };
+    for path in ["/luciq", "/instabug"] {
+        let body = format!(r#"{{"Exception":"{path}"}}"#);
+        for headers in [
+            vec![luciq(OLD, &body)],
+            vec![luciq(NEW, &body)],
+            vec![instabug(OLD, &body)],
+            vec![luciq(OLD, &body), instabug(NEW, &body)],
+        ] {
+            assert_eq!(status(path, &headers, &body), 200, "{path} {headers:?}");
+        }
+        for headers in [
+            vec![luciq(OLD, "other")],
+            vec![luciq(OLD, &body), instabug(OLD, "other")],
+            vec![luciq(OLD, "other"), instabug(OLD, &body)],
+            vec![luciq(OLD, &body), "x-ibg-signature-256: none".to_owned()],
+            vec![],
+        ] {
+            assert_eq!(status(path, &headers, &body), 401, "{path} {headers:?}");
+        }
+    }
+    assert_eq!(events(&home).len(), 2);
+}
+
+#[test]
 fn a_secret_may_come_from_the_environment() {
     let home = Home::new().set("BUGFENDER_HOOKS_INSTABUG_SECRET", &format!("{OLD},{NEW}"));
     let receiver = Receiver::start(&home, &[]);
@@ -237,7 +270,7 @@ fn keys_and_secrets_are_read_again_on_a_hangup() {
     fs::remove_file(&secret).unwrap();
     let fourth = rotate(&["--keep-old-key", "0"]);
     hang_up(3, "reloaded the keys");
-    assert!(receiver.log().contains("Instabug's secrets were not reloaded: "));
+    assert!(receiver.log().contains("Luciq's secrets were not reloaded: "));
     assert_eq!([status(&third), status(&fourth), signed(NEW)], [404, 200, 200]);
     let third = fourth;
     // What cannot be read changes nothing, and nothing is made in its place.

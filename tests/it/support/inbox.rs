@@ -29,11 +29,7 @@ pub fn instabug(second: i64, body: &str) -> Delivery {
     let secret = || Secret::parse("the secret", "s3cretOfInstabug16").unwrap();
     let signature = sign_instabug(&secret(), body.as_bytes());
     let delivery_keys = DeliveryKeys::new(&Secret::parse("the key", KEY).unwrap(), vec![secret()]).unwrap();
-    deliver(
-        &delivery_keys.verify_instabug_signature(Some(&signature), body.as_bytes()).unwrap(),
-        second,
-        body.as_bytes(),
-    )
+    deliver(&delivery_keys.verify_instabug_signatures(&[&signature], body.as_bytes()).unwrap(), second, body.as_bytes())
 }
 
 /// These deliveries, ready to be stored.

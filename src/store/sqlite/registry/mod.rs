@@ -12,7 +12,7 @@ use self::rows::{FoundRow, Reader};
 use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
-use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 use crate::store::error::{Part, Rule};
 use crate::store::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError};
 
@@ -22,9 +22,9 @@ const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
 /// How many pages to keep in memory while listing.
 const PAGES_FOR_LISTS: i64 = 32;
 
-/// Selects the rows of one subscription that are not known to be over, oldest first.
-const SAME: &str = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND target_url = ?4 \
-                    AND status NOT IN ('removed', 'gone') ORDER BY id";
+/// The subscriptions to an event of an app that are not known to be over, oldest first.
+const ALIKE: &str = "SELECT id, target_url FROM hooks WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 \
+                     AND status NOT IN ('removed', 'gone') ORDER BY id";
 
 /// What changes when a subscription has become a hook.
 const ACTIVATE: &str = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
@@ -82,9 +82,17 @@ impl SqliteRegistry {
     }
 
     fn same(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<FoundRow>, StoreFault> {
-        let event = wanted.event.as_str();
-        let key = (wanted.origin.as_str(), wanted.app_id.get(), event, wanted.target_url.expose());
-        self.reader(connection).all(SAME, key)
+        let mut statement = connection.prepare_cached(ALIKE)?;
+        let mut rows = statement.query((wanted.origin.as_str(), wanted.app_id.get(), wanted.event.as_str()))?;
+        let endpoint = wanted.target_url.endpoint();
+        let mut same = Vec::new();
+        while let Some(row) = rows.next()? {
+            if TargetUrl::from_stored(row.get(1)?).endpoint() == endpoint {
+                same.push(RowId(row.get(0)?));
+            }
+        }
+        let mut reader = self.reader(connection);
+        same.into_iter().filter_map(|row| reader.row(row).transpose()).collect()
     }
 
     fn obstacle(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
@@ -291,7 +299,7 @@ impl SqliteRegistry {
         let wanted = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
         let origin = &wanted.subscription.origin;
         let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
-        if holder.subscription == wanted.subscription {
+        if holder.subscription.is_same_as(&wanted.subscription) {
             connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
             let mut reader = self.reader(connection);
             set_label(&reader, holder.row, wanted.label.as_ref())?;
