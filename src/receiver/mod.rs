@@ -8,6 +8,7 @@ mod accept;
 mod access;
 mod body;
 mod clock;
+mod exposition;
 mod forward;
 mod health;
 mod in_flight;
@@ -55,6 +56,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
+use crate::render::Log;
 use crate::store::{ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
@@ -80,6 +82,8 @@ pub struct ReceiverOptions {
     pub retention: Option<SignedDuration>,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
+    /// The log, for the number of lines that nothing read.
+    pub log: Option<Log>,
 }
 
 impl ReceiverOptions {
@@ -95,6 +99,7 @@ impl ReceiverOptions {
             policy: Policy::default(),
             retention: None,
             drain_timeout: Duration::from_secs(10),
+            log: None,
         }
     }
 }
@@ -162,6 +167,7 @@ impl Receiver {
             policy,
             retention,
             drain_timeout,
+            log,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
@@ -170,9 +176,12 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, log)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
+        for target in &targets {
+            metrics.add_target(&target.name.shown);
+        }
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
             let shared = (Arc::clone(&metrics), in_flight.clone());

@@ -84,6 +84,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         hooks: Vec::new(),
         stored,
         printer,
+        told_of_dropped: 0,
     };
     let ended = service.stand(signals, stop, serving);
     // Tasks that did not finish in time are dropped.
@@ -164,6 +165,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         policy: route::policy(&args.forwarding),
         retention: args.retention,
         drain_timeout: args.drain_timeout,
+        log: ctx.out().log().cloned(),
     })
 }
 
