@@ -118,6 +118,27 @@ impl<'a> Tail<'a> {
         Ok(true)
     }
 
+    /// The newest event of the inbox.
+    ///
+    /// # Errors
+    /// When the inbox cannot be read.
+    pub fn newest(&self) -> Result<EventSeq> {
+        Ok(self.inbox.watermark()?)
+    }
+
+    /// Whether all events up to this one were shown.
+    pub fn has_shown(&self, newest: EventSeq) -> bool {
+        newest <= self.shown
+    }
+
+    /// Shows a line beside the events, in tables only.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn aside(&self, parts: &[Cell]) -> Result<()> {
+        self.stream.aside(parts)
+    }
+
     fn read(&self, page: EventPage) -> Result<Vec<(EventSeq, TailRow)>> {
         let mut rows = Vec::new();
         self.inbox.events(&self.selection, page, &mut |event| {

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 
 use super::access::Access;
 use super::body::{self, BufferedBody};
-use super::health::HealthCheck;
 use super::in_flight::InFlight;
 use super::limits::{Budgets, Limits};
 use super::metrics::Metrics;
+use super::operators::{Operators, OperatorsPath};
 use super::rejection::Rejection;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
@@ -69,8 +69,10 @@ pub struct RequestHandler {
     pub(super) redaction: Option<Redaction>,
     pub(super) budgets: Budgets,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) health: HealthCheck,
     pub(super) writer: Writer,
+    pub(super) operators: Arc<Operators>,
+    /// Whether the paths for operators are served with those for deliveries.
+    pub(super) serves_operators: bool,
     /// Requests without a response yet.
     pub(super) calls: InFlight,
 }
@@ -79,9 +81,7 @@ pub struct RequestHandler {
 enum PathKind<'a> {
     Bugfender(&'a str),
     Instabug,
-    Health,
-    Ready,
-    Metrics,
+    Operators(OperatorsPath),
     Nothing,
 }
 
@@ -92,20 +92,17 @@ impl RequestHandler {
         B: Body<Data = Bytes> + Unpin,
     {
         let started = Instant::now();
-        let place = place(request.uri().path());
-        if !matches!(place, PathKind::Health) && !self.access.allows(peer, request.headers()) {
+        let place = self.place(request.uri().path());
+        let is_open = matches!(place, PathKind::Operators(path) if path.is_open_to(peer, request.headers()));
+        if !is_open && !self.access.allows(peer, request.headers()) {
             return self.reject(peer, Rejection::Address);
         }
         match place {
             PathKind::Nothing => self.reject(peer, Rejection::Path),
-            PathKind::Health | PathKind::Ready | PathKind::Metrics
-                if !matches!(*request.method(), Method::GET | Method::HEAD) =>
-            {
-                response::wrong_method("GET, HEAD")
-            }
-            PathKind::Health => response::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-            PathKind::Ready => self.health.ready(&self.writer).await,
-            PathKind::Metrics => self.health.metrics(&self.metrics, &self.writer, request.headers()).await,
+            PathKind::Operators(path) => match self.operators.check(&request) {
+                Ok(()) => self.operators.answer(path, request.method(), request.headers()).await,
+                Err(why) => self.reject(peer, why),
+            },
             PathKind::Bugfender(key) => {
                 let verified = self.verifier.load().verify_bugfender(key);
                 let answer = self.bugfender(request, peer, verified).await;
@@ -115,6 +112,17 @@ impl RequestHandler {
                 let answer = self.instabug(request, peer).await;
                 self.time(answer, started)
             }
+        }
+    }
+
+    fn place<'a>(&self, path: &'a str) -> PathKind<'a> {
+        match path {
+            LUCIQ_PATH | INSTABUG_PATH => PathKind::Instabug,
+            _ => match (OperatorsPath::of(path), path.strip_prefix(BUGFENDER_PATH)) {
+                (Some(path), _) if self.serves_operators => PathKind::Operators(path),
+                (_, Some(key)) => PathKind::Bugfender(key),
+                _ => PathKind::Nothing,
+            },
         }
     }
 
@@ -217,14 +225,4 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
-}
-
-fn place(path: &str) -> PathKind<'_> {
-    match path {
-        LUCIQ_PATH | INSTABUG_PATH => PathKind::Instabug,
-        "/healthz" => PathKind::Health,
-        "/readyz" => PathKind::Ready,
-        "/metrics" => PathKind::Metrics,
-        _ => path.strip_prefix(BUGFENDER_PATH).map_or(PathKind::Nothing, PathKind::Bugfender),
-    }
 }

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::health::InboxSnapshot;
+use super::optional_gauge::OptionalGauge;
 use super::rejection::Rejection;
 use crate::domain::event::Sender;
 
@@ -39,7 +40,9 @@ pub struct Metrics {
     /// The targets of this run.
     targets: Mutex<Vec<String>>,
     store_size: Gauge,
-    disk_free: Gauge,
+    disk_free: OptionalGauge,
+    certificate_expiry: OptionalGauge,
+    target_paused: Gauges,
     quarantined: Gauge,
     dropped_lines: Counter,
     answer: Histograms,
@@ -76,7 +79,13 @@ impl Default for Metrics {
             target_backlog: Gauges::default(),
             targets: Mutex::default(),
             store_size: Gauge::default(),
-            disk_free: Gauge::default(),
+            disk_free: OptionalGauge::new("disk_free", "Free space where the inbox is", Unit::Bytes),
+            certificate_expiry: OptionalGauge::new(
+                "certificate_expiry_timestamp",
+                "When the first certificate of the chain expires, in seconds since 1970",
+                Unit::Seconds,
+            ),
+            target_paused: Gauges::default(),
             quarantined: Gauge::default(),
             dropped_lines: Counter::default(),
             answer: histograms(),
@@ -122,13 +131,11 @@ impl Metrics {
         let build: Gauges = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
         registry.register("build_info", "The version of this receiver; always 1", build);
-        let bytes = [
-            ("store_size", "Size of the inbox with its log", &self.store_size),
-            ("disk_free", "Free space where the inbox is", &self.disk_free),
-        ];
-        for (name, help, gauge) in bytes {
-            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-        }
+        registry.register("target_paused", "Whether forwarding to a target is paused", self.target_paused.clone());
+        let size = "Size of the inbox with its log";
+        registry.register_with_unit("store_size", size, Unit::Bytes, self.store_size.clone());
+        registry.register_collector(Box::new(self.disk_free.clone()));
+        registry.register_collector(Box::new(self.certificate_expiry.clone()));
         let oldest = "Age of the oldest pending forward";
         registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, self.oldest.clone());
         registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, self.answer.clone());
@@ -143,6 +150,7 @@ impl Metrics {
         for counters in [&self.forwarded, &self.failed, &self.dead] {
             drop(counters.get_or_create(&label));
         }
+        self.paused(target, false);
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.to_owned());
         drop(self.forward.get_or_create(&label));
     }
@@ -190,6 +198,16 @@ impl Metrics {
         }
     }
 
+    /// Notes whether forwarding to a target is paused.
+    pub(super) fn paused(&self, target: &str, paused: bool) {
+        self.target_paused.get_or_create(&[("target", target.to_owned())]).set(paused.into());
+    }
+
+    /// Notes when the certificate that is served with expires, if there is one.
+    pub(super) fn certificate_expires(&self, at: Option<Timestamp>) {
+        self.certificate_expiry.set(at.map(Timestamp::as_second));
+    }
+
     pub(super) fn expired(&self, target: &str, count: u64) {
         self.dead.get_or_create(&[("target", target.to_owned())]).inc_by(count);
     }
@@ -203,7 +221,7 @@ impl Metrics {
         self.oldest.set(backlog.oldest_pending.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
         self.quarantined.set(number(usage.quarantined));
         self.store_size.set(number(usage.bytes));
-        self.disk_free.set(usage.free_bytes.map_or(0, number));
+        self.disk_free.set(usage.free_bytes.map(number));
         self.dropped_lines.inc_by(dropped_lines.saturating_sub(self.dropped_lines.get()));
         self.target_backlog.clear();
         // A lock is poisoned only after a panic, which leaves the names as they are.

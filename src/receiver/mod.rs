@@ -16,6 +16,9 @@ mod intake;
 mod limits;
 mod maintenance;
 mod metrics;
+mod operators;
+mod optional_gauge;
+mod outcomes;
 mod rejection;
 mod response;
 mod tls;
@@ -29,7 +32,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
@@ -39,6 +42,8 @@ pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
+pub use self::operators::AdminHosts;
+pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
@@ -50,6 +55,7 @@ use self::intake::{RequestHandler, Verifier};
 use self::limits::Budgets;
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
+use self::operators::Operators;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
@@ -68,6 +74,10 @@ pub struct ReceiverOptions {
     pub delivery_keys: DeliveryKeys,
     /// Which addresses may deliver.
     pub access: Access,
+    /// Where the paths for operators are served, if not with those for deliveries.
+    pub admin: Option<TcpListener>,
+    /// Under which names the paths for operators are served.
+    pub admin_hosts: AdminHosts,
     /// Limits on size, time and connections.
     pub limits: Limits,
     /// What is redacted from events before they are stored.
@@ -84,6 +94,8 @@ pub struct ReceiverOptions {
     pub drain_timeout: Duration,
     /// The log, for the number of lines that nothing read.
     pub log: Option<Log>,
+    /// Who is told the outcomes of forwards.
+    pub outcomes: Option<OutcomeSender>,
 }
 
 impl ReceiverOptions {
@@ -92,6 +104,8 @@ impl ReceiverOptions {
         Self {
             delivery_keys,
             access: Access::default(),
+            admin: None,
+            admin_hosts: AdminHosts::default(),
             limits: Limits::default(),
             redaction: None,
             tls: None,
@@ -100,6 +114,7 @@ impl ReceiverOptions {
             retention: None,
             drain_timeout: Duration::from_secs(10),
             log: None,
+            outcomes: None,
         }
     }
 }
@@ -118,6 +133,7 @@ pub struct Drained {
 pub struct Replaceable {
     verifier: Arc<ArcSwap<Verifier>>,
     tls: Option<Arc<Tls>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Replaceable {
@@ -131,13 +147,23 @@ impl Replaceable {
     /// # Errors
     /// When they cannot be read, or do not belong together; those that were read before stay in use.
     pub fn reread_certificate(&self) -> Result<bool> {
-        self.tls.as_ref().map_or(Ok(false), |tls| tls.reload().map(|()| true))
+        let Some(tls) = &self.tls else { return Ok(false) };
+        tls.reload()?;
+        self.metrics.certificate_expires(tls.expiry());
+        Ok(true)
+    }
+
+    /// When the certificate, or one of its chain, expires, if that can be read from it.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        self.tls.as_ref()?.expiry()
     }
 }
 
 /// A receiver that has its inbox, and is ready to serve.
 pub struct Receiver {
     intake: Arc<RequestHandler>,
+    /// Where the paths for operators are served, if not with those for deliveries.
+    admin: Option<TcpListener>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder<Writer, Target>>,
     in_flight: InFlight,
@@ -160,6 +186,8 @@ impl Receiver {
         let ReceiverOptions {
             delivery_keys,
             access,
+            admin,
+            admin_hosts,
             limits,
             redaction,
             tls,
@@ -168,6 +196,7 @@ impl Receiver {
             retention,
             drain_timeout,
             log,
+            outcomes,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
@@ -182,29 +211,33 @@ impl Receiver {
         for target in &targets {
             metrics.add_target(&target.name.shown);
         }
+        metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
             let shared = (Arc::clone(&metrics), in_flight.clone());
-            Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
+            Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared).telling(outcomes.clone())
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
         let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
+        let operators = Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts };
         let intake = Arc::new(RequestHandler {
             verifier: Arc::clone(&verifier),
             access,
             limits,
             redaction,
             budgets,
-            metrics,
-            health,
+            metrics: Arc::clone(&metrics),
             writer: writer.clone(),
+            operators: Arc::new(operators),
+            serves_operators: admin.is_none(),
             calls: InFlight::default(),
         });
         Ok(Self {
             intake,
-            replaceable: Replaceable { verifier, tls },
+            admin,
+            replaceable: Replaceable { verifier, tls, metrics },
             forwarders,
             in_flight,
             writer,
@@ -236,6 +269,8 @@ impl Receiver {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
+        let operators = Arc::clone(&self.intake.operators);
+        let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
         let mut forwarding = JoinSet::new();
@@ -254,6 +289,10 @@ impl Receiver {
             Ok(open) => drain(open, &calls, deadline).await,
             Err(_) => 0,
         };
+        if let Some(operating) = operating {
+            // Ends by itself, as it was told to.
+            let _ = operating.await;
+        }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
         maintenance.abort();
         let _ = maintenance.await;

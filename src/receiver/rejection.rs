@@ -9,6 +9,8 @@ use super::response::{self, FullResponse};
 pub enum Rejection {
     /// Its address is not allowed.
     Address,
+    /// The path is for operators, and asked for under a name that is not known.
+    Host,
     /// Nothing is at that path, or the key is wrong.
     Path,
     /// The method is not POST.
@@ -33,8 +35,9 @@ pub enum Rejection {
 
 impl Rejection {
     /// All reasons.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Address,
+        Self::Host,
         Self::Path,
         Self::Method,
         Self::Signature,
@@ -51,6 +54,7 @@ impl Rejection {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::Host => "host",
             Self::Path => "path",
             Self::Method => "method",
             Self::Signature => "signature",
@@ -68,6 +72,10 @@ impl Rejection {
     pub(super) fn response(self) -> FullResponse {
         match self {
             Self::Address => response::error(StatusCode::FORBIDDEN, "requests from this address are not accepted"),
+            Self::Host => response::error(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this name of the receiver is not known to it: use its IP address, or start it with --admin-host NAME",
+            ),
             Self::Path => response::not_found(),
             Self::Method => response::wrong_method("POST"),
             Self::Signature => response::error(StatusCode::UNAUTHORIZED, "the signature is missing or wrong"),

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::error::{Error, Result};
 
@@ -24,7 +27,13 @@ pub struct TlsFiles {
 /// The certificate and key as they were last read.
 pub(super) struct Tls {
     files: TlsFiles,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<TlsConfig>,
+}
+
+/// The certificate and its key, and when it expires.
+struct TlsConfig {
+    server: Arc<ServerConfig>,
+    expiry: Option<Timestamp>,
 }
 
 impl Tls {
@@ -41,11 +50,26 @@ impl Tls {
 
     /// The acceptor for new connections.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
+        TlsAcceptor::from(Arc::clone(&self.current.load().server))
+    }
+
+    /// When the first certificate of the chain expires, if that can be read from them.
+    pub(super) fn expiry(&self) -> Option<Timestamp> {
+        self.current.load().expiry
     }
 }
 
-fn config(files: &TlsFiles) -> Result<ServerConfig> {
+/// When the first of these expires. One that is of a form that is not known is left out: clients judge it.
+fn first_expiry(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
+    let expiry = |der: &CertificateDer<'_>| {
+        let certificate = Certificate::from_der(der).ok()?;
+        let end = certificate.tbs_certificate().validity().not_after.to_unix_duration();
+        Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
+    };
+    chain.iter().filter_map(expiry).min()
+}
+
+fn config(files: &TlsFiles) -> Result<TlsConfig> {
     let wrong = |path: &Path, what: &dyn std::fmt::Display| {
         Error::usage(format!("{}: {what}", path.display()))
             .hint("--tls-cert and --tls-key name PEM files: the certificate with its chain, and its private key")
@@ -57,6 +81,7 @@ fn config(files: &TlsFiles) -> Result<ServerConfig> {
         return Err(wrong(&files.certificate, &"the file contains no certificate"));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    let expiry = first_expiry(&certificates);
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::usage(format!("TLS could not be set up: {error}")))?
@@ -64,5 +89,5 @@ fn config(files: &TlsFiles) -> Result<ServerConfig> {
         .with_single_cert(certificates, key)
         .map_err(|error| wrong(&files.key, &error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(TlsConfig { server: Arc::new(config), expiry })
 }

@@ -41,6 +41,26 @@ impl<'a> Stream<'a> {
         self.write(&self.line(row)?)
     }
 
+    /// Shows a line that belongs to no record, in tables only: the other formats have nothing but records.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn aside(&self, parts: &[Cell]) -> Result<()> {
+        if !self.out.is_for_people() {
+            return Ok(());
+        }
+        let parts: Vec<String> = parts.iter().map(|part| self.styled(part, 0)).collect();
+        self.write(format!("{}\n", parts.join(" ")).as_bytes())
+    }
+
+    /// A cell on one line, filled up to this width.
+    fn styled(&self, cell: &Cell, width: usize) -> String {
+        let text = sanitize(&cell.text).replace('\n', " ");
+        let gap = " ".repeat(width.saturating_sub(text.chars().count()));
+        let style = style::of_tone(cell.tone);
+        format!("{}{gap}", Styled { text: &text, style, color: self.out.color_out() })
+    }
+
     fn line<R: Row>(&self, row: &R) -> Result<Vec<u8>> {
         let options = self.out.options();
         if options.quiet {
@@ -59,12 +79,7 @@ impl<'a> Stream<'a> {
                 Ok(line)
             }
             OutputFormat::Table => {
-                let cell = |(cell, width): (&Cell, &usize)| {
-                    let text = sanitize(&cell.text).replace('\n', " ");
-                    let gap = " ".repeat(width.saturating_sub(text.chars().count()));
-                    let style = style::of_tone(cell.tone);
-                    format!("{}{gap}  ", Styled { text: &text, style, color: self.out.color_out() })
-                };
+                let cell = |(cell, width): (&Cell, &usize)| format!("{}  ", self.styled(cell, *width));
                 let line: Vec<String> = row.cells().iter().zip(self.widths).map(cell).collect();
                 Ok(format!("{}\n", line.concat().trim_end()).into_bytes())
             }

@@ -8,7 +8,7 @@ use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use url::Url;
+use url::{Host, Url};
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
 use super::super::units::{duration, duration_or_zero, event_type, size};
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Print each event as it is stored
+    /// Print each event as it is stored and, in the table, each attempt to forward it
     #[arg(long)]
     pub print: bool,
 
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retention: Option<SignedDuration>,
 
-    /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "pid"} to this file once it serves
+    /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "admin_url", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ready_file: Option<PathBuf>,
 
@@ -85,6 +85,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub limits: LimitArgs,
+
+    #[command(flatten)]
+    pub monitoring: MonitoringArgs,
 }
 
 /// Where events go from here.
@@ -243,6 +246,21 @@ pub struct LimitArgs {
     pub max_connections: u32,
 }
 
+/// What monitoring asks.
+// Help texts are not Markdown.
+#[allow(clippy::doc_markdown)]
+#[derive(clap::Args)]
+#[command(next_help_heading = "Monitoring")]
+pub struct MonitoringArgs {
+    /// Serve /healthz, /readyz and /metrics on this address, over plain http and whatever --allow-from says, rather than with the deliveries
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Serve them under this host name too, not only under IP addresses and localhost; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub admin_host: Vec<String>,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks listen --forward-to http://127.0.0.1:3000/events
@@ -280,4 +298,26 @@ fn network(text: &str) -> Result<IpNet, String> {
 fn body_size(text: &str) -> Result<u64, String> {
     let fits = (1..=256 * 1024 * 1024).contains(&size(text)?);
     if fits { size(text) } else { Err("the size is 1 byte to 256 MiB".to_owned()) }
+}
+
+/// Reads the name of a host.
+fn host_name(text: &str) -> Result<String, String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) => Ok(name),
+        Ok(_) => Err("an IP address needs no name: it is accepted anyway".to_owned()),
+        Err(_) => Err("not the name of a host, such as receiver.internal".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_name() {
+        assert_eq!(host_name("Receiver.Internal").as_deref(), Ok("receiver.internal"));
+        for wrong in ["", "a b", "a:80", "http://a", "10.0.0.1", "a/b"] {
+            assert!(host_name(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 mod args;
 mod keys;
+mod monitoring;
+mod printer;
 mod route;
 mod service;
 
@@ -16,9 +18,9 @@ use url::Url;
 pub use self::args::Args;
 
 use self::args::{ForwardArgs, LimitArgs};
+use self::printer::Printer;
 use self::service::Service;
 use super::Report;
-use super::event_tail::Tail;
 use super::ready_file::ReadyFile;
 use crate::context::Context;
 use crate::domain::delivery::DeliveryKeys;
@@ -51,12 +53,16 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(url_report(args, &keys));
     }
     let secrets = keys::luciq_secrets(ctx, args)?;
-    let options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
+    let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
     let listener = listener(ctx, &runtime, args)?;
     let address = listener.local_addr()?;
+    let (admin, admin_address) = monitoring::listener(&runtime, args)?.unzip();
+    options.admin = admin;
+    let (outcomes, feed) = printer::feed(ctx, args).unzip();
+    options.outcomes = outcomes;
     let (receiver, hangups) = {
         let _within = runtime.enter();
         let hangups = ReloadSignals::listen()?;
@@ -66,7 +72,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
-    let printer = printer(ctx, args)?;
+    let printer = Printer::start(ctx, args, feed)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }));
     let mut service = Service {
@@ -74,6 +80,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         args,
         runtime: &runtime,
         address,
+        admin_address,
         key_source,
         keys,
         secrets,
@@ -85,20 +92,12 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         stored,
         printer,
         told_of_dropped: 0,
+        told_of_certificate: None,
     };
     let ended = service.stand(signals, stop, serving);
     // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
-}
-
-/// What prints the events, if requested. A receiver that cannot print them still stores them.
-fn printer<'a>(ctx: &'a Context, args: &Args) -> Result<Option<Tail<'a>>> {
-    if !args.print {
-        return Ok(None);
-    }
-    let tail = Tail::from_now(ctx, ctx.store()?.inbox()?);
-    Ok(tail.map_err(|error| ctx.out().warn(&format!("events are stored but cannot be printed: {error}"))).ok())
 }
 
 /// Rejects a URL that is not known yet, and warns of one that means every address.
@@ -152,6 +151,8 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
     Ok(ReceiverOptions {
         delivery_keys,
         access: Access { allow_from: allow_from.clone(), trust_proxy: *trust_proxy },
+        admin: None,
+        admin_hosts: monitoring::hosts(args),
         limits: Limits {
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),
             header_timeout: *header_timeout,
@@ -166,6 +167,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         retention: args.retention,
         drain_timeout: args.drain_timeout,
         log: ctx.out().log().cloned(),
+        outcomes: None,
     })
 }
 

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use super::args::{Args, SubscribeArgs};
+use super::monitoring::expiry_warning;
+use super::printer::Printer;
 use super::{bugfender_url, is_url_known, keys, local_base, public_base};
 use crate::commands::Report;
-use crate::commands::event_tail::Tail;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::removal::remove;
 use crate::commands::units::count;
@@ -31,6 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How often dropped lines of the log are counted.
 const COUNT_AGAIN: Duration = Duration::from_secs(10);
 
+/// How often the expiry of the certificate is looked at.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
+
 /// A second request to stop within this time counts as the first.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
@@ -44,6 +49,8 @@ pub(super) struct Service<'a> {
     pub(super) args: &'a Args,
     pub(super) runtime: &'a Runtime,
     pub(super) address: SocketAddr,
+    /// That of the port for operators, if there is one.
+    pub(super) admin_address: Option<SocketAddr>,
     pub(super) key_source: Box<dyn ReceiverKeys>,
     pub(super) keys: Keys,
     /// Luciq's.
@@ -57,9 +64,11 @@ pub(super) struct Service<'a> {
     /// The hooks that this run created.
     pub(super) hooks: Vec<HookId>,
     pub(super) stored: Arc<Notify>,
-    pub(super) printer: Option<Tail<'a>>,
+    pub(super) printer: Option<Printer<'a>>,
     /// How many dropped lines of the log were reported.
     pub(super) told_of_dropped: u64,
+    /// When the expiry of the certificate was last looked at.
+    pub(super) told_of_certificate: Option<Instant>,
 }
 
 impl Service<'_> {
@@ -134,6 +143,7 @@ impl Service<'_> {
             heard.as_mut().enable();
             self.print();
             self.tell_of_dropped_lines();
+            self.tell_of_certificate();
             let resubscribe = self.resubscribe.map_or_else(Instant::now, |(at, _)| at);
             let next = self.runtime.block_on(async {
                 tokio::select! {
@@ -170,6 +180,18 @@ impl Service<'_> {
         }
     }
 
+    /// Warns of a certificate that has expired or soon will: at the start, when it was reloaded, and daily.
+    fn tell_of_certificate(&mut self) {
+        if self.told_of_certificate.is_some_and(|at| at.elapsed() < LOOK_AT_CERTIFICATE) {
+            return;
+        }
+        self.told_of_certificate = Some(Instant::now());
+        let expiry = self.replaceable.certificate_expiry();
+        if let Some(warning) = expiry.and_then(|expiry| expiry_warning(expiry, Timestamp::now())) {
+            self.ctx.out().warn(&warning);
+        }
+    }
+
     /// Reloads the keys, the secrets and the certificate. What cannot be read keeps its value.
     fn reload(&mut self) {
         let out = self.ctx.out();
@@ -194,7 +216,10 @@ impl Service<'_> {
             self.subscribe_new_url(FIRST_WAIT);
         }
         match self.replaceable.reread_certificate() {
-            Ok(true) => out.note("reloaded the certificate"),
+            Ok(true) => {
+                out.note("reloaded the certificate");
+                self.told_of_certificate = None;
+            }
             Ok(false) => {}
             Err(error) => out.warn(&format!("the certificate was not reloaded: {error}")),
         }
@@ -242,6 +267,9 @@ impl Service<'_> {
                  Bugfender delivers"
             ));
         }
+        if let Some(address) = self.admin_address {
+            out.note(&format!("/healthz, /readyz and /metrics are at http://{address}"));
+        }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;
         if plain && !self.address.ip().is_loopback() {
             out.warn("plain http to other machines: events and the key can be read in transit; use --tls-cert, or a proxy and --trust-proxy");
@@ -254,8 +282,10 @@ impl Service<'_> {
         let bugfender_url = bugfender_url(self.args, self.address, &self.keys.current);
         let base = public_base(self.args, self.address);
         let (luciq_url, instabug_url) = (format!("{base}{LUCIQ_PATH}"), format!("{base}{INSTABUG_PATH}"));
+        let admin_url = self.admin_address.map_or_else(|| url.clone(), |address| format!("http://{address}"));
         let urls = json!({
             "url": url, "bugfender_url": bugfender_url, "luciq_url": luciq_url, "instabug_url": instabug_url,
+            "admin_url": admin_url,
         });
         self.ready_file.write(urls)
     }

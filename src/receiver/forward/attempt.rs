@@ -14,6 +14,7 @@ use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
 use crate::receiver::clock::Moment;
 use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
+use crate::receiver::outcomes::{ForwardOutcome, OutcomeSender};
 use crate::store::{AttemptOutcome, Forward, Lease, Leased, Settled, Settlement};
 
 /// After this many failures of one event, a further one says more about the event than about the target.
@@ -89,6 +90,7 @@ pub(super) struct Attempt<Q: ForwardQueue, T: Deliver> {
     target: Arc<T>,
     policy: Policy,
     metrics: Arc<Metrics>,
+    outcomes: Option<OutcomeSender>,
     claim: Claim<Q>,
     lease: Lease,
     in_flight: (InFlightGuard, Option<InFlightGuard>),
@@ -103,7 +105,12 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     ) -> Self {
         let lease = leased.lease();
         let claim = Claim { lease: Some(lease), queue };
-        Self { forward: leased.forward, target, policy, metrics, claim, lease, in_flight }
+        Self { forward: leased.forward, target, policy, metrics, outcomes: None, claim, lease, in_flight }
+    }
+
+    /// The same, and tells the outcome.
+    pub(super) fn telling(self, outcomes: Option<OutcomeSender>) -> Self {
+        Self { outcomes, ..self }
     }
 
     /// Makes the attempt once the previous one has begun: tasks start in any order, and events are sent in theirs.
@@ -130,7 +137,10 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         let started = clock();
         let response = self.target.deliver(&self.forward).await;
         let now = clock();
-        let (outcome, finding) = self.judge(response, now.instant - started.instant, now);
+        let took = now.instant - started.instant;
+        let status = if let TargetResponse::Accepted { status } = response { status } else { None };
+        let (outcome, finding) = self.judge(response, took, now);
+        self.tell(&outcome, status, took, now);
         let settlement = Settlement { lease: self.lease, at: now.time, outcome };
         let Self { claim, in_flight, lease, .. } = self;
         let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
@@ -146,11 +156,11 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         };
         let is_last = now.time.duration_since(forward.queued_at) >= self.policy.max_age;
         self.metrics.failed(shown, is_last, took);
-        let attempt = forward.attempts + 1;
+        let (attempt, event) = (forward.attempts + 1, shown_events(forward));
         if is_last {
-            tracing::warn!(attempt, "{shown}: dead-lettered, as it was queued for too long: {error}");
+            tracing::warn!(event, attempt, "{shown}: dead-lettered, as it was queued for too long: {error}");
         } else {
-            tracing::info!(attempt, "{shown}: {error}");
+            tracing::info!(event, attempt, "{shown}: {error}");
         }
         let is_of_the_event = forward.attempts >= FAILURES_OF_ONE_EVENT && scope.is_an_answer();
         let finding = if is_of_the_event { Finding::FailedAgain } else { Finding::Failed(scope, error.clone()) };
@@ -166,5 +176,36 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         let wait = self.policy.wait_after(forward.attempts).max(pause);
         let at = now.time.checked_add(wait).unwrap_or(now.time);
         (AttemptOutcome::Retry { at, error }, finding)
+    }
+
+    /// Tells the outcome to whoever watches.
+    fn tell(&self, outcome: &AttemptOutcome, status: Option<u16>, took: Duration, now: Moment) {
+        let (Some(outcomes), [event, more @ ..]) = (&self.outcomes, self.forward.events.as_slice()) else { return };
+        let (error, retry_after) = match outcome {
+            AttemptOutcome::Delivered => (None, None),
+            AttemptOutcome::DeadLettered { error } => (Some(error.clone()), None),
+            AttemptOutcome::Retry { at, error } => {
+                let wait = Duration::try_from(at.duration_since(now.time)).unwrap_or_default();
+                (Some(error.clone()), Some(wait))
+            }
+        };
+        let event = (event.id.clone(), more.len());
+        outcomes.tell(ForwardOutcome {
+            target: self.target.shown().to_owned(),
+            event,
+            status,
+            error,
+            retry_after,
+            took,
+        });
+    }
+}
+
+/// The events of a forward, for the log: the id of the first, and how many more there are.
+fn shown_events(forward: &Forward) -> String {
+    match forward.events.as_slice() {
+        [] => String::new(),
+        [event] => event.id.clone(),
+        [event, more @ ..] => format!("{} and {} more", event.id, more.len()),
     }
 }

@@ -36,6 +36,11 @@ impl Breaker {
         }
     }
 
+    /// Whether the target is paused, or sent nothing but probes.
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.rests > 0 || self.open_until.is_some_and(|until| now < until)
+    }
+
     /// Notes that it accepted an event. Returns whether it had been paused before.
     pub(super) fn succeeded(&mut self) -> bool {
         let rested = self.rests > 0;
@@ -107,10 +112,12 @@ mod tests {
         assert_eq!(breaker.room(now, 0), 0);
         let later = now + rest;
         assert_eq!((breaker.room(later, 0), breaker.room(later, 1)), (1, 0));
+        assert!(breaker.is_paused(now) && breaker.is_paused(later));
         // Each pause is longer than the one before.
         let longer = breaker.failed(later, None).unwrap();
         assert!(longer >= FIRST_REST);
         assert!(breaker.succeeded());
+        assert!(!breaker.is_paused(later));
         assert_eq!(breaker.room(later, 3), usize::MAX);
         assert!(!breaker.succeeded());
     }
@@ -136,5 +143,6 @@ mod tests {
         assert!(!breaker.succeeded());
         assert_eq!(breaker.room(now + pause / 2, 0), 0);
         assert_eq!(breaker.room(now + pause, 0), usize::MAX);
+        assert!(breaker.is_paused(now + pause / 2) && !breaker.is_paused(now + pause));
     }
 }

@@ -30,6 +30,7 @@ use self::target::Deliver;
 use super::clock::Moment;
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
+use super::outcomes::OutcomeSender;
 use crate::store::{ClaimRequest, Lease, TargetId};
 
 /// How often the queue is polled without a notification: another process may have requeued something.
@@ -86,6 +87,8 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     policy: Policy,
     queue: Q,
     metrics: Arc<Metrics>,
+    /// Who is told the outcomes.
+    outcomes: Option<OutcomeSender>,
     /// How many attempts are in flight, to all targets together.
     in_flight: InFlight,
     /// How many retries to this target are in flight.
@@ -98,6 +101,8 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     settle_at: Option<Instant>,
     /// The target answered that it is gone (410).
     stopped: bool,
+    /// Whether the metrics have it as paused.
+    shown_paused: bool,
 }
 
 /// The result of a step.
@@ -122,6 +127,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             policy,
             queue,
             metrics,
+            outcomes: None,
             in_flight,
             retries: InFlight::default(),
             breaker: Breaker::default(),
@@ -130,7 +136,13 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             unsettled: Vec::new(),
             settle_at: None,
             stopped: false,
+            shown_paused: false,
         }
+    }
+
+    /// The same, and tells the outcomes.
+    pub(super) fn telling(self, outcomes: Option<OutcomeSender>) -> Self {
+        Self { outcomes, ..self }
     }
 
     /// Forwards until told to stop, and then drains what is in flight. `stored` is notified of new events.
@@ -168,6 +180,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     /// and claims what there is room for.
     async fn step(&mut self, now: Moment, in_flight: usize) -> Step<Q, T> {
         self.tend_leases(now).await;
+        self.show_paused(now);
         let idle = Step { attempts: Vec::new(), wait: POLL_INTERVAL };
         let taken = in_flight + self.unsettled.len();
         let room = self.policy.max_in_flight.saturating_sub(taken).min(self.breaker.room(now.instant, taken));
@@ -192,7 +205,8 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             let is_retry = leased.forward.attempts > 0;
             let guards = (self.in_flight.begin(), is_retry.then(|| self.retries.begin()));
             let shared = (self.policy.clone(), Arc::clone(&self.metrics), self.queue.clone());
-            attempts.push(Attempt::new(leased, Arc::clone(&self.target), shared, guards));
+            let attempt = Attempt::new(leased, Arc::clone(&self.target), shared, guards);
+            attempts.push(attempt.telling(self.outcomes.clone()));
         }
         // Without room for retries, the next due time is irrelevant: the end of an attempt wakes the loop.
         let next_due = if is_full || for_retries == 0 { None } else { self.next_due(now).await };
@@ -229,6 +243,15 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         if let Some(unsettled) = unsettled {
             self.unsettled.push(unsettled);
             self.settle_at.get_or_insert(now.instant + SETTLE_RETRY_DELAY);
+        }
+    }
+
+    /// Puts into the metrics whether the target is paused.
+    fn show_paused(&mut self, now: Moment) {
+        let paused = self.stopped || self.breaker.is_paused(now.instant);
+        if paused != self.shown_paused {
+            self.shown_paused = paused;
+            self.metrics.paused(self.target.shown(), paused);
         }
     }
 

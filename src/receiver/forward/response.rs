@@ -6,7 +6,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(in crate::receiver) enum TargetResponse {
     /// The target accepted the events.
-    Accepted,
+    Accepted {
+        /// The status that an endpoint answered with.
+        status: Option<u16>,
+    },
     /// It did not accept them, or did not respond.
     Failed {
         /// Why.

@@ -9,6 +9,8 @@ use crate::domain::Secret;
 use crate::domain::delivery::{Delivery, DeliveryKeys};
 use crate::error::{Error, Result};
 use crate::receiver::forward::response::TargetResponse;
+use crate::receiver::metrics::InboxSnapshot;
+use crate::receiver::outcomes::{ForwardOutcome, OutcomeFeed};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Backlog, EncodedDelivery, EventSelection, Forward, Leased, ReceiverInbox, Route, Settled, Settlement, Store,
@@ -73,7 +75,7 @@ impl Deliver for Scripted {
 
     async fn deliver(&self, _: &Forward) -> TargetResponse {
         match *self.0.lock().unwrap() {
-            None => TargetResponse::Accepted,
+            None => TargetResponse::Accepted { status: Some(200) },
             Some(scope) => TargetResponse::Failed { error: "HTTP 500".to_owned(), scope },
         }
     }
@@ -236,4 +238,34 @@ async fn an_attempt_that_is_never_made_gives_its_lease_back() {
     drop(stage.claim(0).await);
     assert_eq!(stage.step(0).await, 1);
     assert_eq!(stage.queue.backlog().pending, 0);
+}
+
+#[tokio::test]
+async fn outcomes_are_told_and_a_paused_target_is_counted() {
+    let mut stage = ForwarderTest::with(1);
+    let (sender, feed) = OutcomeFeed::open();
+    stage.forwarder = stage.forwarder.telling(Some(sender));
+    let metrics = Arc::clone(&stage.forwarder.metrics);
+    let paused = || {
+        let text = metrics.text(&InboxSnapshot::default(), 0, Timestamp::now());
+        text.contains("bugfender_hooks_target_paused{target=\"https://target\"} 1")
+    };
+    stage.answer(Some(FailureScope::Target { pause: Some(Duration::from_secs(30)), reached: true }));
+    assert_eq!(stage.step(0).await, 1);
+    assert_eq!(stage.step(1).await, 0);
+    assert!(paused());
+    stage.answer(None);
+    assert_eq!(stage.step(31).await, 1);
+    assert!(!paused());
+    let (told, dropped) = feed.take();
+    let outcome = ForwardOutcome {
+        target: "https://target".to_owned(),
+        event: ("0".to_owned(), 0),
+        status: None,
+        error: Some("HTTP 500".to_owned()),
+        retry_after: Some(Duration::from_secs(30)),
+        took: Duration::ZERO,
+    };
+    let accepted = ForwardOutcome { status: Some(200), error: None, retry_after: None, ..outcome.clone() };
+    assert_eq!((told, dropped), (vec![outcome, accepted], 0));
 }

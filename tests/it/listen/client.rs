@@ -28,7 +28,7 @@ impl Reply {
 
 /// A request after which the connection is to be closed.
 pub(super) fn request(what: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let (mut head, length) = (format!("{what} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n"), body.len());
+    let (mut head, length) = (format!("{what} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"), body.len());
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");

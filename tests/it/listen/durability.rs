@@ -146,7 +146,7 @@ fn what_is_under_way_at_the_end_is_finished() {
     let mut half = connect(&receiver.address);
     half.write_all(b"POST /bug").unwrap();
     let mut kept = connect(&receiver.address);
-    kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(read_reply(&mut kept).unwrap().status, 200);
     wait_until("all are there", || receiver.metric("bugfender_hooks_open_connections") == 5);
     receiver.signal(rustix::process::Signal::TERM);

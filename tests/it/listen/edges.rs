@@ -67,7 +67,7 @@ fn a_whole_call_is_stored_though_its_sender_has_gone() {
     wait_until("all are stored", || ids(&home).len() == 50);
     // Closed with an answer that was not read, which the other side takes for a failure.
     let mut stream = connect(&receiver.address);
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     stream.peek(&mut [0]).unwrap();
     let body = br#"[{"id":"reset"}]"#;
     stream.write_all(&[&head(&receiver.path, "", body.len())[..], body].concat()).unwrap();
@@ -121,7 +121,7 @@ fn the_end_waits_for_calls_and_not_for_connections() {
     // Answers that nobody reads.
     let mut deaf = connect(&receiver.address);
     deaf.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-    let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let many = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000);
     while deaf.write_all(many.as_bytes()).is_ok() {}
     // A call whose body is still to come.
     let body = br#"[{"id":"late"}]"#;
@@ -186,10 +186,10 @@ fn connections_leave_file_handles_for_handing_on() {
     receiver.event("1");
     wait_until("all are accepted", || receiver.metric("bugfender_hooks_open_connections") == 32);
     let mut last = connect(&receiver.address);
-    last.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    last.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(read_reply(&mut last).unwrap().status, 200);
     let mut waits = connect(&receiver.address);
-    waits.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    waits.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     waits.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(read_reply(&mut waits).is_none());
     open.clear();

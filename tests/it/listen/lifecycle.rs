@@ -74,7 +74,7 @@ fn tls_is_served_and_certificates_are_read_again() {
     wait_until("it is told", || receiver.log().matches("the certificate was not reloaded").count() == 2);
     assert_eq!(curl(&home, "second.pem", &receiver, &receiver.path, Some(r#"[{"id":"2"}]"#)), "200");
     // Who does not speak TLS, or says nothing at all, is cut off and holds nobody up, not even at the end.
-    if let Some(reply) = super::call(&receiver.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n") {
+    if let Some(reply) = super::call(&receiver.address, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n") {
         assert_eq!(reply.status, 400);
     }
     let mut half = super::client::connect(&receiver.address);

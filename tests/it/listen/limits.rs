@@ -107,7 +107,7 @@ fn the_slow_are_cut_off_and_hold_nobody_up() {
     let idle = std::thread::spawn(move || until_closed(idle, start));
     let kept = {
         let mut stream = connect(&receiver.address);
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         assert_eq!(read_reply(&mut stream).unwrap().status, 200);
         std::thread::spawn(move || until_closed(stream, start))
     };
@@ -137,7 +137,7 @@ fn who_does_not_read_is_cut_off() {
     let receiver = Receiver::start(&home, &["--header-timeout", "1", "--body-timeout", "1"]);
     let mut stream = connect(&receiver.address);
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-    let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let many = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1000);
     // Until it fits nowhere any more, here or there.
     while stream.write_all(many.as_bytes()).is_ok() {}
     wait_until("the connection is closed", || receiver.metric("bugfender_hooks_open_connections") == 1);

@@ -9,6 +9,7 @@ mod intake;
 mod lifecycle;
 mod limits;
 mod observe;
+mod operators;
 mod sick_targets;
 mod sink;
 mod store;

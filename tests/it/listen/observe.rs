@@ -88,6 +88,7 @@ fn every_series_is_there_at_zero_from_the_start() {
     };
     for reason in [
         "address",
+        "host",
         "path",
         "method",
         "signature",
@@ -107,7 +108,13 @@ fn every_series_is_there_at_zero_from_the_start() {
         }
     }
     for target in ["http://127.0.0.1:9", "exec: true"] {
-        for name in ["forwarded_total", "failed_forwards_total", "dead_forwards_total", "target_backlog_forwards"] {
+        for name in [
+            "forwarded_total",
+            "failed_forwards_total",
+            "dead_forwards_total",
+            "target_backlog_forwards",
+            "target_paused",
+        ] {
             assert!(has(&format!("{name}{{target=\"{target}")), "{name} {target}: {text}");
         }
     }
@@ -118,6 +125,7 @@ fn every_series_is_there_at_zero_from_the_start() {
         receiver.metric("bugfender_hooks_store_size_bytes") > 0
             && receiver.metric("bugfender_hooks_disk_free_bytes") > 0
     );
+    assert!(!text.contains("certificate_expiry"), "there is no certificate: {text}");
     assert_eq!(receiver.metric(&format!("bugfender_hooks_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1);
     if have("promtool") {
         fs::write(home.path().join("metrics"), &text).unwrap();

@@ -1,0 +1,55 @@
+//! What operators watch: the port for them, and the expiry of the certificate.
+
+use std::net::SocketAddr;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::args::Args;
+use crate::domain::whole_second;
+use crate::error::Result;
+use crate::receiver::{self, AdminHosts};
+
+/// How long before a certificate expires warnings begin. It is renewed well before that.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// The names under which operators' paths are served. That of the public URL is the receiver's own.
+pub(super) fn hosts(args: &Args) -> AdminHosts {
+    let public = args.subscription.public_url.as_ref().and_then(|url| url.host_str()).map(ToOwned::to_owned);
+    AdminHosts::named(args.monitoring.admin_host.iter().cloned().chain(public))
+}
+
+/// The port for operators, if there is to be one, and its address.
+pub(super) fn listener(runtime: &Runtime, args: &Args) -> Result<Option<(TcpListener, SocketAddr)>> {
+    let Some(address) = args.monitoring.admin_listen else { return Ok(None) };
+    let listener = runtime.block_on(receiver::bind(address)).map_err(|error| error.about("--admin-listen"))?;
+    let address = listener.local_addr()?;
+    Ok(Some((listener, address)))
+}
+
+/// What is to be said of a certificate that expires then.
+pub(super) fn expiry_warning(expiry: Timestamp, now: Timestamp) -> Option<String> {
+    let left = expiry.duration_since(now);
+    let at = whole_second(expiry);
+    if left <= SignedDuration::ZERO {
+        return Some(format!("the certificate of --tls-cert expired at {at}: senders reject it"));
+    }
+    let days = left.as_hours() / 24;
+    (left < EXPIRES_SOON).then(|| format!("the certificate of --tls-cert expires at {at}, in {days} days: renew it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_warned_of_for_its_last_two_weeks() {
+        let now: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        let after = |hours| expiry_warning(now + SignedDuration::from_hours(hours), now);
+        assert_eq!(after(14 * 24), None);
+        assert!(after(14 * 24 - 1).unwrap().contains("expires at 2026-11-14T23:00:00Z, in 13 days"));
+        assert!(after(1).unwrap().contains("in 0 days"));
+        assert!(after(0).unwrap().contains("expired at 2026-11-01T00:00:00Z"));
+    }
+}
