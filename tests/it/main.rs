@@ -6,6 +6,7 @@ mod auth;
 mod check;
 mod completions;
 mod concurrency;
+mod contrib;
 mod crash;
 mod demo;
 mod doctor;
