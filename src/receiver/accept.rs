@@ -215,7 +215,7 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receiver::health::InboxSnapshot;
+    use crate::receiver::metrics::InboxSnapshot;
 
     #[tokio::test]
     async fn a_connection_that_is_cut_off_is_not_open() {

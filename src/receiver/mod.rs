@@ -37,6 +37,7 @@ use tokio::task::JoinSet;
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
+pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
@@ -56,7 +57,6 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::render::Log;
 use crate::store::{ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
@@ -82,8 +82,8 @@ pub struct ReceiverOptions {
     pub retention: Option<SignedDuration>,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
-    /// The log, for the number of lines that nothing read.
-    pub log: Option<Log>,
+    /// Counts the lines of the log that were dropped, as nothing read them.
+    pub dropped_lines: DroppedLines,
 }
 
 impl ReceiverOptions {
@@ -99,7 +99,7 @@ impl ReceiverOptions {
             policy: Policy::default(),
             retention: None,
             drain_timeout: Duration::from_secs(10),
-            log: None,
+            dropped_lines: Box::new(|| 0),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Receiver {
             policy,
             retention,
             drain_timeout,
-            log,
+            dropped_lines,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
@@ -176,7 +176,7 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?, log)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         for target in &targets {
