@@ -19,6 +19,7 @@ mod metrics;
 mod rejection;
 mod response;
 mod tls;
+mod watchdog;
 mod write_timeout;
 mod writer;
 
@@ -32,7 +33,7 @@ use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use self::access::Access;
@@ -232,12 +233,15 @@ impl Receiver {
         self.replaceable.clone()
     }
 
-    /// Serves until `stop`, then drains what is in flight.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
+    /// Serves these sockets until `stop`, then drains what is in flight.
+    pub async fn serve(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
-        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
-        let accepting = tokio::spawn(accept::accept(listener, connections));
+        let places = Arc::new(Semaphore::new(self.intake.limits.max_connections));
+        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone(), places };
+        let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
+        let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
+        drop(connections);
         let mut forwarding = JoinSet::new();
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
@@ -245,18 +249,22 @@ impl Receiver {
         let limits = (self.max_age, self.retention);
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
         let maintenance = tokio::spawn(upkeeper.run());
+        let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         stop.await;
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
-        let calls = match accepting.await {
+        let mut cut_off = 0;
+        for accepting in accepting {
             // Connections without a request in flight end soon.
-            Ok(open) => drain(open, &calls, deadline).await,
-            Err(_) => 0,
-        };
+            let Ok(open) = accepting.await else { continue };
+            cut_off = drain(open, &calls, deadline).await;
+        }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        maintenance.abort();
-        let _ = maintenance.await;
+        for task in [maintenance, watchdog] {
+            task.abort();
+            let _ = task.await;
+        }
         let [writer_thread, health_thread] = self.threads;
         let writer = self.writer;
         // Each ends when the last handle to it is gone. One after the other: of two connections that are closed at once,
@@ -267,7 +275,7 @@ impl Receiver {
             let _ = writer_thread.join();
         };
         let _ = tokio::task::spawn_blocking(close).await;
-        Drained { calls, forwards }
+        Drained { calls: cut_off, forwards }
     }
 
     /// Serves one connection that is not a socket, until it ends.
@@ -279,7 +287,9 @@ impl Receiver {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (_tell, stop) = watch::channel(false);
-        Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, peer).await
+        Connections { intake: Arc::clone(&self.intake), tls: None, stop, places: Arc::new(Semaphore::new(1)) }
+            .serve(stream, peer)
+            .await
     }
 }
 

@@ -56,8 +56,10 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
-    let listener = listener(ctx, &runtime, args)?;
-    let address = listener.local_addr()?;
+    let listeners = listeners(ctx, &runtime, args)?;
+    let Some(address) = listeners.first().map(TcpListener::local_addr).transpose()? else {
+        return Err(Error::usage("there is no socket to listen on"));
+    };
     let (receiver, hangups) = {
         let _within = runtime.enter();
         let hangups = ReloadSignals::listen()?;
@@ -69,7 +71,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = printer(ctx, args)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }));
+    let serving = runtime.spawn(receiver.serve(listeners, async { drop(stopped.await) }));
     let mut service = Service {
         ctx,
         args,
@@ -201,13 +203,22 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// The socket that the service manager passed, or a new one.
-fn listener(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<TcpListener> {
-    if let Some(inherited) = platform::inherited_listener()? {
-        inherited.set_nonblocking(true)?;
-        ctx.out().note("listening on the socket of the service manager");
-        return Ok(runtime.block_on(async { TcpListener::from_std(inherited) })?);
+fn listeners(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<Vec<TcpListener>> {
+    let inherited = platform::inherited_listeners().map_err(|error| {
+        Error::usage(error.to_string())
+            .hint("give the service TCP sockets only, with ListenStream=ADDRESS:PORT")
+            .source(error)
+    })?;
+    if inherited.is_empty() {
+        return Ok(vec![runtime.block_on(receiver::bind(args.listen))?]);
     }
-    runtime.block_on(receiver::bind(args.listen))
+    let mut addresses = Vec::new();
+    for listener in &inherited {
+        listener.set_nonblocking(true)?;
+        addresses.push(listener.local_addr()?.to_string());
+    }
+    ctx.out().note(&format!("listening on the sockets of the service manager: {}", addresses.join(", ")));
+    runtime.block_on(async { inherited.into_iter().map(|listener| Ok(TcpListener::from_std(listener)?)).collect() })
 }
 
 /// How the receiver is reached on this machine.
