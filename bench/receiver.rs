@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stop = async move {
             let _ = signals.next().await;
         };
-        tokio::spawn(receiver.serve(listener, stop)).await?;
+        tokio::spawn(receiver.serve(vec![listener], stop)).await?;
         Ok(())
     })
 }

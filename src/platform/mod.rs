@@ -193,12 +193,41 @@ pub fn raise_open_files() -> Option<usize> {
 /// Whether to set `SO_REUSEADDR`, so that a port can be bound again at once. On Windows others could bind it too.
 pub const REUSE_ADDRESS: bool = cfg!(unix);
 
-/// The listening socket passed by the service manager, if any.
+/// The listening sockets passed by the service manager. Children do not inherit them.
 ///
 /// # Errors
-/// When it is not a listening TCP socket.
-pub fn inherited_listener() -> io::Result<Option<std::net::TcpListener>> {
-    listenfd::ListenFd::from_env().take_tcp_listener(0)
+/// When one is not a listening TCP socket: nothing would accept what it receives.
+pub fn inherited_listeners() -> io::Result<Vec<std::net::TcpListener>> {
+    let mut inherited = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..inherited.len() {
+        let listener = inherited.take_tcp_listener(index).and_then(|listener| {
+            let Some(listener) = listener else { return Ok(None) };
+            #[cfg(unix)]
+            rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)?;
+            // Fails for a unix socket.
+            listener.local_addr()?;
+            Ok(Some(listener))
+        });
+        listeners.extend(listener.map_err(|error| {
+            io::Error::new(error.kind(), format!("socket {} of the service manager: {error}", index + 1))
+        })?);
+    }
+    Ok(listeners)
+}
+
+/// The variables by which a service manager speaks to this process, and to no child of it.
+pub const SERVICE_VARIABLES: [&str; 7] =
+    ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "MAINPID"];
+
+/// How often the service manager's watchdog must be answered, if it has one for this process.
+pub fn watchdog_interval() -> Option<std::time::Duration> {
+    #[cfg(unix)]
+    {
+        sd_notify::watchdog_enabled()
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// A state to notify the service manager of.
@@ -206,6 +235,8 @@ pub fn inherited_listener() -> io::Result<Option<std::net::TcpListener>> {
 pub enum ServiceState {
     /// The service is ready.
     Ready,
+    /// The service works, as its watchdog wants to know.
+    Alive,
     /// The service is stopping.
     Stopping,
 }
@@ -216,6 +247,7 @@ pub fn notify_service_manager(state: ServiceState) {
     {
         let state = match state {
             ServiceState::Ready => sd_notify::NotifyState::Ready,
+            ServiceState::Alive => sd_notify::NotifyState::Watchdog,
             ServiceState::Stopping => sd_notify::NotifyState::Stopping,
         };
         if let Err(error) = sd_notify::notify(&[state]) {

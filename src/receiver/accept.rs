@@ -47,12 +47,14 @@ pub(super) struct Connections {
     pub(super) intake: Arc<RequestHandler>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: watch::Receiver<bool>,
+    /// Limits how many are open, over all sockets.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// Accepts connections until told to stop, then those that are queued by then. Returns those that are still open.
 pub(super) async fn accept(listener: TcpListener, connections: Connections) -> JoinSet<()> {
     let mut open = JoinSet::new();
-    let places = Arc::new(Semaphore::new(connections.intake.limits.max_connections));
+    let places = Arc::clone(&connections.places);
     let mut stop = connections.stop.clone();
     loop {
         // At the limit, new connections wait in the system's queue.
@@ -215,7 +217,7 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receiver::health::InboxSnapshot;
+    use crate::receiver::metrics::InboxSnapshot;
 
     #[tokio::test]
     async fn a_connection_that_is_cut_off_is_not_open() {

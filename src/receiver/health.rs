@@ -8,14 +8,16 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::exposition;
-use super::metrics::Metrics;
+use super::metrics::{InboxSnapshot, Metrics};
 use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::whole_second;
 use crate::error::Result;
-use crate::render::Log;
 use crate::store::worker::StoreWorker;
-use crate::store::{Backlog, Inbox, StoreError, TargetId, Usage};
+use crate::store::{Inbox, StoreError};
+
+/// How many lines of the log were dropped so far.
+pub type DroppedLines = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// How long a snapshot is served: a new one costs a commit, and anyone may ask.
 const GOOD_FOR: Duration = Duration::from_millis(500);
@@ -23,7 +25,7 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 /// Checks the inbox on a thread of its own, so that deliveries do not wait for it.
 pub(super) struct HealthCheck {
     inbox: StoreWorker<dyn Inbox>,
-    log: Option<Log>,
+    dropped_lines: DroppedLines,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -34,20 +36,11 @@ struct Snapshot {
     inbox: Option<InboxSnapshot>,
 }
 
-/// What is known of the inbox.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InboxSnapshot {
-    pub(super) backlog: Backlog,
-    /// The pending forwards of each target that has any.
-    pub(super) by_target: Vec<(TargetId, String, u64)>,
-    pub(super) usage: Usage,
-}
-
 impl HealthCheck {
     /// Starts the thread that owns the inbox; it ends when this is dropped.
-    pub(super) fn start(inbox: Box<dyn Inbox>, log: Option<Log>) -> Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(inbox: Box<dyn Inbox>, dropped_lines: DroppedLines) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
-        Ok((Self { inbox, log, last: tokio::sync::Mutex::default() }, thread))
+        Ok((Self { inbox, dropped_lines, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// A recent snapshot, taken now if there is none. Concurrent requests share it.
@@ -99,10 +92,9 @@ impl HealthCheck {
     }
 
     pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer, headers: &HeaderMap) -> FullResponse {
-        let dropped_lines = self.log.as_ref().map_or(0, Log::dropped);
         match self.snapshot(writer).await.inbox {
             Some(inbox) => {
-                let text = metrics.text(&inbox, dropped_lines, Timestamp::now());
+                let text = metrics.text(&inbox, (self.dropped_lines)(), Timestamp::now());
                 let (content_type, text) = exposition::accepted(headers, text);
                 response::text(StatusCode::OK, content_type, text)
             }

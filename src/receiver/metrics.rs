@@ -12,15 +12,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::health::InboxSnapshot;
 use super::optional_gauge::OptionalGauge;
 use super::rejection::Rejection;
 use crate::domain::event::Sender;
+use crate::store::{Backlog, TargetId, Usage};
 
 type MetricLabel = [(&'static str, String); 1];
 type Counters = Family<MetricLabel, Counter>;
 type Gauges = Family<MetricLabel, Gauge>;
 type Histograms = Family<MetricLabel, Histogram, fn() -> Histogram>;
+
+/// What is known of the inbox.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InboxSnapshot {
+    pub(super) backlog: Backlog,
+    /// The pending forwards of each target that has any.
+    pub(super) by_target: Vec<(TargetId, String, u64)>,
+    pub(super) usage: Usage,
+}
 
 /// All metrics, and the registry that encodes them.
 pub struct Metrics {

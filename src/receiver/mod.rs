@@ -22,6 +22,7 @@ mod outcomes;
 mod rejection;
 mod response;
 mod tls;
+mod watchdog;
 mod write_timeout;
 mod writer;
 
@@ -35,11 +36,12 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
+pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::operators::AdminHosts;
@@ -62,7 +64,6 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::render::Log;
 use crate::store::{ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
@@ -92,8 +93,8 @@ pub struct ReceiverOptions {
     pub retention: Option<SignedDuration>,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
-    /// The log, for the number of lines that nothing read.
-    pub log: Option<Log>,
+    /// Counts the lines of the log that were dropped, as nothing read them.
+    pub dropped_lines: DroppedLines,
     /// Who is told the outcomes of forwards.
     pub outcomes: Option<OutcomeSender>,
 }
@@ -113,7 +114,7 @@ impl ReceiverOptions {
             policy: Policy::default(),
             retention: None,
             drain_timeout: Duration::from_secs(10),
-            log: None,
+            dropped_lines: Box::new(|| 0),
             outcomes: None,
         }
     }
@@ -195,7 +196,7 @@ impl Receiver {
             policy,
             retention,
             drain_timeout,
-            log,
+            dropped_lines,
             outcomes,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
@@ -205,7 +206,7 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?, log)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         for target in &targets {
@@ -265,14 +266,17 @@ impl Receiver {
         self.replaceable.clone()
     }
 
-    /// Serves until `stop`, then drains what is in flight.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
+    /// Serves these sockets until `stop`, then drains what is in flight.
+    pub async fn serve(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
         let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
-        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
-        let accepting = tokio::spawn(accept::accept(listener, connections));
+        let places = Arc::new(Semaphore::new(self.intake.limits.max_connections));
+        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone(), places };
+        let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
+        let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
+        drop(connections);
         let mut forwarding = JoinSet::new();
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
@@ -280,22 +284,26 @@ impl Receiver {
         let limits = (self.max_age, self.retention);
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
         let maintenance = tokio::spawn(upkeeper.run());
+        let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         stop.await;
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
-        let calls = match accepting.await {
+        let mut cut_off = 0;
+        for accepting in accepting {
             // Connections without a request in flight end soon.
-            Ok(open) => drain(open, &calls, deadline).await,
-            Err(_) => 0,
-        };
+            let Ok(open) = accepting.await else { continue };
+            cut_off = drain(open, &calls, deadline).await;
+        }
         if let Some(operating) = operating {
             // Ends by itself, as it was told to.
             let _ = operating.await;
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        maintenance.abort();
-        let _ = maintenance.await;
+        for task in [maintenance, watchdog] {
+            task.abort();
+            let _ = task.await;
+        }
         let [writer_thread, health_thread] = self.threads;
         let writer = self.writer;
         // Each ends when the last handle to it is gone. One after the other: of two connections that are closed at once,
@@ -306,7 +314,7 @@ impl Receiver {
             let _ = writer_thread.join();
         };
         let _ = tokio::task::spawn_blocking(close).await;
-        Drained { calls, forwards }
+        Drained { calls: cut_off, forwards }
     }
 
     /// Serves one connection that is not a socket, until it ends.
@@ -318,7 +326,9 @@ impl Receiver {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (_tell, stop) = watch::channel(false);
-        Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, peer).await
+        Connections { intake: Arc::clone(&self.intake), tls: None, stop, places: Arc::new(Semaphore::new(1)) }
+            .serve(stream, peer)
+            .await
     }
 }
 

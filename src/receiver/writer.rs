@@ -129,6 +129,11 @@ impl Writer {
         self.worker.ask(Job::Probe).await?
     }
 
+    /// Whether the thread still does its jobs, be it that they fail. Waits for those before this one.
+    pub(super) async fn is_alive(&self) -> bool {
+        self.run(|_| Ok(())).await.is_ok()
+    }
+
     /// Dead-letters some of what was queued before this time; returns how many, by target.
     pub(super) async fn expire(&self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>> {
         self.run(move |inbox| inbox.expire(queued_before, now)).await

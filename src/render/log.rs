@@ -83,7 +83,7 @@ impl Log {
             LogFormat::Text if self.timed => writeln!(line, "{time} {shown}"),
             LogFormat::Text => writeln!(line, "{shown}"),
             LogFormat::Json => {
-                serde_json::to_writer(&mut line, &Line { timestamp: time, level, fields: Fields { message } })
+                serde_json::to_writer(&mut line, &LogLine { timestamp: time, level, fields: LogFields { message } })
                     .map_err(io::Error::from)
                     .and_then(|()| writeln!(line))
             }
@@ -95,14 +95,14 @@ impl Log {
 
 /// A line in the form that events of `tracing` have as JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct LogLine<'a> {
     timestamp: String,
     level: &'static str,
-    fields: Fields<'a>,
+    fields: LogFields<'a>,
 }
 
 #[derive(Serialize)]
-struct Fields<'a> {
+struct LogFields<'a> {
     message: &'a str,
 }
 

@@ -27,7 +27,8 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::render::Log;
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
 
@@ -57,8 +58,10 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
-    let listener = listener(ctx, &runtime, args)?;
-    let address = listener.local_addr()?;
+    let listeners = listeners(ctx, &runtime, args)?;
+    let Some(address) = listeners.first().map(TcpListener::local_addr).transpose()? else {
+        return Err(Error::usage("there is no socket to listen on"));
+    };
     let (admin, admin_address) = monitoring::listener(&runtime, args)?.unzip();
     options.admin = admin;
     let (outcomes, feed) = printer::feed(ctx, args).unzip();
@@ -74,7 +77,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = Printer::start(ctx, args, feed)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = runtime.spawn(receiver.serve(listener, async { drop(stopped.await) }));
+    let serving = runtime.spawn(receiver.serve(listeners, async { drop(stopped.await) }));
     let mut service = Service {
         ctx,
         args,
@@ -166,9 +169,15 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         policy: route::policy(&args.forwarding),
         retention: args.retention,
         drain_timeout: args.drain_timeout,
-        log: ctx.out().log().cloned(),
+        dropped_lines: dropped_lines(ctx),
         outcomes: None,
     })
+}
+
+/// Counts the lines of the log that were dropped.
+fn dropped_lines(ctx: &Context) -> DroppedLines {
+    let log = ctx.out().log().cloned();
+    Box::new(move || log.as_ref().map_or(0, Log::dropped))
 }
 
 /// The number of connections requested, limited by the file handles that the system allows.
@@ -196,13 +205,22 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// The socket that the service manager passed, or a new one.
-fn listener(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<TcpListener> {
-    if let Some(inherited) = platform::inherited_listener()? {
-        inherited.set_nonblocking(true)?;
-        ctx.out().note("listening on the socket of the service manager");
-        return Ok(runtime.block_on(async { TcpListener::from_std(inherited) })?);
+fn listeners(ctx: &Context, runtime: &Runtime, args: &Args) -> Result<Vec<TcpListener>> {
+    let inherited = platform::inherited_listeners().map_err(|error| {
+        Error::usage(error.to_string())
+            .hint("give the service TCP sockets only, with ListenStream=ADDRESS:PORT")
+            .source(error)
+    })?;
+    if inherited.is_empty() {
+        return Ok(vec![runtime.block_on(receiver::bind(args.listen))?]);
     }
-    runtime.block_on(receiver::bind(args.listen))
+    let mut addresses = Vec::new();
+    for listener in &inherited {
+        listener.set_nonblocking(true)?;
+        addresses.push(listener.local_addr()?.to_string());
+    }
+    ctx.out().note(&format!("listening on the sockets of the service manager: {}", addresses.join(", ")));
+    runtime.block_on(async { inherited.into_iter().map(|listener| Ok(TcpListener::from_std(listener)?)).collect() })
 }
 
 /// How the receiver is reached on this machine.

@@ -97,7 +97,7 @@ fn exec_target(command: &str, args: &ForwardArgs) -> Result<Target> {
     let name = TargetName { key: key_of(&key), shown };
     let mut words = words.into_iter().map(Into::into);
     let program = words.next().unwrap_or_default();
-    let hidden = environment::SECRETS.to_vec();
+    let hidden = [&environment::SECRETS[..], &platform::SERVICE_VARIABLES].concat();
     let exec = ExecTarget { program, arguments: words.collect(), hidden, timeout: args.exec_timeout };
     Ok(Target { name, types: Vec::new(), kind: TargetKind::Exec(exec) })
 }

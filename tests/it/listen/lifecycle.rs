@@ -145,17 +145,84 @@ fn the_service_manager_is_told() {
     assert!(socket.recv(&mut [0; 10]).is_err());
 }
 
-/// A service manager in small: opens the socket, hands it over as the third file, and becomes the receiver.
+#[test]
+fn the_watchdog_is_answered() {
+    let home = Home::new();
+    let socket = UnixDatagram::bind(home.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let path = home.path().join("notify").to_str().unwrap().to_owned();
+    let home = home.set("NOTIFY_SOCKET", &path).set("WATCHDOG_USEC", "100000");
+    let receiver = Receiver::start(&home, &[]);
+    let next = || {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    let said: Vec<_> = (0..3).map(|_| next()).collect();
+    assert!(
+        said.contains(&"READY=1".to_owned()) && said.iter().filter(|line| *line == "WATCHDOG=1").count() == 2,
+        "{said:?}"
+    );
+    assert_eq!(receiver.end().0, 0);
+}
+
+/// A service manager in small: opens the sockets, passes them on from the third file on, and becomes the receiver.
 const MANAGER: &str = r#"
 import os, socket, sys
-listener = socket.create_server(("127.0.0.1", 0))
-if listener.fileno() != 3:
-    os.dup2(listener.fileno(), 3)
-os.set_inheritable(3, True)
-open("port", "w").write(str(listener.getsockname()[1]))
-os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[1], sys.argv[1:])
+kinds = sys.argv[1].split(",")
+opened = []
+for kind in kinds:
+    if kind == "unix":
+        one = socket.socket(socket.AF_UNIX); one.bind("unix.sock"); one.listen()
+    elif kind == "udp":
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(("127.0.0.1", 0))
+    else:
+        one = socket.create_server(("127.0.0.1", 0))
+    opened.append(one)
+for index, one in enumerate(opened):
+    os.dup2(one.fileno(), 50 + index)
+for index in range(len(opened)):
+    os.dup2(50 + index, 3 + index)
+    os.set_inheritable(3 + index, True)
+os.closerange(3 + len(opened), 100)
+open("port", "w").write(" ".join(str(s.getsockname()[1]) for s in [socket.socket(fileno=os.dup(3 + i)) for i in range(len(opened))] if s.family == socket.AF_INET))
+os.environ.update(LISTEN_FDS=str(len(opened)), LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=":".join(kinds))
+os.execv(sys.argv[2], sys.argv[2:])
 "#;
+
+#[test]
+fn all_sockets_are_served_or_the_start_is_refused() {
+    if !have("python3") {
+        return;
+    }
+    let home = Home::new().set("PATH", "/usr/bin:/bin");
+    let manager = |kinds: &str, args: &[&str]| {
+        let mut command = Receiver::command_of(&["python3", "-c", MANAGER, kinds], &home, args);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    };
+    let fds = "cat >/dev/null; ls -l /proc/self/fd > fds.new; env > env; mv fds.new fds";
+    let receiver = Receiver::of(&home, manager("tcp,tcp", &["--exec", fds, "--shell"]));
+    let ports = fs::read_to_string(home.path().join("port")).unwrap();
+    let ports: Vec<_> = ports.split(' ').collect();
+    assert_eq!((ports.len(), &receiver.address), (2, &format!("127.0.0.1:{}", ports[0])));
+    for (index, port) in ports.iter().enumerate() {
+        let body = format!(r#"[{{"id":"{index}"}}]"#);
+        let request = super::request(&format!("POST {}", receiver.path), &[], body.as_bytes());
+        assert_eq!(super::call(&format!("127.0.0.1:{port}"), &request).unwrap().status, 200, "{port}");
+    }
+    wait_until("both are forwarded", || events(&home).iter().all(|event| event.state.as_str() == "forwarded"));
+    let fds = fs::read_to_string(home.path().join("fds")).unwrap();
+    assert!(!fds.contains("socket:"), "{fds}");
+    assert!(!fs::read_to_string(home.path().join("env")).unwrap().contains("LISTEN_"));
+    assert_eq!(receiver.end().0, 0);
+    for kinds in ["tcp,unix", "udp", "tcp,udp"] {
+        let run = crate::support::Run::of(manager(kinds, &[]).output().unwrap());
+        assert_eq!(run.code, 2, "{kinds}: {run}");
+        assert!(run.stderr.contains("socket ") && run.stderr.contains("of the service manager"), "{kinds}: {run}");
+        let _ = fs::remove_file(home.path().join("unix.sock"));
+    }
+}
 
 #[test]
 fn a_socket_may_be_handed_over() {
@@ -164,7 +231,7 @@ fn a_socket_may_be_handed_over() {
     }
     let home = Home::new().set("PATH", "/usr/bin:/bin");
     let fds = "cat >/dev/null; ls -l /proc/self/fd > fds.new; env > env; mv fds.new fds";
-    let mut command = Receiver::command_of(&["python3", "-c", MANAGER], &home, &["--exec", fds, "--shell"]);
+    let mut command = Receiver::command_of(&["python3", "-c", MANAGER, "tcp"], &home, &["--exec", fds, "--shell"]);
     command.env("PATH", std::env::var_os("PATH").unwrap());
     let receiver = Receiver::of(&home, command);
     let port = fs::read_to_string(home.path().join("port")).unwrap();
