@@ -347,7 +347,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     };
     bound().map_err(|error| {
         Error::new(ErrorKind::of_bind(&error), format!("{address} can't be listened on: {error}"))
-            .hint("give another address with --listen; port 0 picks a free one")
+            .hint("give another address; port 0 picks a free one")
             .source(error)
     })
 }
