@@ -80,6 +80,7 @@ impl Endpoint {
             total_timeout: settings.total_timeout(),
             tls: self.url.scheme() == "https",
             proxy: self.scope != HostScope::Loopback,
+            loopback_only: false,
             roots: ctx.roots(),
             peer: Peer::Endpoint,
         })
