@@ -26,7 +26,7 @@ pub const EVENT_TYPES: [&str; 5] = ["crash", "issue", "feedback", "bug", "apm"];
 /// The facts about an event that are stored with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFacts {
-    /// The sender's id; for Instabug, which has none, the SHA-256 of the body in hexadecimal (assumed).
+    /// The sender's id; for Luciq, which has none, the SHA-256 of the body in hexadecimal (assumed).
     pub id: String,
     /// The key that identifies duplicates.
     pub key: EventKey,
