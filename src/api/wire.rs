@@ -97,7 +97,7 @@ pub struct App {
     pub name: Option<String>,
     /// Its id in the dashboard's addresses. That this field holds it is assumed; see [`App::has_public_id`].
     #[serde(default, deserialize_with = "lenient")]
-    public_id: Option<String>,
+    pub public_id: Option<String>,
 }
 
 impl App {
