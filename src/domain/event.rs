@@ -7,8 +7,8 @@ use ring::digest;
 use serde_json::value::RawValue;
 
 pub use super::event_key::{EventKey, Sender};
-use super::json::{self, fields, problem, text};
-pub use super::json::{MAX_DEPTH, on_one_line};
+use super::json::{self, fields, lossy_text, problem, text};
+pub use super::json::{MAX_DEPTH, on_one_line, repaired, value, without_mark};
 use super::{excerpt, is_unsafe_char};
 
 /// The maximum length of an event id, in bytes. Bugfender's have about 40.
@@ -72,10 +72,11 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
     match sender {
         Sender::Bugfender => {
-            if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
+            let list = without_mark(body);
+            if list.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("not a JSON array"));
             }
-            let text = str::from_utf8(body).map_err(|_| Malformed::new("not a JSON array: not UTF-8"))?;
+            let text = str::from_utf8(list).map_err(|_| Malformed::new("not a JSON array: not UTF-8"))?;
             let events = json::items(text, MAX_EVENTS).map_err(|error| not_an("array", &error))?;
             let events = events.ok_or_else(|| Malformed::new(&format!("more than {MAX_EVENTS} events")))?;
             events.into_iter().enumerate().map(|(index, event)| bugfender(index, event, body)).collect()
@@ -105,9 +106,9 @@ fn bugfender(index: usize, event: &RawValue, body: &[u8]) -> Result<EventFacts, 
     Ok(EventFacts {
         key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
         id: clean(id, MAX_ID),
-        event_type: event_type.and_then(text).map(|text| clean(text, 64)),
+        event_type: event_type.and_then(lossy_text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
-        title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
+        title: title.and_then(lossy_text).map(|text| clean(text, MAX_TITLE)),
         span: json::place(body, event),
     })
 }
@@ -130,7 +131,7 @@ fn app_id(raw: &RawValue) -> Option<i64> {
 }
 
 fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
-    let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_an("object", &error))?;
+    let raw: &RawValue = serde_json::from_slice(without_mark(body)).map_err(|error| not_an("object", &error))?;
     if !raw.get().starts_with('{') {
         return Err(Malformed::new("not a JSON object"));
     }
@@ -152,7 +153,7 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
         id,
         event_type: event_type.map(str::to_owned),
         app_id: None,
-        title: title.and_then(text).map(|text| clean(text, MAX_TITLE)),
+        title: title.and_then(lossy_text).map(|text| clean(text, MAX_TITLE)),
         span: json::place(body, raw),
     })
 }
@@ -270,6 +271,26 @@ mod tests {
         let twice = decode(Sender::Instabug, br#"{"Exception":"a","Exception":"b","\ud800":1}"#).unwrap();
         assert_eq!(twice[0].title.as_deref(), Some("b"));
         assert!(bugfender(r#"[{"id":"a","id":null}]"#).is_err());
+    }
+
+    #[test]
+    fn half_a_character_costs_no_more_than_itself() {
+        let event = &bugfender(r#"[{"id":"\ud83d","title":"Boom \ud83d!","type":"cra\udc00sh"}]"#).unwrap()[0];
+        assert_eq!(event.title.as_deref(), Some("Boom \u{fffd}!"));
+        assert_eq!(event.event_type.as_deref(), Some("cra\u{fffd}sh"));
+        assert_eq!(event.id, r#""\ud83d""#);
+        let report = decode(Sender::Instabug, br#"{"Exception":"Boom \ud83d"}"#).unwrap();
+        assert_eq!(report[0].title.as_deref(), Some("Boom \u{fffd}"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_json() {
+        let body = "\u{feff} [{\"id\":\"a\"}]";
+        let event = &bugfender(body).unwrap()[0];
+        assert_eq!((event.id.as_str(), &body[event.span.clone()]), ("a", "{\"id\":\"a\"}"));
+        let report = "\u{feff}{\"Exception\":\"a\"}";
+        let event = &decode(Sender::Instabug, report.as_bytes()).unwrap()[0];
+        assert_eq!((event.title.as_deref(), &report[event.span.clone()]), (Some("a"), "{\"Exception\":\"a\"}"));
     }
 
     #[test]

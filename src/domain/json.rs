@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memchr2};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -66,6 +67,91 @@ pub(super) fn text(written: &RawValue) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(inside));
     }
     serde_json::from_str(written.get()).ok().map(Cow::Owned)
+}
+
+/// The value of a JSON string, with half a surrogate pair replaced; `None` if it is not a string.
+pub(super) fn lossy_text(written: &RawValue) -> Option<Cow<'_, str>> {
+    text(written).or_else(|| serde_json::from_str(&repaired(written.get())).ok().map(Cow::Owned))
+}
+
+/// Parses an event, which was parsed piece by piece before: what no [`Value`] can hold is replaced, and the rest stays.
+pub fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap_or_else(|_| {
+        let text = str::from_utf8(json).unwrap_or_default();
+        serde_json::from_str(&repaired(text)).unwrap_or_default()
+    })
+}
+
+/// Valid JSON that every reader can parse: half a surrogate pair becomes U+FFFD, and a number beyond doubles a string.
+pub fn repaired(json: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut copied, mut at) = (0, 0);
+    let bytes = json.as_bytes();
+    while let Some(byte) = bytes.get(at) {
+        let (end, replacement) = match byte {
+            b'"' => {
+                let (end, changed) = repaired_string(json, at);
+                (end, changed)
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let end = at + bytes[at..].iter().take_while(|byte| is_part(byte)).count();
+                let number = &json[at..end];
+                let is_finite = number.parse::<f64>().is_ok_and(f64::is_finite);
+                (end, (!is_finite).then(|| format!("\"{number}\"")))
+            }
+            _ => (at + 1, None),
+        };
+        if let Some(replacement) = replacement {
+            out.push_str(&json[copied..at]);
+            out.push_str(&replacement);
+            copied = end;
+        }
+        at = end;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(&json[copied..]);
+    Cow::Owned(out)
+}
+
+/// The end of the string that begins here, and what takes its place if half a surrogate pair is in it.
+fn repaired_string(json: &str, start: usize) -> (usize, Option<String>) {
+    let bytes = json.as_bytes();
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::new();
+    let (mut copied, mut at) = (start, start + 1);
+    loop {
+        match bytes.get(at) {
+            Some(b'\\') => match (unit(at), unit(at + 6)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+                (Some(0xd800..=0xdfff), _) => {
+                    out.push_str(&json[copied..at]);
+                    out.push_str("\\ufffd");
+                    at += 6;
+                    copied = at;
+                }
+                _ => at += 2,
+            },
+            Some(b'"') | None => break,
+            Some(_) => at += 1,
+        }
+    }
+    let end = bytes.len().min(at + 1);
+    if copied == start {
+        return (end, None);
+    }
+    out.push_str(&json[copied..end]);
+    (end, Some(out))
+}
+
+/// The body without a byte order mark, which some senders put before it.
+pub fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// The values of these fields of an object. Of a repeated field it is the last, as in most JSON readers; `null` counts
@@ -209,6 +295,31 @@ pub fn on_one_line(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_reader_takes_is_replaced_where_it_stands() {
+        for (json, expected) in [
+            (r#"{"a":"\ud83d!","\udc00":1,"b":"\ud83d\ude00"}"#, r#"{"a":"\ufffd!","\ufffd":1,"b":"\ud83d\ude00"}"#),
+            (r#"["\\ud83d","\"\ud83d","\ud83d\ud83d\ude00"]"#, r#"["\\ud83d","\"\ufffd","\ufffd\ud83d\ude00"]"#),
+            ("[1e400,-1E+999,12345678901234567890123,1.5]", r#"["1e400","-1E+999",12345678901234567890123,1.5]"#),
+            (r#"{"é1e400":"1e400"}"#, r#"{"é1e400":"1e400"}"#),
+        ] {
+            assert_eq!(repaired(json), expected);
+            assert!(value(json.as_bytes()) != Value::Null, "{json}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_json_that_was_accepted_can_be_parsed(pieces in proptest::collection::vec(0..PIECES.len(), 0..12)) {
+            let inside: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+            let json = format!(r#"["{inside}",1e{}]"#, inside.len() * 40);
+            let valid = serde_json::from_str::<IgnoredAny>(&json).is_ok();
+            proptest::prop_assert!(!valid || serde_json::from_str::<Value>(&repaired(&json)).is_ok(), "{json}");
+        }
+    }
+
+    const PIECES: [&str; 8] = ["\\ud83d", "\\ude00", "\\\\", "\\\"", "u", "é", "\\u0041", "d83d"];
 
     #[test]
     fn one_line_is_the_same_json() {

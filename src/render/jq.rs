@@ -5,6 +5,7 @@ use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Filter, Vars};
 use jaq_json::Val;
 
+use crate::domain::event::repaired;
 use crate::error::{Error, ErrorKind};
 
 /// Filters of jq that the jaq library lacks.
@@ -55,7 +56,9 @@ impl JqFilter {
     /// When the input is not JSON, or the filter fails.
     pub fn run(&self, json: &[u8]) -> Result<Vec<String>, Error> {
         let failed = |error: String| Error::new(ErrorKind::Other, format!("--jq: {}", shortened(&error)));
-        let input = jaq_json::read::parse_single(json).map_err(|error| failed(error.to_string()))?;
+        let text = str::from_utf8(json).map(repaired).unwrap_or_default();
+        let input = jaq_json::read::parse_single(json).or_else(|_| jaq_json::read::parse_single(text.as_bytes()));
+        let input = input.map_err(|error| failed(error.to_string()))?;
         let context = Ctx::<JustLut<Val>>::new(&self.0.lut, Vars::new([]));
         let mut results = Vec::new();
         for result in self.0.id.run((context, input)) {

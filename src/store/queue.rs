@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::domain::event::{EventFacts, Sender};
+use crate::domain::event::{EventFacts, Sender, without_mark};
 
 /// A target that events are forwarded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,10 +83,11 @@ impl Forward {
         self.body.get(event.span.clone()).unwrap_or_default()
     }
 
-    /// The original event objects as a JSON array: the body as it came, if it is one and nothing of it is left out.
+    /// The original event objects as a JSON array: the body as it came, without a byte order mark, if it is one and nothing
+    /// of it is left out.
     pub fn json_array(&self) -> Vec<u8> {
         if self.whole && self.sender == Sender::Bugfender {
-            return self.body.clone();
+            return without_mark(&self.body).to_vec();
         }
         let objects: Vec<&[u8]> = self.events.iter().map(|event| self.event_json(event)).collect();
         [b"[", objects.join(&b","[..]).as_slice(), b"]"].concat()

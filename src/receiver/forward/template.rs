@@ -1,15 +1,18 @@
 //! Templates that turn an event into a message: `MiniJinja`, the built-in ones for chat services among them.
 
+mod filters;
+mod samples;
+
+use std::io;
 use std::path::Path;
 
-use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
-use serde_json::Value;
 
-use crate::domain::event::{EventFacts, Sender, decode};
+use crate::domain::event::{EventFacts, value};
+use crate::domain::without_bom;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Forward, ForwardId};
+use crate::store::Forward;
 
 /// The built-in templates.
 pub const BUILT_IN_TEMPLATES: [(&str, &str); 3] = [
@@ -21,26 +24,31 @@ pub const BUILT_IN_TEMPLATES: [(&str, &str); 3] = [
 /// How many steps a template may take for a message: some milliseconds, so that it does not delay receiving.
 const FUEL: u64 = 200_000;
 
-/// The event that a template is tested with when it is loaded.
-const SAMPLE: &str = r#"[{"id":"sample","title":"Sample <event> & \"title\"","text":"**text**\nof it","type":"crash",
-  "app":{"id":1,"name":"Sample"},"status":"open","session":{"app_version":{"version":"1.0","build":"1"}},
-  "device":{"name":"Phone","user_data":{}},"self":"https://example.com/1","created_at":"2024-01-01T00:00:00Z"}]"#;
+/// The longest message, in bytes: more than any chat service accepts.
+const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// The ends of the names of files that make JSON.
+const JSON_FILES: [&str; 4] = [".json", ".json.j2", ".json.jinja", ".json.jinja2"];
+
+/// The first line of a template that makes JSON, whatever its file is called.
+const JSON_DECLARATION: &str = "{# content-type: application/json #}";
 
 /// A compiled template.
 #[derive(Clone)]
 pub struct Template {
     environment: Environment<'static>,
     name: String,
+    is_json: bool,
 }
 
 impl Template {
     /// A built-in template, by its name, or that of a file.
     ///
     /// # Errors
-    /// A usage error when it cannot be read, does not compile, or fails over a sample event.
+    /// A usage error when it cannot be read, does not compile, or fails over an event of some kind.
     pub fn load(name: &str) -> Result<Self> {
         if let Some((name, text)) = BUILT_IN_TEMPLATES.into_iter().find(|(known, _)| *known == name) {
-            return Self::compile(&format!("{name}.json"), text.to_owned());
+            return Self::compile(&format!("{name}.json"), text);
         }
         let path = Path::new(name);
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -49,12 +57,30 @@ impl Template {
                 .hint(format!("name a file, or one of the built-in templates: {built_in}"))
         })?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        Self::compile(&file_name, text)
+        Self::compile(&file_name, without_bom(&text))
     }
 
-    fn compile(name: &str, text: String) -> Result<Self> {
+    fn compile(name: &str, text: &str) -> Result<Self> {
+        let is_json =
+            JSON_FILES.iter().any(|end| name.ends_with(end)) || text.trim_start().starts_with(JSON_DECLARATION);
+        let template = Self::with_escaping(name, text, is_json)?;
+        let as_json = if is_json { None } else { Some(Self::with_escaping(name, text, true)?) };
+        for (what, forward) in samples::all() {
+            for event in &forward.events {
+                let is_json_after_all = as_json.as_ref().is_some_and(|json| json.makes_json(&forward, event));
+                if is_json_after_all || !is_json && template.makes_json(&forward, event) {
+                    return Err(undeclared(name));
+                }
+                template.check(what, &forward, event)?;
+            }
+        }
+        Ok(template)
+    }
+
+    fn with_escaping(name: &str, text: &str, is_json: bool) -> Result<Self> {
         let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        // Values are escaped as JSON, so that an event cannot change the message's structure.
+        environment.set_auto_escape_callback(move |_| if is_json { AutoEscape::Json } else { AutoEscape::None });
         environment.set_fuel(Some(FUEL));
         // A missing field is undefined at any depth, as senders' events differ in shape.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -63,29 +89,32 @@ impl Template {
             AutoEscape::None if value.is_none() => Ok(()),
             _ => minijinja::escape_formatter(out, state, value),
         });
-        environment.add_filter("short", short);
-        environment.add_filter("slack", slack);
-        environment.add_filter("discord", discord);
-        let wrong = |error: &minijinja::Error| {
+        filters::add_to(&mut environment);
+        environment.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| {
             Error::usage(format!("the template {name}: {error:#}"))
                 .hint("see https://docs.rs/minijinja for the language")
-        };
-        environment.add_template_owned(name.to_owned(), text.clone()).map_err(|error| wrong(&error))?;
-        let mut template = Self { environment, name: name.to_owned() };
-        let sample = sample();
-        let Some(event) = sample.events.first() else { return Ok(template) };
-        let plain = template.text(&sample, event).map_err(|error| wrong(&error))?;
-        if plain.trim_start().starts_with(['{', '[']) {
-            // Values are escaped as JSON, so that an event cannot change the message's structure.
-            template.environment.set_auto_escape_callback(|_| AutoEscape::Json);
-            template.environment.add_template_owned(name.to_owned(), text).map_err(|error| wrong(&error))?;
-            let json = template.text(&sample, event).map_err(|error| wrong(&error))?;
-            if serde_json::from_str::<serde::de::IgnoredAny>(&json).is_err() {
-                return Err(Error::usage(format!("the template {name} looks like JSON but does not make any"))
-                    .hint("values are written as JSON: {{ title }}, without quotes around it"));
-            }
+        })?;
+        Ok(Self { environment, name: name.to_owned(), is_json })
+    }
+
+    /// Whether the message is an object or an array.
+    fn makes_json(&self, forward: &Forward, event: &EventFacts) -> bool {
+        let is_json = |text: String| text.trim_start().starts_with(['{', '[']) && is_valid_json(&text);
+        self.text(forward, event).is_ok_and(is_json)
+    }
+
+    /// Checks the message for a sample.
+    fn check(&self, what: &str, forward: &Forward, event: &EventFacts) -> Result<()> {
+        let name = &self.name;
+        let text = self.text(forward, event).map_err(|error| {
+            Error::usage(format!("the template {name} fails over {what}: {error:#}"))
+                .hint("events may lack any field but the id: use `default`, or test with `if`")
+        })?;
+        if self.is_json && !is_valid_json(&text) {
+            return Err(Error::usage(format!("the template {name} does not make valid JSON of {what}"))
+                .hint("values are written as JSON: {{ title }}, without quotes around it"));
         }
-        Ok(template)
+        Ok(())
     }
 
     /// The message for an event, and its media type.
@@ -93,16 +122,18 @@ impl Template {
     /// # Errors
     /// When the template fails over it.
     pub(super) fn render(&self, forward: &Forward, event: &EventFacts) -> Result<(String, Vec<u8>)> {
-        let text = self.text(forward, event).map_err(|error| {
-            Error::new(ErrorKind::Other, format!("the template {} failed: {error:#}", self.name)).source(error)
-        })?;
-        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-        let content_type = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
+        let failed =
+            |error: String| Error::new(ErrorKind::Other, format!("the template {} failed: {error}", self.name));
+        let text = self.text(forward, event).map_err(|error| failed(format!("{error:#}")).source(error))?;
+        if self.is_json && !is_valid_json(&text) {
+            return Err(failed("it does not make valid JSON of this event".to_owned()));
+        }
+        let content_type = if self.is_json { "application/json" } else { "text/plain; charset=utf-8" };
         Ok((content_type.to_owned(), text.into_bytes()))
     }
 
     fn text(&self, forward: &Forward, event: &EventFacts) -> Result<String, minijinja::Error> {
-        let whole: Value = serde_json::from_slice(forward.event_json(event)).unwrap_or_default();
+        let whole = value(forward.event_json(event));
         let field = |names: &[&str]| names.iter().find_map(|name| whole.get(name)?.as_str().map(str::to_owned));
         let context = context! {
             id => event.id.clone(),
@@ -115,59 +146,50 @@ impl Template {
             received_at => forward.received_at.to_string(),
             event => Serde(&whole),
         };
-        self.environment.get_template(&self.name)?.render(context)
+        let mut message = Message(Vec::new());
+        self.environment.get_template(&self.name)?.render_captured_to(context, &mut message)?;
+        // Templates write text.
+        Ok(String::from_utf8(message.0).unwrap_or_default())
     }
 }
 
-/// A sample forward of one event.
-fn sample() -> Forward {
-    let body = SAMPLE.as_bytes().to_vec();
-    Forward {
-        id: ForwardId(0),
-        sender: Sender::Bugfender,
-        content_type: None,
-        received_at: Timestamp::UNIX_EPOCH,
-        queued_at: Timestamp::UNIX_EPOCH,
-        attempts: 0,
-        events: decode(Sender::Bugfender, &body).unwrap_or_default(),
-        body,
-        whole: true,
-    }
+fn undeclared(name: &str) -> Error {
+    Error::usage(format!("the template {name} makes JSON, but does not say so")).hint(format!(
+        "name the file *.json, or begin it with {JSON_DECLARATION}; a value such as {{{{ title }}}} is then a JSON string, with \
+         its quotes"
+    ))
 }
 
-/// At most `max` characters.
-fn short(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn is_valid_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Text for Slack, with links and mentions escaped.
-/// <https://docs.slack.dev/messaging/formatting-message-text#escaping>
-fn slack(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
+/// A message that does not grow without bound.
+struct Message(Vec<u8>);
 
-/// Text for Discord and Teams, with formatting escaped.
-fn discord(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '_' | '~' | '`' | '|' | '>' | '[' | ']' | '(' | ')' | '#' | '\\' | '<' | '@') {
-            plain.push('\\');
+impl io::Write for Message {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_MESSAGE {
+            return Err(io::Error::other("the message is longer than 1 MiB"));
         }
-        plain.push(c);
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
-    plain
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::domain::event::Sender;
 
     fn render(template: &Template, body: &str) -> (String, String) {
-        let events = decode(Sender::Bugfender, body.as_bytes()).unwrap();
-        let forward = Forward { events, body: body.into(), ..sample() };
+        let forward = samples::forward(Sender::Bugfender, body);
         let (content_type, bytes) = template.render(&forward, &forward.events[0]).unwrap();
         (content_type, String::from_utf8(bytes).unwrap())
     }
@@ -178,15 +200,59 @@ mod tests {
     fn the_built_in_ones_are_json_whatever_is_in_the_event() {
         for (name, _) in BUILT_IN_TEMPLATES {
             let template = Template::load(name).unwrap();
-            for body in [NASTY, r#"[{"id":7}]"#, SAMPLE] {
+            for body in [NASTY, r#"[{"id":7}]"#] {
                 let (content_type, text) = render(&template, body);
                 assert_eq!(content_type, "application/json");
                 let value: Value =
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
-                assert!(!text.contains("<!channel>") && !text.contains("javascript:"), "{text}");
+                // In the other fields of Slack it is plain text.
+                assert!(!value["text"].as_str().unwrap_or_default().contains("<!channel>"), "{text}");
+                assert!(!text.contains("javascript:"), "{text}");
                 assert!(value.is_object());
             }
         }
+    }
+
+    #[test]
+    fn messages_for_chat_services_are_within_their_limits() {
+        let long = |c: &str| c.repeat(5000);
+        for c in ["a", "*", "<", "&", "\\n", "😀", "\\\\", "\\u0001", "-\\n"] {
+            let body = format!(
+                r#"[{{"id":"1","title":"{0}","text":"x{0}","type":"{0}","app":{{"name":"{0}"}},"device":{{"name":"{0}"}},"self":"https://d.example/{0}x"}}]"#,
+                long(c)
+            );
+            let message =
+                |name| serde_json::from_str::<Value>(&render(&Template::load(name).unwrap(), &body).1).unwrap();
+            let length = |value: &Value| value.as_str().unwrap().encode_utf16().count();
+            let discord = &message("discord")["embeds"][0];
+            assert!(length(&discord["title"]) <= 256 && length(&discord["footer"]["text"]) <= 2048, "{c}");
+            assert!(discord.get("description").is_none_or(|text| length(text) <= 4096), "{c}");
+            assert_eq!(discord.get("url"), None);
+            let slack = message("slack");
+            assert!(length(&slack["text"]) <= 4000, "{c}");
+            for block in slack["blocks"].as_array().unwrap() {
+                let text = block.pointer("/text/text").or(block.pointer("/elements/0/text")).unwrap();
+                assert!(length(text) <= if block["type"] == "header" { 150 } else { 3000 }, "{c} {block}");
+            }
+            assert!(message("teams").to_string().len() <= 28 * 1024, "{c}");
+        }
+    }
+
+    #[test]
+    fn blank_parts_and_links_that_a_service_refuses_are_left_out() {
+        let body = r#"[{"id":"7","title":" ","text":" \n ","app":{"name":" "},"self":"http://bugfender:8080/1"}]"#;
+        let message = |name| serde_json::from_str::<Value>(&render(&Template::load(name).unwrap(), body).1).unwrap();
+        let embed = &message("discord")["embeds"][0];
+        assert_eq!(embed["title"], "Event: 7");
+        let bare = render(&Template::load("discord").unwrap(), r#"[{"id":8,"type":"crash"}]"#).1;
+        let bare: Value = serde_json::from_str(&bare).unwrap();
+        assert_eq!(bare["embeds"][0]["title"], "💥 Crash: 8");
+        assert!(bare["embeds"][0].get("description").is_none(), "{bare}");
+        assert!(embed.get("url").is_none() && embed.get("description").is_none(), "{embed}");
+        assert_eq!(embed["footer"]["text"], "bugfender");
+        assert_eq!(message("slack")["blocks"].as_array().unwrap().len(), 1);
+        let card = &message("teams")["attachments"][0]["content"];
+        assert!(card["body"].as_array().unwrap().len() == 2 && card.get("actions").is_none(), "{card}");
     }
 
     #[test]
@@ -204,21 +270,43 @@ mod tests {
         let template = Template::load(&file("own.json", r#"{"t": {{ title }}, "n": {{ event.n }}}"#)).unwrap();
         let (content_type, text) = render(&template, r#"[{"id":1,"title":"a\"b","n":{"x":[1]}}]"#);
         assert_eq!((content_type.as_str(), text.as_str()), ("application/json", r#"{"t": "a\"b", "n": {"x":[1]}}"#));
-        // A value stays within its field, whatever the file is called.
-        let template = Template::load(&file("named-anyhow.tmpl", "{\"t\": {{ title }}}")).unwrap();
-        let (_, text) = render(&template, r#"[{"id":1,"title":"x\", \"channel\": \"general"}]"#);
-        assert_eq!(text, r#"{"t": "x\", \"channel\": \"general"}"#);
-        let commented = "{# for the team #}\n{% set t = title %}\n{\"t\": {{ t }}, \"a\": {{ app_id }}}";
-        let template = Template::load(&file("commented", commented)).unwrap();
-        let (_, text) = render(&template, r#"[{"id":1,"title":"a\"b"}]"#);
-        assert_eq!(text.trim(), r#"{"t": "a\"b", "a": null}"#);
+        let declared = "{# content-type: application/json #}\n{\"t\": {{ title }}, \"a\": {{ app_id }}}";
+        let template = Template::load(&file("declared.tmpl", declared)).unwrap();
+        let (content_type, text) = render(&template, r#"[{"id":1,"title":"x\", \"channel\": \"general"}]"#);
+        assert_eq!(
+            (content_type.as_str(), text.trim()),
+            ("application/json", r#"{"t": "x\", \"channel\": \"general", "a": null}"#)
+        );
+        let marked = Template::load(&file("marked.json", "\u{feff}{\"t\": {{ title }}}")).unwrap();
+        assert_eq!(render(&marked, r#"[{"id":1,"title":"a\"b"}]"#).1, r#"{"t": "a\"b"}"#);
+        // JSON that does not say so would let an event change its structure.
+        for undeclared in [
+            "{\"t\": {{ title }}}",
+            "{\"t\": \"{{ title }}\"}",
+            "[{{ title }}, {{ event }}]",
+            "{% if type == 'apm' %}{\"t\": \"{{ title }}\"}{% else %}{{ title }}{% endif %}",
+        ] {
+            let error = Template::load(&file("named-anyhow.tmpl", undeclared)).err().unwrap();
+            assert!(error.to_string().ends_with("makes JSON, but does not say so"), "{undeclared}: {error}");
+        }
+        assert!(Template::load(&file("brackets.txt", "[{{ type }}] {{ title }} [{{ id }}]")).is_ok());
         let template =
             Template::load(&file("nothing.txt", "<{{ title }}>{% if title is none %}none{% endif %}")).unwrap();
         assert_eq!(render(&template, r#"[{"id":1}]"#).1, "<>none");
         let long = "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}";
         let error = Template::load(&file("long.txt", long)).err().unwrap();
         assert!(error.to_string().contains("fuel"), "{error}");
-        assert!(Template::load(&file("quoted.tmpl", r#"{"t": "{{ title }}"}"#)).is_err());
+        for (wrong, said) in [
+            (r#"{"t": "{{ title }}"}"#, "does not make valid JSON of a crash"),
+            (r#"{"t": {{ text|length }}}"#, "fails over an event with an id only"),
+            (r#"{"t": 1{% if not event.device %},{% endif %} }"#, "does not make valid JSON of feedback"),
+        ] {
+            let error = Template::load(&file("wrong.json", wrong)).err().unwrap();
+            assert!(error.to_string().contains(said), "{wrong}: {error}");
+        }
+        let endless = "{% for a in range(2000) %}{{ title * 1000 }}{% endfor %}";
+        let error = Template::load(&file("endless.txt", endless)).err().unwrap();
+        assert!(error.to_string().contains("fails over a crash"), "{error}");
         assert!(Template::load(&file("bad.txt", "{{ oops")).is_err());
         assert!(Template::load(&file("worse.txt", "{{ title|nope }}")).is_err());
         assert!(Template::load("not-there").is_err());

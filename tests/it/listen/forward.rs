@@ -241,7 +241,7 @@ fn templates_make_messages() {
         "self":"https://example.com/1"},{"id":"2","type":"issue"}]"#;
     fs::write(home.path().join("own.txt"), "{{ type }} {{ id }}: {{ title }} ({{ event.app.name }})").unwrap();
     let wanted = [
-        ("slack", "/blocks/0/text/text", "*:boom: Crash*\n&lt;!channel&gt; \"boom\" *x*"),
+        ("slack", "/blocks/0/text/text", "💥 Crash: <!channel> \"boom\" *x*"),
         ("discord", "/embeds/0/title", "💥 Crash: \\<!channel\\> \"boom\" \\*x\\*"),
         ("teams", "/attachments/0/content/body/0/text", "💥 Crash: \\<!channel\\> \"boom\" \\*x\\*"),
         ("own.txt", "", "crash 1: <!channel> \"boom\" *x* (Shop)"),
@@ -263,7 +263,8 @@ fn templates_make_messages() {
         assert_eq!(receiver.end().0, 0);
     }
     fs::write(home.path().join("bad.txt"), "{{ oops").unwrap();
-    for template in ["bad.txt", "none"] {
+    fs::write(home.path().join("undeclared.txt"), "{\"text\": \"{{ title }}\"}").unwrap();
+    for template in ["bad.txt", "none", "undeclared.txt"] {
         let args = ["--forward-to", "http://127.0.0.1:9/x", "--template", template];
         assert_eq!(super::refused(&home, &args).code, 2, "{template}");
     }
