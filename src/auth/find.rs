@@ -7,7 +7,7 @@ use super::renewer::Origin;
 use super::slot::Slot;
 use super::vault::{CredentialLocation, Kept, Vault};
 use crate::config::{Environment, environment};
-use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret, without_bom};
+use crate::domain::{AccessToken, ApiOrigin, ClientId, ProfileName, Secret};
 use crate::error::{Error, Result};
 
 /// Where a credential was found.
@@ -149,7 +149,7 @@ fn client_secret(environment: &Environment) -> Result<Option<Secret>> {
     let Some(path) = environment.text(environment::CLIENT_SECRET_FILE)? else { return Ok(None) };
     let wrong = |error: std::io::Error| Error::usage(format!("{path}: {error}")).source(error);
     let text = std::fs::read_to_string(Path::new(path)).map_err(wrong);
-    let secret = text.and_then(|text| Secret::parse("the client secret", without_bom(&text)));
+    let secret = text.and_then(|text| Secret::parse("the client secret", &text));
     secret.map(Some).map_err(|error| error.about(environment::CLIENT_SECRET_FILE))
 }
 

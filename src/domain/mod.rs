@@ -18,6 +18,7 @@ mod subscription;
 mod target_url;
 mod text;
 mod time;
+mod web_url;
 
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
