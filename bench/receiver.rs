@@ -14,7 +14,7 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
     Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName, Usage,
 };
 use jiff::Timestamp;
 
@@ -158,6 +158,10 @@ impl Events for KeepsNothing {
 
     fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
         self.0.pending_by_target()
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        self.0.usage()
     }
 }
 

@@ -124,7 +124,7 @@ impl GlobalArgs {
         }
         let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
         let causes = self.verbose >= 3;
-        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color, causes })
+        Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color, causes, log: None })
     }
 }
 

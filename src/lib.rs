@@ -38,6 +38,7 @@ use std::io;
 use clap::error::ContextValue;
 use clap::{ColorChoice, CommandFactory};
 use clap_complete::CompleteEnv;
+use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -46,7 +47,7 @@ use crate::cli::Cli;
 use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::render::{Output, OutputFormat, OutputOptions, sanitize};
+use crate::render::{Log, LogFormat, LogTime, Output, OutputFormat, OutputOptions, sanitize};
 
 /// Runs the command line `args`, program name first, and returns the exit code. Can be called again.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -99,24 +100,35 @@ fn run_command(cli: Cli) -> u8 {
         Ok(options) => options,
         Err(error) => return end(&Output::of_process(plain), None, &[error]),
     };
-    let output = Output::of_process(options);
-    let (ours, others) = log_levels(cli.global.verbose, cli.global.quiet);
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(ours)
-        .with_writer(io::stderr)
-        .with_ansi(output.color_err())
-        .without_time()
-        // A log that cannot be written, on a full disk perhaps, must not end what it is about: this would panic.
-        .log_internal_errors(false)
-        .finish()
-        .with(Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), ours));
-    tracing::subscriber::with_default(subscriber, || {
+    // Until the last line is written.
+    let (log, _guard) = cli.command.log_format().map(Log::start).unzip();
+    let output = Output::of_process(OutputOptions { log: log.clone(), ..options });
+    let subscriber = subscriber(&cli, log.as_ref(), output.color_err());
+    tracing::dispatcher::with_default(&subscriber, || {
         let environment = Environment::of_process();
         match settings_or_trouble(&cli, &environment) {
             Ok((settings, trouble)) => dispatch(&Context::new(settings, environment, output, trouble), cli.command),
             Err(error) => end(&output, None, &[error]),
         }
     })
+}
+
+/// What writes the log.
+fn subscriber(cli: &Cli, log: Option<&Log>, color: bool) -> Dispatch {
+    let (ours, others) = log_levels(cli.global.verbose, cli.global.quiet);
+    let targets = Targets::new().with_default(others).with_target(env!("CARGO_CRATE_NAME"), ours);
+    // A log that cannot be written, on a full disk perhaps, must not end what it is about: this would panic.
+    let format = tracing_subscriber::fmt().with_max_level(ours).with_ansi(color).log_internal_errors(false);
+    match log {
+        None => format.with_writer(io::stderr).without_time().finish().with(targets).into(),
+        Some(log) => {
+            let format = format.with_writer(log.writer()).with_timer(LogTime);
+            match log.format() {
+                LogFormat::Text => format.finish().with(targets).into(),
+                LogFormat::Json => format.json().finish().with(targets).into(),
+            }
+        }
+    }
 }
 
 /// The settings of a command. One that tolerates a bad configuration runs without it, and gets the error.

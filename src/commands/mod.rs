@@ -46,6 +46,7 @@ use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::render::LogFormat;
 
 /// The commands. The help text of each is at its arguments.
 #[allow(missing_docs)]
@@ -87,6 +88,14 @@ impl Command {
             | Self::ExitCodes(_)
             | Self::Environment(_) => true,
             _ => false,
+        }
+    }
+
+    /// The format of its log, if it serves: it must go on when nothing reads the log.
+    pub fn log_format(&self) -> Option<LogFormat> {
+        match self {
+            Self::Listen(args) => args.log_format(),
+            _ => None,
         }
     }
 

@@ -161,6 +161,20 @@ pub fn kill_group(child: &mut tokio::process::Child) {
     let _ = child.start_kill();
 }
 
+/// The bytes that are free for this user on the file system of a file, if the system tells.
+pub fn free_space(path: &std::path::Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let system = rustix::fs::statvfs(path).ok()?;
+        Some(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
 /// Raises the limit of open files to the maximum, and returns the limit.
 pub fn raise_open_files() -> Option<usize> {
     #[cfg(unix)]

@@ -215,13 +215,13 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Backlog;
+    use crate::receiver::metrics::InboxSnapshot;
 
     #[tokio::test]
     async fn a_connection_that_is_cut_off_is_not_open() {
         let metrics = Arc::new(Metrics::default());
         let open = |count: u32| {
-            let text = metrics.text(&Backlog::default(), jiff::Timestamp::now());
+            let text = metrics.text(&InboxSnapshot::default(), 0, jiff::Timestamp::now());
             text.contains(&format!("bugfender_hooks_open_connections {count}\n"))
         };
         let (one, (tell, begun)) = (Open::begin(Arc::clone(&metrics)), tokio::sync::oneshot::channel());

@@ -3,20 +3,21 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::metrics::Metrics;
+use super::exposition;
+use super::metrics::{InboxSnapshot, Metrics};
 use super::response::{self, FullResponse};
 use super::writer::Writer;
 use crate::domain::whole_second;
 use crate::error::Result;
 use crate::store::worker::StoreWorker;
-use crate::store::{Backlog, Inbox};
+use crate::store::{Inbox, StoreError};
 
-/// The media type of Prometheus's text in the form of `OpenMetrics`.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How many lines of the log were dropped so far.
+pub type DroppedLines = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// How long a snapshot is served: a new one costs a commit, and anyone may ask.
 const GOOD_FOR: Duration = Duration::from_millis(500);
@@ -24,6 +25,7 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 /// Checks the inbox on a thread of its own, so that deliveries do not wait for it.
 pub(super) struct HealthCheck {
     inbox: StoreWorker<dyn Inbox>,
+    dropped_lines: DroppedLines,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -31,14 +33,14 @@ pub(super) struct HealthCheck {
 #[derive(Clone, Default)]
 struct Snapshot {
     writable: bool,
-    backlog: Option<Backlog>,
+    inbox: Option<InboxSnapshot>,
 }
 
 impl HealthCheck {
     /// Starts the thread that owns the inbox; it ends when this is dropped.
-    pub(super) fn start(inbox: Box<dyn Inbox>) -> Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(inbox: Box<dyn Inbox>, dropped_lines: DroppedLines) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
-        Ok((Self { inbox, last: tokio::sync::Mutex::default() }, thread))
+        Ok((Self { inbox, dropped_lines, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// A recent snapshot, taken now if there is none. Concurrent requests share it.
@@ -48,24 +50,28 @@ impl HealthCheck {
             return snapshot.clone();
         }
         let writable = writer.probe().await.is_ok();
-        let backlog = self.backlog().await;
-        if let Err(error) = &backlog {
+        let inbox = self.read_inbox().await;
+        if let Err(error) = &inbox {
             tracing::debug!("the backlog could not be counted: {error}");
         }
-        let snapshot = Snapshot { writable, backlog: backlog.ok() };
+        let snapshot = Snapshot { writable, inbox: inbox.ok() };
         *last = Some((Instant::now(), snapshot.clone()));
         snapshot
     }
 
-    async fn backlog(&self) -> Result<Backlog> {
-        self.inbox.run(|inbox| inbox.backlog()).await
+    async fn read_inbox(&self) -> Result<InboxSnapshot> {
+        let read = self.inbox.run(|inbox| {
+            let (backlog, by_target) = (inbox.backlog()?, inbox.pending_by_target()?);
+            Ok::<_, StoreError>(InboxSnapshot { backlog, by_target, usage: inbox.usage()? })
+        });
+        read.await
     }
 
     /// Whether deliveries can be stored, and the backlog.
     pub(super) async fn ready(&self, writer: &Writer) -> FullResponse {
-        let Snapshot { writable, backlog } = self.snapshot(writer).await;
-        let ready = writable && backlog.is_some();
-        let backlog = backlog.unwrap_or_default();
+        let Snapshot { writable, inbox } = self.snapshot(writer).await;
+        let ready = writable && inbox.is_some();
+        let backlog = inbox.unwrap_or_default().backlog;
         let now = Timestamp::now();
         let age = |time: Timestamp| now.duration_since(time).as_secs().max(0);
         let body = json!({
@@ -85,9 +91,13 @@ impl HealthCheck {
         }
     }
 
-    pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer) -> FullResponse {
-        match self.snapshot(writer).await.backlog {
-            Some(backlog) => response::text(StatusCode::OK, OPEN_METRICS, metrics.text(&backlog, Timestamp::now())),
+    pub(super) async fn metrics(&self, metrics: &Metrics, writer: &Writer, headers: &HeaderMap) -> FullResponse {
+        match self.snapshot(writer).await.inbox {
+            Some(inbox) => {
+                let text = metrics.text(&inbox, (self.dropped_lines)(), Timestamp::now());
+                let (content_type, text) = exposition::accepted(headers, text);
+                response::text(StatusCode::OK, content_type, text)
+            }
             None => response::unavailable("the inbox cannot be read"),
         }
     }

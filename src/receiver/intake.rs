@@ -94,10 +94,10 @@ impl RequestHandler {
         let started = Instant::now();
         let place = place(request.uri().path());
         if !matches!(place, PathKind::Health) && !self.access.allows(peer, request.headers()) {
-            return self.reject(Rejection::Address);
+            return self.reject(peer, Rejection::Address);
         }
         match place {
-            PathKind::Nothing => self.reject(Rejection::Path),
+            PathKind::Nothing => self.reject(peer, Rejection::Path),
             PathKind::Health | PathKind::Ready | PathKind::Metrics
                 if !matches!(*request.method(), Method::GET | Method::HEAD) =>
             {
@@ -105,14 +105,14 @@ impl RequestHandler {
             }
             PathKind::Health => response::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
             PathKind::Ready => self.health.ready(&self.writer).await,
-            PathKind::Metrics => self.health.metrics(&self.metrics, &self.writer).await,
+            PathKind::Metrics => self.health.metrics(&self.metrics, &self.writer, request.headers()).await,
             PathKind::Bugfender(key) => {
                 let verified = self.verifier.load().verify_bugfender(key);
-                let answer = self.bugfender(request, verified).await;
+                let answer = self.bugfender(request, peer, verified).await;
                 self.time(answer, started)
             }
             PathKind::Instabug => {
-                let answer = self.instabug(request).await;
+                let answer = self.instabug(request, peer).await;
                 self.time(answer, started)
             }
         }
@@ -123,46 +123,46 @@ impl RequestHandler {
         answer
     }
 
-    async fn bugfender<B>(&self, request: Request<B>, verified: Option<Verified>) -> FullResponse
+    async fn bugfender<B>(&self, request: Request<B>, peer: IpAddr, verified: Option<Verified>) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Some(verified) = verified else { return self.reject(Rejection::Path) };
+        let Some(verified) = verified else { return self.reject(peer, Rejection::Path) };
         if request.method() != Method::POST {
-            return self.reject(Rejection::Method);
+            return self.reject(peer, Rejection::Method);
         }
         let (head, body) = request.into_parts();
         match body::read(body, &head.headers, &self.limits, &self.budgets.known).await {
-            Ok(whole) => self.store(&verified, &head.headers, whole).await,
-            Err(why) => self.reject(why),
+            Ok(whole) => self.store(&verified, &head.headers, peer, whole).await,
+            Err(why) => self.reject(peer, why),
         }
     }
 
-    async fn instabug<B>(&self, request: Request<B>) -> FullResponse
+    async fn instabug<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let current = self.verifier.load_full();
         if !current.delivery_keys.knows_instabug() {
-            return self.reject(Rejection::Path);
+            return self.reject(peer, Rejection::Path);
         }
         if request.method() != Method::POST {
-            return self.reject(Rejection::Method);
+            return self.reject(peer, Rejection::Method);
         }
         let (head, body) = request.into_parts();
         // The signature is over the body; without one there is no need to read it.
-        let Some(signatures) = signatures(&head.headers) else { return self.reject(Rejection::Signature) };
+        let Some(signatures) = signatures(&head.headers) else { return self.reject(peer, Rejection::Signature) };
         let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
             Ok(whole) => whole,
-            Err(why) => return self.reject(why),
+            Err(why) => return self.reject(peer, why),
         };
         match current.delivery_keys.verify_instabug_signatures(&signatures, &whole.bytes) {
-            Some(verified) => self.store(&verified, &head.headers, whole).await,
-            None => self.reject(Rejection::Signature),
+            Some(verified) => self.store(&verified, &head.headers, peer, whole).await,
+            None => self.reject(peer, Rejection::Signature),
         }
     }
 
-    async fn store(&self, verified: &Verified, headers: &HeaderMap, whole: BufferedBody) -> FullResponse {
+    async fn store(&self, verified: &Verified, headers: &HeaderMap, peer: IpAddr, whole: BufferedBody) -> FullResponse {
         let BufferedBody { bytes, permit } = whole;
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -180,9 +180,9 @@ impl RequestHandler {
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");
-                self.reject(Rejection::Store)
+                self.reject(peer, Rejection::Store)
             }
-            (Ok(_), Some(_)) if compressed => self.reject(Rejection::Encoding),
+            (Ok(_), Some(_)) if compressed => self.reject(peer, Rejection::Encoding),
             (Ok(_), Some(reason)) => {
                 self.metrics.rejected(Rejection::Malformed);
                 tracing::warn!("a delivery of {} is kept in quarantine: {reason}", verified.sender());
@@ -196,7 +196,8 @@ impl RequestHandler {
         }
     }
 
-    fn reject(&self, why: Rejection) -> FullResponse {
+    fn reject(&self, peer: IpAddr, why: Rejection) -> FullResponse {
+        tracing::info!(reason = why.as_str(), %peer, "rejected a request");
         self.metrics.rejected(why);
         why.response()
     }

@@ -1,6 +1,9 @@
 //! Counters, gauges and histograms for Prometheus.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,11 +14,21 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::rejection::Rejection;
 use crate::domain::event::Sender;
-use crate::store::Backlog;
+use crate::store::{Backlog, TargetId, Usage};
 
 type MetricLabel = [(&'static str, String); 1];
 type Counters = Family<MetricLabel, Counter>;
+type Gauges = Family<MetricLabel, Gauge>;
 type Histograms = Family<MetricLabel, Histogram, fn() -> Histogram>;
+
+/// What is known of the inbox.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InboxSnapshot {
+    pub(super) backlog: Backlog,
+    /// The pending forwards of each target that has any.
+    pub(super) by_target: Vec<(TargetId, String, u64)>,
+    pub(super) usage: Usage,
+}
 
 /// All metrics, and the registry that encodes them.
 pub struct Metrics {
@@ -31,6 +44,13 @@ pub struct Metrics {
     pending: Gauge,
     dead_letters: Gauge,
     oldest: Gauge,
+    target_backlog: Gauges,
+    /// The targets of this run.
+    targets: Mutex<Vec<String>>,
+    store_size: Gauge,
+    disk_free: Gauge,
+    quarantined: Gauge,
+    dropped_lines: Counter,
     answer: Histograms,
     /// The one of `answer` for 200, which nearly all responses are.
     answer_ok: Histogram,
@@ -62,44 +82,80 @@ impl Default for Metrics {
             pending: Gauge::default(),
             dead_letters: Gauge::default(),
             oldest: Gauge::default(),
+            target_backlog: Gauges::default(),
+            targets: Mutex::default(),
+            store_size: Gauge::default(),
+            disk_free: Gauge::default(),
+            quarantined: Gauge::default(),
+            dropped_lines: Counter::default(),
             answer: histograms(),
             answer_ok: seconds(),
             commit: seconds(),
             forward: histograms(),
         };
-        let registry = &mut new.registry;
-        registry.register("received_deliveries", "Deliveries stored, as events or in quarantine", new.received.clone());
-        registry.register("duplicate_events", "Events received again, and not stored twice", new.duplicates.clone());
-        registry.register("rejected_calls", "Requests that were rejected", new.rejected.clone());
-        registry.register("committed_events", "Events stored", new.committed.clone());
-        registry.register("forwarded", "Forwards that a target accepted", new.forwarded.clone());
-        registry.register("failed_forwards", "Attempts to forward that failed", new.failed.clone());
-        registry.register("dead_forwards", "Forwards dead-lettered", new.dead.clone());
-        registry.register("open_connections", "Connections that are open", new.connections.clone());
-        registry.register("backlog_forwards", "Pending forwards", new.pending.clone());
-        registry.register("dead_letters", "Dead-lettered forwards in the inbox", new.dead_letters.clone());
-        let oldest = "Age of the oldest pending forward";
-        registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, new.oldest.clone());
-        registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, new.answer.clone());
-        registry.register_with_unit(
-            "commit",
-            "Time to commit a group of deliveries",
-            Unit::Seconds,
-            new.commit.clone(),
-        );
-        registry.register_with_unit("forward", "Time of an attempt to forward", Unit::Seconds, new.forward.clone());
+        new.register();
         new.answer_ok = new.answer.get_or_create_owned(&[("status", "200".to_owned())]);
+        // Every series is there from the start: a rate needs a first value of zero.
         for sender in Sender::ALL {
             for counters in [&new.received, &new.duplicates, &new.committed] {
-                // Created at the start: a rate needs a first value of zero.
                 drop(counters.get_or_create(&[("source", sender.to_string())]));
             }
+        }
+        for reason in Rejection::ALL {
+            drop(new.rejected.get_or_create(&[("reason", reason.as_str().to_owned())]));
         }
         new
     }
 }
 
 impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "received_deliveries",
+            "Deliveries stored, as events or in quarantine",
+            self.received.clone(),
+        );
+        registry.register("duplicate_events", "Events received again, and not stored twice", self.duplicates.clone());
+        registry.register("rejected_calls", "Requests that were rejected", self.rejected.clone());
+        registry.register("committed_events", "Events stored", self.committed.clone());
+        registry.register("forwarded", "Forwards that a target accepted", self.forwarded.clone());
+        registry.register("failed_forwards", "Attempts to forward that failed", self.failed.clone());
+        registry.register("dead_forwards", "Forwards dead-lettered", self.dead.clone());
+        registry.register("dropped_log_lines", "Lines of the log that nothing read", self.dropped_lines.clone());
+        registry.register("open_connections", "Connections that are open", self.connections.clone());
+        registry.register("backlog_forwards", "Pending forwards", self.pending.clone());
+        registry.register("target_backlog_forwards", "Pending forwards of a target", self.target_backlog.clone());
+        registry.register("dead_letters", "Dead-lettered forwards in the inbox", self.dead_letters.clone());
+        registry.register("quarantined_deliveries", "Deliveries in quarantine", self.quarantined.clone());
+        let build: Gauges = Family::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "The version of this receiver; always 1", build);
+        let bytes = [
+            ("store_size", "Size of the inbox with its log", &self.store_size),
+            ("disk_free", "Free space where the inbox is", &self.disk_free),
+        ];
+        for (name, help, gauge) in bytes {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
+        let oldest = "Age of the oldest pending forward";
+        registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, self.oldest.clone());
+        registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, self.answer.clone());
+        let commit = "Time to commit a group of deliveries";
+        registry.register_with_unit("commit", commit, Unit::Seconds, self.commit.clone());
+        registry.register_with_unit("forward", "Time of an attempt to forward", Unit::Seconds, self.forward.clone());
+    }
+
+    /// Makes the series of a target, at zero.
+    pub(super) fn add_target(&self, target: &str) {
+        let label = [("target", target.to_owned())];
+        for counters in [&self.forwarded, &self.failed, &self.dead] {
+            drop(counters.get_or_create(&label));
+        }
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.to_owned());
+        drop(self.forward.get_or_create(&label));
+    }
+
     pub(super) fn rejected(&self, why: Rejection) {
         self.rejected.get_or_create(&[("reason", why.as_str().to_owned())]).inc();
     }
@@ -147,11 +203,25 @@ impl Metrics {
         self.dead.get_or_create(&[("target", target.to_owned())]).inc_by(count);
     }
 
-    /// All metrics as text, with the backlog.
-    pub(super) fn text(&self, backlog: &Backlog, now: jiff::Timestamp) -> String {
-        self.pending.set(i64::try_from(backlog.pending).unwrap_or(i64::MAX));
-        self.dead_letters.set(i64::try_from(backlog.dead).unwrap_or(i64::MAX));
+    /// All metrics as `OpenMetrics` text, with what is known of the inbox.
+    pub(super) fn text(&self, inbox: &InboxSnapshot, dropped_lines: u64, now: Timestamp) -> String {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let InboxSnapshot { backlog, by_target, usage } = inbox;
+        self.pending.set(number(backlog.pending));
+        self.dead_letters.set(number(backlog.dead));
         self.oldest.set(backlog.oldest_pending.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
+        self.quarantined.set(number(usage.quarantined));
+        self.store_size.set(number(usage.bytes));
+        self.disk_free.set(usage.free_bytes.map_or(0, number));
+        self.dropped_lines.inc_by(dropped_lines.saturating_sub(self.dropped_lines.get()));
+        self.target_backlog.clear();
+        // A lock is poisoned only after a panic, which leaves the names as they are.
+        for target in self.targets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            drop(self.target_backlog.get_or_create(&[("target", target.clone())]));
+        }
+        for (_, target, pending) in by_target {
+            self.target_backlog.get_or_create(&[("target", target.clone())]).inc_by(number(*pending));
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -8,6 +8,7 @@ mod accept;
 mod access;
 mod body;
 mod clock;
+mod exposition;
 mod forward;
 mod health;
 mod in_flight;
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
+pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
@@ -80,6 +82,8 @@ pub struct ReceiverOptions {
     pub retention: Option<SignedDuration>,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
+    /// Counts the lines of the log that were dropped, as nothing read them.
+    pub dropped_lines: DroppedLines,
 }
 
 impl ReceiverOptions {
@@ -95,6 +99,7 @@ impl ReceiverOptions {
             policy: Policy::default(),
             retention: None,
             drain_timeout: Duration::from_secs(10),
+            dropped_lines: Box::new(|| 0),
         }
     }
 }
@@ -162,6 +167,7 @@ impl Receiver {
             policy,
             retention,
             drain_timeout,
+            dropped_lines,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
@@ -170,9 +176,12 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
+        for target in &targets {
+            metrics.add_target(&target.name.shown);
+        }
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
             let shared = (Arc::clone(&metrics), in_flight.clone());

@@ -32,6 +32,21 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// All reasons.
+    pub(super) const ALL: [Self; 11] = [
+        Self::Address,
+        Self::Path,
+        Self::Method,
+        Self::Signature,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::Broken,
+        Self::Encoding,
+        Self::Malformed,
+        Self::Store,
+        Self::Overload,
+    ];
+
     /// Its name in metrics.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

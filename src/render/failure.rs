@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::style::{self, Styled};
-use super::{Output, json, sanitize};
+use super::{LogFormat, Output, json, sanitize};
 use crate::domain::excerpt;
 use crate::error::Error;
 
@@ -30,7 +30,13 @@ impl Output {
     /// Shows errors on standard error, with their hints and, if they are wanted, their causes. In the JSON formats, the
     /// last line is the first error as JSON.
     pub fn fail(&self, errors: &[&Error]) {
+        let log = self.options().log.as_ref().filter(|log| log.format() == LogFormat::Json);
         for error in errors {
+            if let Some(log) = log {
+                let parts: Vec<_> = [error.to_string()].into_iter().chain(error.hints().iter().cloned()).collect();
+                log.line("ERROR", "", &parts.join("; "));
+                continue;
+            }
             let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
             self.write_err_line(&format!("{word} {}", sanitize(&error.to_string())));
             for hint in error.hints() {

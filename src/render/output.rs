@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 
 use super::records::{RecordSource, Row, Shape, Tone};
 use super::style::{self, Styled};
-use super::{ColorChoice, JqFilter, OutputFormat, json, sanitize};
+use super::{ColorChoice, JqFilter, Log, OutputFormat, json, sanitize};
 use crate::error::{Error, Result};
 
 /// The output options of a run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct OutputOptions {
     /// The format of results.
     pub format: OutputFormat,
@@ -26,6 +26,8 @@ pub struct OutputOptions {
     pub color: ColorChoice,
     /// Whether errors are shown with their causes.
     pub causes: bool,
+    /// The log that standard error is, for a process that serves.
+    pub log: Option<Log>,
 }
 
 /// Standard output and standard error with their options.
@@ -138,21 +140,38 @@ impl Output {
         self.write_and_flush(bytes)
     }
 
+    /// The log that standard error is, for a process that serves.
+    pub fn log(&self) -> Option<&Log> {
+        self.options.log.as_ref()
+    }
+
     /// Writes a note to standard error, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
-            self.write_err_line(&sanitize(text));
+            self.write_message("INFO", &sanitize(text), text);
         }
     }
 
     /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
-        self.write_err_line(&format!("{word} {}", sanitize(text)));
+        self.write_message("WARN", &format!("{word} {}", sanitize(text)), text);
+    }
+
+    /// Writes a message: what is shown of it, or, to a log in JSON, the message itself.
+    pub(super) fn write_message(&self, level: &'static str, shown: &str, message: &str) {
+        match &self.options.log {
+            Some(log) => log.line(level, shown, message),
+            None => self.write_err_line(shown),
+        }
     }
 
     /// Writes a sanitised line to standard error. A failure is ignored, as it could not be reported.
     pub(super) fn write_err_line(&self, line: &str) {
+        if let Some(log) = &self.options.log {
+            let _ = log.writer().write_all(format!("{line}\n").as_bytes());
+            return;
+        }
         let mut err = self.stderr.borrow_mut();
         let _ = writeln!(err, "{line}");
         let _ = err.flush();

@@ -119,6 +119,17 @@ pub struct Backlog {
     pub last_event: Option<Timestamp>,
 }
 
+/// The room that the inbox takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// What it takes up, in bytes.
+    pub bytes: u64,
+    /// What is free where it is, in bytes, if the backend can tell.
+    pub free_bytes: Option<u64>,
+    /// How many deliveries are in quarantine.
+    pub quarantined: u64,
+}
+
 /// Events of a kind, counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCount {
@@ -205,6 +216,12 @@ pub trait Events: Send {
     /// # Errors
     /// When the store cannot be read.
     fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
+
+    /// The room that the inbox takes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn usage(&self) -> Result<Usage, StoreError>;
 }
 
 /// The keys under which an event with this id may stand.

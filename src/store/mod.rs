@@ -23,7 +23,7 @@ pub mod worker;
 pub use codec::EncodedDelivery;
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined,
+    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
 };
 pub use intake::{Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueHint;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use url::Url;
@@ -15,6 +16,7 @@ use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppName, Label, Redaction};
 use crate::error::{Error, Result};
+use crate::render::LogFormat;
 
 /// Receive webhooks from Bugfender and Luciq (Instabug) without losing an event
 ///
@@ -71,6 +73,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub drain_timeout: Duration,
 
+    /// Write the log as lines of text, or of JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format())]
+    log_format: LogFormat,
+
     #[command(flatten)]
     pub forwarding: ForwardArgs,
 
@@ -126,6 +132,17 @@ pub struct ForwardArgs {
     /// Wait up to this long after the first failure, doubling after each further failure up to 15 minutes
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub retry_wait: Duration,
+}
+
+impl Args {
+    /// The format of the log, unless only the URL is asked for.
+    pub fn log_format(&self) -> Option<LogFormat> {
+        (!self.show_url && !self.rotate_key).then_some(self.log_format)
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::NAMES).try_map(|name| name.parse::<LogFormat>())
 }
 
 /// `EVENT=URL`. It is parsed when the command runs, as an error of clap's would show its password.

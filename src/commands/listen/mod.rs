@@ -25,7 +25,8 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::render::Log;
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
 
@@ -84,6 +85,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         hooks: Vec::new(),
         stored,
         printer,
+        told_of_dropped: 0,
     };
     let ended = service.stand(signals, stop, serving);
     // Tasks that did not finish in time are dropped.
@@ -164,7 +166,14 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         policy: route::policy(&args.forwarding),
         retention: args.retention,
         drain_timeout: args.drain_timeout,
+        dropped_lines: dropped_lines(ctx),
     })
+}
+
+/// Counts the lines of the log that were dropped.
+fn dropped_lines(ctx: &Context) -> DroppedLines {
+    let log = ctx.out().log().cloned();
+    Box::new(move || log.as_ref().map_or(0, Log::dropped))
 }
 
 /// The number of connections requested, limited by the file handles that the system allows.

@@ -22,10 +22,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
+use crate::render::Log;
 use crate::store::{Keys, ReceiverKeys};
 
 /// How long to wait before checking again whether the reader accepts output.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How often dropped lines of the log are counted.
+const COUNT_AGAIN: Duration = Duration::from_secs(10);
 
 /// A second request to stop within this time counts as the first.
 const SAME_WISH: Duration = Duration::from_millis(100);
@@ -54,6 +58,8 @@ pub(super) struct Service<'a> {
     pub(super) hooks: Vec<HookId>,
     pub(super) stored: Arc<Notify>,
     pub(super) printer: Option<Tail<'a>>,
+    /// How many dropped lines of the log were reported.
+    pub(super) told_of_dropped: u64,
 }
 
 impl Service<'_> {
@@ -127,6 +133,7 @@ impl Service<'_> {
             // Heard from now on: what is stored while something is printed is not missed.
             heard.as_mut().enable();
             self.print();
+            self.tell_of_dropped_lines();
             let resubscribe = self.resubscribe.map_or_else(Instant::now, |(at, _)| at);
             let next = self.runtime.block_on(async {
                 tokio::select! {
@@ -136,6 +143,7 @@ impl Service<'_> {
                     () = heard, if self.printer.is_some() => Next::Print,
                     // Events that could not be printed before, as the reader was slow.
                     () = tokio::time::sleep(LOOK_AGAIN), if self.printer.is_some() => Next::Print,
+                    () = tokio::time::sleep(COUNT_AGAIN) => Next::Count,
                 }
             });
             match next {
@@ -147,8 +155,18 @@ impl Service<'_> {
                     let wait = self.resubscribe.map_or(FIRST_WAIT, |(_, wait)| LONGEST_WAIT.min(wait * 2));
                     self.subscribe_new_url(wait);
                 }
-                Next::Print => {}
+                Next::Print | Next::Count => {}
             }
+        }
+    }
+
+    /// Says how many lines of the log were dropped since this was last said.
+    fn tell_of_dropped_lines(&mut self) {
+        let dropped = self.ctx.out().log().map_or(0, Log::dropped);
+        if dropped > self.told_of_dropped {
+            let lines = count(dropped - self.told_of_dropped, "line");
+            self.ctx.out().warn(&format!("{lines} of this log were dropped, as nothing read them"));
+            self.told_of_dropped = dropped;
         }
     }
 
@@ -290,6 +308,7 @@ enum Next {
     Reload,
     Subscribe,
     Print,
+    Count,
 }
 
 /// Waits for a second request to stop. One right after the first is the same: a terminal and `timeout` both send it.

@@ -21,10 +21,11 @@ use rusqlite::Connection;
 use super::fault::StoreFault;
 use super::migrations::INBOX;
 use super::owners::Owners;
+use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
-    Quarantined, StoreError, TargetId,
+    Quarantined, StoreError, TargetId, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -149,6 +150,16 @@ impl Events for SqliteInbox {
 
     fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
         self.read(query::pending_by_target)
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        let quarantined = self.read(query::quarantine_size)?;
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        // The log is gone while nothing is written.
+        let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        let bytes = size(&self.path) + size(Path::new(&log));
+        Ok(Usage { bytes, free_bytes: platform::free_space(&self.path), quarantined })
     }
 }
 

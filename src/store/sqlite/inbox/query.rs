@@ -256,6 +256,12 @@ pub(super) fn pending_by_target(connection: &Connection) -> Result<Vec<(TargetId
     Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
+/// How many deliveries are in quarantine.
+pub(super) fn quarantine_size(connection: &Connection) -> Result<u64, StoreFault> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 pub(super) fn quarantined(
     connection: &Connection,
     number: Option<i64>,

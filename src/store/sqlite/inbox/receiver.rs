@@ -19,7 +19,7 @@ use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
     Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route, Settled, Settlement,
-    StoreError, TargetId, TargetName,
+    StoreError, TargetId, TargetName, Usage,
 };
 
 /// An inbox in a file that this process alone receives into.
@@ -161,6 +161,10 @@ impl Events for SqliteReceiverInbox {
 
     fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
         self.inbox.pending_by_target()
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        self.inbox.usage()
     }
 }
 
