@@ -1,4 +1,4 @@
-//! All environment variables that the tool reads.
+//! All environment variables that the tool reads. How they rank against flags and the configuration file: `settings`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

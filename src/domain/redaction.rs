@@ -1,4 +1,4 @@
-//! Redaction of personal data in events before they are stored.
+//! Redaction of personal data in events before they are stored. For that of URLs see [`TargetUrl`](super::TargetUrl).
 
 use std::str::FromStr;
 

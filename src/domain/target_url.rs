@@ -1,4 +1,4 @@
-//! The endpoints of subscriptions.
+//! The endpoints of subscriptions: how they are compared, and redacted when they are shown.
 
 use std::borrow::Cow;
 use std::fmt;

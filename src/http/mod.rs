@@ -170,7 +170,7 @@ impl Failure {
         Self { error, carried_out: carried_out(Progress::NotSent), transient: false }
     }
 
-    /// The same failure of a request of which this is known from being sent before.
+    /// The failure, with what is known of earlier attempts: if one of them may have been carried out, so may this.
     #[must_use]
     pub fn after(self, before: CarriedOut) -> Self {
         Self { carried_out: self.carried_out.or(before), ..self }

@@ -184,7 +184,7 @@ pub enum Settled {
 
 /// The queue of forwards. Any number of processes may claim from it, if the backend allows more than one receiver.
 ///
-/// Times are the caller's: a lease of one process is held against the clock of another.
+/// Callers pass in the time, so a lease that one process set may be compared with another's clock.
 pub trait Queue: Send {
     /// The ids of these targets, which are made if need be.
     ///
