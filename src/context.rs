@@ -178,7 +178,8 @@ impl Context {
     /// A usage error for plain http to another machine, which would expose the token.
     pub fn http_options(&self) -> Result<http::ClientOptions> {
         let origin = self.origin();
-        if origin.is_plain_http() && !origin.is_loopback() && !self.settings.allow_http {
+        let exposed = origin.is_plain_http() && !self.settings.allow_http;
+        if exposed && !origin.is_loopback() {
             let message = format!("{origin} uses plain http, which would expose the token to the network");
             return Err(Error::usage(message).hint("use https, or pass --allow-http if you trust the network"));
         }
@@ -188,6 +189,8 @@ impl Context {
             // Even for an http installation, the proxy may use https.
             tls: !(origin.is_plain_http() && origin.is_loopback()),
             proxy: !origin.is_loopback(),
+            // Its name says so; whether it resolves so is seen when connecting.
+            loopback_only: exposed,
             roots: self.roots(),
             peer: http::Peer::Api,
         })

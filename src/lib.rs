@@ -67,7 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// What is given for a flag, last, in a command line that may be wrong otherwise.
+/// The value of the last occurrence of a flag, in a command line that may not parse.
 fn word_after<'a>(args: &'a [OsString], flag: &str) -> Option<&'a str> {
     let word = |index: usize| args.get(index).and_then(|arg| arg.to_str());
     let value = |index: usize| match word(index)?.strip_prefix(flag)? {

@@ -97,7 +97,7 @@ pub struct App {
     pub name: Option<String>,
     /// Its id in the dashboard's addresses. That this field holds it is assumed; see [`App::has_public_id`].
     #[serde(default, deserialize_with = "lenient")]
-    public_id: Option<String>,
+    pub public_id: Option<String>,
 }
 
 impl App {
@@ -142,4 +142,25 @@ pub(super) fn created_hook(response: &HttpResponse) -> Result<HookId, String> {
         Number::Text(text) => text.parse().ok(),
     };
     id.ok_or_else(|| "the hook id in the response is not a positive number".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_app_is_found_by_its_public_id_wherever_that_is() {
+        let list = json!([
+            {"id": 3, "key": "DXtETPbMAq"},
+            {"id": "30525", "key": 7, "public_id": "5X3c4veRGV"},
+            {"id": "DXtETPbMAq"},
+            {"id": 9, "public_id": null},
+        ]);
+        let apps = Apps::try_from(list).unwrap();
+        let find = |id: &str| apps.apps.iter().filter(|app| app.has_public_id(id)).map(|app| app.id.get()).collect();
+        let [by_key, by_public_id, none]: [Vec<i64>; 3] = [find("DXtETPbMAq"), find("5X3c4veRGV"), find("dxtetpbmaq")];
+        assert_eq!((by_key, by_public_id, none, apps.skipped), (vec![3], vec![30525], vec![], 1));
+    }
 }

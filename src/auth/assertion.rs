@@ -19,7 +19,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use serde::Serialize;
 
-use crate::domain::ClientId;
+use crate::domain::{ClientId, bytes_without_bom};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The value of `client_assertion_type`.
@@ -87,7 +87,7 @@ pub fn read_key(path: &Path) -> Result<EncodingKey> {
     if read.map_err(|error| wrong(&error.to_string()))? as u64 > MAX_FILE {
         return Err(wrong("too large for a key file"));
     }
-    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+    let key = PrivateKeyDer::from_pem_slice(bytes_without_bom(&text)).map_err(|error| match error {
         pem::Error::NoItemsFound => wrong(&contents_of(&String::from_utf8_lossy(&text))),
         _ => wrong("not a PEM file"),
     })?;

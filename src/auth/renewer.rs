@@ -1,4 +1,5 @@
-//! Renews tokens under a lock, with the latest stored credential, and stores the new one before it is used.
+//! Renews tokens under a lock, with the latest stored credential, and stores the new one before it is used. When one is due,
+//! the [`session`](super::session) decides.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -18,14 +18,17 @@ struct AppRow {
     id: AppId,
     key: Option<String>,
     name: Option<String>,
+    public_id: Option<String>,
 }
 
 impl Row for AppRow {
-    const FIELDS: &'static [&'static str] = &["id", "key", "name"];
-    const HEADERS: &'static [&'static str] = &["ID", "KEY", "NAME"];
+    const FIELDS: &'static [&'static str] = &["id", "key", "name", "public_id"];
+    const HEADERS: &'static [&'static str] = &["ID", "KEY", "NAME", "PUBLIC ID"];
 
     fn cells(&self) -> Vec<Cell> {
-        vec![self.id.to_string().into(), Cell::maybe(self.key.as_ref()), Cell::maybe(self.name.as_ref())]
+        let Self { id, key, name, public_id } = self;
+        let optional = [key, name, public_id].map(|text| Cell::maybe(text.as_ref()));
+        std::iter::once(id.to_string().into()).chain(optional).collect()
     }
 
     fn id(&self) -> Option<String> {
@@ -45,6 +48,6 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
     if apps.is_empty() && ctx.out().is_for_people() {
         ctx.out().note(&format!("the account sees no apps at {}", ctx.origin()));
     }
-    let row = |App { id, key, name, .. }: App| AppRow { id, key, name };
+    let row = |App { id, key, name, public_id }: App| AppRow { id, key, name, public_id };
     Ok(Report::list(apps.into_iter().map(row).collect(), Vec::new()))
 }

@@ -1,4 +1,4 @@
-//! Requests to an endpoint, sent as Bugfender or Instabug send them.
+//! Requests to an endpoint, sent as Bugfender or Luciq send them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,11 +21,11 @@ use crate::http::{Client, ClientOptions, Failure, HttpResponse, Method, Payload,
 #[derive(clap::Args)]
 pub struct SigningArgs {
     /// Send the reports of Luciq, formerly Instabug: one object per request
-    #[arg(long, visible_alias = "luciq")]
-    pub instabug: bool,
+    #[arg(long, visible_alias = "instabug")]
+    pub luciq: bool,
 
     /// Sign Luciq's reports with the secret in this file
-    #[arg(long, value_name = "FILE", requires = "instabug", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", requires = "luciq", value_hint = ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
 
     /// Send the signature in this header
@@ -80,6 +80,7 @@ impl Endpoint {
             total_timeout: settings.total_timeout(),
             tls: self.url.scheme() == "https",
             proxy: self.scope != HostScope::Loopback,
+            loopback_only: false,
             roots: ctx.roots(),
             peer: Peer::Endpoint,
         })

@@ -209,6 +209,7 @@ impl Stage<'_> {
             total_timeout: None,
             tls: false,
             proxy: false,
+            loopback_only: false,
             roots: Roots::System,
             peer: Peer::Api,
         };

@@ -53,7 +53,7 @@ fn from_registry(current: &OsStr, value: impl Fn(&HookRecord) -> Option<(String,
 }
 
 fn candidates(current: &OsStr, found: BTreeMap<String, String>) -> Vec<CompletionCandidate> {
-    let is_bash = environment::completes_in_bash();
+    let is_bash = environment::completes_quoted_in_bash();
     let typed = current.to_string_lossy();
     let typed = if is_bash { typed.replace('\\', "") } else { typed.into_owned() };
     let candidate = |(value, help): (String, String)| {

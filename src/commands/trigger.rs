@@ -14,7 +14,7 @@ use super::hook_args::TargetUrlArg;
 use super::input::read_body;
 use super::progress::progress_bar;
 use crate::context::Context;
-use crate::domain::{AppId, EventKind};
+use crate::domain::{AppId, EventKind, bytes_without_bom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
 use crate::render::{Cell, Row, Tone};
@@ -44,7 +44,7 @@ pub struct Args {
     count: u32,
 
     /// Send all events in one request, as Bugfender may
-    #[arg(long, conflicts_with = "instabug")]
+    #[arg(long, conflicts_with = "luciq")]
     batch: bool,
 
     /// Send each request twice, as Bugfender may
@@ -52,11 +52,11 @@ pub struct Args {
     duplicate: bool,
 
     /// The app that it happens in [default: that of the profile, or 1001]
-    #[arg(long, value_name = "ID", conflicts_with = "instabug")]
+    #[arg(long, value_name = "ID", conflicts_with = "luciq")]
     app_id: Option<AppId>,
 
     /// Use the older shape of Bugfender's events, which is documented too
-    #[arg(long, conflicts_with = "instabug")]
+    #[arg(long, conflicts_with = "luciq")]
     older: bool,
 
     /// Set a field of each event, such as device.name=Pixel; the value is JSON, or else text; may repeat
@@ -201,7 +201,7 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
         return Ok(vec![SampleRequest { bytes: to_bytes(&Value::Array(events))?, events: count }]);
     }
     let one = |event| {
-        let body = if args.signing.instabug { event } else { Value::Array(vec![event]) };
+        let body = if args.signing.luciq { event } else { Value::Array(vec![event]) };
         Ok(SampleRequest { bytes: to_bytes(&body)?, events: 1 })
     };
     events.into_iter().map(one).collect()
@@ -211,7 +211,7 @@ fn calls(ctx: &Context, args: &Args) -> Result<Vec<SampleRequest>> {
 /// be JSON.
 fn from_file(path: &Path, set: &[Setting]) -> Result<SampleRequest> {
     let bytes = read_body(path)?;
-    let parsed = serde_json::from_slice::<Value>(&bytes);
+    let parsed = serde_json::from_slice::<Value>(bytes_without_bom(&bytes));
     if set.is_empty() {
         let events = parsed.map_or(0, |value| value.as_array().map_or(1, Vec::len));
         return Ok(SampleRequest { bytes, events });
@@ -229,7 +229,7 @@ fn from_file(path: &Path, set: &[Setting]) -> Result<SampleRequest> {
 fn maker(ctx: &Context, args: &Args) -> Result<Box<dyn Fn() -> Value>> {
     let report = ReportKind::ALL.into_iter().find(|(name, _)| *name == args.event).map(|(_, kind)| kind);
     let event = args.event.parse::<EventKind>().ok();
-    match (args.signing.instabug, report, event) {
+    match (args.signing.luciq, report, event) {
         (true, Some(kind), _) => Ok(Box::new(move || instabug::report(kind))),
         (false, _, Some(kind)) => {
             let app_id = calls::app_id(ctx, args.app_id);

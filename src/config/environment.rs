@@ -1,4 +1,4 @@
-//! All environment variables that the tool reads.
+//! All environment variables that the tool reads. How they rank against flags and the configuration file: `settings`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -46,6 +46,9 @@ pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 /// Set only by the completion script for bash.
 const COMPLETES_IN_BASH: &str = "_CLAP_COMPLETE_COMP_TYPE";
 
+/// Set by a script for bash that quotes what it is offered.
+const SCRIPT_QUOTES: &str = "_BUGFENDER_HOOKS_SCRIPT_QUOTES";
+
 /// The directory for all files of the tool, if set.
 pub fn home() -> Option<PathBuf> {
     std::env::var_os(HOME).filter(|directory| !directory.is_empty()).map(PathBuf::from)
@@ -56,9 +59,9 @@ pub fn asks_for_completions() -> bool {
     std::env::var_os(COMPLETE).is_some()
 }
 
-/// Whether bash requests completions.
-pub fn completes_in_bash() -> bool {
-    std::env::var_os(COMPLETES_IN_BASH).is_some()
+/// Whether bash requests completions by a script of an earlier version, which gets what it offers quoted.
+pub fn completes_quoted_in_bash() -> bool {
+    std::env::var_os(COMPLETES_IN_BASH).is_some() && std::env::var_os(SCRIPT_QUOTES).is_none()
 }
 
 /// The variables with secrets, which are removed from the environment of `--exec` commands.

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 pub use super::event_key::{EventKey, Sender};
 use super::json::{self, fields, lossy_text, problem, text};
-pub use super::json::{MAX_DEPTH, on_one_line, repaired, value, without_mark};
-use super::{excerpt, is_unsafe_char};
+pub use super::json::{MAX_DEPTH, on_one_line, repaired, value};
+use super::{bytes_without_bom, excerpt, is_unsafe_char};
 
 /// The maximum length of an event id, in bytes. Bugfender's have about 40.
 const MAX_ID: usize = 1024;
@@ -26,7 +26,7 @@ pub const EVENT_TYPES: [&str; 5] = ["crash", "issue", "feedback", "bug", "apm"];
 /// The facts about an event that are stored with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFacts {
-    /// The sender's id; for Instabug, which has none, the SHA-256 of the body in hexadecimal (assumed).
+    /// The sender's id; for Luciq, which has none, the SHA-256 of the body in hexadecimal (assumed).
     pub id: String,
     /// The key that identifies duplicates.
     pub key: EventKey,
@@ -72,7 +72,7 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
     match sender {
         Sender::Bugfender => {
-            let list = without_mark(body);
+            let list = bytes_without_bom(body);
             if list.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'[') {
                 return Err(Malformed::new("not a JSON array"));
             }
@@ -131,7 +131,7 @@ fn app_id(raw: &RawValue) -> Option<i64> {
 }
 
 fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
-    let raw: &RawValue = serde_json::from_slice(without_mark(body)).map_err(|error| not_an("object", &error))?;
+    let raw: &RawValue = serde_json::from_slice(bytes_without_bom(body)).map_err(|error| not_an("object", &error))?;
     if !raw.get().starts_with('{') {
         return Err(Malformed::new("not a JSON object"));
     }

@@ -149,11 +149,6 @@ fn repaired_string(json: &str, start: usize) -> (usize, Option<String>) {
     (end, Some(out))
 }
 
-/// The body without a byte order mark, which some senders put before it.
-pub fn without_mark(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
-}
-
 /// The values of these fields of an object. Of a repeated field it is the last, as in most JSON readers; `null` counts
 /// as absent.
 pub(super) fn fields<'a, const N: usize>(

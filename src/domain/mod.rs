@@ -18,6 +18,7 @@ mod subscription;
 mod target_url;
 mod text;
 mod time;
+mod web_url;
 
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
@@ -30,5 +31,5 @@ pub use secret::{AccessToken, Secret};
 pub use selection::Selection;
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
-pub use text::{excerpt, is_unsafe_char, without_bom};
+pub use text::{bytes_without_bom, excerpt, is_unsafe_char, without_bom};
 pub use time::{ShownTime, whole_second};

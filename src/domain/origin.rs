@@ -8,6 +8,8 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::host::{HostScope, host_scope};
+use super::text::without_bom;
+use super::web_url;
 use crate::error::Error;
 
 /// The origin of a Bugfender installation, such as `https://dashboard.bugfender.com`.
@@ -62,10 +64,7 @@ impl FromStr for ApiOrigin {
     fn from_str(text: &str) -> Result<Self, Error> {
         let example = format!("for example {}", Self::HOSTED);
         let wrong = |what: &str| Error::usage(format!("the API URL {what}")).hint(example.clone());
-        let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must start with https:// (or http:// for this machine)"));
-        }
+        let mut url = web_url::parse(without_bom(text).trim()).map_err(|what| wrong(&what))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("must not contain a user name or password"));
         }
@@ -76,6 +75,8 @@ impl FromStr for ApiOrigin {
             return Err(wrong("must be the origin only, with or without /api"));
         }
         url.set_path("");
+        // One installation is one origin: hooks are on record under it.
+        let url = web_url::without_final_dot(url.clone()).unwrap_or(url);
         Ok(Self(Arc::new(url)))
     }
 }
@@ -104,6 +105,7 @@ mod tests {
             "https://bf.example/api",
             "https://BF.example:443/api/",
             " https://bf.example ",
+            "\u{feff}https://bf.example./api",
         ] {
             assert_eq!(text.parse::<ApiOrigin>().unwrap().as_str(), "https://bf.example", "{text}");
         }
@@ -114,6 +116,8 @@ mod tests {
             "https://bf.example/v2",
             "https://bf.example/?a=b",
             "https://",
+            "https://bf.example:0",
+            "https://bf..example",
             "",
         ] {
             assert!(text.parse::<ApiOrigin>().is_err(), "{text}");

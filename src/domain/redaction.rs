@@ -1,4 +1,4 @@
-//! Redaction of personal data in events before they are stored.
+//! Redaction of personal data in events before they are stored. For that of URLs see [`TargetUrl`](super::TargetUrl).
 
 use std::str::FromStr;
 
@@ -21,7 +21,7 @@ impl FromStr for Redaction {
             let steps: Vec<String> = path.trim().split('.').map(str::to_owned).collect();
             if steps.iter().any(String::is_empty) {
                 return Err(Error::usage("a field to redact is a path of names separated by dots")
-                    .hint("for example device.user_data,session or, for Instabug, Email,User Attributes"));
+                    .hint("for example device.user_data,session or, for Luciq, Email,User Attributes"));
             }
             if steps.len() == 1 && (steps[0] == "id" || steps[0] == "uid") {
                 return Err(Error::usage("the id of events cannot be redacted, as it identifies duplicates"));

@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::text::without_bom;
 use crate::error::Error;
 
 /// An OAuth 2 bearer token. `Debug` hides it, and there is no `Display`.
@@ -14,7 +15,7 @@ impl AccessToken {
     /// # Errors
     /// A usage error for a token that is invalid in an `Authorization` header (RFC 6750, section 2.1).
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let token = text.trim();
+        let token = without_bom(text).trim();
         let token = token.strip_prefix("Bearer ").map_or(token, str::trim);
         if token.is_empty() || token == "Bearer" {
             return Err(Error::usage("the token is empty"));
@@ -51,7 +52,7 @@ impl Secret {
     /// # Errors
     /// A usage error that names `what`, for a secret that is empty or has invalid characters (RFC 6749, appendix A).
     pub fn parse(what: &str, text: &str) -> Result<Self, Error> {
-        let secret = text.trim();
+        let secret = without_bom(text).trim();
         if secret.is_empty() {
             return Err(Error::usage(format!("{what} is empty")));
         }
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn pasted_tokens_are_parsed_and_never_shown() {
-        let token = AccessToken::parse(" Bearer abc.DEF-123\n").unwrap();
+        let token = AccessToken::parse("\u{feff} Bearer abc.DEF-123\n").unwrap();
         assert_eq!(token.expose(), "abc.DEF-123");
         assert!(!format!("{token:?}").contains("abc"));
         for wrong in ["", "  ", "Bearer ", "two words", "tab\tbed", "naïve", "a\u{0}b"] {
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn secrets_are_trimmed_and_never_shown() {
-        let secret = Secret::parse("the client secret", "s3 cret!\r\n").unwrap();
+        let secret = Secret::parse("the client secret", "\u{feff}s3 cret!\r\n").unwrap();
         assert_eq!(secret.expose(), "s3 cret!");
         assert!(!format!("{secret:?}").contains("s3"));
         for wrong in ["", "\n", "two\nlines", "naïve"] {

@@ -1,12 +1,14 @@
-//! The endpoints of subscriptions.
+//! The endpoints of subscriptions: how they are compared, and redacted when they are shown.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, ParseError, Url};
+use url::Url;
 
 use super::host::{HostScope, host_scope};
+use super::text::without_bom;
+use super::web_url;
 use crate::error::Error;
 
 /// The replacement for a redacted part of a URL.
@@ -105,7 +107,8 @@ impl TargetUrl {
 fn equivalent(url: &str) -> Cow<'_, str> {
     let mut url = Cow::Borrowed(url);
     if url.contains("./") || url.contains(".:") {
-        url = without_final_dot(&url).map_or(url, Cow::Owned);
+        let shorter = Url::parse(&url).ok().and_then(web_url::without_final_dot);
+        url = shorter.map_or(url, |url| Cow::Owned(url.into()));
     }
     if !url.contains('%') {
         return url;
@@ -132,13 +135,6 @@ fn equivalent(url: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-fn without_final_dot(text: &str) -> Option<String> {
-    let mut url = Url::parse(text).ok()?;
-    let host = url.host_str()?.strip_suffix('.')?.to_owned();
-    url.set_host(Some(&host)).ok()?;
-    Some(url.into())
-}
-
 fn without_userinfo(mut url: Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -153,7 +149,7 @@ impl FromStr for TargetUrl {
         let wrong = |what: &str| {
             Error::usage(format!("the target URL {what}")).hint("for example https://hooks.example.com/bugfender")
         };
-        let text = text.trim();
+        let text = without_bom(text).trim();
         if text.len() > Self::MAX_LEN {
             return Err(wrong(&format!("is longer than {} bytes", Self::MAX_LEN)));
         }
@@ -164,33 +160,11 @@ impl FromStr for TargetUrl {
         if text.contains(char::is_control) {
             return Err(wrong("contains a line break or another control character"));
         }
-        let url = Url::parse(text).map_err(|error| wrong(&format!("is not valid: {}", reason(error))))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must start with https:// or http://"));
-        }
-        if url.port() == Some(0) {
-            return Err(wrong("has port 0, which nothing can listen on"));
-        }
-        if let Some(Host::Domain(name)) = url.host()
-            && name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
-        {
-            return Err(wrong("has a host with an empty part between its dots"));
-        }
+        let url = web_url::parse(text).map_err(|what| wrong(&what))?;
         if url.fragment().is_some() {
             return Err(wrong("must not have a fragment, as the part after # is never sent"));
         }
         Ok(Self::from_stored(url.into()))
-    }
-}
-
-/// Why a URL could not be parsed, for people.
-fn reason(error: ParseError) -> &'static str {
-    match error {
-        ParseError::RelativeUrlWithoutBase => "it must start with https:// or http://",
-        ParseError::EmptyHost => "the host is missing",
-        ParseError::InvalidPort => "the port is not a number up to 65535",
-        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => "the host is not an address",
-        _ => "the host is not a name or an address",
     }
 }
 
@@ -270,6 +244,7 @@ mod tests {
             assert_ne!(endpoint(other), first, "{other}");
         }
         // What is sent stays as it was written.
+        assert_eq!(target("\u{feff}https://hooks.example.com/").expose(), "https://hooks.example.com/");
         assert_eq!(target("https://hooks.example.com./%7eme").expose(), "https://hooks.example.com./%7eme");
         assert_eq!(endpoint("https://h.example.com/%zz%4"), "https://h.example.com/%zz%4");
     }

@@ -12,6 +12,11 @@ pub fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// The same for bytes, which need not be text.
+pub fn bytes_without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// At most `max` characters of untrusted text, on one line, without unsafe characters.
 pub fn excerpt(text: &str, max: usize) -> String {
     let clean: String = text.chars().map(|c| if is_unsafe_char(c) { ' ' } else { c }).collect();

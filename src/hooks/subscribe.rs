@@ -1,4 +1,5 @@
-//! Subscribing: record the intent, send the request, record what came of it.
+//! Subscribing: record the intent, send the request, record what came of it. What is subscribed already the
+//! [registry](crate::store::Registry) finds, in the transaction that records the intent.
 
 use std::cell::OnceCell;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::io;
 
 use url::Url;
 
+use super::loopback::NotLoopback;
 use super::outcome::{Progress, carried_out};
 use super::{ClientOptions, Failure, Peer, shown};
 use crate::error::{Error, ErrorKind};
@@ -18,8 +19,13 @@ pub(super) fn no_time_left(url: &Url) -> Failure {
 
 /// The failure for an error of reqwest. The cause is kept without the URL, which may contain a secret.
 pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &ClientOptions) -> Failure {
+    if let Some(other) = cause::<NotLoopback>(&error) {
+        let message = format!("{}: {other}, and plain http would expose the token to the network", shown(url));
+        let hint = "use https, or pass --allow-http if you trust the network";
+        return Failure::not_sent(Error::usage(message).hint(hint).source(error.without_url()));
+    }
     let before_sending = error.is_connect() || error.is_builder();
-    let tls = tls_error(&error);
+    let tls = cause::<rustls::Error>(&error);
     let is_authority = tls.is_some_and(is_authority);
     let proxy = if error.is_connect() && tls.is_none() { options.proxy_of(url) } else { None };
     let through = proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
@@ -42,6 +48,7 @@ pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &Clie
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
         None => "check the network and --api-url; `bugfender-hooks doctor` tests the connection",
     };
+    // A handshake that failed would fail again.
     let transient = tls.is_none();
     let error =
         Error::new(ErrorKind::Unavailable, format!("{}: {what}", shown(url))).hint(hint).source(error.without_url());
@@ -57,16 +64,16 @@ fn is_authority(error: &rustls::Error) -> bool {
     matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// The error of the TLS handshake, if that is what failed; a retry would fail likewise.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+/// The error of this type among the causes of an error, if it is one of them.
+fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    if let Some(error) = error.downcast_ref::<E>() {
         return Some(error);
     }
     // `io::Error::source` skips the error it wraps and returns that error's source.
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     match wrapped {
-        Some(inner) => tls_error(inner),
-        None => error.source().and_then(tls_error),
+        Some(inner) => cause(inner),
+        None => error.source().and_then(cause),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connected;
 mod failure;
+mod loopback;
 mod outcome;
 mod proxy;
 mod redirect;
@@ -24,6 +25,7 @@ use url::Url;
 
 use self::connected::Connected;
 use self::failure::{no_time_left, root_cause, transport_failure};
+use self::loopback::LoopbackResolver;
 use self::outcome::{Progress, carried_out};
 use crate::domain::AccessToken;
 use crate::error::{Error, ErrorKind};
@@ -54,6 +56,8 @@ pub struct ClientOptions {
     pub tls: bool,
     /// Whether to honour the proxy variables; false for a server on this machine.
     pub proxy: bool,
+    /// Whether the server must be this machine, as requests to others must be encrypted. With a proxy it has no effect.
+    pub loopback_only: bool,
     /// Which certificate authorities are trusted.
     pub roots: Roots,
     /// What the client connects to.
@@ -166,7 +170,7 @@ impl Failure {
         Self { error, carried_out: carried_out(Progress::NotSent), transient: false }
     }
 
-    /// The same failure of a request of which this is known from being sent before.
+    /// The failure, with what is known of earlier attempts: if one of them may have been carried out, so may this.
     #[must_use]
     pub fn after(self, before: CarriedOut) -> Self {
         Self { carried_out: self.carried_out.or(before), ..self }
@@ -205,6 +209,9 @@ impl Client {
             .tls_backend_preconfigured(tls::config(options.tls, &options.roots)?);
         if !options.proxy {
             builder = builder.no_proxy();
+        }
+        if options.loopback_only {
+            builder = builder.dns_resolver(Arc::new(LoopbackResolver));
         }
         let inner = builder.build().map_err(|error| {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));

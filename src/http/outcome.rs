@@ -1,4 +1,4 @@
-//! Whether a request may have been carried out. Nothing else in the crate decides it.
+//! Whether a request may have been carried out: the one rule, which failures and responses ask.
 
 use reqwest::StatusCode;
 

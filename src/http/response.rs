@@ -1,4 +1,4 @@
-//! HTTP responses, with bodies read up to a limit.
+//! HTTP responses, with bodies read up to a limit, and the wait that `Retry-After` asks for.
 
 use std::time::Duration;
 

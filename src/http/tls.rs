@@ -1,14 +1,16 @@
 //! TLS 1.2 and 1.3 with rustls and ring, trusting the system's certificate authorities by default.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Roots;
+use crate::domain::bytes_without_bom;
 use crate::error::Error;
 
 /// The TLS client configuration. Without `load_roots` it trusts no server, which avoids the cost of loading them.
@@ -36,24 +38,16 @@ fn of_file(path: &Path) -> Result<RootCertStore, Error> {
              of the authority",
         )
     };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(reason(&error)))?;
+    let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(reason(&error)))?;
+    for certificate in CertificateDer::pem_slice_iter(bytes_without_bom(&text)) {
+        let certificate = certificate.map_err(|_| wrong("not a PEM file of certificates".to_owned()))?;
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
     if roots.is_empty() {
         return Err(wrong("it contains no certificate".to_owned()));
     }
     Ok(roots)
-}
-
-/// Why a PEM file cannot be read.
-fn reason(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        _ => "not a PEM file of certificates".to_owned(),
-    }
 }
 
 /// The system's certificate authorities, or Mozilla's if it has none, as in minimal containers.

@@ -1,5 +1,6 @@
 //! The server side of TLS, from PEM files that may be replaced while it runs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+use crate::domain::bytes_without_bom;
 use crate::error::{Error, Result};
 
 /// The certificate and key to serve with.
@@ -74,13 +76,15 @@ fn config(files: &TlsFiles) -> Result<TlsConfig> {
         Error::usage(format!("{}: {what}", path.display()))
             .hint("--tls-cert and --tls-key name PEM files: the certificate with its chain, and its private key")
     };
-    let certificates = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let read = |path| fs::read(path).map_err(|error| wrong(path, &error));
+    let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
+    let certificates = CertificateDer::pem_slice_iter(bytes_without_bom(&certificate))
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(&files.certificate, &error))?;
     if certificates.is_empty() {
         return Err(wrong(&files.certificate, &"the file contains no certificate"));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(bytes_without_bom(&key)).map_err(|error| wrong(&files.key, &error))?;
     let expiry = first_expiry(&certificates);
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

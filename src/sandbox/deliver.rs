@@ -114,6 +114,7 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
         total_timeout: None,
         tls: url.scheme() == "https",
         proxy: false,
+        loopback_only: false,
         roots: Roots::System,
         peer: Peer::Endpoint,
     };

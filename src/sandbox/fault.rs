@@ -1,4 +1,4 @@
-//! Injected faults, by operation: `OP=WHAT[xN]`.
+//! Injected faults, by operation: `OP=WHAT[xN]`. The `guard` applies them, and the latency of all requests.
 
 use std::str::FromStr;
 

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use serde::Deserialize;
 use serde_json::json;
-use url::Url;
+use url::{Host, Url};
 
 use super::assertion::ClientKey;
 use super::state::{self, Code, Grants, random};
@@ -37,7 +37,12 @@ struct AuthorizeQuery {
 /// Grants a code without asking anyone.
 async fn authorize(State(shared): State<Shared>, Query(query): Query<AuthorizeQuery>) -> Response {
     let redirect = query.redirect_uri.as_deref().and_then(|text| Url::parse(text).ok());
-    let loopback = |url: &Url| url.host().is_some_and(|host| host_scope(&host) == HostScope::Loopback);
+    // A name below localhost may resolve to another machine, which would get the code.
+    let loopback = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(address) => host_scope(&address) == HostScope::Loopback,
+        None => false,
+    };
     let Some(mut redirect) = redirect.filter(loopback) else {
         return problem(StatusCode::BAD_REQUEST, "redirect_uri must be a loopback URL");
     };

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use crate::domain::Secret;
 use crate::domain::signature::random_bytes;
+use crate::domain::{Secret, without_bom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 
@@ -125,7 +125,7 @@ impl KeyFile {
     }
 
     fn read(&self, text: &str) -> Result<Keys> {
-        let mut lines = text.trim().lines();
+        let mut lines = without_bom(text).trim().lines();
         let current = self.key(lines.next().unwrap_or_default())?;
         let former = lines.filter(|line| !line.trim().is_empty()).map(|line| {
             let (key, until) = line.split_once(UNTIL).ok_or_else(|| self.not_a_key())?;

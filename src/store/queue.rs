@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::domain::event::{EventFacts, Sender, without_mark};
+use crate::domain::bytes_without_bom;
+use crate::domain::event::{EventFacts, Sender};
 
 /// A target that events are forwarded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +88,7 @@ impl Forward {
     /// of it is left out.
     pub fn json_array(&self) -> Vec<u8> {
         if self.whole && self.sender == Sender::Bugfender {
-            return without_mark(&self.body).to_vec();
+            return bytes_without_bom(&self.body).to_vec();
         }
         let objects: Vec<&[u8]> = self.events.iter().map(|event| self.event_json(event)).collect();
         [b"[", objects.join(&b","[..]).as_slice(), b"]"].concat()
@@ -183,7 +184,7 @@ pub enum Settled {
 
 /// The queue of forwards. Any number of processes may claim from it, if the backend allows more than one receiver.
 ///
-/// Times are the caller's: a lease of one process is held against the clock of another.
+/// Callers pass in the time, so a lease that one process set may be compared with another's clock.
 pub trait Queue: Send {
     /// The ids of these targets, which are made if need be.
     ///

@@ -81,10 +81,10 @@ pub trait Registry: Send {
     /// by installation, app, event, endpoint and age. A `pending` row of a dead process is given as `unknown`.
     fn hooks(&self, origin: Option<&ApiOrigin>, each: &mut dyn FnMut(HookRecord)) -> Result<(), StoreError>;
 
-    /// What stands in the way of making a subscription, if anything.
+    /// The conflict of a subscription with one on record, if there is one.
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
 
-    /// Records the intent to subscribe, unless a row for the same stands in the way; `force` lets none.
+    /// Records the intent to subscribe, unless one on record conflicts. With `force`, conflicts are ignored.
     fn begin_subscribe(
         &self,
         wanted: &Subscription,
@@ -123,7 +123,7 @@ pub trait Registry: Send {
         now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreError>;
 
-    /// Deletes a row; nothing else does. Refused while a living process is at work on it.
+    /// Deletes a row whose hook may exist. Refused while a living process is at work on it.
     fn forget(&self, row: RowId) -> Result<(), StoreError>;
 
     /// From now on, waits no longer than this for another process's write.

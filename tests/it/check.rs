@@ -372,7 +372,7 @@ fn mistakes_are_named() {
     let home = Home::new();
     let to = "http://user:s3cret@127.0.0.1:9/x";
     for (args, said) in [
-        (&["--secret-file", "x"][..], "--instabug"),
+        (&["--secret-file", "x"][..], "--luciq"),
         (&["--instabug", "--app-id", "1"], "--app-id"),
         (&["--instabug", "--secret-file", "none"], "none: "),
         (&["--max-latency", "0"], "--max-latency"),

@@ -74,6 +74,44 @@ fn bash_completes() {
     }
 }
 
+/// Labels that a shell splits or would act on, and what is typed of them.
+const LABELS: [(&str, &str); 9] = [
+    ("--label nig", "nightly"),
+    ("--label prod:e", "prod:eu"),
+    ("--label team@e", "team@example"),
+    ("--label a=", "a=b"),
+    ("--label two", "two words"),
+    ("--label 'prod:e", "prod:eu"),
+    ("--label \"two", "two words"),
+    ("--label=prod:e", "--label=prod:eu"),
+    ("--label it", "it's \"$(touch pwned)\" `touch pwned` & *"),
+];
+
+#[test]
+fn a_label_is_completed_as_it_is_in_every_shell() {
+    if !have("python3") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    for (index, label) in ["prod:eu", "team@example", "a=b", "two words", LABELS[8].1].into_iter().enumerate() {
+        let url = format!("https://h.example/{index}");
+        home.json(&["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", &url, "--label", label]);
+    }
+    let show = home.path().join("show");
+    std::fs::write(&show, "#!/bin/sh\nfor last; do :; done\nprintf 'LAST %s\\n' \"$last\"\n").unwrap();
+    std::fs::set_permissions(&show, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for name in ["bash", "zsh", "fish"].into_iter().filter(|name| have(name)) {
+        for (typed, completed) in LABELS {
+            let line = format!("bugfender-hooks list {typed}");
+            let python = ["-c", include_str!("support/tab.py"), name];
+            let shown = shell(&home, "/usr/bin/python3", &python, &line);
+            assert_eq!(shown.trim_end(), completed, "{name}: {typed}");
+        }
+    }
+    assert!(!home.path().join("pwned").exists());
+}
+
 #[test]
 fn bash_takes_a_label_for_what_it_is() {
     let sandbox = SandboxServer::start();

@@ -1,7 +1,7 @@
 //! HTTP: what is repeated and what is not, redirects, limits, proxies.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,7 @@ fn what_has_ended_leaves_what_comes_next_without_doubt() {
         total_timeout: None,
         tls: false,
         proxy: false,
+        loopback_only: false,
         roots: Roots::System,
         peer: Peer::Api,
     };
@@ -255,6 +256,24 @@ fn plain_http_is_for_this_machine() {
     assert_eq!(home.run_with_input(&["auth", "login", "--with-token"], "t").code, 2);
     // Allowed, it is tried; the name does not exist.
     assert_eq!(home.run(SUBSCRIBE.iter().chain(&["--allow-http", "--timeout", "4"])).code, 7);
+}
+
+#[test]
+fn a_name_below_localhost_is_this_machine_only_where_it_resolves_so() {
+    let server = Scripted::always(answer("201 Created", &[], r#"{"id":5}"#));
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    let at = |host: &str| Home::at(&format!("http://{host}:{port}"), "t");
+    assert_eq!(at("localhost").run(SUBSCRIBE).code, 0);
+    let resolved = ("x.localhost", 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    let here = !resolved.is_empty() && resolved.iter().all(|address| address.ip().is_loopback());
+    let home = at("x.localhost");
+    let run = home.run(SUBSCRIBE);
+    assert_eq!(run.code, if here { 0 } else { 2 }, "{run}");
+    if !here {
+        assert!(run.stderr.contains("x.localhost does not resolve to this machine"), "{run}");
+        assert!(run.stderr.contains("--allow-http"), "{run}");
+        assert_eq!((server.seen().len(), home.statuses().len()), (1, 0));
+    }
 }
 
 #[test]

@@ -52,6 +52,25 @@ fn a_profile_has_an_installation_a_sign_in_a_registry_and_defaults() {
 }
 
 #[test]
+fn a_byte_order_mark_is_not_part_of_a_text() {
+    let home = Home::new();
+    write(&home, "\u{feff}[profiles.default]\napp_id = 1\n");
+    assert_eq!(home.run(["config", "set", "target_url", URL]).code, 0);
+    let profile = &home.json(&["config", "show"]);
+    assert_eq!(profile.as_array().unwrap().len(), 2, "{profile}");
+    fs::write(home.path().join("url"), format!("\u{feff}{URL}\r\n")).unwrap();
+    let import = ["import", "1", "--event", "new_crash", "--target-url"];
+    assert_eq!(home.json(&[&import[..], &["@url"]].concat())[0]["target_url"], URL);
+    let again = ["import", "2", "--event", "new_issue_separate", "--target-url", "-", "--output", "json"];
+    let run = home.run_with_input(&again, &format!("\u{feff}{URL}\n"));
+    assert_eq!(run.json()[0]["target_url"], URL, "{run}");
+    fs::write(home.path().join("data"), "\u{feff}[{\"id\": \"1\"}]").unwrap();
+    let trigger =
+        ["trigger", "new_crash", "--to", "http://127.0.0.1:9/x", "--data", "data", "--set", "a=1", "--dry-run"];
+    assert_eq!(home.run(trigger).code, 0);
+}
+
+#[test]
 fn everything_can_be_kept_in_one_directory() {
     let sandbox = SandboxServer::start();
     let home = Home::new().set("BUGFENDER_HOOKS_HOME", "all").set("HOME", "/proc/nope");

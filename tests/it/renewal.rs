@@ -217,6 +217,33 @@ fn killed_while_renewing_the_sign_in_is_still_there() {
 }
 
 #[test]
+fn a_refresh_token_whose_successor_is_lost_with_the_process_asks_for_a_new_sign_in() {
+    let (arrive, arrived) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let server = Scripted::start(move |number, exchange| {
+        arrive.send(()).unwrap();
+        if number == 0 {
+            // The server has replaced the token; who asked for it is gone.
+            let _ = may_go.recv_timeout(crate::support::PATIENCE);
+            return;
+        }
+        exchange.send(answer("400 Bad Request", &["content-type: application/json"], r#"{"error":"invalid_grant"}"#));
+    });
+    let home = pasted(&server.url);
+    expire(&home, "2020-01-01T00:00:00Z");
+    let before = credential(&home);
+    let child = home.spawn(&["whoami"]);
+    arrived.recv_timeout(crate::support::PATIENCE).unwrap();
+    end(child);
+    go.send(()).unwrap();
+    assert_eq!(credential(&home), before);
+    let run = home.run(["whoami"]);
+    assert_eq!(run.code, 4, "{run}");
+    assert!(run.stderr.contains("sign in again"), "{run}");
+    assert!(!home.credentials().exists());
+}
+
+#[test]
 fn a_renewal_under_way_outlives_an_interruption() {
     let (arrive, arrived) = std::sync::mpsc::channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();

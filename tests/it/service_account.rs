@@ -76,7 +76,8 @@ fn ci_needs_no_login() {
 fn the_secret_may_be_in_a_file() {
     let Some(server) = OauthServer::start() else { return };
     let home = home(&server).set("BUGFENDER_CLIENT_ID", "service").set("BUGFENDER_CLIENT_SECRET_FILE", "secret.txt");
-    fs::write(home.path().join("secret.txt"), format!("{SECRET}\r\n")).unwrap();
+    // With a byte order mark, as editors on Windows write it.
+    fs::write(home.path().join("secret.txt"), format!("\u{feff}{SECRET}\r\n")).unwrap();
     home.json(&["whoami"]);
     let login = ["auth", "login", "--client-id", "service", "--client-secret-file", "secret.txt"];
     let home = home.unset("BUGFENDER_CLIENT_ID").unset("BUGFENDER_CLIENT_SECRET_FILE");
@@ -120,7 +121,9 @@ fn keys_in_both_forms_are_taken() {
     openssl(keys.path(), "rsa -in pkcs1.pem -pubout -out public.pem");
     let public = keys.path().join("public.pem");
     let Some(server) = OauthServer::with(&json!({ "service_key": public })) else { return };
-    for name in ["pkcs1.pem", "pkcs8.pem"] {
+    let marked = [b"\xef\xbb\xbf", &*fs::read(keys.path().join("pkcs8.pem")).unwrap()].concat();
+    fs::write(keys.path().join("marked.pem"), marked).unwrap();
+    for name in ["pkcs1.pem", "pkcs8.pem", "marked.pem"] {
         let path = keys.path().join(name);
         let home = home(&server);
         let run = home.run(["auth", "login", "--client-id", "service-key", "--private-key", path.to_str().unwrap()]);
@@ -133,7 +136,7 @@ fn keys_in_both_forms_are_taken() {
         let home = Home::new().set("BUGFENDER_API_URL", &server.url).set("BUGFENDER_CLIENT_ID", "service-key");
         home.set("BUGFENDER_PRIVATE_KEY_FILE", path.to_str().unwrap()).json(&["whoami"]);
     }
-    assert_eq!(server.grants("client_credentials"), [200; 6]);
+    assert_eq!(server.grants("client_credentials"), [200; 9]);
     let request = &server.requests("/auth/token")[0];
     assert_eq!(request["client_auth"], "private_key_jwt");
     let keys = json!(["grant_type", "client_id", "client_assertion_type", "client_assertion"]);

@@ -108,7 +108,10 @@ fn an_authority_may_be_named_by_a_flag_or_a_profile() {
     let run = home.run(SUBSCRIBE.iter().chain(&["--ca-file", authority]));
     assert_eq!(run.code, 0, "{run}");
     let home = Home::at(&server.url, "t");
-    assert_eq!(home.run(["config", "set", "ca_file", authority]).code, 0);
+    // With a byte order mark.
+    let marked = [b"\xef\xbb\xbf", &*fs::read(authority).unwrap()].concat();
+    fs::write(home.path().join("marked.pem"), marked).unwrap();
+    assert_eq!(home.run(["config", "set", "ca_file", "marked.pem"]).code, 0);
     assert_eq!(home.run(SUBSCRIBE).code, 0);
     // It is that authority and no other: a flag for another one wins, and the server is not trusted.
     let Some(other) = start("new") else { return };

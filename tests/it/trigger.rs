@@ -152,7 +152,7 @@ fn mistakes_are_named() {
         (&["new_crash", "--set", "title.x=1"], "there is no place for x"),
         (&["new_crash", "--data", "none.json"], "none.json: "),
         (&["new_crash", "--count", "0"], "--count"),
-        (&["new_crash", "--secret-file", "x"], "--instabug"),
+        (&["new_crash", "--secret-file", "x"], "--luciq"),
     ] {
         let run = home.run(["trigger"].iter().chain(args).chain(&to));
         assert_eq!(run.code, 2, "{run}");

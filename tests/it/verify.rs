@@ -54,6 +54,30 @@ fn instabug() {
 }
 
 #[test]
+fn luciq_under_both_names() {
+    if !have("openssl") {
+        return;
+    }
+    let home = home();
+    // With a byte order mark, as editors on Windows write it.
+    fs::write(home.path().join("secret"), "\u{feff}s3cretOfInstabug16\r\n").unwrap();
+    let right = hmac(home.path(), &["-hmac", "s3cretOfInstabug16"], BODY);
+    let wrong = hmac(home.path(), &["-hmac", "s3cretOfInstabug16"], "other");
+    let luciq = |value: &str| format!("x-lcq-signature-256: {value}");
+    let instabug = |value: &str| format!("X-IBG-Signature-256: {value}");
+    for (headers, code) in [
+        (vec![luciq(&right)], 0),
+        (vec![luciq(&right), instabug(&right)], 0),
+        (vec![luciq(&wrong)], 1),
+        (vec![luciq(&right), instabug(&wrong)], 1),
+        (vec![luciq(&wrong), instabug(&right)], 1),
+    ] {
+        let run = verify(&home, &["secret"], &headers, &["body.json"]);
+        assert_eq!(run.code, code, "{headers:?} {run}");
+    }
+}
+
+#[test]
 fn standard_webhooks() {
     if !have("openssl") || !have("python3") {
         return;

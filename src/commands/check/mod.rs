@@ -53,7 +53,7 @@ pub struct Args {
     junit: Option<PathBuf>,
 
     /// The app that the events happen in [default: that of the profile, or 1001]
-    #[arg(long, value_name = "ID", conflicts_with = "instabug")]
+    #[arg(long, value_name = "ID", conflicts_with = "luciq")]
     app_id: Option<AppId>,
 }
 
@@ -125,7 +125,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         junit::check_place(path)?;
     }
     let endpoint = Endpoint::resolve(ctx, &args.url, &args.signing)?;
-    let cases = if args.signing.instabug {
+    let cases = if args.signing.luciq {
         cases::of_instabug(&endpoint)?
     } else {
         cases::of_bugfender(&endpoint, calls::app_id(ctx, args.app_id), &ctx.origin().to_string())?

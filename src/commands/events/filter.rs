@@ -1,6 +1,6 @@
 //! Filters over events, and how times are written.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -88,10 +88,19 @@ impl WhichArgs {
     }
 }
 
+/// The name that Instabug has now. What is stored, and shown, has the former one.
+const LUCIQ: &str = "luciq";
+
 /// Reads a sender's name.
 pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
-    PossibleValuesParser::new(Sender::ALL.map(Sender::as_str))
-        .map(|name| Sender::ALL.into_iter().find(|sender| sender.as_str() == name).unwrap_or(Sender::Bugfender))
+    let names = Sender::ALL.map(|sender| match sender {
+        Sender::Bugfender => PossibleValue::new(sender.as_str()),
+        Sender::Instabug => PossibleValue::new(sender.as_str()).alias(LUCIQ),
+    });
+    PossibleValuesParser::new(names).map(|name| {
+        let is_it = |sender: &Sender| sender.as_str() == name || *sender == Sender::Instabug && name == LUCIQ;
+        Sender::ALL.into_iter().find(is_it).unwrap_or(Sender::Bugfender)
+    })
 }
 
 fn types() -> Vec<CompletionCandidate> {

@@ -17,7 +17,7 @@ use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["id", "quarantined"])))]
 pub struct Args {
-    /// The id that its sender gave it; for Instabug's reports the SHA-256 of the body
+    /// The id that its sender gave it; for Luciq's reports the SHA-256 of the body
     #[arg(value_name = "ID")]
     id: Option<String>,
 

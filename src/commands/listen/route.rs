@@ -1,4 +1,4 @@
-//! Where events are forwarded to, from the command line.
+//! Where events are forwarded to, from the command line, and what logs and metrics call it.
 
 use ring::digest::{SHA256, digest};
 use url::Url;

@@ -1,4 +1,4 @@
-//! The receiver while it serves: its hooks, reloading, and shutdown.
+//! The receiver while it serves: its hooks, reloading on SIGHUP, and shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

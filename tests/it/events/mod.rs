@@ -93,6 +93,7 @@ fn filters_narrow() {
         (&["--app-id", "8"], "feedback-3 issue-2 "),
         (&["--app-id", "8", "--app-id", "7", "--type", "crash"], "crash-1 "),
         (&["--source", "instabug"], "report "),
+        (&["--source", "luciq"], "report "),
         (&["--dead"], "crash-1 "),
         (&["--undelivered"], "feedback-3 crash-1 "),
         (&["--since", "2023-11-14T22:13:40Z"], "report 4 "),

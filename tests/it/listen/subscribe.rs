@@ -45,12 +45,22 @@ fn hooks_stay_unless_they_are_ephemeral() {
     let sandbox = SandboxServer::start();
     let home = Home::of(&sandbox);
     let public = "https://hooks.example.com/base/";
-    let args = ["--subscribe", "--app-id", "1001", "--public-url", public, "--event", "new_crash"];
+    let args = [
+        "--subscribe",
+        "--app-id",
+        "https://d.example/3/app/Sandbox1001/logs",
+        "--public-url",
+        public,
+        "--event",
+        "new_crash",
+    ];
     let receiver = Receiver::start(&home, &args);
     wait_until("it is subscribed", || receiver.log().contains(" subscribed\n"));
     let url = receiver.ready["bugfender_url"].as_str().unwrap().to_owned();
     assert!(url.starts_with("https://hooks.example.com/base/bugfender/"), "{url}");
     assert_eq!(receiver.ready["instabug_url"], "https://hooks.example.com/base/instabug");
+    assert_eq!(receiver.ready["luciq_url"], "https://hooks.example.com/base/luciq");
+    assert_eq!(sandbox.hooks()[0]["app_id"], 1001);
     assert_eq!(sandbox.hooks()[0]["target_url"], url.as_str());
     let (code, log) = receiver.end();
     assert_eq!((code, sandbox.hooks().len()), (0, 1), "{log}");

@@ -230,7 +230,8 @@ fn the_key_is_private_and_stays_until_it_is_rotated() {
     }
     assert_eq!(home.run(["listen", "--keep-old-key", "1h"]).code, 2);
 
-    fs::write(home.path().join("own-key"), "my-own-key-0123456789\n").unwrap();
+    // With a byte order mark, as editors on Windows write it.
+    fs::write(home.path().join("own-key"), "\u{feff}my-own-key-0123456789\n").unwrap();
     let run = home.run(["listen", "--show-url", "--key-file", "own-key"]);
     assert!(run.stderr.contains("was open to others"), "{run}");
     assert!(show(&["--show-url", "--key-file", "own-key"]).ends_with("/bugfender/my-own-key-0123456789"));

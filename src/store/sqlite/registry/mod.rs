@@ -81,7 +81,7 @@ impl SqliteRegistry {
         Reader::new(connection, &self.owners)
     }
 
-    fn same(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<FoundRow>, StoreFault> {
+    fn rows_of_endpoint(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<FoundRow>, StoreFault> {
         let mut statement = connection.prepare_cached(ALIKE)?;
         let mut rows = statement.query((wanted.origin.as_str(), wanted.app_id.get(), wanted.event.as_str()))?;
         let endpoint = wanted.target_url.endpoint();
@@ -95,8 +95,8 @@ impl SqliteRegistry {
         same.into_iter().filter_map(|row| reader.row(row).transpose()).collect()
     }
 
-    fn obstacle(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
-        let mut same = self.same(connection, wanted)?;
+    fn conflict(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
+        let mut same = self.rows_of_endpoint(connection, wanted)?;
         if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
             return Ok(Some(Conflict::Exists(Box::new(same.swap_remove(index).record))));
         }
@@ -145,11 +145,11 @@ impl Registry for SqliteRegistry {
     }
 
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError> {
-        let find_conflict = self.obstacle(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
-        match find_conflict {
+        let conflict = self.conflict(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
+        match conflict {
             // Between reading the row and finding its process gone, that process may have finished its work: only
             // with everybody kept from writing is it certain.
-            Some(Conflict::Unresolved(_)) => self.write(|connection| self.obstacle(connection, wanted)),
+            Some(Conflict::Unresolved(_)) => self.write(|connection| self.conflict(connection, wanted)),
             certain => Ok(certain),
         }
     }
@@ -162,9 +162,9 @@ impl Registry for SqliteRegistry {
         now: Timestamp,
     ) -> Result<Reservation, StoreError> {
         self.write(|connection| {
-            let obstacle = if force { None } else { self.obstacle(connection, wanted)? };
-            if let Some(find_conflict) = obstacle {
-                return Ok(Reservation::Conflict(find_conflict));
+            let conflict = if force { None } else { self.conflict(connection, wanted)? };
+            if let Some(conflict) = conflict {
+                return Ok(Reservation::Conflict(conflict));
             }
             let owner = self.owners.own()?;
             insert(connection, wanted, HookStatus::Pending, label, Some(owner), now).map(Reservation::Reserved)
