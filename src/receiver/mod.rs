@@ -44,7 +44,7 @@ pub use self::limits::Limits;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
-use self::clock::Moment;
+use self::clock::Clock;
 use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
@@ -148,6 +148,7 @@ pub struct Receiver {
     stored: Arc<Notify>,
     retention: Option<SignedDuration>,
     max_age: SignedDuration,
+    clock: Clock,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
 }
@@ -175,6 +176,7 @@ impl Receiver {
         let routes = routes(&mut *inbox, &targets)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
+        let clock = Clock::start(inbox.backlog()?.last_event);
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
@@ -185,7 +187,7 @@ impl Receiver {
         }
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), in_flight.clone());
+            let shared = (Arc::clone(&metrics), in_flight.clone(), clock.clone());
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
@@ -215,6 +217,7 @@ impl Receiver {
             max_age,
             drain_timeout,
             unnamed,
+            clock,
         })
     }
 
@@ -247,8 +250,8 @@ impl Receiver {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
         }
         let limits = (self.max_age, self.retention);
-        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
-        let maintenance = tokio::spawn(upkeeper.run());
+        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, self.clock.now());
+        let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         stop.await;
         // Fails only when all tasks have ended already.
