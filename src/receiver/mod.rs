@@ -18,6 +18,7 @@ mod maintenance;
 mod metrics;
 mod rejection;
 mod response;
+mod shares;
 mod tls;
 mod watchdog;
 mod write_timeout;
@@ -33,7 +34,7 @@ use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use self::access::Access;
@@ -49,9 +50,10 @@ use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{RequestHandler, Verifier};
-use self::limits::Budgets;
+use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
+use self::shares::Shares;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
@@ -146,9 +148,9 @@ pub struct Receiver {
     /// The threads that own the inbox: it is closed when they have ended.
     threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
+    clock: Clock,
     retention: Option<SignedDuration>,
     max_age: SignedDuration,
-    clock: Clock,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
 }
@@ -174,9 +176,9 @@ impl Receiver {
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
         let routes = routes(&mut *inbox, &targets)?;
+        let clock = Clock::start(inbox.backlog()?.last_event);
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
-        let clock = Clock::start(inbox.backlog()?.last_event);
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
@@ -200,6 +202,8 @@ impl Receiver {
             limits,
             redaction,
             budgets,
+            connections: Shares::of(HEADS),
+            unverified: Shares::default(),
             metrics,
             health,
             writer: writer.clone(),
@@ -213,11 +217,11 @@ impl Receiver {
             writer,
             threads: [thread, health_thread],
             stored,
+            clock,
             retention,
             max_age,
             drain_timeout,
             unnamed,
-            clock,
         })
     }
 
@@ -240,8 +244,7 @@ impl Receiver {
     pub async fn serve(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
-        let places = Arc::new(Semaphore::new(self.intake.limits.max_connections));
-        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone(), places };
+        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
         let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         drop(connections);
@@ -261,7 +264,7 @@ impl Receiver {
         for accepting in accepting {
             // Connections without a request in flight end soon.
             let Ok(open) = accepting.await else { continue };
-            cut_off = drain(open, &calls, deadline).await;
+            cut_off = cut_off.max(drain(open, &calls, deadline).await);
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
         for task in [maintenance, watchdog] {
@@ -290,9 +293,9 @@ impl Receiver {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (_tell, stop) = watch::channel(false);
-        Connections { intake: Arc::clone(&self.intake), tls: None, stop, places: Arc::new(Semaphore::new(1)) }
-            .serve(stream, peer)
-            .await
+        // It makes room for nobody.
+        let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
+        Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
 }
 
