@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use memchr::memchr_iter;
 use ring::digest;
 use serde_json::value::RawValue;
 
@@ -83,6 +84,11 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
         }
         Sender::Instabug => instabug(body).map(|event| vec![event]),
     }
+}
+
+/// The most events that there can be in a body, without reading it: each begins with a brace.
+pub fn most_events(body: &[u8]) -> usize {
+    memchr_iter(b'{', body).take(MAX_EVENTS).count()
 }
 
 fn not_an(what: &str, error: &serde_json::Error) -> Malformed {

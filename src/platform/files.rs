@@ -12,7 +12,9 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     options.write(true).read(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    take_owner_of_dir(&file, dir_of(path));
+    Ok(file)
 }
 
 /// Opens a lock file, creating it as a private file if necessary.
@@ -39,6 +41,7 @@ pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
     let dir = dir_of(path);
     // Created with mode 0600.
     let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
+    take_owner_of_dir(temporary.as_file(), dir);
     temporary.write_all(contents)?;
     temporary.as_file().sync_all()?;
     temporary.persist_noclobber(path)?;
@@ -79,15 +82,33 @@ impl PrivateFile {
 }
 
 /// Gives `file` the owner of the file at `path`, which it is to replace, so that a file of a service that root replaces
-/// stays readable to the service. Without the permission to do so, it keeps the current user.
+/// stays readable to the service; or that of the directory, if there is no such file. Without the permission to do so, it
+/// keeps the current user.
 fn copy_owner(path: &Path, file: &File) {
     #[cfg(unix)]
     if let Ok(replaced) = fs::symlink_metadata(path) {
         use std::os::unix::fs::MetadataExt;
         let _ = std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()));
+        return;
+    }
+    take_owner_of_dir(file, dir_of(path));
+}
+
+/// Gives what root has just made in a directory of somebody else to them: with `sudo`, their own runs could not read it
+/// otherwise.
+fn take_owner_of_dir(made: &File, dir: &Path) {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root()
+        && let Ok(dir) = fs::metadata(dir)
+    {
+        use std::os::unix::fs::MetadataExt;
+        if dir.uid() != 0 {
+            // Fails on a file system without owners, where it does not matter.
+            let _ = std::os::unix::fs::fchown(made, Some(dir.uid()), Some(dir.gid()));
+        }
     }
     #[cfg(not(unix))]
-    let _ = (path, file);
+    let _ = (made, dir);
 }
 
 /// The directory of `path`, which is `.` for a bare file name.
@@ -113,11 +134,29 @@ pub fn remove_leftovers(path: &Path) {
 ///
 /// Existing directories keep their modes.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_private_dir(parent)?;
+    }
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    match builder.create(path) {
+        // Another process has made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Mode, OFlags, open};
+        // Whoever owns the parent may have put something else there: a link is not followed.
+        if let Ok(made) = open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            take_owner_of_dir(&File::from(made), dir_of(path));
+        }
+    }
+    Ok(())
 }
 
 /// The permissions of group and others, for [`tighten`].
@@ -201,5 +240,31 @@ mod tests {
         let before = owner(&path).unwrap();
         replace_private_file(&path, b"new").unwrap();
         assert_eq!((owner(&path).unwrap(), fs::read(&path).unwrap()), (before, b"new".to_vec()));
+    }
+
+    #[test]
+    fn what_root_makes_in_the_directory_of_another_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        chown(home.path(), Some(12_345), Some(23_456)).unwrap();
+        let dir = home.path().join("share/bugfender-hooks");
+        create_private_dir(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        create_private_file(&path("created")).unwrap();
+        add_private_file(&path("added"), b"x").unwrap();
+        replace_private_file(&path("replaced"), b"x").unwrap();
+        open_lock(&path("lock")).unwrap();
+        let made = ["created", "added", "replaced", "lock"].map(path);
+        for made in made.iter().chain([&dir, &home.path().join("share")]) {
+            let found = fs::metadata(made).unwrap();
+            assert_eq!((found.uid(), found.gid()), (12_345, 23_456), "{}", made.display());
+            assert_eq!(found.mode() & 0o077, 0, "{}", made.display());
+        }
+        // In a directory of root's it stays root's.
+        let own = tempfile::tempdir().unwrap();
+        create_private_file(&own.path().join("created")).unwrap();
+        assert_eq!(fs::metadata(own.path().join("created")).unwrap().uid(), 0);
     }
 }

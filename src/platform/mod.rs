@@ -190,6 +190,15 @@ pub fn raise_open_files() -> Option<usize> {
     None
 }
 
+/// Keeps other processes of this user from reading the memory and the environment of this one, as a debugger or through
+/// `/proc`, and its memory out of core dumps. Programs that it starts are not affected. Linux only.
+pub fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::debug!(%error, "other processes of this user may read the memory of this one");
+    }
+}
+
 /// Whether to set `SO_REUSEADDR`, so that a port can be bound again at once. On Windows others could bind it too.
 pub const REUSE_ADDRESS: bool = cfg!(unix);
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::in_flight::InFlight;
 use super::intake::RequestHandler;
 use super::metrics::Metrics;
+use super::rejection::Rejection;
+use super::shares::Share;
 use super::tls::Tls;
 use super::write_timeout::WriteTimeout;
 
@@ -47,75 +49,103 @@ pub(super) struct Connections {
     pub(super) intake: Arc<RequestHandler>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) stop: watch::Receiver<bool>,
-    /// Limits how many are open, over all sockets.
-    pub(super) places: Arc<Semaphore>,
 }
 
 /// Accepts connections until told to stop, then those that are queued by then. Returns those that are still open.
 pub(super) async fn accept(listener: TcpListener, connections: Connections) -> JoinSet<()> {
     let mut open = JoinSet::new();
-    let places = Arc::clone(&connections.places);
     let mut stop = connections.stop.clone();
+    let mut last = None;
     loop {
-        // At the limit, new connections wait in the system's queue.
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = open.join_next() => continue,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => drop(open.spawn(connections.clone().hold(stream, peer, place.ok()))),
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
             }
-        }
+        };
+        // At the limit another connection makes room; if none can, new ones wait in the system's queue.
+        let share = tokio::select! {
+            biased;
+            share = connections.place(peer) => share,
+            _ = stop.wait_for(|stop| *stop) => {
+                last = Some((stream, peer));
+                break;
+            }
+        };
+        open.spawn(connections.clone().hold(stream, share));
     }
-    if let Err(error) = accept_last(listener, &connections, &places, &mut open).await {
+    if let Err(error) = accept_last(listener, last, &connections, &mut open).await {
         tracing::debug!(%error, "the last connections could not be accepted");
     }
     open
 }
 
-/// Accepts what is in the system's queue: closing the listener would lose it, with the requests sent already.
+/// Accepts what is in the system's queue, after the one that was accepted already: closing the listener would lose it,
+/// with the requests sent already.
 async fn accept_last(
     listener: TcpListener,
+    mut last: Option<(TcpStream, SocketAddr)>,
     connections: &Connections,
-    places: &Arc<Semaphore>,
     open: &mut JoinSet<()>,
 ) -> io::Result<()> {
     // Only a non-blocking `accept` on the socket tells for certain whether the queue is empty.
     let listener = listener.into_std()?;
     let end = tokio::time::Instant::now() + LAST_HEAD;
     for _ in 0..LAST_CONNECTIONS {
-        // Idle connections are closing and make room.
-        let Ok(Ok(place)) = tokio::time::timeout_at(end, Arc::clone(places).acquire_owned()).await else { break };
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                stream.set_nonblocking(true)?;
-                open.spawn(connections.clone().hold(TcpStream::from_std(stream)?, peer, Some(place)));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+        let next = last.take().map_or_else(|| accept_now(&listener), |last| Ok(Some(last)));
+        let (stream, peer) = match next {
+            Ok(Some(next)) => next,
+            Ok(None) => break,
             // The connection was closed before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => return Err(error),
-        }
+        };
+        // Idle connections are closing and make room.
+        let Ok(share) = tokio::time::timeout_at(end, connections.place(peer)).await else { break };
+        open.spawn(connections.clone().hold(stream, share));
     }
     Ok(())
 }
 
-impl Connections {
-    /// Serves a connection, and holds its permit meanwhile.
-    async fn hold(self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
-        let _open = Open::begin(Arc::clone(&self.intake.metrics));
-        if let Err(error) = self.serve_tcp(stream, peer).await {
-            tracing::debug!(%error, "a connection ended early");
+/// The next connection in the system's queue; `None` when it is empty.
+fn accept_now(listener: &std::net::TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    match listener.accept() {
+        Ok((stream, peer)) => {
+            stream.set_nonblocking(true)?;
+            Ok(Some((TcpStream::from_std(stream)?, peer)))
         }
-        drop(place);
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Connections {
+    /// A place for a connection of this peer, as soon as there is one.
+    async fn place(&self, peer: SocketAddr) -> Share {
+        self.intake.connections.enter_in_turn(peer.ip(), self.intake.limits.max_connections).await
+    }
+
+    /// Serves a connection in its place, until it ends or is told to make room for another.
+    async fn hold(self, stream: TcpStream, share: Share) {
+        let metrics = Arc::clone(&self.intake.metrics);
+        let _open = Open::begin(Arc::clone(&metrics));
+        let share = Arc::new(share);
+        tokio::select! {
+            served = self.serve_tcp(stream, &share) => if let Err(error) = served {
+                tracing::debug!(%error, "a connection ended early");
+            },
+            () = share.told() => {
+                metrics.rejected(Rejection::Overload);
+                tracing::debug!(peer = %share.address(), "a slow connection made room for another");
+            }
+        }
     }
 
     /// Completes this long after the receiver was told to stop.
@@ -128,7 +158,7 @@ impl Connections {
         }
     }
 
-    async fn serve_tcp(mut self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    async fn serve_tcp(mut self, stream: TcpStream, share: &Arc<Share>) -> io::Result<()> {
         // Responses are small and must not be delayed to be sent together.
         stream.set_nodelay(true)?;
         let timeout = self.intake.limits.header_timeout;
@@ -143,38 +173,38 @@ impl Connections {
         }
         match self.tls.take() {
             // In a box, so that one that waits does not have the place for it already.
-            None => Box::pin(self.serve(stream, peer.ip())).await,
+            None => Box::pin(self.serve(stream, share)).await,
             Some(tls) => {
                 let stream = tokio::select! {
                     shaken = tokio::time::timeout(timeout, Box::pin(tls.acceptor().accept(stream))) => shaken??,
                     () = self.stopped_for(LAST_HEAD) => return Ok(()),
                 };
-                Box::pin(self.serve(stream, peer.ip())).await
+                Box::pin(self.serve(stream, share)).await
             }
         }
     }
 
-    /// Serves a connection that came from `peer`, of whatever kind.
-    pub(super) async fn serve<S>(mut self, stream: S, peer: IpAddr) -> io::Result<()>
+    /// Serves a connection of whatever kind.
+    pub(super) async fn serve<S>(mut self, stream: S, share: &Arc<Share>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // A connection has one request at a time.
         let call = InFlight::default();
-        let (intake, calls) = (Arc::clone(&self.intake), call.clone());
+        let (intake, calls, connection) = (Arc::clone(&self.intake), call.clone(), Arc::clone(share));
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let in_flight = (calls.begin(), intake.calls.begin());
-            let intake = Arc::clone(&intake);
+            let in_flight = (calls.begin(), intake.calls.begin(), connection.request());
+            let (intake, connection) = (Arc::clone(&intake), Arc::clone(&connection));
             async move {
                 let _in_flight = in_flight;
-                Ok::<_, io::Error>(intake.answer(request, peer).await)
+                Ok::<_, io::Error>(intake.answer(request, &connection).await)
             }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
         // A request that arrived whole counts, even if its sender has closed the connection.
         builder.half_close(true);
-        let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout);
+        let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout, Arc::clone(share));
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             // A request that has arrived already comes first.

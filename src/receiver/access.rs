@@ -1,6 +1,6 @@
 //! Which addresses requests are accepted from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -23,17 +23,35 @@ impl Access {
             return true;
         }
         let within = |caller: IpAddr| self.allow_from.iter().any(|network| network.contains(&caller.to_canonical()));
-        let last = |name: &str| headers.get_all(name).iter().next_back();
-        let (plain, full) = (last("x-forwarded-for"), last("forwarded"));
-        if !self.trust_proxy || !is_near(peer) || (plain, full) == (None, None) {
+        let named = if self.trust_proxy && is_near(peer) { named_clients(headers) } else { Vec::new() };
+        if named.is_empty() {
             return within(peer);
         }
         // A proxy writes one of them and passes the other through unchanged; which is unknown, so both must be allowed.
-        let good = |header: Option<&HeaderValue>, read: fn(&str) -> Option<IpAddr>| {
-            header.is_none_or(|value| value.to_str().ok().and_then(read).is_some_and(within))
-        };
-        good(plain, of_plain) && good(full, of_full)
+        named.into_iter().all(|client| client.is_some_and(within))
     }
+
+    /// Where a request comes from: the client that a trusted proxy names without contradiction, else the peer.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trust_proxy || !is_near(peer) {
+            return peer;
+        }
+        match named_clients(headers).as_slice() {
+            [Some(client)] => *client,
+            [Some(one), Some(other)] if one == other => *one,
+            _ => peer,
+        }
+    }
+}
+
+/// The clients that the headers of a proxy name, one for each header that is there; `None` for one that cannot be read.
+fn named_clients(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let plain = headers.get_all("x-forwarded-for").iter().next_back();
+    let plain = plain.map(|value| value.to_str().ok().and_then(of_plain));
+    // The lines of a list are one list: what is open in one of them might swallow the next.
+    let lines: Vec<_> = headers.get_all("forwarded").iter().map(HeaderValue::to_str).collect();
+    let full = (!lines.is_empty()).then(|| of_full(&lines.into_iter().collect::<Result<Vec<_>, _>>().ok()?.join(",")));
+    plain.into_iter().chain(full).collect()
 }
 
 /// Whether a trusted proxy may have this address; headers from anywhere else can be forged.
@@ -50,37 +68,79 @@ fn of_plain(list: &str) -> Option<IpAddr> {
     address(list.rsplit(',').next()?)
 }
 
-/// The client that `Forwarded` names (RFC 7239).
+/// The client that `Forwarded` names: that of its last element, if the whole list is as RFC 7239 (section 4) has it. What
+/// a client sent is part of the list, and a quote that it left open must not swallow the proxy's own element.
 fn of_full(list: &str) -> Option<IpAddr> {
-    let hop = unquoted_parts(list, ',').pop()?;
-    let parts = unquoted_parts(hop, ';');
-    let mut pairs = parts.iter().filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    address(node.trim().trim_matches('"'))
+    let mut rest = list.trim_matches(is_blank);
+    loop {
+        let (node, after) = element(rest)?;
+        match after.strip_prefix(',') {
+            Some(next) => rest = next.trim_start_matches(is_blank),
+            None => return address(&node?),
+        }
+    }
 }
 
-/// The parts between these separators, except within quotes: quoted text such as the requested host is the client's
-/// choice.
-fn unquoted_parts(text: &str, separator: char) -> Vec<&str> {
-    let (mut quoted, mut escaped) = (false, false);
-    let is_separator = |c: char| {
+/// The node in the `for` of the first element of a list, and what is after that element: nothing, or a comma and more.
+fn element(mut rest: &str) -> Option<(Option<String>, &str)> {
+    let mut node = None;
+    loop {
+        if !rest.starts_with([';', ',']) && !rest.is_empty() {
+            let (name, after) = token(rest, "")?;
+            let (value, after) = value(after.strip_prefix('=')?)?;
+            // A name occurs once in an element.
+            if name.eq_ignore_ascii_case("for") && node.replace(value).is_some() {
+                return None;
+            }
+            rest = after.trim_start_matches(is_blank);
+        }
+        match rest.strip_prefix(';') {
+            Some(next) => rest = next.trim_start_matches(is_blank),
+            None if rest.is_empty() || rest.starts_with(',') => return Some((node, rest)),
+            None => return None,
+        }
+    }
+}
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// A token (RFC 9110, section 5.6.2) that may have these characters too, and what is after it.
+fn token<'a>(text: &'a str, more: &str) -> Option<(&'a str, &'a str)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c) || more.contains(c);
+    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+/// A token or the contents of a quoted string, and what is after it. Proxies leave the quotes away from addresses with a
+/// colon or brackets, which is not ambiguous.
+fn value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return token(text, ":[]").map(|(token, after)| (token.to_owned(), after));
+    };
+    let (mut value, mut escaped) = (String::new(), false);
+    for (place, c) in quoted.char_indices() {
         match c {
             _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ => return c == separator && !quoted,
+            '\\' => {
+                escaped = true;
+                continue;
+            }
+            '"' => return Some((value, &quoted[place + 1..])),
+            _ => {}
         }
-        false
-    };
-    text.split(is_separator).collect()
+        value.push(c);
+    }
+    None
 }
 
-/// An address with or without a port, an IPv6 one with or without brackets.
+/// An address with or without a port; an IPv6 one in brackets if it has a port.
 fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = text.strip_prefix('[').and_then(|rest| rest.split(']').next());
-    let without_port = || text.rsplit_once(':').map(|(host, _)| host).and_then(|host| host.parse().ok());
-    bare.unwrap_or(text).parse().ok().or_else(without_port)
+    let text = text.trim_matches(is_blank);
+    let with_port = || text.parse().map(|address: SocketAddr| address.ip()).ok();
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().map(IpAddr::V6).ok();
+    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
 
 #[cfg(test)]
@@ -124,7 +184,75 @@ mod tests {
             assert!(!by("forwarded", quoted), "{quoted}");
         }
         assert!(by("forwarded", r#"host="a,b;c";for=10.0.0.1"#));
+        assert!(by("forwarded", r#"for=9.9.9.9 , proto=https; for="10.0.0.1:\8\0""#));
         assert!(allows(true, "10.0.0.9", None));
+    }
+
+    #[test]
+    fn a_header_that_does_not_parse_names_nobody() {
+        let by = |name, value| allows(true, "127.0.0.1", Some((name, value)));
+        for broken in [
+            // A quote that the client left open, before what the proxy added.
+            r#"for=10.0.0.1;x=", for=9.9.9.9"#,
+            r#"for=10.0.0.1;x=", for="9.9.9.9:1""#,
+            r#"x=", host=";for=10.0.0.1;y=";for=9.9.9.9"#,
+            r#"for=10.0.0.1;x="\"#,
+            r#"for="10.0.0.1"9"#,
+            "for=10.0.0.1;for=10.0.0.1",
+            "for=10.0.0.1 for=10.0.0.1",
+            "for =10.0.0.1",
+            "for",
+            "for=",
+            "=10.0.0.1",
+            r#"for="[2001:db8::1]x""#,
+            r#"for="[2001:db8::1]:99999""#,
+            r#"for="[10.0.0.1]""#,
+            r#"for="unknown""#,
+            "for=10.0.0.1,",
+            ",",
+            "",
+        ] {
+            assert!(!by("forwarded", broken), "{broken}");
+        }
+        for broken in [
+            "10.0.0.1:",
+            "10.0.0.1:port",
+            "10.0.0.1:99999",
+            "[2001:db8::1",
+            "[2001:db8::1]x",
+            "10.0.0.1,",
+            "\"10.0.0.1\"",
+        ] {
+            assert!(!by("x-forwarded-for", broken), "{broken}");
+        }
+        // Lines of a header are one list.
+        let mut headers = HeaderMap::new();
+        headers.append("forwarded", r#"for=9.9.9.9;x=""#.parse().unwrap());
+        headers.append("forwarded", "for=10.0.0.1".parse().unwrap());
+        let access = Access { allow_from: vec!["10.0.0.0/8".parse().unwrap()], trust_proxy: true };
+        assert!(!access.allows("127.0.0.1".parse().unwrap(), &headers));
+    }
+
+    #[test]
+    fn the_client_is_who_a_trusted_proxy_names_without_contradiction() {
+        let access = Access { allow_from: Vec::new(), trust_proxy: true };
+        let client = |peer: &str, plain: &str, full: &str| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in
+                [("x-forwarded-for", plain), ("forwarded", full)].into_iter().filter(|it| !it.1.is_empty())
+            {
+                headers.insert(name, value.parse().unwrap());
+            }
+            access.client(peer.parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(client("127.0.0.1", "1.1.1.1, 2.2.2.2", ""), "2.2.2.2");
+        assert_eq!(client("127.0.0.1", "2.2.2.2", "for=2.2.2.2"), "2.2.2.2");
+        for (peer, plain, full) in
+            [("127.0.0.1", "2.2.2.2", "for=3.3.3.3"), ("127.0.0.1", "nonsense", ""), ("127.0.0.1", "", "")]
+        {
+            assert_eq!(client(peer, plain, full), peer);
+        }
+        assert_eq!(client("9.9.9.9", "2.2.2.2", ""), "9.9.9.9");
     }
 
     #[test]

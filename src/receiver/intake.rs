@@ -20,9 +20,11 @@ use super::metrics::Metrics;
 use super::operators::{Operators, OperatorsPath};
 use super::rejection::Rejection;
 use super::response::{self, FullResponse};
+use super::shares::{Share, Shares};
 use super::writer::Writer;
 use crate::domain::Redaction;
 use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
+use crate::domain::event::most_events;
 use crate::domain::signature::{LUCIQ_SIGNATURES, may_be_instabug};
 use crate::store::EncodedDelivery;
 
@@ -68,6 +70,10 @@ pub struct RequestHandler {
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
     pub(super) budgets: Budgets,
+    /// All connections.
+    pub(super) connections: Shares,
+    /// All bodies of unknown senders.
+    pub(super) unverified: Shares,
     pub(super) metrics: Arc<Metrics>,
     pub(super) writer: Writer,
     pub(super) operators: Arc<Operators>,
@@ -86,12 +92,12 @@ enum PathKind<'a> {
 }
 
 impl RequestHandler {
-    /// Handles a request from `peer`.
-    pub(super) async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
+    /// Handles a request of a connection.
+    pub(super) async fn answer<B>(&self, request: Request<B>, connection: &Share) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let started = Instant::now();
+        let (started, peer) = (Instant::now(), connection.address());
         let place = self.place(request.uri().path());
         let is_open = matches!(place, PathKind::Operators(path) if path.is_open_to(peer, request.headers()));
         if !is_open && !self.access.allows(peer, request.headers()) {
@@ -109,7 +115,7 @@ impl RequestHandler {
                 self.time(answer, started)
             }
             PathKind::Instabug => {
-                let answer = self.instabug(request, peer).await;
+                let answer = self.instabug(request, connection).await;
                 self.time(answer, started)
             }
         }
@@ -140,16 +146,17 @@ impl RequestHandler {
             return self.reject(peer, Rejection::Method);
         }
         let (head, body) = request.into_parts();
-        match body::read(body, &head.headers, &self.limits, &self.budgets.known).await {
+        match body::read(body, &head.headers, &self.limits, (&self.budgets.known, None)).await {
             Ok(whole) => self.store(&verified, &head.headers, peer, whole).await,
             Err(why) => self.reject(peer, why),
         }
     }
 
-    async fn instabug<B>(&self, request: Request<B>, peer: IpAddr) -> FullResponse
+    async fn instabug<B>(&self, request: Request<B>, connection: &Share) -> FullResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let peer = connection.address();
         let current = self.verifier.load_full();
         if !current.delivery_keys.knows_instabug() {
             return self.reject(peer, Rejection::Path);
@@ -160,7 +167,7 @@ impl RequestHandler {
         let (head, body) = request.into_parts();
         // The signature is over the body; without one there is no need to read it.
         let Some(signatures) = signatures(&head.headers) else { return self.reject(peer, Rejection::Signature) };
-        let whole = match body::read(body, &head.headers, &self.limits, &self.budgets.unverified).await {
+        let whole = match self.read_unverified(&head.headers, body, connection).await {
             Ok(whole) => whole,
             Err(why) => return self.reject(peer, why),
         };
@@ -170,11 +177,30 @@ impl RequestHandler {
         }
     }
 
+    /// Reads a body that anybody may have sent.
+    async fn read_unverified<B>(
+        &self,
+        headers: &HeaderMap,
+        body: B,
+        connection: &Share,
+    ) -> Result<BufferedBody, Rejection>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let client = self.access.client(connection.address(), headers);
+        let share = self.unverified.enter(client, usize::MAX).ok_or(Rejection::Overload)?;
+        let _waits = connection.wait();
+        body::read(body, headers, &self.limits, (&self.budgets.unverified, Some(&share))).await
+    }
+
     async fn store(&self, verified: &Verified, headers: &HeaderMap, peer: IpAddr, whole: BufferedBody) -> FullResponse {
         let BufferedBody { bytes, permit } = whole;
         let content_type =
             headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let compressed = is_compressed(headers);
+        let Some(decoding) = self.budgets.decoding(most_events(&bytes)).await else {
+            return self.reject(peer, Rejection::Overload);
+        };
         let now = Timestamp::now();
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";
@@ -184,7 +210,7 @@ impl RequestHandler {
             Delivery::read(verified, now, content_type, bytes, self.redaction.as_ref())
         };
         let malformed = delivery.malformed().map(ToString::to_string);
-        let outcome = self.writer.deliver(EncodedDelivery::encode(delivery), permit).await;
+        let outcome = self.writer.deliver(EncodedDelivery::encode(delivery), [permit, decoding]).await;
         match (outcome, malformed) {
             (Err(error), _) => {
                 tracing::debug!("not stored: {error}");

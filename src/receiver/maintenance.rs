@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::Moment;
+use super::clock::{Clock, Moment};
 use super::metrics::Metrics;
 use super::writer::Writer;
 use crate::error::Result;
@@ -70,9 +70,9 @@ impl<U: Upkeep> Upkeeper<U> {
     }
 
     /// Maintains the inbox until aborted.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, clock: Clock) {
         loop {
-            match self.step(Moment::now()).await {
+            match self.step(clock.now()).await {
                 None => tokio::task::yield_now().await,
                 Some(rest) => tokio::time::sleep(rest).await,
             }
@@ -89,8 +89,8 @@ impl<U: Upkeep> Upkeeper<U> {
 
     async fn expire(&mut self, now: Moment, so_far: u64) -> Option<Duration> {
         let has_tried = now.instant - self.started >= LAST_TRIES.min(self.max_age.unsigned_abs());
-        let expired = match now.time.checked_sub(self.max_age) {
-            Ok(before) if has_tried => self.store.expire(before, now.time).await,
+        let expired = match now.trusted.map(|time| time.checked_sub(self.max_age)) {
+            Some(Ok(before)) if has_tried => self.store.expire(before, now.time).await,
             _ => Ok(Vec::new()),
         };
         match expired {
@@ -112,7 +112,8 @@ impl<U: Upkeep> Upkeeper<U> {
     }
 
     async fn purge(&mut self, now: Moment) -> Option<Duration> {
-        if let Some(before) = self.retention.and_then(|retention| now.time.checked_sub(retention).ok()) {
+        let before = self.retention.zip(now.trusted).and_then(|(retention, time)| time.checked_sub(retention).ok());
+        if let Some(before) = before {
             let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
             match self.store.purge(rule).await {
                 Ok(true) => return None,
@@ -157,7 +158,7 @@ mod tests {
 
     fn after(start: Moment, seconds: u64) -> Moment {
         let duration = Duration::from_secs(seconds);
-        Moment { instant: start.instant + duration, time: start.time + duration }
+        Moment::of(start.instant + duration, start.time + duration)
     }
 
     async fn round<U: Upkeep>(upkeeper: &mut Upkeeper<U>, now: Moment) -> u32 {
@@ -171,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_round_is_made_of_small_steps() {
         let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default() };
-        let start = Moment::now();
+        let start = Moment::of(Instant::now(), Timestamp::now());
         let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
         let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
         // Forwards that became too old while no receiver ran are retried for an hour.
@@ -183,9 +184,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_goes_by_a_clock_that_is_not_trusted() {
+        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default() };
+        let start = Moment::of(Instant::now(), Timestamp::now());
+        let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        let doubtful = Moment { trusted: None, ..after(start, 31 * 24 * 3600) };
+        assert_eq!(round(&mut upkeeper, doubtful).await, 2);
+        assert!(pieces.asked.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn without_retention_nothing_is_purged() {
         let pieces = Pieces { left: Mutex::new((0, 9)), asked: Mutex::default() };
-        let start = Moment::now();
+        let start = Moment::of(Instant::now(), Timestamp::now());
         let limits = (SignedDuration::from_secs(1), None);
         let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
         assert_eq!(upkeeper.step(after(start, 1)).await, None);

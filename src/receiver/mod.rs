@@ -21,6 +21,7 @@ mod optional_gauge;
 mod outcomes;
 mod rejection;
 mod response;
+mod shares;
 mod tls;
 mod watchdog;
 mod write_timeout;
@@ -36,7 +37,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use self::access::Access;
@@ -49,15 +50,16 @@ pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
-use self::clock::Moment;
+use self::clock::Clock;
 use self::forward::Forwarder;
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{RequestHandler, Verifier};
-use self::limits::Budgets;
+use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
 use self::operators::Operators;
+use self::shares::Shares;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::Redaction;
@@ -172,6 +174,7 @@ pub struct Receiver {
     /// The threads that own the inbox: it is closed when they have ended.
     threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
+    clock: Clock,
     retention: Option<SignedDuration>,
     max_age: SignedDuration,
     drain_timeout: Duration,
@@ -202,6 +205,7 @@ impl Receiver {
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
         let routes = routes(&mut *inbox, &targets)?;
+        let clock = Clock::start(inbox.backlog()?.last_event);
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
@@ -215,7 +219,7 @@ impl Receiver {
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
         let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), in_flight.clone());
+            let shared = (Arc::clone(&metrics), in_flight.clone(), clock.clone());
             Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared).telling(outcomes.clone())
         };
         let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
@@ -229,6 +233,8 @@ impl Receiver {
             limits,
             redaction,
             budgets,
+            connections: Shares::of(HEADS),
+            unverified: Shares::default(),
             metrics: Arc::clone(&metrics),
             writer: writer.clone(),
             operators: Arc::new(operators),
@@ -244,6 +250,7 @@ impl Receiver {
             writer,
             threads: [thread, health_thread],
             stored,
+            clock,
             retention,
             max_age,
             drain_timeout,
@@ -272,8 +279,7 @@ impl Receiver {
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
         let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
-        let places = Arc::new(Semaphore::new(self.intake.limits.max_connections));
-        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone(), places };
+        let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
         let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         drop(connections);
@@ -282,8 +288,8 @@ impl Receiver {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
         }
         let limits = (self.max_age, self.retention);
-        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
-        let maintenance = tokio::spawn(upkeeper.run());
+        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, self.clock.now());
+        let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         stop.await;
         // Fails only when all tasks have ended already.
@@ -293,7 +299,7 @@ impl Receiver {
         for accepting in accepting {
             // Connections without a request in flight end soon.
             let Ok(open) = accepting.await else { continue };
-            cut_off = drain(open, &calls, deadline).await;
+            cut_off = cut_off.max(drain(open, &calls, deadline).await);
         }
         if let Some(operating) = operating {
             // Ends by itself, as it was told to.
@@ -326,9 +332,9 @@ impl Receiver {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let (_tell, stop) = watch::channel(false);
-        Connections { intake: Arc::clone(&self.intake), tls: None, stop, places: Arc::new(Semaphore::new(1)) }
-            .serve(stream, peer)
-            .await
+        // It makes room for nobody.
+        let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
+        Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
 }
 

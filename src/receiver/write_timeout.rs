@@ -1,26 +1,31 @@
-//! A stream with a timeout for writing, whose peer may disconnect once it has sent everything.
+//! A stream with a timeout for writing, whose peer may disconnect once it has sent everything, and whose heads count.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::shares::Share;
+
 /// Writing fails when nothing could be written for this long: a peer that never reads would keep the connection open.
 ///
-/// Reading ends without an error when the peer disconnects: a request that arrived whole is accepted.
+/// Reading ends without an error when the peer disconnects: a request that arrived whole is accepted. What is read of a
+/// head counts as held by the connection.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// When a blocked write times out; `None` while none is blocked.
     end: Option<Pin<Box<Sleep>>>,
+    share: Arc<Share>,
 }
 
 impl<S> WriteTimeout<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, end: None }
+    pub(super) fn new(stream: S, limit: Duration, share: Arc<Share>) -> Self {
+        Self { stream, limit, end: None, share }
     }
 
     /// The outcome of a write, or an error once it has been blocked for too long.
@@ -38,7 +43,10 @@ impl<S> WriteTimeout<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+        let before = buffer.filled().len();
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.share.read_of_head(buffer.filled().len() - before);
+        match outcome {
             Err(error) if is_end(&error) => Poll::Ready(Ok(())),
             outcome => Poll::Ready(outcome),
         }

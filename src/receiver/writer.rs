@@ -27,9 +27,12 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long maintenance waits after a failure.
 const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
+/// The memory of a delivery: that of its body, and that of its events.
+pub(super) type DeliveryMemory = [MemoryPermit; 2];
+
 enum Job {
-    /// Holds the memory of the body until the delivery is stored.
-    Deliver(Box<EncodedDelivery>, MemoryPermit, Reply<Result<Receipt>>),
+    /// Holds its memory until the delivery is stored.
+    Deliver(Box<EncodedDelivery>, DeliveryMemory, Reply<Result<Receipt>>),
     Settle(Settlement, Reply<Result<Settled>>),
     Probe(Reply<Result<()>>),
     Other(StoreJob<dyn ReceiverInbox>),
@@ -67,9 +70,9 @@ impl Writer {
     ///
     /// # Errors
     /// When it is not stored: the store failed, or too many deliveries are waiting.
-    pub(super) async fn deliver(&self, delivery: EncodedDelivery, permit: MemoryPermit) -> Result<Receipt> {
+    pub(super) async fn deliver(&self, delivery: EncodedDelivery, memory: DeliveryMemory) -> Result<Receipt> {
         let (reply, answer) = oneshot::channel();
-        if let Some(job) = self.worker.send_now(Job::Deliver(Box::new(delivery), permit, reply))? {
+        if let Some(job) = self.worker.send_now(Job::Deliver(Box::new(delivery), memory, reply))? {
             // A separate task goes on when the connection ends.
             let waiting = tokio::spawn(send_in_time(self.worker.clone(), job));
             waiting.await.map_err(|_| worker::ended())??;
@@ -182,7 +185,7 @@ struct Committer {
 struct WriteGroup {
     deliveries: Vec<EncodedDelivery>,
     receipts: Vec<Reply<Result<Receipt>>>,
-    permits: Vec<MemoryPermit>,
+    memory: Vec<DeliveryMemory>,
     settlements: Vec<Settlement>,
     settled: Vec<Reply<Result<Settled>>>,
     others: Vec<Job>,
@@ -194,18 +197,18 @@ impl WriteGroup {
         Self {
             deliveries: Vec::with_capacity(deliveries),
             receipts: Vec::with_capacity(deliveries),
-            permits: Vec::with_capacity(deliveries),
+            memory: Vec::with_capacity(deliveries),
             ..Self::default()
         }
     }
 
     fn add(&mut self, job: Job) {
         match job {
-            Job::Deliver(delivery, permit, reply) => {
+            Job::Deliver(delivery, memory, reply) => {
                 self.bytes += delivery.stored_size();
                 self.deliveries.push(*delivery);
                 self.receipts.push(reply);
-                self.permits.push(permit);
+                self.memory.push(memory);
             }
             Job::Settle(settlement, reply) => {
                 self.settlements.push(settlement);
@@ -237,7 +240,7 @@ impl Work<Job> for Committer {
 
 impl Committer {
     fn work_on(&mut self, group: WriteGroup) {
-        let WriteGroup { deliveries, receipts, permits, settlements, settled, others, .. } = group;
+        let WriteGroup { deliveries, receipts, memory, settlements, settled, others, .. } = group;
         // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
         let mut failed = None;
         if !deliveries.is_empty() {
@@ -252,7 +255,7 @@ impl Committer {
                 // it came from, too.
                 self.runtime.spawn(async {
                     answer_all(receipts, outcome);
-                    drop((deliveries, permits));
+                    drop((deliveries, memory));
                 });
             }
         }
@@ -369,7 +372,7 @@ mod tests {
         for _ in 0..2 {
             // The second finds no room, and waits for it.
             let gone =
-                tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), MemoryPermit::default()))
+                tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), DeliveryMemory::default()))
                     .await;
             assert!(gone.is_err());
         }
@@ -388,7 +391,11 @@ mod tests {
         let writer = Writer { worker };
         let mut permit = MemoryPermit::default();
         permit.grow(&budget, all).unwrap();
-        let gone = tokio::time::timeout(Duration::from_millis(1), writer.deliver(delivery(), permit)).await;
+        let gone = tokio::time::timeout(
+            Duration::from_millis(1),
+            writer.deliver(delivery(), [permit, MemoryPermit::default()]),
+        )
+        .await;
         assert!(gone.is_err());
         assert!(MemoryPermit::default().grow(&budget, 1).is_none());
         drop(queue.recv().await);

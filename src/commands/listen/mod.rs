@@ -55,6 +55,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     let secrets = keys::luciq_secrets(ctx, args)?;
     let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
+    // The commands of --exec run as the same user, and must not find the keys in this process.
+    platform::hide_memory();
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;

@@ -11,7 +11,7 @@ use super::queue::ForwardQueue;
 use super::response::{FailureScope, TargetResponse};
 use super::target::Deliver;
 use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
-use crate::receiver::clock::Moment;
+use crate::receiver::clock::{Clock, Moment};
 use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
 use crate::receiver::outcomes::{ForwardOutcome, OutcomeSender};
@@ -91,6 +91,7 @@ pub(super) struct Attempt<Q: ForwardQueue, T: Deliver> {
     policy: Policy,
     metrics: Arc<Metrics>,
     outcomes: Option<OutcomeSender>,
+    clock: Clock,
     claim: Claim<Q>,
     lease: Lease,
     in_flight: (InFlightGuard, Option<InFlightGuard>),
@@ -100,12 +101,12 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     pub(super) fn new(
         leased: Leased,
         target: Arc<T>,
-        (policy, metrics, queue): (Policy, Arc<Metrics>, Q),
+        (policy, metrics, queue, clock): (Policy, Arc<Metrics>, Q, Clock),
         in_flight: (InFlightGuard, Option<InFlightGuard>),
     ) -> Self {
         let lease = leased.lease();
         let claim = Claim { lease: Some(lease), queue };
-        Self { forward: leased.forward, target, policy, metrics, outcomes: None, claim, lease, in_flight }
+        Self { forward: leased.forward, target, policy, metrics, outcomes: None, clock, claim, lease, in_flight }
     }
 
     /// The same, and tells the outcome.
@@ -123,7 +124,8 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
             // The sender is dropped if that attempt never began.
             let _ = before.await;
         }
-        let mut work = std::pin::pin!(self.make(Moment::now));
+        let clock = self.clock.clone();
+        let mut work = std::pin::pin!(self.make(|| clock.now()));
         let first_step = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
         let _ = begun.send(());
         match first_step {
@@ -141,7 +143,7 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         let status = if let TargetResponse::Accepted { status } = response { status } else { None };
         let (outcome, finding) = self.judge(response, took, now);
         self.tell(&outcome, status, took, now);
-        let settlement = Settlement { lease: self.lease, at: now.time, outcome };
+        let settlement = Settlement { lease: self.lease, at: now.wall, outcome };
         let Self { claim, in_flight, lease, .. } = self;
         let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
         Ended { lease, finding, unsettled }
@@ -154,7 +156,7 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
             self.metrics.forwarded(shown, took);
             return (AttemptOutcome::Delivered, Finding::Accepted);
         };
-        let is_last = now.time.duration_since(forward.queued_at) >= self.policy.max_age;
+        let is_last = now.trusted.is_some_and(|time| time.duration_since(forward.queued_at) >= self.policy.max_age);
         self.metrics.failed(shown, is_last, took);
         let (attempt, event) = (forward.attempts + 1, shown_events(forward));
         if is_last {

@@ -27,7 +27,7 @@ use self::breaker::Breaker;
 use self::queue::ForwardQueue;
 use self::response::FailureScope;
 use self::target::Deliver;
-use super::clock::Moment;
+use super::clock::{Clock, Moment};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use super::outcomes::OutcomeSender;
@@ -47,6 +47,9 @@ const LEASE: Duration = Duration::from_secs(90);
 
 /// How often leases are renewed: several renewals may fail before one is lost.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
+
+/// When time went on by so much more than the monotonic clock, it has moved.
+const MOVED: SignedDuration = SignedDuration::from_secs(1);
 
 /// How events are forwarded.
 #[derive(Debug, Clone)]
@@ -89,6 +92,7 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     metrics: Arc<Metrics>,
     /// Who is told the outcomes.
     outcomes: Option<OutcomeSender>,
+    clock: Clock,
     /// How many attempts are in flight, to all targets together.
     in_flight: InFlight,
     /// How many retries to this target are in flight.
@@ -97,6 +101,8 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     /// The leases of attempts in flight, and when they are renewed.
     leases: HashSet<Lease>,
     renew_at: Option<Instant>,
+    /// The moment of the last step.
+    last: Option<Moment>,
     unsettled: Vec<Unsettled<Q>>,
     settle_at: Option<Instant>,
     /// The target answered that it is gone (410).
@@ -119,7 +125,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         id: TargetId,
         policy: Policy,
         queue: Q,
-        (metrics, in_flight): (Arc<Metrics>, InFlight),
+        (metrics, in_flight, clock): (Arc<Metrics>, InFlight, Clock),
     ) -> Self {
         Self {
             target: Arc::new(target),
@@ -128,11 +134,13 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             queue,
             metrics,
             outcomes: None,
+            clock,
             in_flight,
             retries: InFlight::default(),
             breaker: Breaker::default(),
             leases: HashSet::new(),
             renew_at: None,
+            last: None,
             unsettled: Vec::new(),
             settle_at: None,
             stopped: false,
@@ -154,7 +162,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             // Enabled before the step, so that what is stored between claiming and waiting is not missed.
             let mut heard = std::pin::pin!(stored.notified());
             heard.as_mut().enable();
-            let Step { attempts: new, wait } = self.step(Moment::now(), attempts.len()).await;
+            let Step { attempts: new, wait } = self.step(self.clock.now(), attempts.len()).await;
             for attempt in new {
                 let (begun, next) = oneshot::channel();
                 attempts.spawn(attempt.make_in_turn(last_begun.replace(next), begun));
@@ -168,7 +176,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
         // Attempts in flight keep their leases until they have ended.
         while !attempts.is_empty() || !self.unsettled.is_empty() {
-            self.tend_leases(Moment::now()).await;
+            self.tend_leases(self.clock.now()).await;
             tokio::select! {
                 Some(ended) = attempts.join_next() => self.joined(ended.ok()),
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
@@ -204,7 +212,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             self.renew_at.get_or_insert(now.instant + RENEWAL_INTERVAL);
             let is_retry = leased.forward.attempts > 0;
             let guards = (self.in_flight.begin(), is_retry.then(|| self.retries.begin()));
-            let shared = (self.policy.clone(), Arc::clone(&self.metrics), self.queue.clone());
+            let shared = (self.policy.clone(), Arc::clone(&self.metrics), self.queue.clone(), self.clock.clone());
             let attempt = Attempt::new(leased, Arc::clone(&self.target), shared, guards);
             attempts.push(attempt.telling(self.outcomes.clone()));
         }
@@ -227,7 +235,13 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 self.keep_unsettled(unsettled.settle().await, now);
             }
         }
-        if self.renew_at.is_none_or(|at| now.instant < at) {
+        let before = self.last.replace(now);
+        // Leases are held against a time that may have moved: they are renewed before anything is claimed.
+        let has_moved = before.is_some_and(|before| {
+            let gone = SignedDuration::try_from(now.instant - before.instant).unwrap_or_default();
+            now.time.duration_since(before.time) - gone > MOVED
+        });
+        if !has_moved && self.renew_at.is_none_or(|at| now.instant < at) {
             return;
         }
         let leases: Vec<Lease> = self.leases.iter().copied().collect();
@@ -258,7 +272,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     /// Notes the end of an attempt, unless it panicked.
     fn joined(&mut self, ended: Option<Ended<Q>>) {
         if let Some(ended) = ended {
-            self.ended(ended, Moment::now());
+            self.ended(ended, self.clock.now());
         }
     }
 

@@ -97,14 +97,14 @@ impl ForwarderTest {
         let target = inbox.targets(&[name]).unwrap()[0];
         let keys = DeliveryKeys::new(&Secret::parse("the key", "a-key-of-the-receiver").unwrap(), Vec::new()).unwrap();
         let verified = keys.verify_bugfender("a-key-of-the-receiver").unwrap();
-        let start = Moment::now();
+        let start = Moment::of(Instant::now(), Timestamp::now());
         for id in 0..events {
             let body = format!(r#"[{{"id":{id}}}]"#).into_bytes();
             let delivery = EncodedDelivery::encode(Delivery::read(&verified, start.time, None, body, None));
             inbox.commit(&[delivery], &[Route { target, types: Vec::new(), together: true }]).unwrap();
         }
         let queue = DirectQueue { inbox: Arc::new(Mutex::new(inbox)), fails: Arc::default() };
-        let shared = (Arc::new(Metrics::default()), InFlight::default());
+        let shared = (Arc::new(Metrics::default()), InFlight::default(), Clock::start(None));
         let scripted = Scripted(Mutex::default());
         let forwarder = Forwarder::new(scripted, target, Policy::default(), queue.clone(), shared);
         Self { forwarder, queue, start, _dir: dir }
@@ -116,7 +116,7 @@ impl ForwarderTest {
 
     fn after(&self, seconds: u64) -> Moment {
         let duration = Duration::from_secs(seconds);
-        Moment { instant: self.start.instant + duration, time: self.start.time + duration }
+        Moment::of(self.start.instant + duration, self.start.time + duration)
     }
 
     async fn claim(&mut self, seconds: u64) -> Vec<Attempt<DirectQueue, Scripted>> {
@@ -268,4 +268,37 @@ async fn outcomes_are_told_and_a_paused_target_is_counted() {
     };
     let accepted = ForwardOutcome { status: Some(200), error: None, retry_after: None, ..outcome.clone() };
     assert_eq!((told, dropped), (vec![outcome, accepted], 0));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_trusted_dead_letters_nothing() {
+    let mut stage = ForwarderTest::with(1);
+    stage.answer(Some(FailureScope::Event));
+    let late = stage.after(4 * 24 * 3600);
+    let doubtful = Moment { trusted: None, ..late };
+    for attempt in stage.forwarder.step(doubtful, 0).await.attempts {
+        let ended = attempt.make(|| doubtful).await;
+        stage.forwarder.ended(ended, doubtful);
+    }
+    assert_eq!((stage.queue.backlog().pending, stage.queue.backlog().dead), (1, 0));
+}
+
+#[tokio::test]
+async fn what_was_due_by_a_clock_that_was_ahead_is_due_when_it_is_back() {
+    let mut stage = ForwarderTest::with(1);
+    stage.answer(Some(FailureScope::Event));
+    assert_eq!(stage.step(2 * 24 * 3600).await, 1);
+    assert_eq!(stage.step(60).await, 1);
+    // A wait that is possible is kept.
+    assert_eq!(stage.step(60 - 3).await, 0);
+}
+
+#[tokio::test]
+async fn leases_last_when_a_jump_of_the_clock_comes_to_be_believed() {
+    let mut stage = ForwarderTest::with(1);
+    let attempts = stage.claim(0).await;
+    let jumped = Moment::of(stage.start.instant + Duration::from_secs(5), stage.after(31 * 24 * 3600).time);
+    assert!(stage.forwarder.step(jumped, 1).await.attempts.is_empty());
+    assert_eq!(stage.make(attempts, 6).await, 1);
+    assert_eq!(stage.queue.backlog().pending, 0);
 }

@@ -189,3 +189,33 @@ fn a_command_need_not_read_and_may_print_much() {
     assert!(code == 0 && log.contains("\n50000\n"), "{code}");
     assert_eq!(events(&home)[0].state.as_str(), "forwarded");
 }
+
+/// What holds the secrets is closed to the commands, which are ordinary processes themselves.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_cannot_look_into_the_receiver() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    use std::os::unix::process::CommandExt;
+    let home = home().set("BUGFENDER_HOOKS_LUCIQ_SECRET", "secretOfLuciq12345");
+    let command = script(
+        &home,
+        "cat > in; stat -c %u /proc/$PPID/environ > owner; stat -c %u /proc/$$/environ > own; \
+         cat /proc/$PPID/environ > seen 2>/dev/null; echo > done",
+    );
+    let mut receiver = Receiver::command(&home, &["--exec", &command]);
+    // Root may look everywhere, so that it is another user who receives.
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        for path in std::iter::once(home.path().to_owned()).chain(super::files(home.path())) {
+            chown(path, Some(12_345), Some(12_345)).unwrap();
+        }
+        receiver.uid(12_345).gid(12_345);
+    }
+    let receiver = Receiver::of(&home, receiver);
+    receiver.event("1");
+    wait_for_all(&home);
+    let read = |name: &str| fs::read_to_string(home.path().join(name)).unwrap().trim().to_owned();
+    // Root's is what needs more rights than a user has.
+    assert_eq!((read("owner").as_str(), read("seen").as_str()), ("0", ""));
+    assert_ne!(read("own"), "0");
+    assert_eq!(receiver.end().0, 0);
+}

@@ -171,17 +171,59 @@ fn ten_thousand_idle_connections_stop_nobody() {
     assert_eq!(ids(&home), ["before", "meanwhile", "again"]);
 }
 
+/// At the limit the connection that has sent nothing for the longest time makes room, and nobody waits for its timeout.
 #[test]
-fn connections_have_a_limit_and_the_rest_wait() {
+fn connections_have_a_limit_and_slow_ones_make_room() {
     let home = Home::new();
-    let receiver = Receiver::start(&home, &["--max-connections", "4", "--header-timeout", "2"]);
-    let idle: Vec<_> = (0..4).map(|_| connect(&receiver.address)).collect();
-    // It waits until one of those is cut off.
+    let receiver = Receiver::start(&home, &["--max-connections", "4", "--header-timeout", "60"]);
+    let mut idle: Vec<_> = (0..4).map(|_| connect(&receiver.address)).collect();
     let start = Instant::now();
-    receiver.event("waited");
-    assert!(start.elapsed() > Duration::from_millis(500), "{:?}", start.elapsed());
-    drop(idle);
+    for id in 0..20 {
+        receiver.event(id);
+    }
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    // The first has gone, and the last is still there.
+    assert_eq!(idle[0].read(&mut [0]).unwrap_or(0), 0);
+    let last = idle.last_mut().unwrap();
+    last.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert_eq!(read_reply(last).unwrap().status, 200);
+    assert!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="overload"}"#) >= 1);
     assert_eq!(receiver.end().0, 0);
+}
+
+/// Bodies that are verified only once they are read whole share their memory, and anybody can send some.
+#[test]
+fn strangers_do_not_shut_out_who_has_the_secret() {
+    let secret = "someSecretOfInstabug";
+    let home = Home::new().set("BUGFENDER_HOOKS_LUCIQ_SECRET", secret);
+    let receiver = Receiver::start(&home, &["--body-timeout", "60"]);
+    let head = |signature: &str, length: usize| {
+        format!(
+            "POST /luciq HTTP/1.1\r\nhost: x\r\nx-lcq-signature-256: {signature}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let part = vec![b'x'; 5 * MIB - 1];
+    let strangers: Vec<_> = (0..12)
+        .map(|_| {
+            let mut stream = connect(&receiver.address);
+            stream.write_all(head(&"ab".repeat(32), 5 * MIB).as_bytes()).unwrap();
+            stream.write_all(&part).unwrap();
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    let report = format!(r#"{{"Exception":"E","text":"{}"}}"#, "x".repeat(4 * MIB + MIB / 2));
+    let secret = bugfender_hooks::domain::Secret::parse("it", secret).unwrap();
+    let signature = bugfender_hooks::domain::signature::sign_instabug(&secret, report.as_bytes());
+    for _ in 0..3 {
+        let reply = call(&receiver.address, &[head(&signature, report.len()).as_bytes(), report.as_bytes()].concat());
+        assert_eq!(reply.unwrap().status, 200);
+    }
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    // One of them had to go: the first.
+    let mut first = &strangers[0];
+    assert!(read_reply(&mut first).is_none_or(|reply| reply.status == 503));
+    assert_eq!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="overload"}"#), 1);
 }
 
 #[test]
@@ -212,5 +254,28 @@ fn what_is_no_http_does_no_harm() {
     connect(&receiver.address).write_all(cut.as_bytes()).unwrap();
     receiver.event("well");
     assert_eq!(ids(&home), ["well"]);
+    assert_eq!(receiver.end().0, 0);
+}
+
+/// Heads that have begun take memory, and who begins many of them does not get all of it.
+#[test]
+fn half_sent_heads_take_bounded_memory() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &["--header-timeout", "120"]);
+    let head = [b"POST /bugfender/ HTTP/1.1\r\nx: ".to_vec(), vec![b'y'; 20_000]].concat();
+    let mut slow = Vec::new();
+    for _ in 0..2000 {
+        let mut stream = connect(&receiver.address);
+        // Who has to go finds the connection closed.
+        let _ = stream.write_all(&head);
+        slow.push(stream);
+    }
+    wait_until("some have gone", || receiver.metric("bugfender_hooks_open_connections") < 1200);
+    receiver.event("meanwhile");
+    let memory = receiver.memory("VmRSS");
+    assert!(memory < 140 * 1024, "{memory} KiB");
+    // The newest are still there.
+    slow.last_mut().unwrap().write_all(b"\r\n\r\n").unwrap();
+    assert_eq!(read_reply(slow.last_mut().unwrap()).unwrap().status, 404);
     assert_eq!(receiver.end().0, 0);
 }

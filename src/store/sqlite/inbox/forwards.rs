@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::body::{Bodies, place};
@@ -19,6 +19,9 @@ const CLAIMED_BYTES: usize = 16 * 1024 * 1024;
 /// How many dead letters are made in one commit.
 const EXPIRED_AT_ONCE: i64 = 1000;
 
+/// No wait is longer than an hour: what is due later than this from now was noted by a clock that was wrong, and is due.
+const FARTHEST: SignedDuration = SignedDuration::from_hours(2);
+
 /// The forwards that are due and nobody has claimed, and the ids of such whose events are not there.
 ///
 /// Half of them may be such that failed before, so that neither holds the other up for long.
@@ -29,7 +32,12 @@ pub(super) fn claim(
     now: Timestamp,
     ClaimRequest { limit, retries, newest }: ClaimRequest,
 ) -> Result<(Vec<Forward>, Vec<i64>), StoreFault> {
-    let mut again = due(connection, leases, target, (1, stored(now)), now, limit.min(retries), false)?;
+    let retries = limit.min(retries);
+    let mut again = due(connection, leases, target, (1, stored(now)), now, retries, false)?;
+    if again.len() < retries {
+        let far = stored(now.checked_add(FARTHEST).unwrap_or(Timestamp::MAX));
+        again.extend(due(connection, leases, target, (far, i64::MAX), now, retries - again.len(), false)?);
+    }
     let mut fresh = due(connection, leases, target, (0, 0), now, limit, newest)?;
     // Half of an odd number is rounded now up, now down: mostly there is room for one, as one has just ended.
     let half = limit / 2 + usize::from(limit % 2 == 1 && fastrand::bool());
