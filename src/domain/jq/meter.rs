@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::panic;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jaq_core::data::HasLut;
@@ -40,12 +41,18 @@ pub(super) struct Meter {
     look_at: Cell<u64>,
     bottom: usize,
     deadline: Option<Instant>,
+    tell: Option<Tell>,
 }
 
+/// Is told of a limit by a thread that then waits until the process ends.
+///
+/// It does not unwind, as dropping what many million steps have made may take more stack than there is.
+pub(super) type Tell = Box<dyn Fn(Exceeded)>;
+
 impl Meter {
-    pub(super) fn new(steps: u64, time: Option<Duration>) -> Self {
+    pub(super) fn new(steps: u64, time: Option<Duration>, tell: Option<Tell>) -> Self {
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
-        Self { steps: Cell::new(steps), look_at: Cell::new(steps), bottom: stack_pointer(), deadline }
+        Self { steps: Cell::new(steps), look_at: Cell::new(steps), bottom: stack_pointer(), deadline, tell }
     }
 
     /// Pays for a step. A step that cannot be paid for unwinds the thread, as jaq has no error at every place where a limit
@@ -53,20 +60,31 @@ impl Meter {
     fn step(&self) {
         self.spend(1);
         if self.bottom.abs_diff(stack_pointer()) > USABLE_STACK {
-            stop(Exceeded::Depth);
+            self.stop(Exceeded::Depth);
         }
     }
 
     /// Pays for work that takes as long as this many steps.
     pub(super) fn spend(&self, steps: u64) {
-        let left = self.steps.get().checked_sub(steps).unwrap_or_else(|| stop(Exceeded::Work));
+        let left = self.steps.get().checked_sub(steps).unwrap_or_else(|| self.stop(Exceeded::Work));
         self.steps.set(left);
         if left <= self.look_at.get() {
             self.look_at.set(left.saturating_sub(STEPS_PER_LOOK));
             if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                stop(Exceeded::Work);
+                self.stop(Exceeded::Work);
             }
         }
+    }
+
+    fn stop(&self, limit: Exceeded) -> ! {
+        if let Some(tell) = &self.tell {
+            tell(limit);
+            loop {
+                thread::park();
+            }
+        }
+        // Not a panic: nothing is printed.
+        panic::resume_unwind(Box::new(limit))
     }
 
     /// Pays for a value with all that is in it.
@@ -125,11 +143,6 @@ fn own_cost(value: &Val) -> u64 {
         Val::Num(Num::Dec(digits)) => digits.len() as u64 / BYTES_PER_STEP,
         _ => 0,
     }
-}
-
-fn stop(limit: Exceeded) -> ! {
-    // Not a panic: nothing is printed.
-    panic::resume_unwind(Box::new(limit))
 }
 
 #[inline(never)]

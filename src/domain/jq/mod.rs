@@ -13,7 +13,7 @@ use std::time::Duration;
 use jaq_core::{Ctx, Filter, ValT, Vars};
 use jaq_json::Val;
 
-use self::meter::{Exceeded, Jq, Meter, Metered, STACK};
+use self::meter::{Exceeded, Jq, Meter, Metered, STACK, Tell};
 use self::program::Mistake;
 use super::event::repaired;
 use crate::error::{Error, ErrorKind};
@@ -26,6 +26,7 @@ struct Allowance {
     example: &'static str,
     steps: u64,
     steps_per_byte: u64,
+    /// For a process that goes on after it; `None` for one that ends.
     time: Option<Duration>,
 }
 
@@ -33,12 +34,13 @@ struct Allowance {
 const OF_OUTPUT: Allowance =
     Allowance { name: "--jq", example: "--jq '.[].hook_id'", steps: 20_000_000, steps_per_byte: 2_000, time: None };
 
-/// A filter delays what is forwarded: some milliseconds for an event, and a second at most.
+/// A filter delays what is forwarded: some milliseconds for an event, and a second at most. What so many steps can build at
+/// most, a chain of closures, can still be dropped within the stack.
 const OF_EVENTS: Allowance = Allowance {
     name: "filter",
     example: r#"filter = '.type == "crash"'"#,
     steps: 500_000,
-    steps_per_byte: 100,
+    steps_per_byte: 0,
     time: Some(Duration::from_secs(1)),
 };
 
@@ -130,10 +132,11 @@ impl JqFilter {
             None => worker.results.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match result {
-            Ok(result) => {
+            Ok(Answer::Done(result)) => {
                 *slot = Some(worker);
                 result
             }
+            Ok(Answer::Stopped(limit)) => Err(self.exceeded(limit)),
             Err(RecvTimeoutError::Timeout) => {
                 *slot = Some(Evaluator { is_busy: true, ..worker });
                 Err(self.exceeded(Exceeded::Work))
@@ -149,7 +152,12 @@ impl JqFilter {
         let (program, limits) = (Arc::clone(&self.program), self.limits);
         let work = move || {
             for job in next_job {
-                if answer.send(evaluate(&program, limits, &job)).is_err() {
+                let telling = answer.clone();
+                let tell: Option<Tell> = limits
+                    .time
+                    .is_none()
+                    .then(|| -> Tell { Box::new(move |limit| drop(telling.send(Answer::Stopped(limit)))) });
+                if answer.send(Answer::Done(evaluate(&program, limits, &job, tell))).is_err() {
                     break;
                 }
             }
@@ -173,10 +181,16 @@ impl JqFilter {
 /// A thread that evaluates one document at a time.
 struct Evaluator {
     jobs: Sender<Evaluation>,
-    results: Receiver<Result<Vec<String>, Error>>,
+    results: Receiver<Answer>,
     thread: JoinHandle<()>,
     /// Whether nobody waits for its result any more.
     is_busy: bool,
+}
+
+enum Answer {
+    Done(Result<Vec<String>, Error>),
+    /// The thread waits for the process to end.
+    Stopped(Exceeded),
 }
 
 struct Evaluation {
@@ -189,13 +203,18 @@ fn no_thread(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Other, format!("no thread can be started: {error}")).source(error)
 }
 
-fn evaluate(program: &Filter<Jq>, limits: Allowance, job: &Evaluation) -> Result<Vec<String>, Error> {
+fn evaluate(
+    program: &Filter<Jq>,
+    limits: Allowance,
+    job: &Evaluation,
+    tell: Option<Tell>,
+) -> Result<Vec<String>, Error> {
     let failed = |error: String| Error::new(ErrorKind::Other, format!("{}: {}", limits.name, shortened(&error)));
     let text = str::from_utf8(&job.json).map(repaired).unwrap_or_default();
     let input = jaq_json::read::parse_single(&job.json).or_else(|_| jaq_json::read::parse_single(text.as_bytes()));
     let input = input.map_err(|error| failed(error.to_string()))?;
     let steps = limits.steps_per_byte.saturating_mul(job.json.len() as u64).saturating_add(limits.steps);
-    let meter = Meter::new(steps, limits.time);
+    let meter = Meter::new(steps, limits.time, tell);
     let context = Ctx::<Jq>::new(Metered { lut: &program.lut, meter: &meter }, Vars::new([]));
     let mut results = Vec::new();
     for result in program.id.run((context, input)) {
@@ -308,7 +327,11 @@ mod tests {
                 assert_eq!(error.kind(), ErrorKind::Usage, "{expression}: {error}");
             }
         }
-        for expression in ["def f: [f]; f", "def f: f + 1; f", "[recurse([.])] | length"] {
+        // As much as an event may cost.
+        let large = format!("[\"{}\"]", "x".repeat(100_000));
+        let filter = JqFilter::compile("def f(g): f(g | .); f(.)").unwrap();
+        assert_eq!(filter.matches(large.as_bytes()).unwrap_err().kind(), ErrorKind::Usage);
+        for expression in ["def f: [f]; f", "def f: f + 1; f", "[recurse([.])] | length", "def f(g): f(g | .); f(.)"] {
             let error = JqFilter::for_output(expression).unwrap().run(b"[1]").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{expression}: {error}");
         }
