@@ -307,6 +307,21 @@ mod tests {
         let endless = "{% for a in range(2000) %}{{ title * 1000 }}{% endfor %}";
         let error = Template::load(&file("endless.txt", endless)).err().unwrap();
         assert!(error.to_string().contains("fails over a crash"), "{error}");
+        for (built, expected) in
+            [("title|replace('b', '-')", "a-c"), ("[1, 2]|join(', ')", "1, 2"), ("'a\n b'|indent(2)", "a\n   b")]
+        {
+            let template = Template::load(&file("built.txt", &format!("{{{{ {built} }}}}"))).unwrap();
+            assert_eq!(render(&template, r#"[{"id":1,"title":"abc"}]"#).1, expected);
+        }
+        for huge in [
+            "('x' * 1000000)|replace('x', 'y' * 1000000)",
+            "(range(1000) | list)|join('y' * 1000000)",
+            "'a\nb'|indent(1000000000000)",
+            "'a\nb'|indent(width=1000000000000)",
+        ] {
+            let error = Template::load(&file("huge.txt", &format!("{{{{ {huge} }}}}"))).err().unwrap();
+            assert!(error.to_string().contains("longer than 16 MiB"), "{huge}: {error}");
+        }
         assert!(Template::load(&file("bad.txt", "{{ oops")).is_err());
         assert!(Template::load(&file("worse.txt", "{{ title|nope }}")).is_err());
         assert!(Template::load("not-there").is_err());

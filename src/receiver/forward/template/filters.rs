@@ -3,7 +3,8 @@
 //! Text is cut before it is escaped, so that no escape is cut in two, and lengths are those after escaping, in UTF-16 units,
 //! which is never less than what a service counts. A value that is missing stays missing.
 
-use minijinja::value::Value;
+use minijinja::value::{Kwargs, StringInput, Value};
+use minijinja::{Error, ErrorKind, State};
 use url::{Host, Url};
 
 /// Adds them all.
@@ -13,6 +14,10 @@ pub(super) fn add_to(environment: &mut minijinja::Environment<'_>) {
     environment.add_filter("slack", |value: Value, max: Option<usize>| over(&value, |text| slack(text, max)));
     environment.add_filter("discord", |value: Value, max: Option<usize>| over(&value, |text| discord(text, max)));
     environment.add_filter("teams", |value: Value, max: Option<usize>| over(&value, |text| teams(text, max)));
+    // Those of the library build as much as an event asks for, and fuel does not count it.
+    environment.add_filter("replace", replace);
+    environment.add_filter("join", join);
+    environment.add_filter("indent", indent);
     environment.add_filter("link", |value: Value, max: Option<usize>| {
         let link = value.as_str().and_then(|text| link(text, max.unwrap_or(MAX_LINK)));
         link.map_or(Value::from(()), Value::from)
@@ -21,6 +26,52 @@ pub(super) fn add_to(environment: &mut minijinja::Environment<'_>) {
 
 /// The longest link that all services accept: Discord's limit, and less than Slack's 3000.
 const MAX_LINK: usize = 2048;
+
+/// The longest text that a filter builds, in bytes.
+const MAX_TEXT: usize = 16 * 1024 * 1024;
+
+/// Checks how long a text will be before it is built.
+fn check_length(length: Option<usize>) -> Result<(), Error> {
+    match length {
+        Some(length) if length <= MAX_TEXT => Ok(()),
+        _ => Err(Error::new(ErrorKind::InvalidOperation, "the text is longer than 16 MiB")),
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn replace(value: &Value, from: &Value, to: &Value) -> Result<Value, Error> {
+    let (text, from, to) = (text_of(value), text_of(from), text_of(to));
+    let found = text.matches(&from).count();
+    check_length(found.checked_mul(to.len()).and_then(|added| added.checked_add(text.len())))?;
+    Ok(text.replace(&from, &to).into())
+}
+
+fn join(
+    state: &mut State,
+    value: &Value,
+    joiner: Option<StringInput<'_>>,
+    attribute: Option<&str>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let joiner_length = joiner.as_ref().map_or(0, |joiner| joiner.as_str().len());
+    check_length(value.len().unwrap_or(0).checked_mul(joiner_length))?;
+    minijinja::filters::join(state, value, joiner, attribute, kwargs)
+}
+
+fn indent(
+    value: StringInput<'_>,
+    width: Option<usize>,
+    first_line: Option<bool>,
+    blank_lines: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let width_asked = width.map_or_else(|| kwargs.peek("width"), Ok).unwrap_or(4);
+    check_length(value.as_str().lines().count().checked_mul(width_asked))?;
+    minijinja::filters::indent(value, width, first_line, blank_lines, kwargs)
+}
 
 /// Applies a filter to a text, or to what a number and the like look like.
 fn over(value: &Value, filter: impl FnOnce(&str) -> String) -> Value {
