@@ -14,7 +14,7 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
     Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 use jiff::Timestamp;
 
@@ -76,6 +76,10 @@ impl Store for Nothing {
         Ok(Box::new(KeepsNothing(self.0.receiver_inbox()?)))
     }
 
+    fn free_reserve(&self) -> Result<bool, StoreError> {
+        self.0.free_reserve()
+    }
+
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
         self.0.receiver_keys()
     }
@@ -89,8 +93,8 @@ impl Intake for KeepsNothing {
         Ok(deliveries.iter().map(|delivery| Receipt { events: events(delivery) }).collect())
     }
 
-    fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        self.0.probe(now)
+    fn probe(&mut self, now: Timestamp, bytes: u64) -> Result<bool, StoreError> {
+        self.0.probe(now, bytes)
     }
 }
 
@@ -166,8 +170,12 @@ impl Maintenance for KeepsNothing {
         self.0.purge(rule)
     }
 
-    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.0.requeue(selection, now)
+    }
+
+    fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.0.keep_reserve(bytes)
     }
 
     fn maintain(&mut self) -> Result<bool, StoreError> {

@@ -6,8 +6,9 @@ use std::io;
 use std::process::ExitStatus;
 
 pub use self::files::{
-    FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_private_dir, create_private_file, open_lock,
-    remove_leftovers, replace_private_file, sync_dir, tighten,
+    FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_ballast, create_private_dir,
+    create_private_file, free_space, open_lock, remove_file_if_there, remove_leftovers, replace_private_file, sync_dir,
+    tighten,
 };
 
 /// The exit code that a shell reports for a child: its own, or 128 + the number of the signal.

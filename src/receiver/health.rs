@@ -24,6 +24,8 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 /// Checks the inbox on a thread of its own, so that deliveries do not wait for it.
 pub(super) struct HealthCheck {
     inbox: StoreWorker<dyn Inbox>,
+    /// The size of a delivery that there has to be room for, in bytes.
+    max_body: u64,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -36,9 +38,9 @@ struct Snapshot {
 
 impl HealthCheck {
     /// Starts the thread that owns the inbox; it ends when this is dropped.
-    pub(super) fn start(inbox: Box<dyn Inbox>) -> Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(inbox: Box<dyn Inbox>, max_body: u64) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
-        Ok((Self { inbox, last: tokio::sync::Mutex::default() }, thread))
+        Ok((Self { inbox, max_body, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// A recent snapshot, taken now if there is none. Concurrent requests share it.
@@ -47,7 +49,7 @@ impl HealthCheck {
         if let Some((_, snapshot)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
             return snapshot.clone();
         }
-        let writable = writer.probe().await.is_ok();
+        let writable = writer.probe(self.max_body).await.is_ok_and(|has_room| has_room);
         let backlog = self.backlog().await;
         if let Err(error) = &backlog {
             tracing::debug!("the backlog could not be counted: {error}");

@@ -38,6 +38,7 @@ pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
+pub use self::maintenance::Keep;
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
@@ -76,8 +77,8 @@ pub struct ReceiverOptions {
     pub targets: Vec<Target>,
     /// How they are forwarded.
     pub policy: Policy,
-    /// How long events are kept.
-    pub retention: Option<SignedDuration>,
+    /// How long events are kept, and how large the inbox may grow.
+    pub keep: Keep,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
 }
@@ -93,7 +94,7 @@ impl ReceiverOptions {
             tls: None,
             targets: Vec::new(),
             policy: Policy::default(),
-            retention: None,
+            keep: Keep::default(),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -140,7 +141,7 @@ pub struct Receiver {
     /// The threads that own the inbox: it is closed when they have ended.
     threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
-    retention: Option<SignedDuration>,
+    keep: Keep,
     max_age: SignedDuration,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
@@ -152,25 +153,19 @@ impl Receiver {
     /// # Errors
     /// When another process receives into the inbox, it cannot be opened, or a file of the options cannot be read.
     pub fn open(store: &dyn Store, options: ReceiverOptions) -> Result<Self> {
-        let ReceiverOptions {
-            delivery_keys,
-            access,
-            limits,
-            redaction,
-            tls,
-            targets,
-            policy,
-            retention,
-            drain_timeout,
-        } = options;
+        let ReceiverOptions { delivery_keys, access, limits, redaction, tls, targets, policy, keep, drain_timeout } =
+            options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
         let routes = routes(&mut *inbox, &targets)?;
+        if let Err(error) = inbox.keep_reserve(keep.reserve) {
+            tracing::warn!("no space is kept in reserve for a full disk: {error}");
+        }
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, limits.max_body as u64)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         let in_flight = InFlight::default();
@@ -201,7 +196,7 @@ impl Receiver {
             writer,
             threads: [thread, health_thread],
             stored,
-            retention,
+            keep,
             max_age,
             drain_timeout,
             unnamed,
@@ -233,8 +228,7 @@ impl Receiver {
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
         }
-        let limits = (self.max_age, self.retention);
-        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
+        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, self.max_age, self.keep, Moment::now());
         let maintenance = tokio::spawn(upkeeper.run());
         stop.await;
         // Fails only when all tasks have ended already.

@@ -37,9 +37,10 @@ pub trait Intake: Send {
     /// When nothing was stored.
     fn commit(&mut self, deliveries: &[EncodedDelivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError>;
 
-    /// Makes a test commit, to find out whether deliveries can be stored.
+    /// Makes a test commit, to find out whether deliveries can be stored. Returns whether there is room for one of as many
+    /// bytes, as far as that can be told.
     ///
     /// # Errors
-    /// When they cannot.
-    fn probe(&mut self, now: Timestamp) -> Result<(), StoreError>;
+    /// When they cannot be stored.
+    fn probe(&mut self, now: Timestamp, bytes: u64) -> Result<bool, StoreError>;
 }

@@ -27,7 +27,7 @@ pub use events::{
 };
 pub use intake::{Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
-pub use maintenance::{Maintenance, PurgeRule, Purged};
+pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use queue::{
     AttemptOutcome, ClaimRequest, Forward, ForwardId, Lease, LeaseToken, Leased, Queue, Route, Settled, Settlement,
     TargetId, TargetName,
@@ -85,6 +85,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::registry`]; and when the backend allows one receiver at a time, and there is one.
     fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError>;
+
+    /// Gives back the space that is kept in reserve for a full disk. Returns whether there was any.
+    ///
+    /// # Errors
+    /// When it cannot be given back.
+    fn free_reserve(&self) -> Result<bool, StoreError>;
 
     /// The keys in the path that Bugfender delivers to.
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys>;

@@ -9,6 +9,7 @@ mod replay;
 mod retry;
 mod show;
 mod stats;
+mod steps;
 mod tail;
 
 use clap::Subcommand;

@@ -25,7 +25,7 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, Keep, Limits, Receiver, ReceiverOptions, TlsFiles};
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
 
@@ -162,7 +162,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
         targets: route::targets(ctx, &args.forwarding)?,
         policy: route::policy(&args.forwarding),
-        retention: args.retention,
+        keep: Keep { retention: args.retention, max_size: args.max_size, reserve: args.reserve },
         drain_timeout: args.drain_timeout,
     })
 }

@@ -20,7 +20,7 @@ pub(super) enum Problem {
     NoInbox,
     #[error("another `bugfender-hooks listen` receives into it")]
     Receiving,
-    #[error("the file was moved or removed while it was in use")]
+    #[error("the file, or its log beside it, was moved or removed while it was in use")]
     Moved,
     #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
     Newer { found: i64, known: i64 },

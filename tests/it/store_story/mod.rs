@@ -164,6 +164,8 @@ macro_rules! stories {
                 purging::purged_events_leave_their_places_empty,
                 purging::runs_of_purged_events_go_with_them,
                 purging::what_waits_is_looked_at_once,
+                purging::the_oldest_go_first_read_or_not,
+                purging::a_step_removes_few_rows,
                 registry::subscriptions_are_made_once,
                 registry::what_is_in_doubt_stands_in_the_way,
                 registry::removals_end_one_way_or_another,

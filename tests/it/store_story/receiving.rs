@@ -145,7 +145,7 @@ pub(super) fn any_number_look_beside_a_receiver(store: &dyn Store) {
     assert_eq!(other.watermark().unwrap(), EventSeq(0));
     commit(&mut *inbox, &[of_ids(1, &["a"])], &[]);
     assert_eq!(ids(&*other, &EventSelection::default()), ["a"]);
-    inbox.probe(at(0)).unwrap();
+    assert!(inbox.probe(at(0), 1000).unwrap());
     other.check().unwrap();
     drop(inbox);
     assert_eq!(is_new(&mut *receiver(store), of_ids(2, &["a", "b"])), [false, true]);

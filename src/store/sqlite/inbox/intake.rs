@@ -75,7 +75,7 @@ impl CommitGroup<'_, '_> {
         for event in delivery.events() {
             let known = match self.new.get(&event.key) {
                 Some(id) => Some(*id),
-                None => self.known.find(self.connection, event.key)?,
+                None => self.stored(event)?,
             };
             if let Some(id) = known {
                 again.push(id);
@@ -96,6 +96,14 @@ impl CommitGroup<'_, '_> {
             self.connection.prepare_cached(count)?.execute([id])?;
         }
         Ok(receipt)
+    }
+
+    /// The event that this one is a duplicate of: it may be known, and have been removed since.
+    fn stored(&self, event: &EventFacts) -> Result<Option<i64>, StoreFault> {
+        let Some(id) = self.known.find(self.connection, event.key)? else { return Ok(None) };
+        let is_there = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?)";
+        let is_there: bool = self.connection.prepare_cached(is_there)?.query_row([id], |row| row.get(0))?;
+        Ok(is_there.then_some(id))
     }
 
     fn insert(&mut self, encoded: &EncodedDelivery, receipt: &Receipt) -> Result<(), StoreFault> {
