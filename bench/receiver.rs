@@ -14,9 +14,9 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
     Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo, TargetId, TargetName,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 const USAGE: &str = "usage: receiver nothing|single ADDRESS KEY STORE";
 
@@ -76,6 +76,18 @@ impl Store for Nothing {
         Ok(Box::new(KeepsNothing(self.0.receiver_inbox()?)))
     }
 
+    fn info(&self) -> Result<StoreInfo, StoreError> {
+        self.0.info()
+    }
+
+    fn back_up(&self, directory: &Path) -> Result<(), StoreError> {
+        self.0.back_up(directory)
+    }
+
+    fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError> {
+        self.0.restore(directory, replace)
+    }
+
     fn free_reserve(&self) -> Result<bool, StoreError> {
         self.0.free_reserve()
     }
@@ -88,6 +100,10 @@ impl Store for Nothing {
 struct KeepsNothing(Box<dyn ReceiverInbox>);
 
 impl Intake for KeepsNothing {
+    fn dedupe_within(&mut self, window: SignedDuration) {
+        self.0.dedupe_within(window);
+    }
+
     fn commit(&mut self, deliveries: &[EncodedDelivery], _routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
         let events = |delivery: &EncodedDelivery| vec![None; delivery.delivery().events().len()];
         Ok(deliveries.iter().map(|delivery| Receipt { events: events(delivery) }).collect())
@@ -172,6 +188,10 @@ impl Maintenance for KeepsNothing {
 
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.0.requeue(selection, now)
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        self.0.delete(events)
     }
 
     fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {

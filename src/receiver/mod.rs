@@ -56,7 +56,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{ReceiverInbox, Route, Store};
+use crate::store::{DEDUPE_WINDOW, ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -77,6 +77,8 @@ pub struct ReceiverOptions {
     pub targets: Vec<Target>,
     /// How they are forwarded.
     pub policy: Policy,
+    /// For how long the same report of a sender that gives no ids is the same event.
+    pub dedupe_window: SignedDuration,
     /// How long events are kept, and how large the inbox may grow.
     pub keep: Keep,
     /// How long to wait for what is in flight when stopping.
@@ -94,6 +96,7 @@ impl ReceiverOptions {
             tls: None,
             targets: Vec::new(),
             policy: Policy::default(),
+            dedupe_window: DEDUPE_WINDOW,
             keep: Keep::default(),
             drain_timeout: Duration::from_secs(10),
         }
@@ -153,10 +156,21 @@ impl Receiver {
     /// # Errors
     /// When another process receives into the inbox, it cannot be opened, or a file of the options cannot be read.
     pub fn open(store: &dyn Store, options: ReceiverOptions) -> Result<Self> {
-        let ReceiverOptions { delivery_keys, access, limits, redaction, tls, targets, policy, keep, drain_timeout } =
-            options;
+        let ReceiverOptions {
+            delivery_keys,
+            access,
+            limits,
+            redaction,
+            tls,
+            targets,
+            policy,
+            keep,
+            dedupe_window,
+            drain_timeout,
+        } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
+        inbox.dedupe_within(dedupe_window);
         let routes = routes(&mut *inbox, &targets)?;
         if let Err(error) = inbox.keep_reserve(keep.reserve) {
             tracing::warn!("no space is kept in reserve for a full disk: {error}");

@@ -54,6 +54,12 @@ pub trait Maintenance: Send {
     /// When the store cannot be written; none was requeued then.
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError>;
 
+    /// Deletes these events, with what is pending for them and all copies of them; returns how many were there.
+    ///
+    /// # Errors
+    /// When the store cannot be written; some may have been deleted.
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError>;
+
     /// Keeps as many bytes of the disk in reserve, for [`Store::free_reserve`](super::Store::free_reserve) to give back when
     /// the disk is full; 0 for none. A store on a server keeps none.
     ///

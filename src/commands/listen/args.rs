@@ -59,6 +59,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH,...")]
     pub redact: Vec<Redaction>,
 
+    /// Drop a report of Luciq, which gives no ids, that arrives again within this time; later it is a new event
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration_or_zero)]
+    pub dedupe_window: SignedDuration,
+
     /// Remove events that are older than this and not pending, such as 30d [default: never]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retention: Option<SignedDuration>,

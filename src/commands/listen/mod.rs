@@ -162,6 +162,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
         targets: route::targets(ctx, &args.forwarding)?,
         policy: route::policy(&args.forwarding),
+        dedupe_window: args.dedupe_window,
         keep: Keep { retention: args.retention, max_size: args.max_size, reserve: args.reserve },
         drain_timeout: args.drain_timeout,
     })

@@ -81,7 +81,7 @@ fn read(connection: &Connection, sql: &str) -> Result<i64, rusqlite::Error> {
 
 impl Schema {
     /// The newest version.
-    fn known(&self) -> i64 {
+    pub(super) fn known(&self) -> i64 {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
 

@@ -1,5 +1,6 @@
 //! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
+mod backup;
 mod dedup;
 mod fault;
 mod inbox;
@@ -19,7 +20,7 @@ use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
 use super::error::Part;
-use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind};
+use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
@@ -80,6 +81,18 @@ impl Store for SqliteStore {
 
     fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError> {
         Ok(Box::new(SqliteReceiverInbox::open(&self.inbox_path())?))
+    }
+
+    fn info(&self) -> Result<StoreInfo, StoreError> {
+        backup::info(self)
+    }
+
+    fn back_up(&self, directory: &Path) -> Result<(), StoreError> {
+        backup::back_up(self, directory)
+    }
+
+    fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError> {
+        backup::restore(self, directory, replace)
     }
 
     fn free_reserve(&self) -> Result<bool, StoreError> {

@@ -155,6 +155,48 @@ fn the_file_of_a_key_is_replaced_behind_its_link_and_no_other_is_touched() {
 }
 
 #[test]
+fn a_store_is_backed_up_beside_its_receiver_and_restored() {
+    let (dir, store, path) = filled();
+    drop(store.registry().unwrap());
+    let key = store.receiver_keys().load().unwrap().current;
+    let mut inbox = receiver(&store);
+    commit(&mut *inbox, &[of_ids(2, &["b"])], &[]);
+    let backup = dir.path().join("backup");
+    store.back_up(&backup).unwrap();
+    assert!(store.back_up(&backup).is_err());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut names: Vec<_> = fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    assert_eq!(names, ["registry.db", "registry.inbox.db", "registry.receiver-key"].map(|name| backup.join(name)));
+    assert!(mode(&backup) == 0o700 && names.iter().all(|name| mode(name) == 0o600));
+    // Neither while a receiver runs, nor over what is there unless that is asked for.
+    let refused = |replace| store.restore(&backup, replace).unwrap_err().to_string();
+    assert!(refused(true).contains("receives into it"), "{}", refused(true));
+    commit(&mut *inbox, &[of_ids(3, &["c"])], &[]);
+    drop(inbox);
+    assert!(refused(false).contains("it is there already"), "{}", refused(false));
+    store.restore(&backup, true).unwrap();
+    let mut inbox = receiver(&store);
+    assert_eq!(is_new(&mut *inbox, of_ids(4, &["a", "b", "c"])), [false, false, true]);
+    drop(inbox);
+    // Where there was nothing, too; and a log is written as ever.
+    let other = SqliteStore::at(&dir.path().join("other/registry.db"));
+    other.restore(&backup, false).unwrap();
+    assert!(other.receiver_keys().load().unwrap().current == key);
+    let inbox = receiver(&other);
+    assert!(other.inbox_path().with_extension("db-wal").exists() && mode(&other.inbox_path()) == 0o600);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["a", "b"]);
+    // What is no backup replaces nothing.
+    fs::write(backup.join("registry.inbox.db"), "no database".repeat(100)).unwrap();
+    assert!(store.restore(&backup, true).is_err());
+    assert_eq!(ids(&*store.inbox().unwrap(), &EventSelection::default()), ["a", "b", "c"]);
+    let info = store.info().unwrap();
+    assert_eq!((info.inbox.schema, info.inbox.records), (Some(3), vec![("events", 3), ("quarantined", 0)]));
+    assert_eq!((info.registry.records, info.inbox.place), (vec![("hooks", 0)], path.display().to_string()));
+    assert!(info.inbox.bytes > Some(1000) && info.key.bytes > Some(20));
+}
+
+#[test]
 fn a_reserve_is_kept_and_given_back() {
     let (_dir, store, path) = filled();
     let mut inbox = receiver(&store);

@@ -144,5 +144,11 @@ pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventK
             found.push(row.get(0)?);
         }
     }
+    // The index has the newest of several events with one key.
+    let mut previous = connection.prepare_cached("SELECT previous FROM events WHERE id = ?")?;
+    for place in 0.. {
+        let Some(event) = found.get(place) else { break };
+        found.extend(previous.query_row([event], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten());
+    }
     Ok(found)
 }

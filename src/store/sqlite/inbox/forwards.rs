@@ -7,10 +7,11 @@ use rusqlite::{Connection, params};
 
 use super::body::{Bodies, place};
 use super::fates::{DEAD, DELIVERED, PENDING};
+use super::known::known_by;
 use super::leases::Leases;
 use super::query;
 use super::{stored, time};
-use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::event::{AppHash, EventFacts};
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Settlement, TargetId};
 
@@ -138,16 +139,18 @@ fn part_with(
 }
 
 fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, StoreFault> {
-    let sql = "SELECT start, length, key, event_id, type, app_id, title FROM events
+    let sql = "SELECT start, length, key, event_id, type, app_id, title, app, previous FROM events
                WHERE id BETWEEN ? AND ? AND delivery = ? ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
     let facts = statement.query_map([first, last, delivery], |row| {
         Ok(EventFacts {
             id: row.get(3)?,
-            key: EventKey::from_bytes(row.get(2)?),
+            key: known_by(row.get(2)?, row.get(8)?),
             event_type: row.get(4)?,
             app_id: row.get(5)?,
+            app: row.get::<_, Option<i64>>(7)?.map(AppHash),
             title: row.get(6)?,
+            is_without_id: false,
             span: place(row.get(0)?, row.get(1)?),
         })
     })?;

@@ -1,9 +1,11 @@
 //! The inbox in an SQLite file of its own.
 
 mod body;
+mod delete;
 mod fates;
 mod forwards;
 mod intake;
+mod known;
 mod leases;
 mod purge;
 mod query;
@@ -195,6 +197,21 @@ impl Maintenance for SqliteInbox {
         let forwards =
             if ids.is_empty() { 0 } else { self.write(|connection| requeue::requeue(connection, &ids, now))? };
         Ok(Requeued { forwards, reached })
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for EventSeq(event) in events {
+            deleted += u64::from(self.write(|connection| delete::delete(connection, *event))?);
+        }
+        // Their duplicates may have come in deliveries of other events.
+        let mut reached = 0;
+        while let Some(delivery) = self.read(|connection| delete::with_duplicates(connection, reached))? {
+            self.write(|connection| delete::blank(connection, delivery))?;
+            reached = delivery;
+        }
+        self.empty_log();
+        Ok(deleted)
     }
 
     fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {

@@ -259,7 +259,7 @@ fn sql(number: u64) -> i64 {
 }
 
 /// Notes the newest event: its place is not given again.
-fn note_last_event(connection: &Connection) -> Result<(), StoreFault> {
+pub(super) fn note_last_event(connection: &Connection) -> Result<(), StoreFault> {
     let last: Option<i64> = connection.prepare_cached("SELECT max(id) FROM events")?.query_row([], |row| row.get(0))?;
     let note = "INSERT INTO purged (id, last_event) VALUES (1, ?)
                 ON CONFLICT DO UPDATE SET last_event = max(last_event, excluded.last_event)";

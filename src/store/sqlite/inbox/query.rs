@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::body::{Bodies, place};
 use super::fates::{DEAD, Fate, Fates, PENDING};
+use super::known::known_by;
 use super::{stored, time};
-use crate::domain::event::{EventKey, Sender};
+use crate::domain::event::Sender;
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
@@ -131,7 +132,7 @@ pub(super) fn events(
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
-                e.start, e.length
+                e.start, e.length, e.previous
          FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}",
         condition.sql
     );
@@ -163,7 +164,7 @@ pub(super) fn events(
 fn record(row: &Row<'_>, fate: &Fate) -> Result<EventRecord, StoreFault> {
     Ok(EventRecord {
         seq: EventSeq(row.get(0)?),
-        key: EventKey::from_bytes(row.get(8)?),
+        key: known_by(row.get(8)?, row.get(12)?),
         sender: sender(&row.get::<_, String>(1)?)?,
         id: row.get(2)?,
         event_type: row.get(3)?,

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::SqliteInbox;
@@ -51,6 +51,10 @@ impl SqliteReceiverInbox {
 }
 
 impl Intake for SqliteReceiverInbox {
+    fn dedupe_within(&mut self, window: SignedDuration) {
+        self.receiving.dedupe_window = window;
+    }
+
     fn commit(&mut self, deliveries: &[EncodedDelivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
         let Self { inbox: SqliteInbox { connection, path, .. }, receiving, .. } = self;
         intake::commit(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(Part::Inbox, path))
@@ -190,6 +194,11 @@ impl Maintenance for SqliteReceiverInbox {
 
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.inbox.requeue(selection, now)
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        self.bodies.forget();
+        self.inbox.delete(events)
     }
 
     fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {

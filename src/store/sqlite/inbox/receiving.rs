@@ -4,9 +4,11 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use rusqlite::Connection;
 
 use crate::platform::FileIdentity;
+use crate::store::DEDUPE_WINDOW;
 use crate::store::sqlite::dedup::DedupIndex;
 use crate::store::sqlite::fault::{Problem, StoreFault};
 use crate::store::sqlite::owners::Owners;
@@ -15,6 +17,8 @@ use crate::store::sqlite::owners::Owners;
 #[derive(Debug)]
 pub(super) struct Receiving {
     pub(super) known: DedupIndex,
+    /// For how long an event of a sender that gives no ids is the same.
+    pub(super) dedupe_window: SignedDuration,
     pub(super) next_delivery: i64,
     pub(super) next_event: i64,
     /// Never given again while this process has leases: a new forward must not be taken for one that was purged.
@@ -50,6 +54,7 @@ impl Receiving {
         let after_gone: i64 = connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Self {
             known: DedupIndex::load(connection)?,
+            dedupe_window: DEDUPE_WINDOW,
             next_delivery: after("deliveries")?,
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,
