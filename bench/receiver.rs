@@ -14,9 +14,10 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
     Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName, Usage,
+    ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo, TargetId, TargetName,
+    Usage,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 const USAGE: &str = "usage: receiver nothing|single ADDRESS KEY STORE";
 
@@ -76,6 +77,22 @@ impl Store for Nothing {
         Ok(Box::new(KeepsNothing(self.0.receiver_inbox()?)))
     }
 
+    fn info(&self) -> Result<StoreInfo, StoreError> {
+        self.0.info()
+    }
+
+    fn back_up(&self, directory: &Path) -> Result<(), StoreError> {
+        self.0.back_up(directory)
+    }
+
+    fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError> {
+        self.0.restore(directory, replace)
+    }
+
+    fn free_reserve(&self) -> Result<bool, StoreError> {
+        self.0.free_reserve()
+    }
+
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
         self.0.receiver_keys()
     }
@@ -84,13 +101,17 @@ impl Store for Nothing {
 struct KeepsNothing(Box<dyn ReceiverInbox>);
 
 impl Intake for KeepsNothing {
+    fn dedupe_within(&mut self, window: SignedDuration) {
+        self.0.dedupe_within(window);
+    }
+
     fn commit(&mut self, deliveries: &[EncodedDelivery], _routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
         let events = |delivery: &EncodedDelivery| vec![None; delivery.delivery().events().len()];
         Ok(deliveries.iter().map(|delivery| Receipt { events: events(delivery) }).collect())
     }
 
-    fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        self.0.probe(now)
+    fn probe(&mut self, now: Timestamp, bytes: u64) -> Result<bool, StoreError> {
+        self.0.probe(now, bytes)
     }
 }
 
@@ -170,8 +191,16 @@ impl Maintenance for KeepsNothing {
         self.0.purge(rule)
     }
 
-    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.0.requeue(selection, now)
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        self.0.delete(events)
+    }
+
+    fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.0.keep_reserve(bytes)
     }
 
     fn maintain(&mut self) -> Result<bool, StoreError> {

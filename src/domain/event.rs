@@ -7,7 +7,7 @@ use memchr::memchr_iter;
 use ring::digest;
 use serde_json::value::RawValue;
 
-pub use super::event_key::{EventKey, Sender};
+pub use super::event_key::{AppHash, EventKey, Sender};
 use super::json::{self, fields, lossy_text, problem, text};
 pub use super::json::{MAX_DEPTH, on_one_line, repaired, value};
 use super::{bytes_without_bom, excerpt, is_unsafe_char};
@@ -35,8 +35,12 @@ pub struct EventFacts {
     pub event_type: Option<String>,
     /// Bugfender's app, unless the event is of the older shape.
     pub app_id: Option<i64>,
+    /// What tells its app from others: a hash of its id and key, as far as it has them.
+    pub app: Option<AppHash>,
     /// The start of its title.
     pub title: Option<String>,
+    /// Whether its sender gives no ids: `id` is made of what it says.
+    pub is_without_id: bool,
     /// The position of its JSON in the body.
     pub span: Range<usize>,
 }
@@ -114,7 +118,9 @@ fn bugfender(index: usize, event: &RawValue, body: &[u8]) -> Result<EventFacts, 
         id: clean(id, MAX_ID),
         event_type: event_type.and_then(lossy_text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
+        app: app.and_then(app_hash),
         title: title.and_then(lossy_text).map(|text| clean(text, MAX_TITLE)),
+        is_without_id: false,
         span: json::place(body, event),
     })
 }
@@ -134,6 +140,15 @@ fn app_id(raw: &RawValue) -> Option<i64> {
     let [id] = fields(raw.get(), ["id"]).ok()?;
     let id = id?;
     id.get().parse().ok().or_else(|| text(id)?.parse().ok())
+}
+
+/// A hash of what the app is known by. The number 7 and the string "7" are one id here.
+fn app_hash(raw: &RawValue) -> Option<AppHash> {
+    let [id, key] = fields(raw.get(), ["id", "key"]).ok()?;
+    let known = |raw: &&RawValue| raw.get() != "null";
+    let plain = |raw: &RawValue| text(raw).map_or_else(|| raw.get().to_owned(), Cow::into_owned);
+    let (id, key) = (id.filter(known).map(plain), key.filter(known).map(plain));
+    (id.is_some() || key.is_some()).then(|| AppHash::of(id.as_deref(), key.as_deref()))
 }
 
 fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
@@ -159,7 +174,9 @@ fn instabug(body: &[u8]) -> Result<EventFacts, Malformed> {
         id,
         event_type: event_type.map(str::to_owned),
         app_id: None,
+        app: None,
         title: title.and_then(lossy_text).map(|text| clean(text, MAX_TITLE)),
+        is_without_id: true,
         span: json::place(body, raw),
     })
 }
@@ -232,6 +249,17 @@ mod tests {
         assert!(EventKey::candidates(Sender::Bugfender, "7").any(|candidate| candidate == key(r#"[{"id":"7"}]"#)));
         assert!(key(r#"[{"id":"7"}]"#).message_id().strip_prefix("evt_").is_some_and(|hex| hex.len() == 32));
         assert!(EventKey::candidates(Sender::Instabug, "7").all(|candidate| candidate != key(r#"[{"id":"7"}]"#)));
+    }
+
+    #[test]
+    fn apps_are_told_apart_by_id_and_key() {
+        let app = |app: &str| bugfender(&format!(r#"[{{"id":"7","app":{app}}}]"#)).unwrap()[0].app;
+        assert_eq!(app(r#"{"id":7,"name":"a"}"#), app(r#"{"name":"b","id":"7"}"#));
+        let all = [r#"{"id":7}"#, r#"{"id":8}"#, r#"{"key":"7"}"#, r#"{"id":7,"key":"k"}"#, r#"{"id":7,"key":"l"}"#];
+        for (index, one) in all.iter().enumerate() {
+            assert!(app(one).is_some() && all[..index].iter().all(|other| app(other) != app(one)), "{one}");
+        }
+        assert_eq!([app("{}"), app("null"), app("[7]"), app(r#"{"id":null}"#)], [None; 4]);
     }
 
     #[test]

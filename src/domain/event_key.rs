@@ -75,6 +75,38 @@ impl EventKey {
     }
 }
 
+impl EventKey {
+    /// The key that an event is known by to targets if this one is that of an earlier event, which `previous` numbers, too.
+    #[must_use]
+    pub fn after(self, previous: i64) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.0);
+        context.update(&previous.to_le_bytes());
+        let mut key = [0; 16];
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(key)
+    }
+}
+
+/// A hash of an app's id and key, to tell it from other apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AppHash(pub i64);
+
+impl AppHash {
+    /// The hash of what is known of an app.
+    pub(super) fn of(id: Option<&str>, key: Option<&str>) -> Self {
+        let mut context = Context::new(&SHA256);
+        // What is stored depends on these bytes, so they must not change.
+        for part in [id, key] {
+            context.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            context.update(part.unwrap_or_default().as_bytes());
+        }
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&context.finish().as_ref()[..8]);
+        Self(i64::from_le_bytes(hash))
+    }
+}
+
 impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))

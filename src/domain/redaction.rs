@@ -66,7 +66,7 @@ impl Redaction {
                 event.title = None;
             }
             if hides_app {
-                event.app_id = None;
+                (event.app_id, event.app) = (None, None);
             }
         }
         redacted.extend_from_slice(&body[end..]);

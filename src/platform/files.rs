@@ -59,8 +59,10 @@ pub struct PrivateFile {
 const RESERVED: usize = 16 * 1024;
 
 impl PrivateFile {
-    /// Creates the temporary file that will replace `path`, and allocates its space.
+    /// Creates the temporary file that will replace `path`, or the file that a symbolic link there leads to, and allocates
+    /// its space.
     pub fn prepare(path: &Path) -> io::Result<Self> {
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let dir = dir_of(path);
         // Created with mode 0600.
         let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
@@ -122,6 +124,7 @@ fn leftover_prefix(path: &Path) -> String {
 
 /// Removes temporary files left by processes that were killed while replacing `path`. Requires its lock.
 pub fn remove_leftovers(path: &Path) {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let prefix = leftover_prefix(path);
     let entries = fs::read_dir(dir_of(path)).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
@@ -209,6 +212,65 @@ impl FileIdentity {
             Ok(Self {})
         }
     }
+}
+
+/// How many bytes can be written to the disk that `path` is on, if that can be told.
+pub fn free_space(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let disk = rustix::fs::statvfs(path).ok()?;
+        // Some of it may be kept for root.
+        let blocks = if rustix::process::geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
+        Some(blocks.saturating_mul(disk.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Creates a private file that takes up as many bytes of the disk, whatever was there before.
+///
+/// # Errors
+/// When there is not as much space; there is no file then.
+pub fn create_ballast(path: &Path, bytes: u64) -> io::Result<()> {
+    remove_file_if_there(path)?;
+    let file = create_private_file(path)?;
+    let filled = allocate(&file, bytes);
+    if filled.is_err() {
+        // It would take up what little space there is.
+        let _ = fs::remove_file(path);
+    }
+    filled
+}
+
+/// Removes a file. Returns whether there was one.
+pub fn remove_file_if_there(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            done => return Ok(done?),
+        }
+    }
+    let zeros = vec![0; 1024 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        let next = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all(&zeros[..next])?;
+        left -= next as u64;
+    }
+    file.sync_all()
 }
 
 /// Makes a rename inside directory `path` durable.

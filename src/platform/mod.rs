@@ -6,8 +6,9 @@ use std::io;
 use std::process::ExitStatus;
 
 pub use self::files::{
-    FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_private_dir, create_private_file, open_lock,
-    remove_leftovers, replace_private_file, sync_dir, tighten,
+    FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_ballast, create_private_dir,
+    create_private_file, free_space, open_lock, remove_file_if_there, remove_leftovers, replace_private_file, sync_dir,
+    tighten,
 };
 
 /// The exit code that a shell reports for a child: its own, or 128 + the number of the signal.
@@ -159,20 +160,6 @@ pub fn kill_group(child: &mut tokio::process::Child) {
         let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
     }
     let _ = child.start_kill();
-}
-
-/// The bytes that are free for this user on the file system of a file, if the system tells.
-pub fn free_space(path: &std::path::Path) -> Option<u64> {
-    #[cfg(unix)]
-    {
-        let system = rustix::fs::statvfs(path).ok()?;
-        Some(system.f_bavail.saturating_mul(system.f_frsize))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        None
-    }
 }
 
 /// Raises the limit of open files to the maximum, and returns the limit.

@@ -26,6 +26,8 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 pub(super) struct HealthCheck {
     inbox: StoreWorker<dyn Inbox>,
     dropped_lines: DroppedLines,
+    /// The size of a delivery that there has to be room for, in bytes.
+    max_body: u64,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -38,9 +40,13 @@ struct Snapshot {
 
 impl HealthCheck {
     /// Starts the thread that owns the inbox; it ends when this is dropped.
-    pub(super) fn start(inbox: Box<dyn Inbox>, dropped_lines: DroppedLines) -> Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(
+        inbox: Box<dyn Inbox>,
+        dropped_lines: DroppedLines,
+        max_body: u64,
+    ) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
-        Ok((Self { inbox, dropped_lines, last: tokio::sync::Mutex::default() }, thread))
+        Ok((Self { inbox, dropped_lines, max_body, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// A recent snapshot, taken now if there is none. Concurrent requests share it.
@@ -49,7 +55,7 @@ impl HealthCheck {
         if let Some((_, snapshot)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
             return snapshot.clone();
         }
-        let writable = writer.probe().await.is_ok();
+        let writable = writer.probe(self.max_body).await.is_ok_and(|has_room| has_room);
         let inbox = self.read_inbox().await;
         if let Err(error) = &inbox {
             tracing::debug!("the backlog could not be counted: {error}");

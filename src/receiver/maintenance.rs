@@ -10,7 +10,7 @@ use super::clock::{Clock, Moment};
 use super::metrics::Metrics;
 use super::writer::Writer;
 use crate::error::Result;
-use crate::store::PurgeRule;
+use crate::store::{PurgeRule, Purged};
 
 /// How often old events are purged and forwards expired.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -27,8 +27,11 @@ pub(super) trait Upkeep {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<(String, u64)>>> + Send;
 
-    /// Purges a little; returns whether there is more.
-    fn purge(&self, rule: PurgeRule) -> impl Future<Output = Result<bool>> + Send;
+    /// Purges a little.
+    fn purge(&self, rule: PurgeRule) -> impl Future<Output = Result<Purged>> + Send;
+
+    /// See [`crate::store::Maintenance::keep_reserve`].
+    fn keep_reserve(&self, bytes: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl Upkeep for Writer {
@@ -36,9 +39,24 @@ impl Upkeep for Writer {
         self.expire(queued_before, now).await
     }
 
-    async fn purge(&self, rule: PurgeRule) -> Result<bool> {
+    async fn purge(&self, rule: PurgeRule) -> Result<Purged> {
         self.purge(rule).await
     }
+
+    async fn keep_reserve(&self, bytes: u64) -> Result<()> {
+        self.keep_reserve(bytes).await
+    }
+}
+
+/// What is kept of what was received, and in reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// How long events are kept.
+    pub retention: Option<SignedDuration>,
+    /// How large the inbox may grow, in bytes.
+    pub max_size: Option<u64>,
+    /// How much of the disk is kept in reserve, in bytes.
+    pub reserve: u64,
 }
 
 /// The stage of a round of maintenance.
@@ -46,7 +64,8 @@ impl Upkeep for Writer {
 enum MaintenanceStage {
     /// Forwards are dead-lettered; the number is how many were in this round.
     Expire(u64),
-    Purge,
+    /// By this rule, which stays the same for the round: how far it has come is known by it.
+    Purge(PurgeRule),
 }
 
 /// Maintenance of the inbox, in rounds of small steps, so that other work on the store does not wait for long.
@@ -54,19 +73,17 @@ pub(super) struct Upkeeper<U> {
     store: U,
     metrics: Arc<Metrics>,
     max_age: SignedDuration,
-    retention: Option<SignedDuration>,
+    keep: Keep,
     started: Instant,
     stage: MaintenanceStage,
+    /// Whether the inbox was larger than allowed in the last round: logged once.
+    is_too_large: bool,
 }
 
 impl<U: Upkeep> Upkeeper<U> {
-    pub(super) fn new(
-        store: U,
-        metrics: Arc<Metrics>,
-        (max_age, retention): (SignedDuration, Option<SignedDuration>),
-        now: Moment,
-    ) -> Self {
-        Self { store, metrics, max_age, retention, started: now.instant, stage: MaintenanceStage::Expire(0) }
+    pub(super) fn new(store: U, metrics: Arc<Metrics>, max_age: SignedDuration, keep: Keep, now: Moment) -> Self {
+        let stage = MaintenanceStage::Expire(0);
+        Self { store, metrics, max_age, keep, started: now.instant, stage, is_too_large: false }
     }
 
     /// Maintains the inbox until aborted.
@@ -83,7 +100,7 @@ impl<U: Upkeep> Upkeeper<U> {
     async fn step(&mut self, now: Moment) -> Option<Duration> {
         match self.stage {
             MaintenanceStage::Expire(so_far) => self.expire(now, so_far).await,
-            MaintenanceStage::Purge => self.purge(now).await,
+            MaintenanceStage::Purge(rule) => self.purge(rule).await,
         }
     }
 
@@ -107,19 +124,27 @@ impl<U: Upkeep> Upkeeper<U> {
         if so_far > 0 {
             tracing::warn!("{so_far} forwards were queued for too long and are dead-lettered now");
         }
-        self.stage = MaintenanceStage::Purge;
+        let before = self.keep.retention.zip(now.trusted).and_then(|(age, time)| time.checked_sub(age).ok());
+        self.stage = MaintenanceStage::Purge(PurgeRule { before, max_bytes: self.keep.max_size, even_pending: false });
         None
     }
 
-    async fn purge(&mut self, now: Moment) -> Option<Duration> {
-        let before = self.retention.zip(now.trusted).and_then(|(retention, time)| time.checked_sub(retention).ok());
-        if let Some(before) = before {
-            let rule = PurgeRule { before: Some(before), max_bytes: None, even_pending: false };
+    async fn purge(&mut self, rule: PurgeRule) -> Option<Duration> {
+        if rule.before.is_some() || rule.max_bytes.is_some() {
             match self.store.purge(rule).await {
-                Ok(true) => return None,
-                Ok(false) => {}
+                Ok(Purged { more: true, .. }) => return None,
+                Ok(Purged { too_large, .. }) => {
+                    if too_large && !self.is_too_large {
+                        tracing::warn!("the inbox stays larger than --max-size allows: what is left in it is pending");
+                    }
+                    self.is_too_large = too_large;
+                }
                 Err(error) => tracing::warn!("old events could not be purged: {error}"),
             }
+        }
+        // It may have been given back, and fails while the disk is full.
+        if let Err(error) = self.store.keep_reserve(self.keep.reserve).await {
+            tracing::debug!("no space is kept in reserve: {error}");
         }
         self.stage = MaintenanceStage::Expire(0);
         Some(INTERVAL)
@@ -133,10 +158,10 @@ mod tests {
     use super::*;
 
     /// Has so many pieces of each kind to do, and writes down what it is asked for.
-    #[derive(Default)]
     struct Pieces {
         left: Mutex<(u32, u32)>,
         asked: Mutex<Vec<String>>,
+        start: Timestamp,
     }
 
     impl Upkeep for &Pieces {
@@ -148,11 +173,17 @@ mod tests {
             Ok(some)
         }
 
-        async fn purge(&self, rule: PurgeRule) -> Result<bool> {
-            self.asked.lock().unwrap().push(format!("purge {}", rule.before.is_some()));
+        async fn purge(&self, rule: PurgeRule) -> Result<Purged> {
+            // One rule for a round: the store knows by it how far the round has come.
+            let before = rule.before.map(|before| before.duration_since(self.start).as_secs());
+            self.asked.lock().unwrap().push(format!("purge {before:?}"));
             let left = &mut self.left.lock().unwrap().1;
             *left = left.saturating_sub(1);
-            Ok(*left > 0)
+            Ok(Purged { more: *left > 0, too_large: rule.max_bytes.is_some(), ..Purged::default() })
+        }
+
+        async fn keep_reserve(&self, _bytes: u64) -> Result<()> {
+            Ok(())
         }
     }
 
@@ -163,7 +194,8 @@ mod tests {
 
     async fn round<U: Upkeep>(upkeeper: &mut Upkeeper<U>, now: Moment) -> u32 {
         let mut steps = 1;
-        while upkeeper.step(now).await.is_none() {
+        // The clock goes on from step to step.
+        while upkeeper.step(after(now, steps.into())).await.is_none() {
             steps += 1;
         }
         steps
@@ -171,24 +203,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_is_made_of_small_steps() {
-        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default() };
         let start = Moment::of(Instant::now(), Timestamp::now());
-        let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
-        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default(), start: start.time };
+        let keep = Keep { retention: Some(SignedDuration::from_hours(24)), ..Keep::default() };
+        let max_age = SignedDuration::from_hours(72);
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), max_age, keep, start);
         // Forwards that became too old while no receiver ran are retried for an hour.
-        assert_eq!(round(&mut upkeeper, after(start, 3599)).await, 4);
-        assert_eq!(*pieces.asked.lock().unwrap(), ["purge true"; 3]);
+        assert_eq!(round(&mut upkeeper, after(start, 3590)).await, 4);
+        assert_eq!(*pieces.asked.lock().unwrap(), ["purge Some(-82809)"; 3]);
         pieces.asked.lock().unwrap().clear();
         assert_eq!(round(&mut upkeeper, after(start, 3600)).await, 4);
-        assert_eq!(*pieces.asked.lock().unwrap(), ["expire 72", "expire 72", "expire 72", "purge true"]);
+        assert_eq!(*pieces.asked.lock().unwrap(), ["expire 72", "expire 72", "expire 72", "purge Some(-82797)"]);
     }
 
     #[tokio::test]
     async fn nothing_goes_by_a_clock_that_is_not_trusted() {
-        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default() };
         let start = Moment::of(Instant::now(), Timestamp::now());
-        let limits = (SignedDuration::from_hours(72), Some(SignedDuration::from_hours(24)));
-        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        let pieces = Pieces { left: Mutex::new((2, 3)), asked: Mutex::default(), start: start.time };
+        let keep = Keep { retention: Some(SignedDuration::from_hours(24)), ..Keep::default() };
+        let max_age = SignedDuration::from_hours(72);
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), max_age, keep, start);
         let doubtful = Moment { trusted: None, ..after(start, 31 * 24 * 3600) };
         assert_eq!(round(&mut upkeeper, doubtful).await, 2);
         assert!(pieces.asked.lock().unwrap().is_empty());
@@ -196,10 +230,10 @@ mod tests {
 
     #[tokio::test]
     async fn without_retention_nothing_is_purged() {
-        let pieces = Pieces { left: Mutex::new((0, 9)), asked: Mutex::default() };
         let start = Moment::of(Instant::now(), Timestamp::now());
-        let limits = (SignedDuration::from_secs(1), None);
-        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), limits, start);
+        let pieces = Pieces { left: Mutex::new((0, 9)), asked: Mutex::default(), start: start.time };
+        let max_age = SignedDuration::from_secs(1);
+        let mut upkeeper = Upkeeper::new(&pieces, Arc::new(Metrics::default()), max_age, Keep::default(), start);
         assert_eq!(upkeeper.step(after(start, 1)).await, None);
         assert_eq!(upkeeper.step(after(start, 1)).await, Some(INTERVAL));
         assert_eq!(*pieces.asked.lock().unwrap(), ["expire 0"]);

@@ -45,6 +45,7 @@ pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Targ
 pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
+pub use self::maintenance::Keep;
 pub use self::operators::AdminHosts;
 pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::tls::TlsFiles;
@@ -66,7 +67,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{ReceiverInbox, Route, Store};
+use crate::store::{DEDUPE_WINDOW, ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -91,8 +92,10 @@ pub struct ReceiverOptions {
     pub targets: Vec<Target>,
     /// How they are forwarded.
     pub policy: Policy,
-    /// How long events are kept.
-    pub retention: Option<SignedDuration>,
+    /// For how long the same report of a sender that gives no ids is the same event.
+    pub dedupe_window: SignedDuration,
+    /// How long events are kept, and how large the inbox may grow.
+    pub keep: Keep,
     /// How long to wait for what is in flight when stopping.
     pub drain_timeout: Duration,
     /// Counts the lines of the log that were dropped, as nothing read them.
@@ -114,7 +117,8 @@ impl ReceiverOptions {
             tls: None,
             targets: Vec::new(),
             policy: Policy::default(),
-            retention: None,
+            dedupe_window: DEDUPE_WINDOW,
+            keep: Keep::default(),
             drain_timeout: Duration::from_secs(10),
             dropped_lines: Box::new(|| 0),
             outcomes: None,
@@ -175,7 +179,7 @@ pub struct Receiver {
     threads: [JoinHandle<()>; 2],
     stored: Arc<Notify>,
     clock: Clock,
-    retention: Option<SignedDuration>,
+    keep: Keep,
     max_age: SignedDuration,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
@@ -197,20 +201,25 @@ impl Receiver {
             tls,
             targets,
             policy,
-            retention,
+            keep,
+            dedupe_window,
             drain_timeout,
             dropped_lines,
             outcomes,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
+        inbox.dedupe_within(dedupe_window);
         let routes = routes(&mut *inbox, &targets)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
+        if let Err(error) = inbox.keep_reserve(keep.reserve) {
+            tracing::warn!("no space is kept in reserve for a full disk: {error}");
+        }
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
+        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines, limits.max_body as u64)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
         for target in &targets {
@@ -251,7 +260,7 @@ impl Receiver {
             threads: [thread, health_thread],
             stored,
             clock,
-            retention,
+            keep,
             max_age,
             drain_timeout,
             unnamed,
@@ -287,8 +296,7 @@ impl Receiver {
         for forwarder in self.forwarders {
             forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
         }
-        let limits = (self.max_age, self.retention);
-        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, self.clock.now());
+        let upkeeper = Upkeeper::new(self.writer.clone(), metrics, self.max_age, self.keep, self.clock.now());
         let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         stop.await;

@@ -14,8 +14,8 @@ use crate::domain::event::Sender;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::worker::{self, Reply, StoreJob, Work, Worker};
 use crate::store::{
-    ClaimRequest, EncodedDelivery, Lease, Leased, PurgeRule, Receipt, ReceiverInbox, Route, Settled, Settlement,
-    StoreError, TargetId,
+    ClaimRequest, EncodedDelivery, Lease, Leased, PurgeRule, Purged, Receipt, ReceiverInbox, Route, Settled,
+    Settlement, StoreError, TargetId,
 };
 
 /// The most bytes of bodies in a commit.
@@ -34,7 +34,8 @@ enum Job {
     /// Holds its memory until the delivery is stored.
     Deliver(Box<EncodedDelivery>, DeliveryMemory, Reply<Result<Receipt>>),
     Settle(Settlement, Reply<Result<Settled>>),
-    Probe(Reply<Result<()>>),
+    /// Whether a delivery of as many bytes can be stored.
+    Probe(u64, Reply<Result<bool>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
@@ -60,8 +61,17 @@ impl Writer {
         stored: Arc<Notify>,
     ) -> Result<(Self, JoinHandle<()>)> {
         let runtime = Handle::try_current().map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-        let committer =
-            Committer { inbox, routes, max_group, metrics, stored, runtime, failing: false, rest_until: None };
+        let committer = Committer {
+            inbox,
+            routes,
+            max_group,
+            metrics,
+            stored,
+            runtime,
+            failing: false,
+            is_low: false,
+            rest_until: None,
+        };
         let (worker, thread) = Worker::start("inbox", committer)?;
         Ok((Self { worker }, thread))
     }
@@ -124,12 +134,12 @@ impl Writer {
         self.worker.ask(|reply| Job::Settle(settlement, reply)).await?
     }
 
-    /// Whether the store can be written right now.
+    /// Whether a delivery of as many bytes could be stored right now.
     ///
     /// # Errors
-    /// When it cannot.
-    pub async fn probe(&self) -> Result<()> {
-        self.worker.ask(Job::Probe).await?
+    /// When none could.
+    pub async fn probe(&self, bytes: u64) -> Result<bool> {
+        self.worker.ask(|reply| Job::Probe(bytes, reply)).await?
     }
 
     /// Whether the thread still does its jobs, be it that they fail. Waits for those before this one.
@@ -142,9 +152,14 @@ impl Writer {
         self.run(move |inbox| inbox.expire(queued_before, now)).await
     }
 
-    /// Purges a little; returns whether there is more.
-    pub(super) async fn purge(&self, rule: PurgeRule) -> Result<bool> {
-        self.run(move |inbox| inbox.purge(&rule).map(|purged| purged.more)).await
+    /// Purges a little.
+    pub(super) async fn purge(&self, rule: PurgeRule) -> Result<Purged> {
+        self.run(move |inbox| inbox.purge(&rule)).await
+    }
+
+    /// See [`crate::store::Maintenance::keep_reserve`].
+    pub(super) async fn keep_reserve(&self, bytes: u64) -> Result<()> {
+        self.run(move |inbox| inbox.keep_reserve(bytes)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -177,6 +192,8 @@ struct Committer {
     runtime: Handle,
     /// Whether the last commit failed: logged once, not for every delivery.
     failing: bool,
+    /// Whether there was no room for a large delivery: logged once, too.
+    is_low: bool,
     rest_until: Option<Instant>,
 }
 
@@ -267,10 +284,11 @@ impl Committer {
         }
         for job in others {
             match (job, &failed) {
-                (Job::Probe(reply), Some(error)) => drop(reply.send(Err(error.again()))),
-                (Job::Probe(reply), None) => {
-                    let outcome = self.inbox.probe(Timestamp::now());
+                (Job::Probe(_, reply), Some(error)) => drop(reply.send(Err(error.again()))),
+                (Job::Probe(bytes, reply), None) => {
+                    let outcome = self.inbox.probe(Timestamp::now(), bytes);
                     self.note(&outcome);
+                    self.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
                     drop(reply.send(outcome.map_err(Error::from)));
                 }
                 (Job::Other(job), _) => job(&mut *self.inbox),
@@ -319,6 +337,16 @@ impl Committer {
             }
             _ => {}
         }
+    }
+
+    /// Logs once that there is little room, and once that there is enough.
+    fn note_room(&mut self, has_room: bool, bytes: u64) {
+        if has_room && self.is_low {
+            tracing::warn!("there is room for deliveries of every size again");
+        } else if !has_room && !self.is_low && !self.failing {
+            tracing::error!("the disk is nearly full: a delivery of {bytes} bytes could not be stored");
+        }
+        self.is_low = !has_room;
     }
 
     /// Does a piece of the inbox's maintenance. Returns whether there is more to do at once.

@@ -40,7 +40,7 @@ impl EventState {
 pub struct EventRecord {
     /// Its place in the order of arrival, which no other event ever has.
     pub seq: EventSeq,
-    /// Its key for deduplication.
+    /// The key that targets know it by.
     pub key: EventKey,
     /// Who sent it.
     pub sender: Sender,

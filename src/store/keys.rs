@@ -100,10 +100,12 @@ impl KeyFile {
     fn existing(&self) -> Result<Option<Keys>> {
         match fs::read_to_string(&self.0) {
             Ok(text) => {
+                // A file that is no key is somebody else's, and is left alone.
+                let keys = self.read(&text)?;
                 if platform::tighten(&self.0, platform::OTHERS).unwrap_or(false) {
                     tracing::warn!("{} was open to others; its permissions are tightened now", self.0.display());
                 }
-                self.read(&text).map(Some)
+                Ok(Some(keys))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed(&error)),

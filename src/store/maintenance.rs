@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::events::EventSelection;
+use super::events::{EventSelection, EventSeq};
 
 /// What is to be purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +29,15 @@ pub struct Purged {
     pub too_large: bool,
 }
 
+/// What was requeued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requeued {
+    /// How many forwards.
+    pub forwards: u64,
+    /// The last event that was looked at, if there may be more behind it.
+    pub reached: Option<EventSeq>,
+}
+
 /// Maintenance of an inbox, in steps that keep nobody waiting for long. Any process may do it beside a receiver.
 pub trait Maintenance: Send {
     /// Removes some of what a rule selects: to be called again, with the same rule, while there is more. What was kept
@@ -38,12 +47,25 @@ pub trait Maintenance: Send {
     /// When the store cannot be written.
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError>;
 
-    /// Requeues the selected events' forwards that are dead-lettered or wait for a retry: they are due at once. Returns
-    /// how many forwards. On an error, some may have been requeued.
+    /// Requeues some of the selected events' forwards that are dead-lettered or wait for a retry: they are due at once. To
+    /// be called again, at the same `now` and for the events behind those that were reached, while there are more.
     ///
     /// # Errors
-    /// When the store cannot be written.
-    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError>;
+    /// When the store cannot be written; none was requeued then.
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError>;
+
+    /// Deletes these events, with what is pending for them and all copies of them; returns how many were there.
+    ///
+    /// # Errors
+    /// When the store cannot be written; some may have been deleted.
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError>;
+
+    /// Keeps as many bytes of the disk in reserve, for [`Store::free_reserve`](super::Store::free_reserve) to give back when
+    /// the disk is full; 0 for none. A store on a server keeps none.
+    ///
+    /// # Errors
+    /// When there is not as much space.
+    fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError>;
 
     /// Does a piece of deferred work, which keeps commits fast. Returns whether there is more to do.
     ///

@@ -12,6 +12,7 @@
 mod codec;
 mod error;
 mod events;
+mod info;
 mod intake;
 mod keys;
 mod maintenance;
@@ -25,15 +26,17 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
 };
-pub use intake::{Intake, Receipt};
+pub use info::{PartInfo, StoreInfo};
+pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
-pub use maintenance::{Maintenance, PurgeRule, Purged};
+pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use queue::{
     AttemptOutcome, ClaimRequest, Forward, ForwardId, Lease, LeaseToken, Leased, Queue, Route, Settled, Settlement,
     TargetId, TargetName,
 };
 pub use registry::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation};
 
+use std::path::Path;
 use std::time::Duration;
 
 /// An inbox, for whoever does not receive into it.
@@ -85,6 +88,31 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::registry`]; and when the backend allows one receiver at a time, and there is one.
     fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError>;
+
+    /// What the store consists of.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    fn info(&self) -> Result<StoreInfo, StoreError>;
+
+    /// Writes a copy of all parts into a directory that does not exist yet, or is empty: each as it is at one moment,
+    /// whoever uses it meanwhile. The copy is a store itself.
+    ///
+    /// # Errors
+    /// When a part cannot be read, or the copy written.
+    fn back_up(&self, directory: &Path) -> Result<(), StoreError>;
+
+    /// Puts the parts that are in such a directory in the place of those of this store, which are to be used by nobody.
+    ///
+    /// # Errors
+    /// When it is no backup, a receiver runs, or a part is there and must not be replaced; all is then as it was.
+    fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError>;
+
+    /// Gives back the space that is kept in reserve for a full disk. Returns whether there was any.
+    ///
+    /// # Errors
+    /// When it cannot be given back.
+    fn free_reserve(&self) -> Result<bool, StoreError>;
 
     /// The keys in the path that Bugfender delivers to.
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys>;

@@ -174,6 +174,7 @@ fn the_schema_agrees_with_the_output() {
 fn command_line(command: &str, url: &str) -> Vec<String> {
     let line = match command {
         "check" => format!("check {url} --timeout 5"),
+        "events delete" => "events delete x --yes".to_owned(),
         "events purge" => "events purge --older-than 1d --yes".to_owned(),
         "events replay" => format!("events replay --all --yes --to {url}"),
         "events retry" => "events retry --all".to_owned(),
@@ -195,7 +196,7 @@ fn the_keys_of_results_are_those_that_come() {
     let text = readme();
     let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
     let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
-    assert_eq!(lines.len(), 18);
+    assert_eq!(lines.len(), 20);
     for line in lines {
         let [command, shape, keys] = line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
             panic!("{line}")

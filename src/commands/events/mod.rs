@@ -1,5 +1,6 @@
 //! `events`: what was received, how far it has been forwarded, and what can be done about it.
 
+mod delete;
 mod export;
 mod filter;
 mod list;
@@ -9,6 +10,7 @@ mod replay;
 mod retry;
 mod show;
 mod stats;
+mod steps;
 mod tail;
 
 use clap::Subcommand;
@@ -38,6 +40,7 @@ enum EventsCommand {
     Replay(replay::Args),
     Retry(retry::Args),
     Purge(purge::Args),
+    Delete(delete::Args),
 }
 
 pub fn run(ctx: &Context, args: Args) -> Result<Report> {
@@ -50,6 +53,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         EventsCommand::Replay(args) => replay::run(ctx, &args),
         EventsCommand::Retry(args) => retry::run(ctx, &args),
         EventsCommand::Purge(args) => purge::run(ctx, &args),
+        EventsCommand::Delete(args) => delete::run(ctx, &args),
     }
 }
 

@@ -1,11 +1,10 @@
 //! `events purge`: what is old, or too much, is removed.
 
-use std::time::{Duration, Instant};
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Told;
+use super::steps::each_step;
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
 use crate::commands::units::{count, duration, size};
@@ -13,12 +12,13 @@ use crate::context::Context;
 use crate::domain::ShownTime;
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
-use crate::store::{EventSelection, Inbox, PurgeRule, Purged};
+use crate::store::{EventSelection, Inbox, PurgeRule, Purged, StoreErrorKind};
 
 /// Remove old events from the inbox permanently
 ///
-/// Pending events are kept unless --include-undelivered is given; dead-lettered ones are removed. An event that arrives
-/// again after it was purged may count as new.
+/// Pending events are kept unless --include-undelivered is given; dead-lettered ones are removed, and so are deliveries that
+/// could not be read. What is removed is overwritten in the file. An event that arrives again after it was purged is stored
+/// again.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["older_than", "max_size"])))]
 pub struct Args {
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     older_than: Option<SignedDuration>,
 
-    /// Remove the oldest events until the inbox is at most this large, such as 500MB or 2GiB
+    /// Remove the oldest, and no more, until the inbox is at most this large, such as 500MB or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
 
@@ -42,9 +42,6 @@ pub struct Args {
     #[arg(long, requires = "older_than")]
     dry_run: bool,
 }
-
-/// The least time that others have for the inbox between two steps.
-const MIN_YIELD: Duration = Duration::from_millis(5);
 
 /// What was removed.
 #[derive(Serialize)]
@@ -66,7 +63,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let before = args.older_than.map(|age| Timestamp::now().checked_sub(age)).transpose();
     let before = before.map_err(|_| Error::usage("--older-than is out of range"))?;
     let rule = PurgeRule { before, max_bytes: args.max_size, even_pending: args.include_undelivered };
-    let Some(mut inbox) = super::inbox(ctx)? else { return Ok(told(Purged::default())) };
+    let Some(mut inbox) = inbox(ctx)? else { return Ok(told(Purged::default())) };
     if args.dry_run {
         return planned(&*inbox, &rule);
     }
@@ -79,36 +76,37 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report { errors: end.err().into_iter().collect(), ..told(purged) })
 }
 
-/// Removes a little at a time, so that a receiver never waits long, until there is no more.
+/// Removes a little at a time, until there is no more.
 fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Result<()>) {
     let mut sum = Purged::default();
-    let interrupted = || Error::interrupted("while purging");
-    let mut step = || -> Result<bool> {
-        let started = Instant::now();
-        let purged = inbox.purge(rule)?;
+    let end = each_step(ctx, "while purging", || {
+        let purged = match inbox.purge(rule) {
+            Err(error) if error.kind() == StoreErrorKind::Full && free_reserve(ctx) => inbox.purge(rule)?,
+            purged => purged?,
+        };
         let (events, quarantined) = (sum.events + purged.events, sum.quarantined + purged.quarantined);
         sum = Purged { events, quarantined, ..purged };
-        if sum.more {
-            // A receiver that waits for the lock gets it now, and Ctrl-C is heard.
-            let rest = started.elapsed().max(MIN_YIELD);
-            let rested = ctx.wait(async { tokio::time::sleep(rest).await })?;
-            rested.ok_or_else(interrupted)?;
-        }
         Ok(sum.more)
-    };
-    // From now on an interruption is noticed by what waits: what was removed is told.
-    let begun = ctx.wait(async {}).and_then(|begun| begun.ok_or_else(interrupted));
-    if let Err(error) = begun {
-        return (sum, Err(error));
-    }
-    let end = loop {
-        match step() {
-            Ok(true) => {}
-            Ok(false) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-    };
+    });
     (sum, end)
+}
+
+/// The inbox, if there is one, opened with the help of the reserve if the disk is full.
+fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
+    match ctx.store()?.existing_inbox() {
+        Err(error) if error.kind() == StoreErrorKind::Full && free_reserve(ctx) => super::inbox(ctx),
+        _ => super::inbox(ctx),
+    }
+}
+
+/// Frees what `listen` keeps in reserve for a full disk. Returns whether there was any.
+fn free_reserve(ctx: &Context) -> bool {
+    let is_freed = ctx.store().is_ok_and(|store| store.free_reserve().unwrap_or(false));
+    if is_freed {
+        ctx.out()
+            .note("the disk is full: the reserve of `bugfender-hooks listen` is used, which makes a new one later");
+    }
+    is_freed
 }
 
 fn question(rule: &PurgeRule) -> String {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::WhichArgs;
+use super::steps::each_step;
 use super::{Told, unknown};
 use crate::commands::Report;
 use crate::commands::units::count;
@@ -14,7 +15,7 @@ use crate::render::{Cell, Row};
 /// Requeue events that a target has not accepted
 ///
 /// Requeues forwards that are dead-lettered or wait for a retry. This command sends nothing: a running
-/// `bugfender-hooks listen` picks them up, or the next one that starts.
+/// `bugfender-hooks listen` picks them up, or the next one that starts. If it fails halfway, it says how many were requeued.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -37,13 +38,19 @@ impl Row for RetriedRow {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let selection = args.which.selection();
+    let mut selection = args.which.selection();
     let mut inbox = super::inbox(ctx)?;
-    let errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
-    let forwards = match &mut inbox {
-        Some(inbox) => inbox.requeue(&selection, Timestamp::now())?,
-        None => 0,
-    };
+    let mut errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
+    let (mut forwards, now) = (0, Timestamp::now());
+    if let Some(inbox) = &mut inbox {
+        let end = each_step(ctx, "while requeuing", || {
+            let requeued = inbox.requeue(&selection, now)?;
+            forwards += requeued.forwards;
+            selection.after = requeued.reached;
+            Ok(requeued.reached.is_some())
+        });
+        errors.extend(end.err());
+    }
     let text = match forwards {
         0 => "nothing to requeue".to_owned(),
         1 => "requeued 1 forward: a running `bugfender-hooks listen` picks it up".to_owned(),

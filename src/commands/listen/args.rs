@@ -61,9 +61,21 @@ pub struct Args {
     #[arg(long, value_name = "PATH,...")]
     pub redact: Vec<Redaction>,
 
+    /// Drop a report of Luciq, which gives no ids, that arrives again within this time; later it is a new event
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration_or_zero)]
+    pub dedupe_window: SignedDuration,
+
     /// Remove events that are older than this and not pending, such as 30d [default: never]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retention: Option<SignedDuration>,
+
+    /// Keep the inbox below this size, such as 2GiB: the oldest goes first, and never what is pending [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_size: Option<u64>,
+
+    /// Keep this much of the disk in reserve, for `events purge` to use when the disk is full; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub reserve: u64,
 
     /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "admin_url", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

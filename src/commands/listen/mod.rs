@@ -27,7 +27,7 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Keep, Limits, Receiver, ReceiverOptions, TlsFiles};
 use crate::render::Log;
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
@@ -169,7 +169,8 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
         targets: route::targets(ctx, &args.forwarding)?,
         policy: route::policy(&args.forwarding),
-        retention: args.retention,
+        dedupe_window: args.dedupe_window,
+        keep: Keep { retention: args.retention, max_size: args.max_size, reserve: args.reserve },
         drain_timeout: args.drain_timeout,
         dropped_lines: dropped_lines(ctx),
         outcomes: None,

@@ -20,7 +20,9 @@ pub(super) enum Problem {
     NoInbox,
     #[error("another `bugfender-hooks listen` receives into it")]
     Receiving,
-    #[error("the file was moved or removed while it was in use")]
+    #[error("it is there already")]
+    InTheWay,
+    #[error("the file, or its log beside it, was moved or removed while it was in use")]
     Moved,
     #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
     Newer { found: i64, known: i64 },
@@ -44,6 +46,7 @@ impl Problem {
             Self::Damaged => StoreErrorKind::Damaged,
             Self::NoRegistry | Self::NoInbox => StoreErrorKind::Foreign,
             Self::Receiving => StoreErrorKind::InUse,
+            Self::InTheWay => StoreErrorKind::Conflict,
             Self::Moved => StoreErrorKind::Lost,
             Self::Newer { .. } => StoreErrorKind::NewerSchema,
             Self::Full => StoreErrorKind::Full,
@@ -62,6 +65,7 @@ impl Problem {
                 "restore a copy, or move the file away and `import` the hooks whose ids you know"
             }
             (Self::Receiving, _) => "give this one an inbox of its own, with --store sqlite:PATH",
+            (Self::InTheWay, _) => "give --replace to put the backup in its place",
             (Self::Moved, _) => "start `listen` again: it makes a new inbox, or finds one put in its place",
             (Self::NoRegistry | Self::NoInbox, _) => "name another file with --store sqlite:PATH",
             (Self::Newer { .. }, _) => "update bugfender-hooks, or name another file with --store sqlite:PATH",

@@ -34,6 +34,7 @@ pub(super) const INBOX: Schema = Schema {
     steps: &[
         include_str!("../../../migrations/sqlite/0001_inbox.sql"),
         include_str!("../../../migrations/sqlite/0002_inbox.sql"),
+        include_str!("../../../migrations/sqlite/0003_inbox.sql"),
     ],
     application_id: 0x6266_6869,
     mark: 0x6269 << 16,
@@ -80,7 +81,7 @@ fn read(connection: &Connection, sql: &str) -> Result<i64, rusqlite::Error> {
 
 impl Schema {
     /// The newest version.
-    fn known(&self) -> i64 {
+    pub(super) fn known(&self) -> i64 {
         i64::try_from(self.steps.len()).unwrap_or(i64::MAX)
     }
 

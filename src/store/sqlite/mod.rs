@@ -1,5 +1,6 @@
 //! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
+mod backup;
 mod dedup;
 mod fault;
 mod inbox;
@@ -19,11 +20,14 @@ use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
 use super::error::Part;
-use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind};
+use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The size of the smallest page of SQLite's, in bytes: a file that is shorter, and not empty, is no database.
+const SHORTEST_DATABASE: u64 = 512;
 
 /// The store whose registry is in this file; the inbox is beside it, as it grows large and the registry stays small.
 #[derive(Debug, Clone)]
@@ -79,6 +83,24 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteReceiverInbox::open(&self.inbox_path())?))
     }
 
+    fn info(&self) -> Result<StoreInfo, StoreError> {
+        backup::info(self)
+    }
+
+    fn back_up(&self, directory: &Path) -> Result<(), StoreError> {
+        backup::back_up(self, directory)
+    }
+
+    fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError> {
+        backup::restore(self, directory, replace)
+    }
+
+    fn free_reserve(&self) -> Result<bool, StoreError> {
+        let path = self.inbox_path();
+        platform::remove_file_if_there(&inbox::reserve_path(&path))
+            .map_err(|error| StoreFault::from(error).at(Part::Inbox, &path))
+    }
+
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
         Box::new(KeyFile::at(self.registry.with_extension("receiver-key")))
     }
@@ -91,6 +113,10 @@ fn open_database(
     owners: &Owners,
     lock_timeout: Duration,
 ) -> Result<Connection, StoreFault> {
+    // SQLite takes a shorter one for an empty database.
+    if (1..SHORTEST_DATABASE).contains(&path.metadata()?.len()) {
+        return Err(Problem::NoRegistry.into());
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(lock_timeout)?;
@@ -121,10 +147,15 @@ fn commit<T>(
     Ok(value)
 }
 
-/// Reads a whole file for damage.
-fn quick_check(connection: &Connection) -> Result<(), StoreFault> {
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+/// Reads a whole file for damage, indexes included.
+fn check_integrity(connection: &Connection) -> Result<(), StoreFault> {
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" { Ok(()) } else { Err(Problem::Damaged.into()) }
+}
+
+/// The directory that a file is in; an empty path is the working directory.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether there is a file that is not empty, or something that is no file.

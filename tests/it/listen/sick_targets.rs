@@ -9,6 +9,7 @@ use std::time::Duration;
 use bugfender_hooks::store::{EventPage, EventSelection, EventState};
 
 use super::{Call, Receiver, Sink, events, inbox};
+use crate::support::inbox::requeue;
 use crate::support::{Home, free_address, wait_until};
 
 fn attempts(sink: &Sink) -> HashMap<String, usize> {
@@ -221,7 +222,7 @@ fn what_waits_for_too_long_is_a_dead_letter() {
     // Put in line again from outside, it is tried again while the receiver runs.
     let receiver = Receiver::start(&home, &args);
     let before = sink.calls().iter().filter(|call| call.id() == "refused").count();
-    assert_eq!(inbox(&home).requeue(&selection, jiff::Timestamp::now()).unwrap(), 1);
+    assert_eq!(requeue(&mut *inbox(&home), &selection, jiff::Timestamp::now()), 1);
     wait_until("it is tried again", || sink.calls().iter().filter(|call| call.id() == "refused").count() > before);
     assert_eq!(receiver.end().0, 0);
 }

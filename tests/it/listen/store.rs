@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::{Receiver, Reply, events, have, ids, inbox_file};
+use crate::support::inbox::noise;
 use crate::support::{Home, wait_until};
 
 /// It was not stored, and the sender is told to come again.
@@ -21,13 +22,13 @@ fn event(id: &str, size: usize) -> String {
 }
 
 /// A receiver whose data is on a small disk of its own, and where that is.
-fn on_a_small_disk(home: &Home) -> Option<(Receiver, PathBuf)> {
+fn on_a_small_disk(home: &Home, args: &[&str]) -> Option<(Receiver, PathBuf)> {
     if !have("unshare") || !have("mount") {
         return None;
     }
     fs::create_dir_all(home.data()).unwrap();
-    let script = "mount -t tmpfs -o size=2m,mode=700 small \"$DATA\" && exec \"$@\"";
-    let mut command = Receiver::command_of(&["unshare", "-rm", "sh", "-c", script, "sh"], home, &[]);
+    let script = "mount -t tmpfs -o size=4m,mode=700 small \"$DATA\" && exec \"$@\"";
+    let mut command = Receiver::command_of(&["unshare", "-rm", "sh", "-c", script, "sh"], home, args);
     command.env("DATA", home.data()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
     let receiver = Receiver::of(home, command);
     let data = home.data();
@@ -38,12 +39,12 @@ fn on_a_small_disk(home: &Home) -> Option<(Receiver, PathBuf)> {
 #[test]
 fn a_full_disk_is_told_and_survived() {
     let home = Home::new();
-    let Some((receiver, disk)) = on_a_small_disk(&home) else { return };
+    let Some((receiver, disk)) = on_a_small_disk(&home, &["--max-body", "600kB", "--reserve", "0"]) else { return };
     receiver.event("first");
     assert_eq!(receiver.get("/readyz").status, 200);
     let ballast = disk.join("ballast");
     // As much as fits.
-    let _ = fs::write(&ballast, vec![0; 4 * 1024 * 1024]);
+    let _ = fs::write(&ballast, vec![0; 8 * 1024 * 1024]);
     let (mut taken, mut refused) = (vec!["first".to_owned()], None);
     for number in 0..100 {
         let id = format!("n{number}");
@@ -74,6 +75,85 @@ fn a_full_disk_is_told_and_survived() {
     }
     let there = ids(&copy);
     assert!(taken.iter().all(|id| there.contains(id)), "{taken:?} {there:?}");
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn a_disk_without_room_for_a_large_event_is_not_ready() {
+    let home = Home::new();
+    let Some((receiver, disk)) = on_a_small_disk(&home, &["--max-body", "600kB"]) else { return };
+    // There is no room for the usual reserve, which is no reason not to start.
+    assert!(receiver.log().contains("reserve"), "{}", receiver.log());
+    receiver.event("first");
+    assert_eq!(receiver.get("/readyz").status, 200);
+    let (ballast, free) = (disk.join("ballast"), free_bytes(&disk));
+    fs::write(&ballast, vec![0; usize::try_from(free).unwrap() - 400_000]).unwrap();
+    wait_until("it is not ready", || receiver.get("/readyz").json()["store_writable"] == false);
+    receiver.event("small");
+    assert_unavailable(&receiver.get("/readyz"));
+    fs::remove_file(&ballast).unwrap();
+    wait_until("it is ready", || receiver.get("/readyz").status == 200);
+    assert_eq!(receiver.log().matches("nearly full").count(), 1, "{}", receiver.log());
+    assert_eq!(receiver.end().0, 0);
+}
+
+fn free_bytes(disk: &std::path::Path) -> u64 {
+    let said = Command::new("stat").args(["-f", "-c", "%a %S"]).arg(disk).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let (blocks, size) = said.trim().split_once(' ').unwrap();
+    blocks.parse::<u64>().unwrap() * size.parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_purge_on_a_full_disk_uses_the_reserve() {
+    let home = Home::new();
+    let args = ["--max-body", "600kB", "--reserve", "1MiB"];
+    let Some((receiver, disk)) = on_a_small_disk(&home, &args) else { return };
+    if !have("nsenter") {
+        return;
+    }
+    assert_eq!(fs::metadata(disk.join("registry.inbox.db-reserve")).unwrap().len(), 1 << 20);
+    for number in 0..40 {
+        if receiver.post(event(&format!("n{number}"), 50_000)).status != 200 {
+            break;
+        }
+    }
+    let _ = fs::write(disk.join("ballast"), vec![0; 8 * 1024 * 1024]);
+    wait_until("it is full", || receiver.post(event(&noise(20), 200_000)).status == 503);
+    let pid = receiver.ready["pid"].to_string();
+    let mut purge = Command::new("nsenter");
+    purge.args(["-t", &pid, "-U", "-m", "--preserve-credentials"]).arg(env!("CARGO_BIN_EXE_bugfender-hooks"));
+    let registry = home.data().join("registry.db");
+    purge.arg("--store").arg(format!("sqlite:{}", registry.display()));
+    purge.args(["events", "purge", "--max-size", "0", "--yes"]);
+    let purged = purge.output().unwrap();
+    assert!(purged.status.success(), "{}", String::from_utf8_lossy(&purged.stderr));
+    assert!(String::from_utf8_lossy(&purged.stderr).contains("reserve"), "{purged:?}");
+    receiver.event("after");
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn the_inbox_is_kept_below_a_size() {
+    let home = Home::new();
+    let receiver = Receiver::start(&home, &[]);
+    for number in 0..40 {
+        assert_eq!(receiver.post(format!(r#"[{{"id":"{number}","text":"{}"}}]"#, noise(50_000))).status, 200);
+    }
+    assert_eq!(receiver.end().0, 0);
+    let receiver = Receiver::start(&home, &["--max-size", "1MB"]);
+    wait_until("the oldest are gone", || ids(&home).len() < 20);
+    let left = ids(&home);
+    assert!(left.len() > 10 && left[left.len() - 1] == "39", "{left:?}");
+    assert_eq!(receiver.end().0, 0);
+    // What is pending stays, and the log says so.
+    let nobody = format!("http://{}/", crate::support::free_address());
+    let receiver = Receiver::start(&home, &["--forward-to", &nobody]);
+    receiver.event("waits");
+    assert_eq!(receiver.end().0, 0);
+    let receiver = Receiver::start(&home, &["--forward-to", &nobody, "--max-size", "1kB"]);
+    wait_until("it is told", || receiver.log().contains("larger than --max-size allows"));
+    assert_eq!(ids(&home), ["waits"]);
     assert_eq!(receiver.end().0, 0);
 }
 

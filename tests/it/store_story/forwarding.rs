@@ -7,7 +7,7 @@ use bugfender_hooks::store::{
 };
 
 use super::{LEASE, all, all_to, claim_some, commit, events, ids_of, is_new, receiver, settle, target, with_ids};
-use crate::support::inbox::{at, bugfender, instabug, of_ids};
+use crate::support::inbox::{at, bugfender, instabug, of_ids, requeue};
 
 fn claim(inbox: &mut dyn ReceiverInbox, target: TargetId, second: i64) -> Vec<Leased> {
     claim_some(inbox, target, second, ClaimRequest::up_to(100))
@@ -111,13 +111,13 @@ pub(super) fn settlements_say_what_became_of_events(store: &dyn Store) {
     assert!(claim(&mut *inbox, y, 1000).is_empty() && claim(&mut *inbox, x, 1000).is_empty());
     let backlog = Backlog { pending: 0, dead: 1, oldest_pending: None, last_event: Some(at(1)) };
     assert_eq!(inbox.backlog().unwrap(), backlog);
-    assert_eq!(inbox.requeue(&with_ids(&["a"]), at(70)).unwrap(), 1);
+    assert_eq!(requeue(&mut *inbox, &with_ids(&["a"]), at(70)), 1);
     assert_eq!(state(&*inbox).0, EventState::Pending);
     let of_y = claim(&mut *inbox, y, 70).remove(0);
     assert_eq!(of_y.forward.queued_at, at(70));
     settle(&mut *inbox, &of_y, 71, AttemptOutcome::Delivered);
     assert_eq!(state(&*inbox), (EventState::Forwarded, Some(at(71)), 4, None));
-    assert_eq!(inbox.requeue(&EventSelection::default(), at(80)).unwrap(), 0);
+    assert_eq!(requeue(&mut *inbox, &EventSelection::default(), at(80)), 0);
 }
 
 pub(super) fn failed_ones_do_not_hold_up_new_ones(store: &dyn Store) {
@@ -165,7 +165,7 @@ pub(super) fn what_waits_too_long_is_given_up(store: &dyn Store) {
     // Put in line again, by a process that does not receive: the dead one, and the one that waits, at once.
     let mut other = store.existing_inbox().unwrap().unwrap();
     let undelivered = EventSelection { undelivered: true, until: Some(at(50)), ..EventSelection::default() };
-    assert_eq!(other.requeue(&undelivered, at(70)).unwrap(), 2);
+    assert_eq!(requeue(&mut *other, &undelivered, at(70)), 2);
     assert_eq!(claimed_ids(&mut *inbox, to, 70), [["a"], ["b"], ["c"]]);
     assert_eq!(inbox.expire(at(70), at(70)).unwrap(), []);
 }

@@ -1,6 +1,7 @@
 //! The store's story: the same for every backend, told in terms of the store alone. A story opens the store's parts
 //! again and again, as processes that come and go do.
 
+mod deleting;
 mod forwarding;
 mod looking;
 mod purging;
@@ -142,6 +143,8 @@ macro_rules! stories {
                 receiving::what_is_committed_is_there,
                 receiving::duplicates_are_counted_and_dropped,
                 receiving::numbers_and_texts_are_two_ids,
+                receiving::reports_without_ids_are_the_same_for_a_time,
+                receiving::one_id_of_two_apps_is_two_events,
                 receiving::duplicates_are_known_among_very_many,
                 receiving::what_cannot_be_read_is_kept_apart,
                 receiving::any_number_look_beside_a_receiver,
@@ -164,6 +167,9 @@ macro_rules! stories {
                 purging::purged_events_leave_their_places_empty,
                 purging::runs_of_purged_events_go_with_them,
                 purging::what_waits_is_looked_at_once,
+                purging::the_oldest_go_first_read_or_not,
+                purging::a_step_removes_few_rows,
+                deleting::what_is_deleted_is_gone_with_its_copies,
                 registry::subscriptions_are_made_once,
                 registry::what_is_in_doubt_stands_in_the_way,
                 registry::removals_end_one_way_or_another,

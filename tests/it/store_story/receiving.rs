@@ -1,11 +1,55 @@
 //! Deliveries are committed, and what comes again is known.
 
 use bugfender_hooks::domain::event::Sender;
-use bugfender_hooks::store::{EventPage, EventSelection, EventSeq, EventState, Receipt, ReceiverInbox, Store};
-use jiff::Timestamp;
+use bugfender_hooks::store::{
+    ClaimRequest, EventPage, EventSelection, EventSeq, EventState, Receipt, ReceiverInbox, Store,
+};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{all, all_to, commit, events, ids, is_new, receiver, seq, target, with_ids};
+use super::{all, all_to, claim_some, commit, events, ids, is_new, receiver, seq, target, with_ids};
 use crate::support::inbox::{at, bugfender, instabug, of_ids};
+
+pub(super) fn reports_without_ids_are_the_same_for_a_time(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    let body = r#"{"title":"slow","metric":"m","trigger":"t"}"#;
+    let mut at_hour = |hour: i64| commit(&mut *inbox, &[instabug(hour * 3600, body)], &[all_to(to)])[0].stored();
+    assert_eq!([0, 1, 24, 25, 26, 49, 50].map(&mut at_hour), [1, 0, 0, 1, 0, 0, 1]);
+    inbox.dedupe_within(SignedDuration::from_mins(1));
+    assert_eq!(commit(&mut *inbox, &[instabug(51 * 3600, body), instabug(51 * 3600, body)], &[])[0].stored(), 1);
+    drop(inbox);
+    let mut inbox = receiver(store);
+    assert_eq!(is_new(&mut *inbox, instabug(52 * 3600, body)), [false]);
+    let found = all(&*inbox);
+    assert_eq!(found.iter().map(|event| event.duplicates).collect::<Vec<_>>(), [2, 2, 0, 2]);
+    // All of them are found by their id, and each has a key of its own for targets.
+    assert_eq!(ids(&*inbox, &with_ids(&[&found[0].id])).len(), 4);
+    let claimed = claim_some(&mut *inbox, to, 60 * 3600, ClaimRequest::up_to(9));
+    let keys: std::collections::HashSet<_> = claimed.iter().map(|leased| leased.forward.events[0].key).collect();
+    assert_eq!((claimed.len(), keys.len()), (3, 3));
+    assert!(keys.contains(&found[0].key) && keys.contains(&found[1].key));
+}
+
+pub(super) fn one_id_of_two_apps_is_two_events(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let of = |app: &str| bugfender(1, &format!(r#"[{{"id":"7","app":{app}}}]"#));
+    let apps = [r#"{"id":1}"#, r#"{"id":2}"#, r#"{"key":"a"}"#, r#"{"key":"b"}"#];
+    for app in apps {
+        assert_eq!(is_new(&mut *inbox, of(app)), [true], "{app}");
+    }
+    drop(inbox);
+    let mut inbox = receiver(store);
+    for app in apps {
+        assert_eq!(is_new(&mut *inbox, of(app)), [false], "{app}");
+    }
+    assert_eq!(ids(&*inbox, &with_ids(&["7"])).len(), 4);
+    assert!(all(&*inbox).iter().all(|event| event.duplicates == 1));
+    // In one delivery, too, however many there are.
+    let many: Vec<String> = (0..10_000).map(|app| format!(r#"{{"id":"8","app":{{"id":{app}}}}}"#)).collect();
+    let many = bugfender(2, &format!("[{},{}]", many.join(","), many[0]));
+    assert_eq!(commit(&mut *inbox, std::slice::from_ref(&many), &[])[0].duplicates(), 1);
+    assert_eq!(commit(&mut *inbox, &[many], &[])[0].stored(), 0);
+}
 
 pub(super) fn what_is_committed_is_there(store: &dyn Store) {
     assert!(store.existing_inbox().unwrap().is_none());
@@ -145,7 +189,7 @@ pub(super) fn any_number_look_beside_a_receiver(store: &dyn Store) {
     assert_eq!(other.watermark().unwrap(), EventSeq(0));
     commit(&mut *inbox, &[of_ids(1, &["a"])], &[]);
     assert_eq!(ids(&*other, &EventSelection::default()), ["a"]);
-    inbox.probe(at(0)).unwrap();
+    assert!(inbox.probe(at(0), 1000).unwrap());
     other.check().unwrap();
     drop(inbox);
     assert_eq!(is_new(&mut *receiver(store), of_ids(2, &["a", "b"])), [false, true]);

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bugfender_hooks::domain::HookStatus;
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{ClaimRequest, EventSelection, PurgeRule, Receipt, Store};
+use bugfender_hooks::store::{
+    ClaimRequest, EventSelection, KeyFile, PurgeRule, Receipt, ReceiverInbox, ReceiverKeys, Store,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{all, all_to, claim_some, commit, ids, is_new, receiver, target, try_commit};
-use crate::support::inbox::{at, bugfender, of_ids};
+use crate::support::inbox::{at, bugfender, noise, of_ids, requeue};
 
 pub(super) fn scratch() -> (TempDir, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -60,6 +62,11 @@ fn files_that_are_no_inbox_are_left_alone() {
     fs::write(&path, "events: 1, 2, 3\n".repeat(400)).unwrap();
     expect_refusal(&store, "the file is not an inbox of bugfender-hooks");
 
+    // SQLite would take this for an empty one.
+    let (_dir, store, path) = filled();
+    fs::write(&path, "x").unwrap();
+    expect_refusal(&store, "the file is not an inbox of bugfender-hooks");
+
     let (_dir, store, path) = filled();
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").unwrap();
@@ -74,7 +81,7 @@ fn files_that_are_no_inbox_are_left_alone() {
     let (_dir, store, path) = filled();
     let version = 0x6269 << 16 | 9;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
-    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 2)");
+    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 3)");
 }
 
 #[test]
@@ -105,12 +112,106 @@ fn a_file_that_was_removed_takes_nothing_more() {
     fs::rename(&path, &aside).unwrap();
     let error = try_commit(&mut *inbox, &[of_ids(2, &["b"])], &[]).unwrap_err().to_string();
     assert!(error.contains("moved or removed while it was in use"), "{error}");
-    assert!(inbox.probe(at(0)).is_err());
+    assert!(inbox.probe(at(0), 0).is_err());
     // Another in its place is not taken for it.
     fs::write(&path, "").unwrap();
     assert!(try_commit(&mut *inbox, &[of_ids(2, &["b"])], &[]).is_err());
     fs::rename(&aside, &path).unwrap();
     assert_eq!(is_new(&mut *inbox, of_ids(2, &["a", "b"])), [false, true]);
+}
+
+#[test]
+fn a_log_that_was_removed_is_noticed() {
+    for ending in ["db-wal", "db-shm"] {
+        let (_dir, store, path) = filled();
+        let mut inbox = receiver(&store);
+        assert_eq!(is_new(&mut *inbox, of_ids(2, &["b"])), [true]);
+        let (file, aside) = (path.with_extension(ending), path.with_extension("aside"));
+        fs::rename(&file, &aside).unwrap();
+        let error = try_commit(&mut *inbox, &[of_ids(3, &["c"])], &[]).unwrap_err().to_string();
+        assert!(error.contains("moved or removed while it was in use"), "{error}");
+        assert!(inbox.probe(at(0), 0).is_err());
+        fs::rename(&aside, &file).unwrap();
+        assert_eq!(is_new(&mut *inbox, of_ids(3, &["c"])), [true]);
+    }
+}
+
+#[test]
+fn the_file_of_a_key_is_replaced_behind_its_link_and_no_other_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, real) = (dir.path().join("key"), dir.path().join("elsewhere"));
+    KeyFile::at(real.clone()).load().unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let rotated = KeyFile::at(link.clone()).rotate(at(0), at(1)).unwrap();
+    assert!(link.is_symlink() && KeyFile::at(real.clone()).load().unwrap().current == rotated.current);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o644)).unwrap();
+    KeyFile::at(real.clone()).load().unwrap();
+    assert_eq!(mode(&real), 0o600);
+    // It is somebody else's.
+    fs::write(&real, "no key\n").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(KeyFile::at(real.clone()).load().is_err() && mode(&real) == 0o644);
+}
+
+#[test]
+fn a_store_is_backed_up_beside_its_receiver_and_restored() {
+    let (dir, store, path) = filled();
+    drop(store.registry().unwrap());
+    let key = store.receiver_keys().load().unwrap().current;
+    let mut inbox = receiver(&store);
+    commit(&mut *inbox, &[of_ids(2, &["b"])], &[]);
+    let backup = dir.path().join("backup");
+    store.back_up(&backup).unwrap();
+    assert!(store.back_up(&backup).is_err());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut names: Vec<_> = fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    assert_eq!(names, ["registry.db", "registry.inbox.db", "registry.receiver-key"].map(|name| backup.join(name)));
+    assert!(mode(&backup) == 0o700 && names.iter().all(|name| mode(name) == 0o600));
+    // Neither while a receiver runs, nor over what is there unless that is asked for.
+    let refused = |replace| store.restore(&backup, replace).unwrap_err().to_string();
+    assert!(refused(true).contains("receives into it"), "{}", refused(true));
+    commit(&mut *inbox, &[of_ids(3, &["c"])], &[]);
+    drop(inbox);
+    assert!(refused(false).contains("it is there already"), "{}", refused(false));
+    store.restore(&backup, true).unwrap();
+    let mut inbox = receiver(&store);
+    assert_eq!(is_new(&mut *inbox, of_ids(4, &["a", "b", "c"])), [false, false, true]);
+    drop(inbox);
+    // Where there was nothing, too; and a log is written as ever.
+    let other = SqliteStore::at(&dir.path().join("other/registry.db"));
+    other.restore(&backup, false).unwrap();
+    assert!(other.receiver_keys().load().unwrap().current == key);
+    let inbox = receiver(&other);
+    assert!(other.inbox_path().with_extension("db-wal").exists() && mode(&other.inbox_path()) == 0o600);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["a", "b"]);
+    // What is no backup replaces nothing.
+    fs::write(backup.join("registry.inbox.db"), "no database".repeat(100)).unwrap();
+    assert!(store.restore(&backup, true).is_err());
+    assert_eq!(ids(&*store.inbox().unwrap(), &EventSelection::default()), ["a", "b", "c"]);
+    let info = store.info().unwrap();
+    assert_eq!((info.inbox.schema, info.inbox.records), (Some(3), vec![("events", 3), ("quarantined", 0)]));
+    assert_eq!((info.registry.records, info.inbox.place), (vec![("hooks", 0)], path.display().to_string()));
+    assert!(info.inbox.bytes > Some(1000) && info.key.bytes > Some(20));
+}
+
+#[test]
+fn a_reserve_is_kept_and_given_back() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let reserve = path.with_extension("db-reserve");
+    for bytes in [100_000, 100_000, 200_000] {
+        inbox.keep_reserve(bytes).unwrap();
+        let file = fs::metadata(&reserve).unwrap();
+        assert!(file.len() == bytes && file.blocks() * 512 >= bytes && file.mode() & 0o777 == 0o600);
+    }
+    assert!(inbox.keep_reserve(1 << 50).is_err() && !reserve.exists());
+    inbox.keep_reserve(100_000).unwrap();
+    assert_eq!([store.free_reserve().unwrap(), store.free_reserve().unwrap()], [true, false]);
+    inbox.keep_reserve(100_000).unwrap();
+    inbox.keep_reserve(0).unwrap();
+    assert!(!reserve.exists());
 }
 
 #[test]
@@ -170,6 +271,28 @@ fn a_purge_gives_the_space_back() {
 }
 
 #[test]
+fn what_was_purged_is_gone_from_the_file() {
+    let (_dir, store, path) = filled();
+    let mut inbox = receiver(&store);
+    let secret = noise(300);
+    for id in 0..40 {
+        let body = format!(r#"[{{"id":"{id}","title":"{secret}","text":"{secret}{}"}}]"#, noise(id * 1000));
+        commit(&mut *inbox, &[bugfender(2, &body)], &[]);
+    }
+    commit(&mut *inbox, &[bugfender(2, &format!("no JSON {secret}"))], &[]);
+    let holds = || {
+        let log = path.with_extension("db-wal");
+        [&path, &log]
+            .map(|file| fs::read(file).is_ok_and(|bytes| memchr::memmem::find(&bytes, secret.as_bytes()).is_some()))
+    };
+    assert_ne!(holds(), [false, false]);
+    let rule = PurgeRule { before: Some(at(3)), ..PurgeRule::default() };
+    while inbox.purge(&rule).unwrap().more {}
+    assert_eq!(holds(), [false, false]);
+    inbox.check().unwrap();
+}
+
+#[test]
 fn very_many_are_put_in_line_again_step_by_step() {
     let (_dir, store, path) = filled();
     let mut inbox = receiver(&store);
@@ -183,11 +306,18 @@ fn very_many_are_put_in_line_again_step_by_step() {
     let trigger = "CREATE TRIGGER stop BEFORE UPDATE ON forwards WHEN old.id = 1200
                    BEGIN SELECT raise(ABORT, 'stopped'); END";
     other.execute_batch(trigger).unwrap();
-    assert!(inbox.requeue(&EventSelection::default(), at(10)).is_err());
-    // The lock was given back before.
-    assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (1000, 200));
+    let mut selection = EventSelection::default();
+    let mut step = |inbox: &mut dyn ReceiverInbox| {
+        let requeued = inbox.requeue(&selection, at(10));
+        selection.after = requeued.as_ref().ok().and_then(|requeued| requeued.reached);
+        requeued.map(|requeued| requeued.forwards).ok()
+    };
+    assert_eq!([step(&mut *inbox), step(&mut *inbox), step(&mut *inbox)], [Some(500), Some(499), None]);
+    assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (999, 201));
     other.execute_batch("DROP TRIGGER stop").unwrap();
-    assert_eq!(inbox.requeue(&EventSelection::default(), at(10)).unwrap(), 1200);
+    // Those that were requeued at this time are not counted again.
+    assert_eq!(requeue(&mut *inbox, &EventSelection::default(), at(10)), 201);
+    assert_eq!(requeue(&mut *inbox, &EventSelection::default(), at(11)), 1200);
     assert_eq!(inbox.backlog().unwrap().dead, 0);
 }
 
@@ -257,7 +387,7 @@ fn a_store_of_the_version_before_loses_nothing() {
     assert_eq!((inbox.backlog().unwrap().dead, inbox.quarantined(None, None).unwrap().len()), (2, 1));
     let again = bugfender(1, r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#);
     assert_eq!(is_new(&mut *inbox, again), [false, false, true]);
-    assert_eq!(inbox.requeue(&EventSelection::default(), at(2)).unwrap(), 2);
+    assert_eq!(requeue(&mut *inbox, &EventSelection::default(), at(2)), 2);
     inbox.check().unwrap();
     // A sender that this version does not know can be stored by one that does.
     let connection = Connection::open(store.inbox_path()).unwrap();

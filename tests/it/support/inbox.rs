@@ -3,7 +3,7 @@
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use bugfender_hooks::domain::signature::sign_instabug;
-use bugfender_hooks::store::EncodedDelivery;
+use bugfender_hooks::store::{EncodedDelivery, EventSelection, Maintenance};
 use jiff::Timestamp;
 
 const KEY: &str = "key-of-the-tests";
@@ -35,6 +35,19 @@ pub fn instabug(second: i64, body: &str) -> Delivery {
 /// These deliveries, ready to be stored.
 pub fn encoded(deliveries: &[Delivery]) -> Vec<EncodedDelivery> {
     deliveries.iter().cloned().map(EncodedDelivery::encode).collect()
+}
+
+/// Requeues all that is selected, step by step; returns how many forwards.
+pub fn requeue(inbox: &mut (impl Maintenance + ?Sized), selection: &EventSelection, now: Timestamp) -> u64 {
+    let (mut selection, mut forwards) = (selection.clone(), 0);
+    loop {
+        let requeued = inbox.requeue(&selection, now).unwrap();
+        forwards += requeued.forwards;
+        if requeued.reached.is_none() {
+            return forwards;
+        }
+        selection.after = requeued.reached;
+    }
 }
 
 /// So many characters that cannot be stored in much less space.

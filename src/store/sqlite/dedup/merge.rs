@@ -198,11 +198,16 @@ impl DedupIndex {
 
     fn remove_garbage(&self, connection: &Connection) -> Result<WrittenStep, StoreFault> {
         let range = self.garbage.last().cloned().unwrap_or_default();
-        let some = "DELETE FROM run_chunks
-                    WHERE id IN (SELECT id FROM run_chunks WHERE id >= ? AND id < ? ORDER BY id LIMIT ?)";
-        let removed = connection.prepare_cached(some)?.execute((range.start, range.end, REMOVED_AT_ONCE))?;
-        Ok(WrittenStep(Change::Garbage { is_all: number(removed) < REMOVED_AT_ONCE }))
+        Ok(WrittenStep(Change::Garbage { is_all: remove_chunks(connection, &range)? }))
     }
+}
+
+/// Removes some chunks of this range. Returns whether none are left.
+pub(in crate::store::sqlite) fn remove_chunks(connection: &Connection, range: &Range<i64>) -> Result<bool, StoreFault> {
+    let some = "DELETE FROM run_chunks
+                WHERE id IN (SELECT id FROM run_chunks WHERE id >= ? AND id < ? ORDER BY id LIMIT ?)";
+    let removed = connection.prepare_cached(some)?.execute((range.start, range.end, REMOVED_AT_ONCE))?;
+    Ok(number(removed) < REMOVED_AT_ONCE)
 }
 
 /// The newest runs that are due to be merged, by their places.

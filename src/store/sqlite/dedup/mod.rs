@@ -15,7 +15,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use foldhash::fast::RandomState;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
+
+pub(super) use self::merge::remove_chunks;
 
 use self::merge::Merge;
 use self::run::{DedupRun, FIRST_CHUNK};
@@ -102,16 +104,20 @@ fn unused_chunks(connection: &Connection, runs: &[DedupRun], end: i64) -> Result
     Ok(unused)
 }
 
-/// Removes the runs all of whose events are gone, as many as are before `event`.
-pub(super) fn drop_runs_before(connection: &Connection, event: i64) -> Result<(), StoreFault> {
-    let sql = format!("SELECT id, {FIRST_CHUNK}, {FIRST_CHUNK} + length(fences) / 8 FROM runs WHERE last_event < ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let runs = statement.query_map([event], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    for (id, first, end) in runs.collect::<Result<Vec<(i64, i64, i64)>, _>>()? {
-        connection.execute("DELETE FROM run_chunks WHERE id >= ? AND id < ?", [first, end])?;
-        connection.execute("DELETE FROM runs WHERE id = ?", [id])?;
-    }
-    Ok(())
+/// A run all of whose events are gone, if there is one: those before the oldest event that is there.
+pub(super) fn run_of_purged(connection: &Connection) -> Result<Option<i64>, StoreFault> {
+    let sql =
+        "SELECT id FROM runs WHERE last_event < coalesce((SELECT min(id) FROM events), 9223372036854775807) LIMIT 1";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
+}
+
+/// Removes a run but for its chunks; returns the numbers of these, which belong to no run from then on.
+pub(super) fn remove_run(connection: &Connection, run: i64) -> Result<Range<i64>, StoreFault> {
+    let sql = format!("SELECT {FIRST_CHUNK}, {FIRST_CHUNK} + length(fences) / 8 FROM runs WHERE id = ?");
+    let chunks = connection.prepare_cached(&sql)?.query_row([run], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([run])?;
+    let (start, end) = chunks.unwrap_or((0, 0));
+    Ok(start..end)
 }
 
 /// The events with these keys, for whoever looks something up once and keeps nothing in memory.
@@ -137,6 +143,12 @@ pub(super) fn look_up(connection: &Connection, keys: impl Iterator<Item = EventK
         if missing.contains(&EventKey::from_bytes(row.get(1)?)) {
             found.push(row.get(0)?);
         }
+    }
+    // The index has the newest of several events with one key.
+    let mut previous = connection.prepare_cached("SELECT previous FROM events WHERE id = ?")?;
+    for place in 0.. {
+        let Some(event) = found.get(place) else { break };
+        found.extend(previous.query_row([event], |row| row.get::<_, Option<i64>>(0)).optional()?.flatten());
     }
     Ok(found)
 }

@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::body::{Bodies, place};
+use super::fates::{DEAD, DELIVERED, PENDING};
+use super::known::known_by;
 use super::leases::Leases;
-use super::query::{self, DEAD, DELIVERED, PENDING};
+use super::query;
 use super::{stored, time};
-use crate::domain::event::{EventFacts, EventKey};
+use crate::domain::event::{AppHash, EventFacts};
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{AttemptOutcome, ClaimRequest, Forward, ForwardId, Settlement, TargetId};
 
@@ -27,6 +29,7 @@ const FARTHEST: SignedDuration = SignedDuration::from_hours(2);
 /// Half of them may be such that failed before, so that neither holds the other up for long.
 pub(super) fn claim(
     connection: &Connection,
+    bodies: &mut Bodies,
     leases: &Leases,
     target: TargetId,
     now: Timestamp,
@@ -49,7 +52,7 @@ pub(super) fn claim(
     let (mut claims, mut orphans, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (ids, room) in [(fresh, room), (again, CLAIMED_BYTES)] {
         for id in ids {
-            let Some(forward) = read(connection, id)? else {
+            let Some(forward) = read(connection, bodies, id)? else {
                 orphans.push(id);
                 continue;
             };
@@ -99,7 +102,7 @@ fn due(
 }
 
 /// A forward with its events; `None` when there are none: it was purged, or they were lost.
-fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, StoreFault> {
+fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<Forward>, StoreFault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
                       d.sender, d.content_type, d.received_at, d.events
                FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
@@ -113,7 +116,7 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, StoreFault>
     }
     let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
     let body =
-        if whole { Bodies::of(connection).whole(delivery)? } else { part_with(connection, delivery, &mut events)? };
+        if whole { bodies.whole(connection, delivery)? } else { part_with(connection, bodies, delivery, &mut events)? };
     Ok(Some(Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
@@ -128,10 +131,15 @@ fn read(connection: &Connection, id: i64) -> Result<Option<Forward>, StoreFault>
 }
 
 /// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
-fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) -> Result<Vec<u8>, StoreFault> {
+fn part_with(
+    connection: &Connection,
+    bodies: &mut Bodies,
+    delivery: i64,
+    events: &mut [EventFacts],
+) -> Result<Vec<u8>, StoreFault> {
     let end = events.iter().map(|event| event.span.end).max().unwrap_or(0);
     let start = events.iter().map(|event| event.span.start).min().unwrap_or(0);
-    let part = Bodies::of(connection).part(delivery, start..end)?;
+    let part = bodies.part(connection, delivery, start..end)?;
     for event in events {
         event.span = event.span.start - start..event.span.end - start;
     }
@@ -139,16 +147,18 @@ fn part_with(connection: &Connection, delivery: i64, events: &mut [EventFacts]) 
 }
 
 fn events(connection: &Connection, delivery: i64, first: i64, last: i64) -> Result<Vec<EventFacts>, StoreFault> {
-    let sql = "SELECT start, length, key, event_id, type, app_id, title FROM events
+    let sql = "SELECT start, length, key, event_id, type, app_id, title, app, previous FROM events
                WHERE id BETWEEN ? AND ? AND delivery = ? ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
     let facts = statement.query_map([first, last, delivery], |row| {
         Ok(EventFacts {
             id: row.get(3)?,
-            key: EventKey::from_bytes(row.get(2)?),
+            key: known_by(row.get(2)?, row.get(8)?),
             event_type: row.get(4)?,
             app_id: row.get(5)?,
+            app: row.get::<_, Option<i64>>(7)?.map(AppHash),
             title: row.get(6)?,
+            is_without_id: false,
             span: place(row.get(0)?, row.get(1)?),
         })
     })?;

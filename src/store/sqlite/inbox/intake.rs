@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, params};
 
+use super::known::{DuplicateFinder, Place};
 use super::receiving::Receiving;
 use super::stored;
 use crate::domain::event::EventFacts;
-use crate::store::sqlite::dedup::{ByKey, DedupIndex};
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{EncodedDelivery, EventSeq, Receipt, Route};
 
@@ -16,8 +15,9 @@ const INSERT_DELIVERY: &str =
     "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-const INSERT_EVENT: &str = "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT_EVENT: &str =
+    "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title, app, previous)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Stores them all, or nothing.
 pub(super) fn commit(
@@ -31,19 +31,18 @@ pub(super) fn commit(
     let events = deliveries.iter().map(|delivery| delivery.delivery().events().len()).sum();
     let mut group = CommitGroup {
         connection,
-        known: &receiving.known,
+        known: DuplicateFinder::new(&receiving.known, receiving.dedupe_window, receiving.next_event, events),
         routes,
         insert_delivery: connection.prepare_cached(INSERT_DELIVERY)?,
         insert_event: connection.prepare_cached(INSERT_EVENT)?,
-        new: ByKey::with_capacity_and_hasher(events, RandomState::default()),
         next_delivery: receiving.next_delivery,
-        next_event: receiving.next_event,
         next_forward: receiving.next_forward,
     };
     let receipts = super::super::commit(connection, |_| {
         deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>()
     })?;
-    let CommitGroup { new, next_delivery, next_event, next_forward, .. } = group;
+    let CommitGroup { known, next_delivery, next_forward, .. } = group;
+    let (new, next_event) = known.end();
     (receiving.next_delivery, receiving.next_event) = (next_delivery, next_event);
     receiving.next_forward = next_forward;
     receiving.known.add(new);
@@ -53,13 +52,11 @@ pub(super) fn commit(
 /// What is being committed together.
 struct CommitGroup<'a, 'c> {
     connection: &'c Connection,
-    known: &'a DedupIndex,
+    known: DuplicateFinder<'a>,
     routes: &'a [Route],
     insert_delivery: CachedStatement<'c>,
     insert_event: CachedStatement<'c>,
-    new: ByKey,
     next_delivery: i64,
-    next_event: i64,
     next_forward: i64,
 }
 
@@ -73,19 +70,13 @@ impl CommitGroup<'_, '_> {
         let mut receipt = Receipt { events: Vec::with_capacity(delivery.events().len()) };
         let mut again = Vec::new();
         for event in delivery.events() {
-            let known = match self.new.get(&event.key) {
-                Some(id) => Some(*id),
-                None => self.known.find(self.connection, event.key)?,
-            };
-            if let Some(id) = known {
-                again.push(id);
-                receipt.events.push(None);
-                continue;
+            match self.known.place(self.connection, event, delivery.received_at())? {
+                Place::Duplicate(id) => {
+                    again.push(id);
+                    receipt.events.push(None);
+                }
+                Place::New(id) => receipt.events.push(Some(EventSeq(id))),
             }
-            let id = self.next_event;
-            self.next_event += 1;
-            self.new.insert(event.key, id);
-            receipt.events.push(Some(EventSeq(id)));
         }
         if receipt.stored() > 0 {
             self.insert(encoded, &receipt)?;
@@ -113,7 +104,7 @@ impl CommitGroup<'_, '_> {
         self.insert_delivery.execute(values)?;
         for (event_id, event) in new() {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));
-            let EventFacts { id: name, key, event_type, app_id, title, .. } = event;
+            let EventFacts { id: name, key, event_type, app_id, app, title, .. } = event;
             self.insert_event.execute(params![
                 event_id,
                 id,
@@ -123,7 +114,9 @@ impl CommitGroup<'_, '_> {
                 name,
                 event_type,
                 app_id,
-                title
+                title,
+                app.map(|app| app.0),
+                self.known.previous(event_id),
             ])?;
         }
         if self.routes.is_empty() {

@@ -1,8 +1,11 @@
 //! The inbox in an SQLite file of its own.
 
 mod body;
+mod delete;
+mod fates;
 mod forwards;
 mod intake;
+mod known;
 mod leases;
 mod purge;
 mod query;
@@ -12,6 +15,8 @@ mod requeue;
 
 pub(super) use self::receiver::SqliteReceiverInbox;
 
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +30,7 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
-    Quarantined, StoreError, TargetId, Usage,
+    Quarantined, Requeued, StoreError, TargetId, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -37,9 +42,6 @@ const SHORT_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 /// The size that the write-ahead log is cut to after it has grown, as it does while somebody reads for long. In bytes.
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
-/// How long others have for the inbox between the steps of a long change.
-const YIELD_TO_WRITERS: Duration = Duration::from_millis(5);
-
 /// An inbox in a file.
 #[derive(Debug)]
 pub(super) struct SqliteInbox {
@@ -48,6 +50,8 @@ pub(super) struct SqliteInbox {
     owners: Owners,
     /// A purge that has not come to its end.
     purging: Option<(PurgeRule, purge::Reached)>,
+    /// Chunks of the deduplication index that belonged to runs of purged events.
+    unused_chunks: Vec<Range<i64>>,
 }
 
 impl SqliteInbox {
@@ -73,7 +77,9 @@ impl SqliteInbox {
         let owners = Owners::beside(path);
         let connection = super::open_database(path, &INBOX, &owners, BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        Ok(Self { path: path.to_owned(), connection, owners, purging: None })
+        // What is removed is overwritten. Receiving removes next to nothing.
+        connection.pragma_update(None, "secure_delete", true)?;
+        Ok(Self { path: path.to_owned(), connection, owners, purging: None, unused_chunks: Vec::new() })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
@@ -106,19 +112,47 @@ impl SqliteInbox {
         fault.at(Part::Inbox, &self.path)
     }
 
+    /// Runs `work` without waiting for long while another process has the lock.
+    fn without_patience<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let busy_timeout =
+            |inbox: &Self, time| inbox.connection.busy_timeout(time).map_err(|error| inbox.store_error(error.into()));
+        busy_timeout(self, SHORT_BUSY_TIMEOUT)?;
+        let outcome = work(self);
+        busy_timeout(self, BUSY_TIMEOUT)?;
+        outcome
+    }
+
     /// A step of a purge. Senders may wait behind a receiver's.
-    fn purge_step(&mut self, rule: &PurgeRule, is_receiver: bool) -> Result<Purged, StoreError> {
+    fn purge_step(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
         let begun = self.purging.take().filter(|(begun, _)| begun == rule);
         let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
-        let step = |connection: &Connection| purge::step(connection, rule, &mut reached);
-        let mut purged = if is_receiver { self.write_if_free(step) } else { self.write(step) }?;
+        let Self { connection, unused_chunks, .. } = self;
+        let step = purge::step(connection, rule, &mut reached, unused_chunks);
+        let mut purged = step.map_err(|fault| self.store_error(fault))?;
         match self.read(purge::give_back) {
             Ok(more) => purged.more |= more,
             // What was removed is gone all the same; its space is used again, or given back the next time.
             Err(error) => tracing::debug!("space could not be given back: {error}"),
         }
+        if !purged.more && reached.has_removed() {
+            self.empty_log();
+        }
         self.purging = purged.more.then_some((*rule, reached));
         Ok(purged)
+    }
+
+    /// Empties the write-ahead log, if that is possible without waiting.
+    fn empty_log(&self) {
+        let busy_timeout = |time| self.connection.busy_timeout(time).map_err(StoreFault::from);
+        let empty = || {
+            busy_timeout(Duration::ZERO)?;
+            let emptied = purge::empty_log(&self.connection);
+            busy_timeout(BUSY_TIMEOUT)?;
+            emptied
+        };
+        if let Err(fault) = empty() {
+            tracing::debug!("the write-ahead log could not be emptied: {}", self.store_error(fault));
+        }
     }
 }
 
@@ -165,20 +199,44 @@ impl Events for SqliteInbox {
 
 impl Maintenance for SqliteInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        self.purge_step(rule, false)
+        self.purge_step(rule)
     }
 
-    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
-        let ids = self.read_at_once(|connection| requeue::undelivered(connection, selection))?;
-        let mut requeued = 0;
-        for (index, some) in ids.chunks(requeue::AT_ONCE).enumerate() {
-            if index > 0 {
-                // A receiver that waits for the lock gets it now.
-                std::thread::sleep(YIELD_TO_WRITERS);
-            }
-            requeued += self.write(|connection| requeue::requeue(connection, some, now))?;
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
+        let (ids, reached) = self.read_at_once(|connection| requeue::undelivered(connection, selection))?;
+        let forwards =
+            if ids.is_empty() { 0 } else { self.write(|connection| requeue::requeue(connection, &ids, now))? };
+        Ok(Requeued { forwards, reached })
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for EventSeq(event) in events {
+            deleted += u64::from(self.write(|connection| delete::delete(connection, *event))?);
         }
-        Ok(requeued)
+        // Their duplicates may have come in deliveries of other events.
+        let mut reached = 0;
+        while let Some(delivery) = self.read(|connection| delete::with_duplicates(connection, reached))? {
+            self.write(|connection| delete::blank(connection, delivery))?;
+            reached = delivery;
+        }
+        self.empty_log();
+        Ok(deleted)
+    }
+
+    fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let path = reserve_path(&self.path);
+        let keep = || match path.metadata() {
+            Ok(reserve) if reserve.len() == bytes && bytes > 0 => Ok(()),
+            _ if bytes == 0 => platform::remove_file_if_there(&path).map(drop),
+            // What is nearly full is left to what is received.
+            _ if platform::free_space(super::directory_of(&path)).is_some_and(|free| free / 2 < bytes) => {
+                platform::remove_file_if_there(&path)?;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => platform::create_ballast(&path, bytes),
+        };
+        keep().map_err(|error| self.store_error(error.into()))
     }
 
     /// Only a receiver has anything to tidy up.
@@ -187,8 +245,15 @@ impl Maintenance for SqliteInbox {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.read(super::quick_check)
+        self.read(super::check_integrity)
     }
+}
+
+/// The file beside an inbox that takes up space to be freed when the disk is full.
+pub(super) fn reserve_path(inbox: &Path) -> PathBuf {
+    let mut name = inbox.to_owned().into_os_string();
+    name.push("-reserve");
+    PathBuf::from(name)
 }
 
 /// A time as it is stored.

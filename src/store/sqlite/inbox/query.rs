@@ -1,22 +1,22 @@
 //! Queries of events and the backlog.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::body::{Bodies, place};
+use super::fates::{DEAD, Fate, Fates, PENDING};
+use super::known::known_by;
 use super::{stored, time};
-use crate::domain::event::{EventKey, Sender};
+use crate::domain::event::Sender;
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
 use crate::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined, TargetId,
 };
-
-/// The states of a forward, as they are stored.
-pub(super) const PENDING: i64 = 0;
-pub(super) const DELIVERED: i64 = 1;
-pub(super) const DEAD: i64 = 2;
 
 /// How many forwards are too many to look events up from.
 const MANY: i64 = 10_000;
@@ -25,12 +25,14 @@ const MANY: i64 = 10_000;
 pub(super) struct Condition {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
+    /// Those with a forward in one of these states, which is for whoever reads the events to see.
+    pub(super) states: Option<&'static [i64]>,
 }
 
 impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
-        let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
+        let mut condition = Self { sql: "1".to_owned(), values: Vec::new(), states: None };
         let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before, up_to } =
             selection;
         if let Some(ids) = ids {
@@ -69,7 +71,7 @@ impl Condition {
         if let Some(EventSeq(up_to)) = up_to {
             condition.add("e.id <= ?", (*up_to).into());
         }
-        let states = if *dead { &[DEAD][..] } else { &[PENDING, DEAD] };
+        let states: &'static [i64] = if *dead { &[DEAD] } else { &[PENDING, DEAD] };
         if *dead || *undelivered {
             condition.has_forwards(connection, states)?;
         }
@@ -84,11 +86,13 @@ impl Condition {
 
     /// Those with a forward in one of these states: looked up from such forwards if there are few, and otherwise seen at
     /// each event, as all of them would have to be gathered before the first event could be told.
-    fn has_forwards(&mut self, connection: &Connection, states: &[i64]) -> Result<(), StoreFault> {
-        let mut are_few = true;
+    fn has_forwards(&mut self, connection: &Connection, states: &'static [i64]) -> Result<(), StoreFault> {
         for state in states {
             let some = format!("SELECT count(*) FROM (SELECT 1 FROM forwards WHERE state = {state} LIMIT {MANY})");
-            are_few &= connection.prepare_cached(&some)?.query_row([], |row| row.get::<_, i64>(0))? < MANY;
+            if connection.prepare_cached(&some)?.query_row([], |row| row.get::<_, i64>(0))? >= MANY {
+                self.states = Some(states);
+                return Ok(());
+            }
         }
         // The plus keeps SQLite from making an index over all events for it.
         let theirs = |state: &i64| {
@@ -98,13 +102,16 @@ impl Condition {
                  WHERE x.state = {state}"
             )
         };
-        let sql = if are_few {
-            format!(" AND e.id IN ({})", states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL "))
-        } else {
-            format!(" AND ({})", states.iter().copied().map(has_forward).collect::<Vec<_>>().join(" OR "))
-        };
-        self.sql += &sql;
+        let theirs = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
+        self.sql.extend([" AND e.id IN (", &theirs, ")"]);
         Ok(())
+    }
+
+    /// Whether an event that the SQL selects is one of those that are meant.
+    pub(super) fn is_met(&self, fate: &Fate) -> bool {
+        self.states.is_none_or(|states| {
+            states.contains(&PENDING) && fate.pending > 0 || states.contains(&DEAD) && fate.dead > 0
+        })
     }
 
     fn is_one_of(&mut self, column: &str, values: Vec<Value>) {
@@ -114,19 +121,6 @@ impl Condition {
     }
 }
 
-/// Whether event `e` has a forward in this state.
-fn has_forward(state: i64) -> String {
-    format!(
-        "EXISTS (SELECT 1 FROM forwards x WHERE x.delivery = e.delivery
-                 AND e.id BETWEEN x.first_event AND x.last_event AND x.state = {state})"
-    )
-}
-
-/// What became of the forwards of an event: the number of pending, dead and delivered ones, and what else is shown.
-const FATE: &str = "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 2), 0), coalesce(sum(state = 1), 0),
-        max(settled_at) FILTER (WHERE state = 1), coalesce(sum(attempts), 0), max(error) FILTER (WHERE state <> 1)
-    FROM forwards WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event";
-
 /// The events' JSON and what became of them are looked up one by one: SQLite would gather all that it sorts or groups.
 pub(super) fn events(
     connection: &Connection,
@@ -134,24 +128,32 @@ pub(super) fn events(
     page: EventPage,
     each: &mut dyn FnMut(EventRecord) -> bool,
 ) -> Result<(), StoreFault> {
-    let Some(Condition { sql: condition, mut values }) = Condition::of(connection, selection)? else { return Ok(()) };
+    let Some(condition) = Condition::of(connection, selection)? else { return Ok(()) };
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
-                e.start, e.length
-         FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {condition} ORDER BY e.id {order} LIMIT ?"
+                e.start, e.length, e.previous
+         FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}",
+        condition.sql
     );
-    values.push(Value::from(page.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1))));
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut fate = connection.prepare_cached(FATE)?;
-    let mut bodies = Bodies::of(connection);
+    let mut fates = Fates::of(connection)?;
+    let mut bodies = Bodies::default();
+    let mut left = page.limit.unwrap_or(u64::MAX);
     // While these rows are open, all that is read is of one moment.
-    let mut rows = statement.query(params_from_iter(values))?;
-    while let Some(row) = rows.next()? {
-        let mut event = record(row, &mut fate)?;
-        if page.with_json {
-            event.json = Some(bodies.part(row.get(9)?, place(row.get(10)?, row.get(11)?))?);
+    let mut rows = statement.query(params_from_iter(&condition.values))?;
+    while left > 0
+        && let Some(row) = rows.next()?
+    {
+        let fate = fates.of_event(row.get(9)?, row.get(0)?)?;
+        if !condition.is_met(fate) {
+            continue;
         }
+        let mut event = record(row, fate)?;
+        if page.with_json {
+            event.json = Some(bodies.part(connection, row.get(9)?, place(row.get(10)?, row.get(11)?))?);
+        }
+        left -= 1;
         if !each(event) {
             break;
         }
@@ -159,11 +161,10 @@ pub(super) fn events(
     Ok(())
 }
 
-fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, StoreFault> {
-    let (id, delivery): (i64, i64) = (row.get(0)?, row.get(9)?);
-    let mut record = EventRecord {
-        seq: EventSeq(id),
-        key: EventKey::from_bytes(row.get(8)?),
+fn record(row: &Row<'_>, fate: &Fate) -> Result<EventRecord, StoreFault> {
+    Ok(EventRecord {
+        seq: EventSeq(row.get(0)?),
+        key: known_by(row.get(8)?, row.get(12)?),
         sender: sender(&row.get::<_, String>(1)?)?,
         id: row.get(2)?,
         event_type: row.get(3)?,
@@ -171,57 +172,58 @@ fn record(row: &Row<'_>, fate: &mut Statement<'_>) -> Result<EventRecord, StoreF
         title: row.get(5)?,
         received_at: time(row.get(6)?),
         duplicates: row.get(7)?,
-        state: EventState::Stored,
-        forwarded_at: None,
-        attempts: 0,
-        error: None,
+        state: fate.state(),
+        forwarded_at: fate.forwarded_at.map(time),
+        attempts: fate.attempts,
+        error: fate.error.as_deref().map(str::to_owned),
         json: None,
-    };
-    fate.query_row([delivery, id], |row| {
-        let (pending, dead, delivered): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        record.state = match (pending, dead, delivered) {
-            (1.., _, _) => EventState::Pending,
-            (_, 1.., _) => EventState::Dead,
-            (_, _, 1..) => EventState::Forwarded,
-            _ => EventState::Stored,
-        };
-        record.forwarded_at = row.get::<_, Option<i64>>(3)?.map(time);
-        record.attempts = row.get(4)?;
-        record.error = row.get(5)?;
-        Ok(())
-    })?;
-    Ok(record)
+    })
 }
 
 pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Result<Vec<EventCount>, StoreFault> {
-    let Some(Condition { sql: condition, values }) = Condition::of(connection, selection)? else {
-        return Ok(Vec::new());
-    };
-    let (pending, dead) = (has_forward(PENDING), has_forward(DEAD));
+    let Some(condition) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
     let sql = format!(
-        "SELECT d.sender, e.type, e.app_id, count(*), sum(e.duplicates), sum({pending}),
-                sum(NOT {pending} AND {dead}), min(d.received_at), max(d.received_at)
-         FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {condition}
-         GROUP BY d.sender, e.type, e.app_id ORDER BY d.sender, e.type, e.app_id"
+        "SELECT e.id, e.delivery, d.sender, e.type, e.app_id, e.duplicates, d.received_at
+         FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
+        condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut counts = Vec::new();
+    let mut fates = Fates::of(connection)?;
+    let mut rows = statement.query(params_from_iter(&condition.values))?;
+    let mut counts: BTreeMap<(String, Option<String>, Option<i64>), EventCount> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let number = |index: usize| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
-        counts.push(EventCount {
-            sender: sender(&row.get::<_, String>(0)?)?,
-            event_type: row.get(1)?,
-            app_id: row.get(2)?,
-            events: number(3)?,
-            duplicates: number(4)?,
-            pending: number(5)?,
-            dead: number(6)?,
-            first_at: time(row.get(7)?),
-            last_at: time(row.get(8)?),
-        });
+        let fate = fates.of_event(row.get(1)?, row.get(0)?)?;
+        if !condition.is_met(fate) {
+            continue;
+        }
+        let (from, event_type, app_id): (String, Option<String>, _) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let at = time(row.get(6)?);
+        let count = match counts.entry((from, event_type, app_id)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (from, event_type, app_id) = place.key().clone();
+                let sender = sender(&from)?;
+                let none = EventCount {
+                    sender,
+                    event_type,
+                    app_id,
+                    events: 0,
+                    duplicates: 0,
+                    pending: 0,
+                    dead: 0,
+                    first_at: at,
+                    last_at: at,
+                };
+                place.insert(none)
+            }
+        };
+        count.events += 1;
+        count.duplicates += u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+        count.pending += u64::from(fate.state() == EventState::Pending);
+        count.dead += u64::from(fate.state() == EventState::Dead);
+        (count.first_at, count.last_at) = (count.first_at.min(at), count.last_at.max(at));
     }
-    Ok(counts)
+    Ok(counts.into_values().collect())
 }
 
 /// The newest event that was ever stored: numbers are given in the order of the commits, and never again.
@@ -294,16 +296,13 @@ pub(super) fn sender(text: &str) -> Result<Sender, StoreFault> {
     Sender::ALL.into_iter().find(|sender| sender.as_str() == text).ok_or(StoreFault::Problem(Problem::Damaged))
 }
 
-// The names of the states stand in the SQL above as numbers.
-const _: () = assert!(PENDING == 0 && DELIVERED == 1 && DEAD == 2);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// How SQLite goes about finding events.
     fn plan(connection: &Connection, selection: &EventSelection) -> String {
-        let Condition { sql, values } = Condition::of(connection, selection).unwrap().unwrap();
+        let Condition { sql, values, .. } = Condition::of(connection, selection).unwrap().unwrap();
         let sql = format!(
             "EXPLAIN QUERY PLAN SELECT e.id FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {sql}
              ORDER BY e.id DESC"
@@ -331,6 +330,6 @@ mod tests {
                     INSERT INTO forwards (target, delivery, first_event, last_event, queued_at) SELECT 1, i, i, i, 0 FROM n";
         connection.execute_batch(many).unwrap();
         let plan = plan(&connection, &EventSelection { undelivered: true, ..none() });
-        assert!(plan.contains("forwards_by_delivery") && !plan.contains("LIST SUBQUERY"), "{plan}");
+        assert!(!plan.contains("LIST SUBQUERY"), "{plan}");
     }
 }

@@ -6,21 +6,26 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::SqliteInbox;
+use super::body::Bodies;
 use super::forwards;
 use super::intake;
 use super::leases::Leases;
 use super::receiving::Receiving;
+use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route, Settled, Settlement,
-    StoreError, TargetId, TargetName, Usage,
+    Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled,
+    Settlement, StoreError, TargetId, TargetName, Usage,
 };
+
+/// What a commit takes up beside a body: pages that it changes, in bytes.
+const ROOM_BESIDE_A_BODY: u64 = 128 * 1024;
 
 /// An inbox in a file that this process alone receives into.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(in crate::store::sqlite) struct SqliteReceiverInbox {
     inbox: SqliteInbox,
     receiving: Receiving,
     leases: Leases,
+    /// Bodies of deliveries whose events are claimed one by one.
+    bodies: Bodies,
 }
 
 impl SqliteReceiverInbox {
@@ -39,23 +46,31 @@ impl SqliteReceiverInbox {
         let inbox = SqliteInbox::open(path)?;
         let receiving =
             Receiving::begin(&inbox.connection, &inbox.owners, path).map_err(|fault| inbox.store_error(fault))?;
-        Ok(Self { inbox, receiving, leases: Leases::default() })
+        Ok(Self { inbox, receiving, leases: Leases::default(), bodies: Bodies::default() })
     }
 }
 
 impl Intake for SqliteReceiverInbox {
+    fn dedupe_within(&mut self, window: SignedDuration) {
+        self.receiving.dedupe_window = window;
+    }
+
     fn commit(&mut self, deliveries: &[EncodedDelivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
         let Self { inbox: SqliteInbox { connection, path, .. }, receiving, .. } = self;
         intake::commit(connection, path, receiving, deliveries, routes).map_err(|fault| fault.at(Part::Inbox, path))
     }
 
-    fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    fn probe(&mut self, now: Timestamp, bytes: u64) -> Result<bool, StoreError> {
         self.receiving.check_file(&self.inbox.path).map_err(|fault| self.inbox.store_error(fault))?;
         self.inbox.write(|connection| {
             let touch = "INSERT INTO probe (id, at) VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded.at";
             connection.execute(touch, [super::stored(now)])?;
             Ok(())
-        })
+        })?;
+        // It is written to the log, page by page with a header each, and some of its events beside it.
+        let needed = bytes + bytes / 8 + ROOM_BESIDE_A_BODY;
+        let directory = crate::store::sqlite::directory_of(&self.inbox.path);
+        Ok(platform::free_space(directory).is_none_or(|free| free >= needed))
     }
 }
 
@@ -78,8 +93,13 @@ impl Queue for SqliteReceiverInbox {
         now: Timestamp,
         lease: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
-        let claim = |connection: &Connection| forwards::claim(connection, &self.leases, target, now, request);
-        let (claimed, orphans) = self.inbox.read(claim)?;
+        let Self { inbox, leases, bodies, .. } = self;
+        let claim = |connection: &Connection| forwards::claim(connection, bodies, leases, target, now, request);
+        let (claimed, orphans) = inbox.read(claim)?;
+        if claimed.is_empty() {
+            // What is not needed is given back.
+            bodies.forget();
+        }
         if !orphans.is_empty() {
             self.inbox.write_if_free(|connection| forwards::drop_orphans(connection, &orphans))?;
         }
@@ -170,16 +190,23 @@ impl Events for SqliteReceiverInbox {
 
 impl Maintenance for SqliteReceiverInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        let purged = self.inbox.purge_step(rule, true)?;
-        if purged.events > 0 {
-            let reloaded = self.receiving.known.forget_purged(&self.inbox.connection);
-            reloaded.map_err(|fault| self.inbox.store_error(fault))?;
-        }
+        let purged = self.inbox.without_patience(|inbox| inbox.purge_step(rule))?;
+        let reloaded = self.receiving.known.forget_purged(&self.inbox.connection);
+        reloaded.map_err(|fault| self.inbox.store_error(fault))?;
         Ok(purged)
     }
 
-    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<u64, StoreError> {
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.inbox.requeue(selection, now)
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        self.bodies.forget();
+        self.inbox.delete(events)
+    }
+
+    fn keep_reserve(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.inbox.keep_reserve(bytes)
     }
 
     fn maintain(&mut self) -> Result<bool, StoreError> {

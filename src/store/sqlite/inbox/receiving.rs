@@ -1,11 +1,14 @@
 //! What only the process has that receives into the file.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use rusqlite::Connection;
 
 use crate::platform::FileIdentity;
+use crate::store::DEDUPE_WINDOW;
 use crate::store::sqlite::dedup::DedupIndex;
 use crate::store::sqlite::fault::{Problem, StoreFault};
 use crate::store::sqlite::owners::Owners;
@@ -14,11 +17,15 @@ use crate::store::sqlite::owners::Owners;
 #[derive(Debug)]
 pub(super) struct Receiving {
     pub(super) known: DedupIndex,
+    /// For how long an event of a sender that gives no ids is the same.
+    pub(super) dedupe_window: SignedDuration,
     pub(super) next_delivery: i64,
     pub(super) next_event: i64,
     /// Never given again while this process has leases: a new forward must not be taken for one that was purged.
     pub(super) next_forward: i64,
     identity: FileIdentity,
+    /// The files beside it, which SQLite keeps as long as somebody has the inbox open.
+    side_files: [(PathBuf, FileIdentity); 2],
     lock: File,
 }
 
@@ -47,20 +54,33 @@ impl Receiving {
         let after_gone: i64 = connection.query_row(gone, [], |row| row.get(0))?;
         Ok(Self {
             known: DedupIndex::load(connection)?,
+            dedupe_window: DEDUPE_WINDOW,
             next_delivery: after("deliveries")?,
             next_event: after("events")?.max(after_gone),
             next_forward: after("forwards")?,
             identity: FileIdentity::of(path)?,
+            side_files: [side_file(path, "-wal")?, side_file(path, "-shm")?],
             lock,
         })
     }
 
-    /// Whether the file at `path` is still the one that was opened. SQLite goes on with a file that was removed, and what
-    /// it commits there is gone when it is closed.
+    /// Whether the file at `path`, and those beside it, are still those that were opened. SQLite goes on with a file that
+    /// was removed, and what it commits there is gone when it is closed.
     pub(super) fn check_file(&self, path: &Path) -> Result<(), StoreFault> {
-        match FileIdentity::of(path) {
-            Ok(identity) if identity == self.identity => Ok(()),
-            _ => Err(Problem::Moved.into()),
+        let is_there = |path: &Path, known: FileIdentity| FileIdentity::of(path).is_ok_and(|found| found == known);
+        if is_there(path, self.identity) && self.side_files.iter().all(|(path, known)| is_there(path, *known)) {
+            Ok(())
+        } else {
+            Err(Problem::Moved.into())
         }
     }
+}
+
+/// The file beside an inbox that has this ending. SQLite has it beside the file that a link leads to.
+fn side_file(path: &Path, ending: &str) -> io::Result<(PathBuf, FileIdentity)> {
+    let mut name = path.canonicalize()?.into_os_string();
+    name.push(ending);
+    let path = PathBuf::from(name);
+    let identity = FileIdentity::of(&path)?;
+    Ok((path, identity))
 }

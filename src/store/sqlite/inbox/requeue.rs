@@ -1,41 +1,60 @@
 //! Requeuing forwards that are dead-lettered or wait for a retry.
 
-use jiff::Timestamp;
-use rusqlite::{Connection, params_from_iter};
+use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+use rusqlite::{Connection, params, params_from_iter};
+
+use super::fates::Fates;
 use super::query::Condition;
 use super::stored;
-use crate::store::EventSelection;
 use crate::store::sqlite::fault::StoreFault;
+use crate::store::{EventSelection, EventSeq};
 
 /// How many are requeued in one commit.
-pub(super) const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 500;
 
-/// The forwards of these events that are dead-lettered or pending.
-pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -> Result<Vec<i64>, StoreFault> {
-    let Some(Condition { sql, values }) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
+/// How many events are looked at for it.
+const LOOKS: usize = 20_000;
+
+/// Some forwards of these events that are dead-lettered or pending, and the event that was reached if there may be more.
+pub(super) fn undelivered(
+    connection: &Connection,
+    selection: &EventSelection,
+) -> Result<(BTreeSet<i64>, Option<EventSeq>), StoreFault> {
+    let mut found = BTreeSet::new();
+    let Some(condition) = Condition::of(connection, selection)? else { return Ok((found, None)) };
     let sql = format!(
-        "SELECT f.id FROM events e JOIN deliveries d ON d.id = e.delivery
-         JOIN forwards f ON f.delivery = e.delivery AND e.id BETWEEN f.first_event AND f.last_event
-         WHERE f.state IN (0, 2) AND {sql}"
+        "SELECT e.id, e.delivery FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
+        condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
-    let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
-    let mut ids = ids.collect::<Result<Vec<i64>, _>>()?;
-    // One of several events is found once for each of them.
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
+    let mut rows = statement.query(params_from_iter(&condition.values))?;
+    let mut fates = Fates::of(connection)?;
+    let mut looks = 0;
+    while let Some(row) = rows.next()? {
+        let event = row.get(0)?;
+        let fate = fates.of_event(row.get(1)?, event)?;
+        if condition.is_met(fate) {
+            found.extend(&fate.undelivered);
+        }
+        looks += 1;
+        if found.len() >= AT_ONCE || looks == LOOKS {
+            return Ok((found, Some(EventSeq(event))));
+        }
+    }
+    Ok((found, None))
 }
 
-/// Requeues these, unless they were delivered meanwhile.
-pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, StoreFault> {
-    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
-               WHERE state IN (0, 2) AND id = ?";
+/// Requeues these, unless they were delivered meanwhile, or requeued at this very time: one of several events is found for
+/// each of them.
+pub(super) fn requeue(connection: &Connection, ids: &BTreeSet<i64>, now: Timestamp) -> Result<u64, StoreFault> {
+    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?1, settled_at = NULL
+               WHERE id = ?2 AND state IN (0, 2) AND NOT (state = 0 AND due_at = 0 AND queued_at = ?1)";
     let mut statement = connection.prepare_cached(sql)?;
     let mut requeued = 0;
     for id in ids {
-        requeued += statement.execute([stored(now), *id])? as u64;
+        requeued += statement.execute(params![stored(now), id])? as u64;
     }
     Ok(requeued)
 }

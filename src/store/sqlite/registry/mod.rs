@@ -256,7 +256,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        super::quick_check(&self.connection).map_err(|fault| self.store_error(fault))
+        super::check_integrity(&self.connection).map_err(|fault| self.store_error(fault))
     }
 }
 

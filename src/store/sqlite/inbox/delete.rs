@@ -1,0 +1,58 @@
+//! Deleting events, which may be a person's data: nothing of them is left in the inbox.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::body::{Bodies, place};
+use super::purge::note_last_event;
+use crate::store::codec::StoredBody;
+use crate::store::sqlite::fault::StoreFault;
+
+/// Deletes an event with its forwards and its JSON. Returns whether it was there.
+pub(super) fn delete(connection: &Connection, event: i64) -> Result<bool, StoreFault> {
+    let delivery = "SELECT delivery FROM events WHERE id = ?";
+    let delivery: Option<i64> = connection.prepare_cached(delivery)?.query_row([event], |row| row.get(0)).optional()?;
+    let Some(delivery) = delivery else { return Ok(false) };
+    note_last_event(connection)?;
+    connection.prepare_cached("DELETE FROM events WHERE id = ?")?.execute([event])?;
+    // Those that are left with no event.
+    let forwards = "DELETE FROM forwards WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event AND NOT EXISTS
+                    (SELECT 1 FROM events e WHERE e.id BETWEEN first_event AND last_event)";
+    connection.prepare_cached(forwards)?.execute(params![delivery, event])?;
+    blank(connection, delivery)?;
+    Ok(true)
+}
+
+/// The deliveries behind `after` whose bodies hold more than the events that are stored: duplicates came in them.
+pub(super) fn with_duplicates(connection: &Connection, after: i64) -> Result<Option<i64>, StoreFault> {
+    let sql = "SELECT id FROM deliveries WHERE id > ? AND events > last_event - first_event + 1 ORDER BY id LIMIT 1";
+    Ok(connection.prepare_cached(sql)?.query_row([after], |row| row.get(0)).optional()?)
+}
+
+/// Blanks out what is in a body beside the events that are stored; without any, the delivery goes.
+pub(super) fn blank(connection: &Connection, delivery: i64) -> Result<(), StoreFault> {
+    let sql = "SELECT e.start, e.length FROM deliveries d JOIN events e ON e.id BETWEEN d.first_event AND d.last_event
+               WHERE d.id = ? ORDER BY e.id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let spans = statement.query_map([delivery], |row| Ok(place(row.get(0)?, row.get(1)?)))?;
+    let spans = spans.collect::<Result<Vec<_>, _>>()?;
+    if spans.is_empty() {
+        connection.prepare_cached("DELETE FROM forwards WHERE delivery = ?")?.execute([delivery])?;
+        connection.prepare_cached("DELETE FROM deliveries WHERE id = ?")?.execute([delivery])?;
+        return Ok(());
+    }
+    let body = Bodies::default().whole(connection, delivery)?;
+    let mut blanked = vec![b' '; body.len()];
+    for span in spans {
+        if let (Some(from), Some(to)) = (body.get(span.clone()), blanked.get_mut(span)) {
+            to.copy_from_slice(from);
+        }
+    }
+    if blanked == body {
+        return Ok(());
+    }
+    let stored = StoredBody::packed(blanked);
+    let length = stored.packed_from().map(|length| i64::try_from(length).unwrap_or(i64::MAX));
+    let update = "UPDATE deliveries SET length = ?, body = ? WHERE id = ?";
+    connection.prepare_cached(update)?.execute(params![length, stored.bytes(), delivery])?;
+    Ok(())
+}
