@@ -13,8 +13,9 @@ use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName, Usage,
+    ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
+    ReceiverInbox, ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    TargetRecord, Targets, Usage,
 };
 use jiff::Timestamp;
 
@@ -162,6 +163,28 @@ impl Events for KeepsNothing {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         self.0.usage()
+    }
+}
+
+impl Targets for KeepsNothing {
+    fn target_records(&self) -> Result<Vec<TargetRecord>, StoreError> {
+        self.0.target_records()
+    }
+
+    fn forwards_of(&self, event: EventSeq) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.0.forwards_of(event)
+    }
+
+    fn pause_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.pause_target(target, now)
+    }
+
+    fn resume_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.resume_target(target, now)
+    }
+
+    fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.drop_pending(target, now)
     }
 }
 

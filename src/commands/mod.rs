@@ -31,6 +31,7 @@ mod report;
 mod sandbox;
 mod subscribe;
 mod suggest;
+mod targets;
 mod topics;
 mod trigger;
 mod units;
@@ -65,6 +66,7 @@ pub enum Command {
     Check(check::Args),
     Verify(verify::Args),
     Events(events::Args),
+    Targets(targets::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
@@ -135,6 +137,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
         Command::Events(args) => events::run(ctx, args),
+        Command::Targets(args) => targets::run(ctx, &args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),

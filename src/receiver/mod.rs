@@ -149,6 +149,7 @@ pub struct Receiver {
     max_age: SignedDuration,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
+    paused: Vec<String>,
 }
 
 impl Receiver {
@@ -176,6 +177,9 @@ impl Receiver {
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
+        let mut paused = inbox.target_records()?;
+        paused.retain(|target| target.paused_at.is_some() && routes.iter().any(|route| route.target == target.id));
+        let paused = paused.into_iter().map(|target| target.name).collect();
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
@@ -214,12 +218,18 @@ impl Receiver {
             max_age,
             drain_timeout,
             unnamed,
+            paused,
         })
     }
 
     /// Targets of earlier runs that are not configured now, and how many forwards are pending for each.
     pub fn unnamed(&self) -> &[(String, u64)] {
         &self.unnamed
+    }
+
+    /// The targets that are paused, by name.
+    pub fn paused(&self) -> &[String] {
+        &self.paused
     }
 
     /// Notified when events were stored.

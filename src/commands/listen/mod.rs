@@ -66,6 +66,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     for (shown, waiting) in receiver.unnamed() {
         ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
+    for name in receiver.paused() {
+        ctx.out().warn(&format!("{name} is paused: `bugfender-hooks targets resume` resumes it"));
+    }
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = printer(ctx, args)?;
     let (stop, stopped) = oneshot::channel::<()>();

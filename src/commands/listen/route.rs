@@ -9,8 +9,9 @@ use super::args::ForwardArgs;
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::signature::{check_standard_secret, new_standard_secret};
-use crate::domain::{HostScope, Secret, TargetUrl};
+use crate::domain::{HostScope, Secret, ShownTarget, TargetUrl};
 use crate::error::{Error, Result};
+use crate::http::HeaderMap;
 use crate::platform;
 use crate::receiver::{ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 use crate::store::TargetName;
@@ -59,6 +60,7 @@ pub(super) fn targets(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> 
     for command in &args.exec {
         targets.push(exec_target(command, args)?);
     }
+    make_unique(&mut targets);
     Ok(targets)
 }
 
@@ -70,10 +72,11 @@ fn http_target(
 ) -> Result<HttpTarget> {
     let endpoint = Endpoint::at(url)?;
     if endpoint.url.scheme() == "http" && url.scope() == HostScope::Public {
-        ctx.out().warn(&format!("{url} is plain http: events can be read in transit"));
+        let shown = ShownTarget::of(&endpoint.url);
+        ctx.out().warn(&format!("{shown} is plain http: events can be read in transit"));
     }
     let client = endpoint.client(ctx)?;
-    HttpTarget::new(client, endpoint.url, template, secret)
+    HttpTarget::new(client, endpoint.url, template, secret, HeaderMap::new())
 }
 
 fn exec_target(command: &str, args: &ForwardArgs) -> Result<Target> {
@@ -102,11 +105,21 @@ fn exec_target(command: &str, args: &ForwardArgs) -> Result<Target> {
     Ok(Target { name, types: Vec::new(), kind: TargetKind::Exec(exec) })
 }
 
+/// Adds a mark to names that several targets have, such as commands of one program.
+fn make_unique(targets: &mut [Target]) {
+    let names: Vec<String> = targets.iter().map(|target| target.name.shown.clone()).collect();
+    for target in targets {
+        if names.iter().filter(|name| **name == target.name.shown).count() > 1 {
+            target.name.shown = format!("{} #{}", target.name.shown, &target.name.key[..8]);
+        }
+    }
+}
+
 /// What logs and metrics call an endpoint: where it is, and a mark that tells it from others there. Its path is often a
 /// secret, as that of chat services is.
 fn shown(url: &TargetUrl, key: &str) -> String {
     let parsed = Url::parse(url.expose()).ok();
-    let origin = parsed.as_ref().map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    let origin = parsed.as_ref().map(|url| ShownTarget::of(url).to_string()).unwrap_or_default();
     let bare = parsed.is_some_and(|url| url.path() == "/" && url.query().is_none());
     if bare { origin } else { format!("{origin}/#{}", &key[..8]) }
 }

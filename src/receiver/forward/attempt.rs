@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::queue::ForwardQueue;
-use super::response::{FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetAnswer, TargetResponse};
 use super::target::Deliver;
 use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
 use crate::receiver::clock::Moment;
 use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
-use crate::store::{AttemptOutcome, Forward, Lease, Leased, Settled, Settlement};
+use crate::store::{AttemptOutcome, AttemptReport, Forward, Lease, Leased, Settled, Settlement};
 
 /// After this many failures of one event, a further one says more about the event than about the target.
 const FAILURES_OF_ONE_EVENT: u32 = 3;
@@ -128,10 +128,12 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     /// Makes the attempt, and records its outcome.
     pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
         let started = clock();
-        let response = self.target.deliver(&self.forward).await;
+        let TargetAnswer { outcome: response, status, answer } = self.target.deliver(&self.forward).await;
         let now = clock();
-        let (outcome, finding) = self.judge(response, now.instant - started.instant, now);
-        let settlement = Settlement { lease: self.lease, at: now.time, outcome };
+        let took = now.instant - started.instant;
+        let (outcome, finding) = self.judge(response, took, now);
+        let report = AttemptReport { took, status, answer };
+        let settlement = Settlement { lease: self.lease, at: now.time, outcome, report };
         let Self { claim, in_flight, lease, .. } = self;
         let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
         Ended { lease, finding, unsettled }

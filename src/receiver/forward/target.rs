@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::exec::ExecTarget;
 use super::http::HttpTarget;
-use super::response::TargetResponse;
+use super::response::TargetAnswer;
 use crate::store::{Forward, TargetName};
 
 /// A target, and which events are forwarded to it.
@@ -38,7 +38,7 @@ pub(in crate::receiver) trait Deliver: Send + Sync + 'static {
     fn shown(&self) -> &str;
 
     /// Delivers the events of a forward.
-    fn deliver(&self, forward: &Forward) -> impl Future<Output = TargetResponse> + Send;
+    fn deliver(&self, forward: &Forward) -> impl Future<Output = TargetAnswer> + Send;
 }
 
 impl Deliver for Target {
@@ -46,10 +46,10 @@ impl Deliver for Target {
         &self.name.shown
     }
 
-    async fn deliver(&self, forward: &Forward) -> TargetResponse {
+    async fn deliver(&self, forward: &Forward) -> TargetAnswer {
         match &self.kind {
             TargetKind::Http(http) => http.deliver(forward).await,
-            TargetKind::Exec(exec) => exec.deliver(forward).await,
+            TargetKind::Exec(exec) => exec.deliver(forward).await.into(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod sick_targets;
 mod sink;
 mod store;
 mod subscribe;
+mod targets;
 mod verification;
 
 use std::fs::{self, File};

@@ -9,6 +9,7 @@ mod query;
 mod receiver;
 mod receiving;
 mod requeue;
+mod targets;
 
 pub(super) use self::receiver::SqliteReceiverInbox;
 
@@ -176,7 +177,8 @@ impl Maintenance for SqliteInbox {
                 // A receiver that waits for the lock gets it now.
                 std::thread::sleep(YIELD_TO_WRITERS);
             }
-            requeued += self.write(|connection| requeue::requeue(connection, some, now))?;
+            requeued +=
+                self.write(|connection| requeue::requeue(connection, some, now, selection.target.as_deref()))?;
         }
         Ok(requeued)
     }

@@ -18,8 +18,8 @@ use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route, Settled, Settlement,
-    StoreError, TargetId, TargetName, Usage,
+    ForwardRecord, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Route, Settled,
+    Settlement, StoreError, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// An inbox in a file that this process alone receives into.
@@ -165,6 +165,28 @@ impl Events for SqliteReceiverInbox {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         self.inbox.usage()
+    }
+}
+
+impl Targets for SqliteReceiverInbox {
+    fn target_records(&self) -> Result<Vec<TargetRecord>, StoreError> {
+        self.inbox.target_records()
+    }
+
+    fn forwards_of(&self, event: EventSeq) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.inbox.forwards_of(event)
+    }
+
+    fn pause_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inbox.pause_target(target, now)
+    }
+
+    fn resume_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inbox.resume_target(target, now)
+    }
+
+    fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.inbox.drop_pending(target, now)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requeuing forwards that are dead-lettered or wait for a retry.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::query::Condition;
 use super::stored;
@@ -28,14 +28,20 @@ pub(super) fn undelivered(connection: &Connection, selection: &EventSelection) -
     Ok(ids)
 }
 
-/// Requeues these, unless they were delivered meanwhile.
-pub(super) fn requeue(connection: &Connection, ids: &[i64], now: Timestamp) -> Result<u64, StoreFault> {
-    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?, settled_at = NULL
-               WHERE state IN (0, 2) AND id = ?";
+/// Requeues these, unless they were delivered meanwhile or are for another target than this.
+pub(super) fn requeue(
+    connection: &Connection,
+    ids: &[i64],
+    now: Timestamp,
+    target: Option<&str>,
+) -> Result<u64, StoreFault> {
+    let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?1, settled_at = NULL
+               WHERE state IN (0, 2) AND id = ?2
+               AND (?3 IS NULL OR target IN (SELECT id FROM targets WHERE shown = ?3))";
     let mut statement = connection.prepare_cached(sql)?;
     let mut requeued = 0;
     for id in ids {
-        requeued += statement.execute([stored(now), *id])? as u64;
+        requeued += statement.execute(params![stored(now), id, target])? as u64;
     }
     Ok(requeued)
 }
