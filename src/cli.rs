@@ -11,8 +11,9 @@ use clap_complete::ArgValueCompleter;
 use crate::commands::Command;
 use crate::config::{CredentialStore, Overrides};
 use crate::domain::ProfileName;
+use crate::domain::jq::JqFilter;
 use crate::error::Result;
-use crate::render::{ColorChoice, JqFilter, OutputFormat, OutputOptions};
+use crate::render::{ColorChoice, OutputFormat, OutputOptions};
 
 /// Manage Bugfender webhook subscriptions safely from a terminal or a CI job
 ///
@@ -122,7 +123,7 @@ impl GlobalArgs {
         if self.jq.is_some() && self.output == OutputFormat::Csv {
             return Err(crate::error::Error::usage("--jq works on JSON: it can't be used with --output csv"));
         }
-        let jq = self.jq.as_deref().map(JqFilter::compile).transpose()?;
+        let jq = self.jq.as_deref().map(JqFilter::for_output).transpose()?;
         let causes = self.verbose >= 3;
         Ok(OutputOptions { format: self.output, jq, quiet: self.quiet, color: self.color, causes, log: None })
     }

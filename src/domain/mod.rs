@@ -6,6 +6,7 @@ mod event_key;
 mod event_kind;
 mod host;
 mod ids;
+pub mod jq;
 mod json;
 mod label;
 mod names;

@@ -2,7 +2,6 @@
 
 mod failure;
 mod format;
-mod jq;
 mod json;
 mod log;
 mod output;
@@ -13,7 +12,6 @@ mod style;
 mod view;
 
 pub use format::{ColorChoice, OutputFormat};
-pub use jq::JqFilter;
 pub use json::indented;
 pub use log::{Log, LogFormat, LogTime};
 pub use output::{Output, OutputOptions};

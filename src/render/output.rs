@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::records::{RecordSource, Row, Shape, Tone};
 use super::style::{self, Styled};
-use super::{ColorChoice, JqFilter, Log, OutputFormat, json, sanitize};
+use super::{ColorChoice, Log, OutputFormat, json, sanitize};
+use crate::domain::jq::JqFilter;
 use crate::error::{Error, Result};
 
 /// The output options of a run.

@@ -26,6 +26,11 @@ fn jq_filters_the_json() {
     assert_shown!("jq_csv", home.run(["list", "--jq", ".", "--output", "csv"]));
     let run = home.run(["list", "--jq", ".[0] + 1"]);
     assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{run}");
+    for endless in ["def f: [f]; f", "def f: f; f", "reduce range(1000000) as $i (0; [.])"] {
+        let run = home.run(["list", "--jq", endless]);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{endless}: {}", run.stderr);
+        assert!(run.stderr.starts_with("error: --jq: the expression"), "{}", run.stderr);
+    }
     // A wrong expression is found before anything is done.
     let args = ["subscribe", "--app-id", "9", "--event", "new_crash", "--target-url", URL, "--jq", ".["];
     assert_eq!(home.run(args).code, 2);
