@@ -17,7 +17,7 @@ use bugfender_hooks::store::{
     ReceiverInbox, ReceiverKeys, Registry, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
     TargetRecord, Targets, Usage,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 const USAGE: &str = "usage: receiver nothing|single ADDRESS KEY STORE";
 
@@ -124,6 +124,10 @@ impl Queue for KeepsNothing {
 
     fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.0.next_due(target, now)
+    }
+
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>) {
+        self.0.set_max_ages(ages);
     }
 
     fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {

@@ -10,6 +10,7 @@ mod body;
 mod clock;
 mod exposition;
 mod forward;
+mod forwarders;
 mod health;
 mod in_flight;
 mod intake;
@@ -32,8 +33,7 @@ use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
@@ -45,6 +45,9 @@ pub use self::tls::TlsFiles;
 use self::accept::Connections;
 use self::clock::Moment;
 use self::forward::Forwarder;
+use self::forwarders::{
+    ForwarderFactory, Replacement, RunningForwarders, TargetOnRecord, TargetReplacer, put_on_record,
+};
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{RequestHandler, Verifier};
@@ -57,7 +60,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{ReceiverInbox, Route, Store};
+use crate::store::Store;
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -118,12 +121,22 @@ pub struct Drained {
 pub struct Replaceable {
     verifier: Arc<ArcSwap<Verifier>>,
     tls: Option<Arc<Tls>>,
+    targets: TargetReplacer,
 }
 
 impl Replaceable {
     /// Verifies with these keys, from the next request on.
     pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
         self.verifier.store(Arc::new(Verifier::new(delivery_keys)));
+    }
+
+    /// Forwards to these targets, from the next event on. What is pending for one that was there before goes on if it is among
+    /// them, and is kept if not.
+    ///
+    /// # Errors
+    /// When they could not be put on record; those before stay.
+    pub async fn replace_targets(&self, targets: Vec<Target>) -> Result<()> {
+        self.targets.replace(targets).await
     }
 
     /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
@@ -140,6 +153,9 @@ pub struct Receiver {
     intake: Arc<RequestHandler>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder<Writer, Target>>,
+    factory: ForwarderFactory,
+    /// Targets that take the place of those that were configured.
+    replacements: mpsc::UnboundedReceiver<Replacement>,
     in_flight: InFlight,
     writer: Writer,
     /// The threads that own the inbox: it is closed when they have ended.
@@ -172,7 +188,8 @@ impl Receiver {
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
-        let routes = routes(&mut *inbox, &targets)?;
+        let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
+        let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
@@ -183,15 +200,11 @@ impl Receiver {
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
-        for target in &targets {
-            metrics.add_target(&target.name.shown);
-        }
         let in_flight = InFlight::default();
-        let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), in_flight.clone());
-            Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared)
-        };
-        let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
+        let (metrics_of, in_flight_of) = (Arc::clone(&metrics), in_flight.clone());
+        let factory = ForwarderFactory { writer: writer.clone(), metrics: metrics_of, in_flight: in_flight_of };
+        let forwarders = factory.forwarders(targets, &routes);
+        let (replacer, replacements) = mpsc::unbounded_channel();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
         let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
@@ -208,8 +221,10 @@ impl Receiver {
         });
         Ok(Self {
             intake,
-            replaceable: Replaceable { verifier, tls },
+            replaceable: Replaceable { verifier, tls, targets: TargetReplacer(replacer) },
             forwarders,
+            factory,
+            replacements,
             in_flight,
             writer,
             threads: [thread, health_thread],
@@ -243,21 +258,28 @@ impl Receiver {
     }
 
     /// Serves until `stop`, then drains what is in flight.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accepting = tokio::spawn(accept::accept(listener, connections));
-        let mut forwarding = JoinSet::new();
-        for forwarder in self.forwarders {
-            forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
-        }
+        let mut forwarding = RunningForwarders::start(self.factory, self.forwarders, Arc::clone(&self.stored));
         let limits = (self.max_age, self.retention);
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, limits, Moment::now());
         let maintenance = tokio::spawn(upkeeper.run());
-        stop.await;
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some((targets, reply)) = self.replacements.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(forwarding.replace(targets).await);
+                }
+            }
+        }
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
+        let forwarding = forwarding.stop();
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let calls = match accepting.await {
             // Connections without a request in flight end soon.
@@ -311,12 +333,4 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
             .hint("give another address with --listen; port 0 picks a free one")
             .source(error)
     })
-}
-
-fn routes(inbox: &mut dyn ReceiverInbox, targets: &[Target]) -> Result<Vec<Route>> {
-    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-    let ids = inbox.targets(&names)?;
-    let route =
-        |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
-    Ok(targets.iter().zip(ids).map(route).collect())
 }

@@ -27,11 +27,15 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long maintenance waits after a failure.
 const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
+/// Makes routes of what is put on record.
+type MakeRoutes = Box<dyn FnOnce(&mut (dyn ReceiverInbox + 'static)) -> Result<Vec<Route>, StoreError> + Send>;
+
 enum Job {
     /// Holds the memory of the body until the delivery is stored.
     Deliver(Box<EncodedDelivery>, MemoryPermit, Reply<Result<Receipt>>),
     Settle(Settlement, Reply<Result<Settled>>),
     Probe(Reply<Result<()>>),
+    Routes(MakeRoutes, Reply<Result<Vec<Route>, StoreError>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
@@ -137,6 +141,14 @@ impl Writer {
     /// Purges a little; returns whether there is more.
     pub(super) async fn purge(&self, rule: PurgeRule) -> Result<bool> {
         self.run(move |inbox| inbox.purge(&rule).map(|purged| purged.more)).await
+    }
+
+    /// Deliveries that are stored from now on go by the routes that this returns.
+    pub(super) async fn replace_routes(
+        &self,
+        routes: impl FnOnce(&mut (dyn ReceiverInbox + 'static)) -> Result<Vec<Route>, StoreError> + Send + 'static,
+    ) -> Result<Vec<Route>> {
+        Ok(self.worker.ask(|reply| Job::Routes(Box::new(routes), reply)).await??)
     }
 
     async fn run<T: Send + 'static>(
@@ -264,6 +276,13 @@ impl Committer {
                     let outcome = self.inbox.probe(Timestamp::now());
                     self.note(&outcome);
                     drop(reply.send(outcome.map_err(Error::from)));
+                }
+                (Job::Routes(make, reply), _) => {
+                    let routes = make(&mut *self.inbox);
+                    if let Ok(routes) = &routes {
+                        self.routes.clone_from(routes);
+                    }
+                    drop(reply.send(routes));
                 }
                 (Job::Other(job), _) => job(&mut *self.inbox),
                 // Deliveries and settlements are committed with the group.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use crate::domain::event::{EventFacts, Sender, without_mark};
@@ -147,6 +147,8 @@ impl Leased {
 pub enum AttemptOutcome {
     /// The target accepted the events.
     Delivered,
+    /// The target wants none of these events: the forward is removed.
+    Skipped,
     /// It failed, and is to be tried again.
     Retry {
         /// Not before this time.
@@ -248,6 +250,10 @@ pub trait Queue: Send {
     /// # Errors
     /// When the store cannot be read.
     fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How long forwards to these targets are pending before they expire, whatever [`Queue::expire`] says of others. Replaces
+    /// what was set before; it is not kept over a restart.
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>);
 
     /// Dead-letters some of what was queued before this time and is not leased at `now`, unless its target is paused or was
     /// resumed later. Returns how many, by the target's name for people; to be called again while there are any.

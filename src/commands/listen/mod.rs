@@ -4,6 +4,7 @@ mod args;
 mod keys;
 mod route;
 mod service;
+mod target_file;
 
 use std::net::SocketAddr;
 
@@ -20,6 +21,7 @@ use self::service::Service;
 use super::Report;
 use super::event_tail::Tail;
 use super::ready_file::ReadyFile;
+use super::units::count;
 use crate::context::Context;
 use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
@@ -40,6 +42,9 @@ const OTHER_FILES: usize = 64;
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.forwarding.check {
+        return checked(ctx, &args.forwarding);
+    }
     if args.show_url {
         check_reachable(ctx, args)?;
     }
@@ -94,6 +99,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Checks the targets without receiving.
+fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
+    let targets = route::targets(ctx, args)?;
+    let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
+    Ok(Report::nothing())
 }
 
 /// What prints the events, if requested. A receiver that cannot print them still stores them.

@@ -11,6 +11,7 @@ use super::queue::ForwardQueue;
 use super::response::{FailureScope, TargetAnswer, TargetResponse};
 use super::target::Deliver;
 use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
+use crate::domain::excerpt;
 use crate::receiver::clock::Moment;
 use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
@@ -23,6 +24,8 @@ const FAILURES_OF_ONE_EVENT: u32 = 3;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     Accepted,
+    /// It wants none of the events.
+    Skipped,
     /// It failed, with the error.
     Failed(FailureScope, String),
     /// The same event had failed several times before, so this says nothing about the target.
@@ -128,15 +131,29 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     /// Makes the attempt, and records its outcome.
     pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
         let started = clock();
-        let TargetAnswer { outcome: response, status, answer } = self.target.deliver(&self.forward).await;
-        let now = clock();
-        let took = now.instant - started.instant;
-        let (outcome, finding) = self.judge(response, took, now);
-        let report = AttemptReport { took, status, answer };
-        let settlement = Settlement { lease: self.lease, at: now.time, outcome, report };
+        let (at, (outcome, finding), report) = if self.is_wanted().await {
+            let TargetAnswer { outcome: response, status, answer } = self.target.deliver(&self.forward).await;
+            let now = clock();
+            let took = now.instant - started.instant;
+            (now.time, self.judge(response, took, now), AttemptReport { took, status, answer })
+        } else {
+            (started.time, (AttemptOutcome::Skipped, Finding::Skipped), AttemptReport::default())
+        };
+        let settlement = Settlement { lease: self.lease, at, outcome, report };
         let Self { claim, in_flight, lease, .. } = self;
         let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
         Ended { lease, finding, unsettled }
+    }
+
+    /// Whether the target wants the events. What its filter fails over is forwarded: no event is lost for it.
+    async fn is_wanted(&self) -> bool {
+        self.target.wants(&self.forward).await.unwrap_or_else(|error| {
+            let (shown, event) = (self.target.shown(), self.forward.events.first().map(|event| event.id.as_str()));
+            self.metrics.filter_failed(shown);
+            let error = excerpt(&error.to_string(), 200);
+            tracing::warn!(event, "{shown}: its filter failed, and the event is forwarded: {error}");
+            true
+        })
     }
 
     /// What a response means for the forward and for its target.

@@ -71,6 +71,10 @@ impl Deliver for Scripted {
         "https://target"
     }
 
+    async fn wants(&self, _: &Forward) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn deliver(&self, _: &Forward) -> TargetAnswer {
         let outcome = match *self.0.lock().unwrap() {
             None => TargetResponse::Accepted,

@@ -13,6 +13,7 @@ mod sick_targets;
 mod sink;
 mod store;
 mod subscribe;
+mod target_file;
 mod targets;
 mod verification;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventState, Events, KEPT_OF_ANSWER, PurgeRule, Settlement,
-    Store,
+    AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventState, Events, KEPT_OF_ANSWER, PurgeRule, Settled,
+    Settlement, Store,
 };
 
 use super::{all_to, claim_some, commit, events, ids_of, receiver, seq, settle, target, with_ids};
@@ -74,6 +74,29 @@ pub(super) fn a_paused_target_is_left_alone(store: &dyn Store) {
     inbox.release(&[claimed.lease()]).unwrap();
     assert_eq!(inbox.expire(at(201), at(300)).unwrap(), [(x_name.clone(), 1)]);
     assert_eq!(records(&*other), [(x_name, None, 0, 1), (y_name, None, 0, 1)]);
+}
+
+pub(super) fn what_is_skipped_was_never_on_its_way(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let x = target(&mut *inbox, "x");
+    commit(&mut *inbox, &[of_ids(1, &["a"])], &[all_to(x)]);
+    let claimed = claim_some(&mut *inbox, x, 2, ClaimRequest::up_to(1)).remove(0);
+    assert_eq!(settle(&mut *inbox, &claimed, 3, AttemptOutcome::Skipped), Settled::Recorded);
+    assert_eq!(settle(&mut *inbox, &claimed, 3, AttemptOutcome::Skipped), Settled::LeaseLost);
+    assert!(inbox.forwards_of(seq(&*inbox, "a")).unwrap().is_empty());
+    assert_eq!(events(&*inbox, &with_ids(&["a"]), EventPage::default())[0].state, EventState::Stored);
+}
+
+pub(super) fn targets_may_have_an_age_of_their_own(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let (x, y) = (target(&mut *inbox, "x"), target(&mut *inbox, "y"));
+    commit(&mut *inbox, &[of_ids(1, &["a"])], &[all_to(x), all_to(y)]);
+    inbox.set_max_ages(vec![(x, jiff::SignedDuration::from_secs(50)), (y, jiff::SignedDuration::from_secs(500))]);
+    assert_eq!(inbox.expire(at(100), at(51)).unwrap(), []);
+    assert_eq!(inbox.expire(at(0), at(52)).unwrap(), [("https://x".to_owned(), 1)]);
+    assert_eq!(inbox.expire(at(400), at(501)).unwrap(), []);
+    inbox.set_max_ages(Vec::new());
+    assert_eq!(inbox.expire(at(400), at(501)).unwrap(), [("https://y".to_owned(), 1)]);
 }
 
 pub(super) fn what_is_dropped_stays_dropped(store: &dyn Store) {

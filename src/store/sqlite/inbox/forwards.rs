@@ -178,13 +178,17 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
                    due_at = ?2, settled_at = ?3, error = ?4
                WHERE id = ?5 RETURNING attempts";
     let at = stored(settlement.at);
+    let forward = settlement.lease.forward.0;
     let (state, due, settled_at, error) = match &settlement.outcome {
         AttemptOutcome::Delivered => (DELIVERED, 0, Some(at), None),
+        AttemptOutcome::Skipped => {
+            return Ok(connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?.execute([forward])? > 0);
+        }
         // 0 is what was never tried.
         AttemptOutcome::Retry { at: due, error } => (PENDING, stored(*due).max(1), None, Some(error)),
         AttemptOutcome::DeadLettered { error } => (DEAD, 0, Some(at), Some(error)),
     };
-    let values = params![state, due, settled_at, error, settlement.lease.forward.0];
+    let values = params![state, due, settled_at, error, forward];
     let number = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
     if let Some(number) = number {
         targets::record(connection, settlement, number)?;
@@ -195,7 +199,7 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
 pub(super) fn expire(
     connection: &Connection,
     leases: &Leases,
-    queued_before: Timestamp,
+    queued_before: impl Fn(TargetId) -> Timestamp,
     now: Timestamp,
 ) -> Result<Vec<(String, u64)>, StoreFault> {
     let old =
@@ -206,10 +210,11 @@ pub(super) fn expire(
     let skipped = i64::try_from(leases.len()).unwrap_or(0);
     let (mut expired, mut left) = (BTreeMap::new(), EXPIRED_AT_ONCE);
     for (target, name, resumed_at) in targets::unpaused(connection)? {
-        if left == 0 || resumed_at >= stored(queued_before) {
+        let before = stored(queued_before(TargetId(target)));
+        if left == 0 || resumed_at >= before {
             continue;
         }
-        let ids = old.query_map([target, stored(queued_before), left + skipped], |row| row.get(0))?;
+        let ids = old.query_map([target, before, left + skipped], |row| row.get(0))?;
         let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
         for id in ids.into_iter().filter(|id| !leases.is_leased(*id, now)) {
             statement.execute([id])?;

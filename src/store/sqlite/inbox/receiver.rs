@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::SqliteInbox;
@@ -28,6 +28,8 @@ pub(in crate::store::sqlite) struct SqliteReceiverInbox {
     inbox: SqliteInbox,
     receiving: Receiving,
     leases: Leases,
+    /// How long forwards to these targets are pending.
+    max_ages: Vec<(TargetId, SignedDuration)>,
 }
 
 impl SqliteReceiverInbox {
@@ -39,7 +41,7 @@ impl SqliteReceiverInbox {
         let inbox = SqliteInbox::open(path)?;
         let receiving =
             Receiving::begin(&inbox.connection, &inbox.owners, path).map_err(|fault| inbox.store_error(fault))?;
-        Ok(Self { inbox, receiving, leases: Leases::default() })
+        Ok(Self { inbox, receiving, leases: Leases::default(), max_ages: Vec::new() })
     }
 }
 
@@ -124,8 +126,16 @@ impl Queue for SqliteReceiverInbox {
         self.inbox.read(|connection| forwards::next_due(connection, &self.leases, target, now))
     }
 
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>) {
+        self.max_ages = ages;
+    }
+
     fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
-        self.inbox.write_if_free(|connection| forwards::expire(connection, &self.leases, queued_before, now))
+        let before = |target: TargetId| {
+            let own = self.max_ages.iter().find(|(id, _)| *id == target);
+            own.map_or(queued_before, |(_, age)| now.checked_sub(*age).unwrap_or(Timestamp::MIN))
+        };
+        self.inbox.write_if_free(|connection| forwards::expire(connection, &self.leases, before, now))
     }
 }
 

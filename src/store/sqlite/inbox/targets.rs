@@ -28,7 +28,7 @@ pub(super) fn record(connection: &Connection, settlement: &Settlement, number: i
     let answer = answer.get(..KEPT_OF_ANSWER).unwrap_or(answer);
     let answer = (!answer.is_empty()).then_some(answer);
     let (error, next) = match &settlement.outcome {
-        AttemptOutcome::Delivered => (None, None),
+        AttemptOutcome::Delivered | AttemptOutcome::Skipped => (None, None),
         AttemptOutcome::Retry { at, error } => (Some(error), Some(stored(*at))),
         AttemptOutcome::DeadLettered { error } => (Some(error), None),
     };
