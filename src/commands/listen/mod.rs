@@ -27,7 +27,9 @@ use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{
+    self, Access, BUGFENDER_PATH, DroppedLines, Limits, Receiver, ReceiverOptions, Target, TlsFiles,
+};
 use crate::render::Log;
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
@@ -165,6 +167,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
+    let targets = route::targets(ctx, &args.forwarding)?;
     let redaction = Redaction::joined(args.redact.iter().cloned());
     Ok(ReceiverOptions {
         delivery_keys,
@@ -173,12 +176,12 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),
             header_timeout: *header_timeout,
             body_timeout: *body_timeout,
-            max_connections: max_connections(args),
+            max_connections: max_connections(args, &targets),
             ..Limits::default()
         },
         redaction: (!redaction.is_empty()).then_some(redaction),
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
-        targets: route::targets(ctx, &args.forwarding)?,
+        targets,
         policy: route::policy(&args.forwarding),
         retention: args.retention,
         drain_timeout: args.drain_timeout,
@@ -193,11 +196,10 @@ fn dropped_lines(ctx: &Context) -> DroppedLines {
 }
 
 /// The number of connections requested, limited by the file handles that the system allows.
-fn max_connections(args: &Args) -> usize {
+fn max_connections(args: &Args, targets: &[Target]) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
-    let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.forwarding;
-    let targets = forward_to.len() + routes.len() + exec.len();
-    let others = OTHER_FILES + FILES_OF_ATTEMPT * usize::from(*max_in_flight) * targets;
+    let attempts: usize = targets.iter().map(|target| target.policy.max_in_flight).sum();
+    let others = OTHER_FILES + FILES_OF_ATTEMPT * attempts;
     let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(others).max(16));
     wanted.min(possible)
 }

@@ -64,7 +64,7 @@ fn all_keys_are_read_and_paths_are_beside_the_file() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("token"), "Bearer t0ken\n").unwrap();
     fs::write(dir.path().join("url"), "https://hooks.example.com/s3cret\n").unwrap();
-    let text = "[[target]]\nname = 'crm'\nurl_file = 'url'\nevents = ['crash', 'new_issue']\ntemplate = 'own.json'\n\
+    let text = "[[target]]\nname = 'crm'\nurl_file = 'url'\nevents = ['new_crash', 'issue']\ntemplate = 'own.json'\n\
                 sign_with = 'key'\nheaders = { Authorization = { file = 'token' }, x-a = 'b' }\nmax_in_flight = 3\n\
                 rate = 2.5\ntimeout = 5\nmax_age = '3d'\n[[target]]\nname = 'run'\nexec = ['./run', 'a b']\n\
                 timeout = '2m'\n[[target]]\nname = 'chat'\nurl = 'https://x.example'\ntemplate = 'slack'\n";
