@@ -13,9 +13,9 @@ use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox,
-    ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo, TargetId, TargetName,
-    Usage,
+    ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
+    ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo,
+    TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -146,6 +146,10 @@ impl Queue for KeepsNothing {
         self.0.next_due(target, now)
     }
 
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>) {
+        self.0.set_max_ages(ages);
+    }
+
     fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
         self.0.expire(queued_before, now)
     }
@@ -183,6 +187,28 @@ impl Events for KeepsNothing {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         self.0.usage()
+    }
+}
+
+impl Targets for KeepsNothing {
+    fn target_records(&self) -> Result<Vec<TargetRecord>, StoreError> {
+        self.0.target_records()
+    }
+
+    fn forwards_of(&self, event: EventSeq) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.0.forwards_of(event)
+    }
+
+    fn pause_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.pause_target(target, now)
+    }
+
+    fn resume_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.0.resume_target(target, now)
+    }
+
+    fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.drop_pending(target, now)
     }
 }
 

@@ -74,10 +74,20 @@ impl Endpoint {
 
     /// A client with this request timeout, unless the command line gives another.
     pub fn client_that_waits(&self, ctx: &Context, time: Duration) -> Result<Client> {
-        let settings = ctx.settings();
+        let total = ctx.settings().total_timeout();
+        self.client_with(ctx, total.unwrap_or(time), total)
+    }
+
+    /// A client with these timeouts of an attempt, and of all together.
+    pub fn client_with(
+        &self,
+        ctx: &Context,
+        attempt_timeout: Duration,
+        total_timeout: Option<Duration>,
+    ) -> Result<Client> {
         Client::new(ClientOptions {
-            attempt_timeout: settings.total_timeout().unwrap_or(time),
-            total_timeout: settings.total_timeout(),
+            attempt_timeout,
+            total_timeout,
             tls: self.url.scheme() == "https",
             proxy: self.scope != HostScope::Loopback,
             loopback_only: false,

@@ -32,6 +32,7 @@ mod sandbox;
 mod store;
 mod subscribe;
 mod suggest;
+mod targets;
 mod topics;
 mod trigger;
 mod units;
@@ -67,6 +68,7 @@ pub enum Command {
     Verify(verify::Args),
     Events(events::Args),
     Store(store::Args),
+    Targets(targets::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
@@ -138,6 +140,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Verify(args) => verify::run(&args),
         Command::Events(args) => events::run(ctx, args),
         Command::Store(args) => store::run(ctx, args),
+        Command::Targets(args) => targets::run(ctx, &args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),

@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use outcome::CarriedOut;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
 use secrecy::{ExposeSecret, SecretString};
@@ -27,7 +28,7 @@ use self::connected::Connected;
 use self::failure::{no_time_left, root_cause, transport_failure};
 use self::loopback::LoopbackResolver;
 use self::outcome::{Progress, carried_out};
-use crate::domain::AccessToken;
+use crate::domain::{AccessToken, ShownTarget};
 use crate::error::{Error, ErrorKind};
 
 /// The `User-Agent` of every request.
@@ -187,6 +188,8 @@ pub struct Client {
     in_doubt: Arc<AtomicBool>,
     connected: Connected,
     follows: bool,
+    /// Sent with every request.
+    headers: HeaderMap,
 }
 
 impl Client {
@@ -217,13 +220,27 @@ impl Client {
             let message = format!("the HTTP client could not be set up: {}", root_cause(&error));
             Error::usage(message).hint("check HTTPS_PROXY and the other proxy variables")
         })?;
-        Ok(Self { inner, options, pause: Arc::default(), in_doubt: Arc::default(), connected, follows: true })
+        Ok(Self {
+            inner,
+            options,
+            pause: Arc::default(),
+            in_doubt: Arc::default(),
+            connected,
+            follows: true,
+            headers: HeaderMap::new(),
+        })
     }
 
     /// The same client, which returns redirects as responses instead of following them.
     #[must_use]
     pub fn without_redirects(self) -> Self {
         Self { follows: false, ..self }
+    }
+
+    /// The same client, which sends these headers with every request. They may be secrets.
+    #[must_use]
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// Whether a request that is cancelled now may have been carried out. Only valid with one request at a time.
@@ -321,6 +338,7 @@ impl Client {
         for _ in 0..=redirect::MAX_HOPS {
             let left = end.saturating_duration_since(Instant::now());
             let mut builder = self.inner.request(request.method.clone(), url.clone()).timeout(left);
+            builder = builder.headers(self.headers.clone());
             builder = match &request.body {
                 None => builder,
                 Some(RequestBody::Json(value)) => builder.json(value),
@@ -362,7 +380,7 @@ impl Client {
     fn printable(&self, url: &Url) -> String {
         match self.options.peer {
             Peer::Api => format!("{}{}", shown(url), url.path()),
-            Peer::Endpoint => shown(url),
+            Peer::Endpoint => shown(url).to_string(),
         }
     }
 }
@@ -376,6 +394,6 @@ fn finish(outcome: Result<HttpResponse, Failure>, attempts: u32, before: Carried
 }
 
 /// The origin of a URL, which is enough to identify the server.
-fn shown(url: &Url) -> String {
-    url.origin().ascii_serialization()
+fn shown(url: &Url) -> ShownTarget {
+    ShownTarget::of(url)
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::outcome::{Progress, carried_out};
 use super::{CarriedOut, Failure, Peer};
-use crate::domain::excerpt;
+use crate::domain::{ShownTarget, excerpt};
 use crate::error::{Error, ErrorKind};
 
 /// The maximum number of redirects followed in one attempt.
@@ -40,8 +40,11 @@ fn is_same_resource(from: &Url, to: &Url) -> bool {
 }
 
 fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
-    // Without user name, password and query, which may be secret.
-    let destination = to.map(|to| excerpt(&format!("{}{}", to.origin().ascii_serialization(), to.path()), 200));
+    // Without user name, password and query, which may be secret. So may the path of an endpoint.
+    let destination = to.map(|to| match peer {
+        Peer::Api => excerpt(&format!("{}{}", ShownTarget::of(to), to.path()), 200),
+        Peer::Endpoint => excerpt(&format!("{}/…", ShownTarget::of(to)), 200),
+    });
     let destination = destination.as_deref().unwrap_or("an invalid URL");
     let code = status.as_u16();
     let error = Error::new(

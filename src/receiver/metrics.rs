@@ -41,6 +41,7 @@ pub struct Metrics {
     forwarded: Counters,
     failed: Counters,
     dead: Counters,
+    failed_filters: Counters,
     connections: Gauge,
     pending: Gauge,
     dead_letters: Gauge,
@@ -81,6 +82,7 @@ impl Default for Metrics {
             forwarded: Counters::default(),
             failed: Counters::default(),
             dead: Counters::default(),
+            failed_filters: Counters::default(),
             connections: Gauge::default(),
             pending: Gauge::default(),
             dead_letters: Gauge::default(),
@@ -131,6 +133,8 @@ impl Metrics {
         registry.register("forwarded", "Forwards that a target accepted", self.forwarded.clone());
         registry.register("failed_forwards", "Attempts to forward that failed", self.failed.clone());
         registry.register("dead_forwards", "Forwards dead-lettered", self.dead.clone());
+        let filters = "Events that the filter of a target failed over";
+        registry.register("failed_filters", filters, self.failed_filters.clone());
         registry.register("dropped_log_lines", "Lines of the log that nothing read", self.dropped_lines.clone());
         registry.register("open_connections", "Connections that are open", self.connections.clone());
         registry.register("backlog_forwards", "Pending forwards", self.pending.clone());
@@ -156,11 +160,15 @@ impl Metrics {
     /// Makes the series of a target, at zero.
     pub(super) fn add_target(&self, target: &str) {
         let label = [("target", target.to_owned())];
-        for counters in [&self.forwarded, &self.failed, &self.dead] {
+        for counters in [&self.forwarded, &self.failed, &self.dead, &self.failed_filters] {
             drop(counters.get_or_create(&label));
         }
         self.paused(target, false);
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(target.to_owned());
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !targets.iter().any(|known| known == target) {
+            targets.push(target.to_owned());
+        }
+        drop(targets);
         drop(self.forward.get_or_create(&label));
     }
 
@@ -215,6 +223,10 @@ impl Metrics {
     /// Notes when the certificate that is served with expires, if there is one.
     pub(super) fn certificate_expires(&self, at: Option<Timestamp>) {
         self.certificate_expiry.set(at.map(Timestamp::as_second));
+    }
+
+    pub(super) fn filter_failed(&self, target: &str) {
+        self.failed_filters.get_or_create(&[("target", target.to_owned())]).inc();
     }
 
     pub(super) fn expired(&self, target: &str, count: u64) {

@@ -10,6 +10,7 @@ mod body;
 mod clock;
 mod exposition;
 mod forward;
+mod forwarders;
 mod health;
 mod in_flight;
 mod intake;
@@ -37,8 +38,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::access::Access;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
@@ -53,6 +53,9 @@ pub use self::tls::TlsFiles;
 use self::accept::Connections;
 use self::clock::Clock;
 use self::forward::Forwarder;
+use self::forwarders::{
+    ForwarderFactory, Replacement, RunningForwarders, TargetOnRecord, TargetReplacer, put_on_record,
+};
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
 use self::intake::{RequestHandler, Verifier};
@@ -67,7 +70,7 @@ use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{DEDUPE_WINDOW, ReceiverInbox, Route, Store};
+use crate::store::{DEDUPE_WINDOW, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -141,12 +144,22 @@ pub struct Replaceable {
     verifier: Arc<ArcSwap<Verifier>>,
     tls: Option<Arc<Tls>>,
     metrics: Arc<Metrics>,
+    targets: TargetReplacer,
 }
 
 impl Replaceable {
     /// Verifies with these keys, from the next request on.
     pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
         self.verifier.store(Arc::new(Verifier::new(delivery_keys)));
+    }
+
+    /// Forwards to these targets, from the next event on. What is pending for one that was there before goes on if it is among
+    /// them, and is kept if not.
+    ///
+    /// # Errors
+    /// When they could not be put on record; those before stay.
+    pub async fn replace_targets(&self, targets: Vec<Target>) -> Result<()> {
+        self.targets.replace(targets).await
     }
 
     /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
@@ -173,6 +186,9 @@ pub struct Receiver {
     admin: Option<TcpListener>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder<Writer, Target>>,
+    factory: ForwarderFactory,
+    /// Targets that take the place of those that were configured.
+    replacements: mpsc::UnboundedReceiver<Replacement>,
     in_flight: InFlight,
     writer: Writer,
     /// The threads that own the inbox: it is closed when they have ended.
@@ -183,6 +199,7 @@ pub struct Receiver {
     max_age: SignedDuration,
     drain_timeout: Duration,
     unnamed: Vec<(String, u64)>,
+    paused: Vec<String>,
 }
 
 impl Receiver {
@@ -210,28 +227,33 @@ impl Receiver {
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let mut inbox = store.receiver_inbox()?;
         inbox.dedupe_within(dedupe_window);
-        let routes = routes(&mut *inbox, &targets)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
         if let Err(error) = inbox.keep_reserve(keep.reserve) {
             tracing::warn!("no space is kept in reserve for a full disk: {error}");
         }
+        let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
+        let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let unnamed =
             inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
         let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
+        let mut paused = inbox.target_records()?;
+        paused.retain(|target| target.paused_at.is_some() && routes.iter().any(|route| route.target == target.id));
+        let paused = paused.into_iter().map(|target| target.name).collect();
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines, limits.max_body as u64)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
-        for target in &targets {
-            metrics.add_target(&target.name.shown);
-        }
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
-        let forwarder = |(target, route): (Target, Route)| {
-            let shared = (Arc::clone(&metrics), in_flight.clone(), clock.clone());
-            Forwarder::new(target, route.target, policy.clone(), writer.clone(), shared).telling(outcomes.clone())
+        let factory = ForwarderFactory {
+            writer: writer.clone(),
+            metrics: Arc::clone(&metrics),
+            in_flight: in_flight.clone(),
+            clock: clock.clone(),
+            outcomes,
         };
-        let forwarders = targets.into_iter().zip(routes).map(forwarder).collect();
+        let forwarders = factory.forwarders(targets, &routes);
+        let (replacer, replacements) = mpsc::unbounded_channel();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
         let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
@@ -253,8 +275,10 @@ impl Receiver {
         Ok(Self {
             intake,
             admin,
-            replaceable: Replaceable { verifier, tls, metrics },
+            replaceable: Replaceable { verifier, tls, metrics, targets: TargetReplacer(replacer) },
             forwarders,
+            factory,
+            replacements,
             in_flight,
             writer,
             threads: [thread, health_thread],
@@ -264,12 +288,18 @@ impl Receiver {
             max_age,
             drain_timeout,
             unnamed,
+            paused,
         })
     }
 
     /// Targets of earlier runs that are not configured now, and how many forwards are pending for each.
     pub fn unnamed(&self) -> &[(String, u64)] {
         &self.unnamed
+    }
+
+    /// The targets that are paused, by name.
+    pub fn paused(&self) -> &[String] {
+        &self.paused
     }
 
     /// Notified when events were stored.
@@ -283,7 +313,7 @@ impl Receiver {
     }
 
     /// Serves these sockets until `stop`, then drains what is in flight.
-    pub async fn serve(self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Drained {
+    pub async fn serve(mut self, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) -> Drained {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
@@ -292,16 +322,23 @@ impl Receiver {
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
         let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         drop(connections);
-        let mut forwarding = JoinSet::new();
-        for forwarder in self.forwarders {
-            forwarding.spawn(forwarder.run(Arc::clone(&self.stored), stopped.clone()));
-        }
+        let mut forwarding = RunningForwarders::start(self.factory, self.forwarders, Arc::clone(&self.stored));
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, self.max_age, self.keep, self.clock.now());
         let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
-        stop.await;
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some((targets, reply)) = self.replacements.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(forwarding.replace(targets).await);
+                }
+            }
+        }
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
+        let forwarding = forwarding.stop();
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let mut cut_off = 0;
         for accepting in accepting {
@@ -364,12 +401,4 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
             .hint("give another address; port 0 picks a free one")
             .source(error)
     })
-}
-
-fn routes(inbox: &mut dyn ReceiverInbox, targets: &[Target]) -> Result<Vec<Route>> {
-    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-    let ids = inbox.targets(&names)?;
-    let route =
-        |(target, id): (&Target, _)| Route { target: id, types: target.types.clone(), together: target.together() };
-    Ok(targets.iter().zip(ids).map(route).collect())
 }

@@ -29,6 +29,8 @@ const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The memory of a delivery: that of its body, and that of its events.
 pub(super) type DeliveryMemory = [MemoryPermit; 2];
+/// Makes routes of what is put on record.
+type MakeRoutes = Box<dyn FnOnce(&mut (dyn ReceiverInbox + 'static)) -> Result<Vec<Route>, StoreError> + Send>;
 
 enum Job {
     /// Holds its memory until the delivery is stored.
@@ -36,6 +38,7 @@ enum Job {
     Settle(Settlement, Reply<Result<Settled>>),
     /// Whether a delivery of as many bytes can be stored.
     Probe(u64, Reply<Result<bool>>),
+    Routes(MakeRoutes, Reply<Result<Vec<Route>, StoreError>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
@@ -160,6 +163,14 @@ impl Writer {
     /// See [`crate::store::Maintenance::keep_reserve`].
     pub(super) async fn keep_reserve(&self, bytes: u64) -> Result<()> {
         self.run(move |inbox| inbox.keep_reserve(bytes)).await
+    }
+
+    /// Deliveries that are stored from now on go by the routes that this returns.
+    pub(super) async fn replace_routes(
+        &self,
+        routes: impl FnOnce(&mut (dyn ReceiverInbox + 'static)) -> Result<Vec<Route>, StoreError> + Send + 'static,
+    ) -> Result<Vec<Route>> {
+        Ok(self.worker.ask(|reply| Job::Routes(Box::new(routes), reply)).await??)
     }
 
     async fn run<T: Send + 'static>(
@@ -290,6 +301,13 @@ impl Committer {
                     self.note(&outcome);
                     self.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
                     drop(reply.send(outcome.map_err(Error::from)));
+                }
+                (Job::Routes(make, reply), _) => {
+                    let routes = make(&mut *self.inbox);
+                    if let Ok(routes) = &routes {
+                        self.routes.clone_from(routes);
+                    }
+                    drop(reply.send(routes));
                 }
                 (Job::Other(job), _) => job(&mut *self.inbox),
                 // Deliveries and settlements are committed with the group.

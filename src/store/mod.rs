@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | [`Registry`] | hooks on record | commands that subscribe and remove |
 //! | [`Intake`], [`Queue`] | commit deliveries; claim, renew and settle forwards | a receiver |
-//! | [`Events`], [`Maintenance`] | read the inbox; purge, requeue, check | any process |
+//! | [`Events`], [`Maintenance`], [`Targets`] | read the inbox; purge, requeue, check; pause targets | any process |
 //!
 //! All of them are synchronous: asynchronous code goes through a [`worker`].
 
@@ -19,6 +19,7 @@ mod maintenance;
 mod queue;
 mod registry;
 pub mod sqlite;
+mod targets;
 pub mod worker;
 
 pub use codec::EncodedDelivery;
@@ -31,18 +32,19 @@ pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
 pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use queue::{
-    AttemptOutcome, ClaimRequest, Forward, ForwardId, Lease, LeaseToken, Leased, Queue, Route, Settled, Settlement,
-    TargetId, TargetName,
+    AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
+    Route, Settled, Settlement, TargetId, TargetName,
 };
 pub use registry::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation};
+pub use targets::{AttemptRecord, ForwardRecord, TargetRecord, Targets};
 
 use std::path::Path;
 use std::time::Duration;
 
 /// An inbox, for whoever does not receive into it.
-pub trait Inbox: Events + Maintenance {}
+pub trait Inbox: Events + Maintenance + Targets {}
 
-impl<T: Events + Maintenance> Inbox for T {}
+impl<T: Events + Maintenance + Targets> Inbox for T {}
 
 /// An inbox, for a receiver.
 pub trait ReceiverInbox: Intake + Queue + Inbox {}

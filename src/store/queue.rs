@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use crate::domain::bytes_without_bom;
@@ -148,6 +148,8 @@ impl Leased {
 pub enum AttemptOutcome {
     /// The target accepted the events.
     Delivered,
+    /// The target wants none of these events: the forward is removed.
+    Skipped,
     /// It failed, and is to be tried again.
     Retry {
         /// Not before this time.
@@ -162,6 +164,20 @@ pub enum AttemptOutcome {
     },
 }
 
+/// How much of an answer is kept, in bytes.
+pub const KEPT_OF_ANSWER: usize = 2048;
+
+/// What is known of an attempt beside its outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AttemptReport {
+    /// How long it took.
+    pub took: Duration,
+    /// The status of HTTP, if the target answered.
+    pub status: Option<u16>,
+    /// What it answered. No more than [`KEPT_OF_ANSWER`] bytes of it are kept.
+    pub answer: Vec<u8>,
+}
+
 /// The end of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
@@ -171,6 +187,8 @@ pub struct Settlement {
     pub at: Timestamp,
     /// How it ended.
     pub outcome: AttemptOutcome,
+    /// What else is kept of it.
+    pub report: AttemptReport,
 }
 
 /// The outcome of a settlement.
@@ -195,7 +213,8 @@ pub trait Queue: Send {
     /// Claims forwards to a target that are due and not leased: those that were not tried yet in the order in which they
     /// came, those that failed before in the order in which they are due. Fewer when they are large.
     ///
-    /// A lease ends after this time unless it is renewed, with its settlement or release, or with the receiver.
+    /// A lease ends after this time unless it is renewed, with its settlement or release, or with the receiver. Nothing is
+    /// claimed for a target that is paused.
     ///
     /// # Errors
     /// When the store cannot be read or written; nothing is claimed then.
@@ -213,7 +232,8 @@ pub trait Queue: Send {
     /// When the store cannot be written; the leases are as they were.
     fn renew(&mut self, leases: &[Lease], now: Timestamp, lease: Duration) -> Result<Vec<Lease>, StoreError>;
 
-    /// Records how attempts ended, all in one commit, and ends their leases. Answers in the order of the settlements.
+    /// Records the attempts and how they ended, all in one commit, and ends their leases. Answers in the order of the
+    /// settlements. What was dropped by hand meanwhile is not tried again.
     ///
     /// # Errors
     /// When the store cannot be written; nothing is recorded then, and the leases are as they were.
@@ -225,14 +245,19 @@ pub trait Queue: Send {
     /// When the store cannot be written; the leases expire then.
     fn release(&mut self, leases: &[Lease]) -> Result<(), StoreError>;
 
-    /// When the next forward to a target that is not leased at `now` will be due, if there is one.
+    /// When the next forward to a target that is not leased at `now` will be due, if there is one and the target is not
+    /// paused.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Dead-letters some of what was queued before this time and is not leased at `now`. Returns how many, by the
-    /// target's name for people; to be called again while there are any.
+    /// How long forwards to these targets are pending before they expire, whatever [`Queue::expire`] says of others. Replaces
+    /// what was set before; it is not kept over a restart.
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>);
+
+    /// Dead-letters some of what was queued before this time and is not leased at `now`, unless its target is paused or was
+    /// resumed later. Returns how many, by the target's name for people; to be called again while there are any.
     ///
     /// # Errors
     /// When the store cannot be written.

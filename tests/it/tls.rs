@@ -13,9 +13,9 @@ const SUBSCRIBE: [&str; 7] =
     ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", "https://hooks.example.com/bf"];
 
 /// An https server of Python's, with a certificate for localhost by an authority of its own.
-struct TlsServer {
+pub(crate) struct TlsServer {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     authority: PathBuf,
     _dir: TempDir,
 }
@@ -55,7 +55,7 @@ fn openssl(dir: &Path, args: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn start(versions: &str) -> Option<TlsServer> {
+pub(crate) fn start(versions: &str) -> Option<TlsServer> {
     if !have("openssl") || !have("python3") {
         return None;
     }

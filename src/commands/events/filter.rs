@@ -36,6 +36,10 @@ pub struct EventFilterArgs {
     #[arg(long, value_parser = source_parser())]
     source: Option<Sender>,
 
+    /// Only events that go to the target with this name; the next two flags are about this target alone then
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+
     /// Only events that a target has not accepted: pending or dead-lettered
     #[arg(long)]
     undelivered: bool,
@@ -46,7 +50,7 @@ pub struct EventFilterArgs {
 }
 
 /// The flags above, for commands that need one of them.
-pub const FILTERS: [&str; 7] = ["since", "until", "app_ids", "types", "source", "undelivered", "dead"];
+pub const FILTERS: [&str; 8] = ["since", "until", "app_ids", "types", "source", "target", "undelivered", "dead"];
 
 impl EventFilterArgs {
     /// The selection they make.
@@ -57,6 +61,7 @@ impl EventFilterArgs {
             app_ids: self.app_ids.iter().map(|app| app.get()).collect(),
             types: self.types.clone(),
             sender: self.source,
+            target: self.target.clone(),
             undelivered: self.undelivered,
             dead: self.dead,
             ..EventSelection::default()

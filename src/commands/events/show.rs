@@ -7,11 +7,13 @@ use super::filter::source_parser;
 use super::{RECEIVER, Told, no_such_event};
 use crate::commands::Report;
 use crate::commands::event_row::{EventRow, QuarantinedRow, fields, original};
+use crate::commands::units::count;
 use crate::context::Context;
 use crate::domain::event::Sender;
+use crate::domain::{ShownTime, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Output, Records, Row, Shape, View, indented, sanitize};
-use crate::store::{EventPage, EventRecord, EventSelection, Inbox};
+use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, EventState, ForwardRecord, Inbox};
 
 /// Show an event, its forwards, and its JSON as received
 #[derive(clap::Args)]
@@ -58,7 +60,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.raw {
         return raw_event(found);
     }
-    let rows = found.into_iter().map(ShownRow::of).collect::<Result<Vec<_>>>()?;
+    let forwards = |event: EventSeq| inbox.map_or_else(|| Ok(Vec::new()), |inbox| inbox.forwards_of(event));
+    let rows = found.into_iter().map(|event| ShownRow::of(forwards(event.seq)?, event)).collect::<Result<Vec<_>>>()?;
     Ok(Report::of(Shown(if let [_] = *rows { Records { rows, shape: Shape::Single } } else { Records::list(rows) })))
 }
 
@@ -100,15 +103,17 @@ struct ShownRow {
     event: EventRow,
     duplicates: u32,
     last_error: Option<String>,
+    forwards: Vec<ForwardRow>,
     #[serde(rename = "event")]
     json: Box<RawValue>,
 }
 
 impl ShownRow {
-    fn of(event: EventRecord) -> Result<Self> {
+    fn of(forwards: Vec<ForwardRecord>, event: EventRecord) -> Result<Self> {
+        let forwards = forwards.into_iter().map(ForwardRow::of).collect();
         let json = original(&event)?;
         let (duplicates, last_error) = (event.duplicates, event.error.clone());
-        Ok(Self { event: EventRow::of(event), duplicates, last_error, json })
+        Ok(Self { event: EventRow::of(event), duplicates, last_error, forwards, json })
     }
 
     fn text(&self) -> String {
@@ -127,9 +132,73 @@ impl ShownRow {
             ("duplicates", self.duplicates.to_string()),
             ("last error", text(self.last_error.clone())),
         ];
-        format!("{}\n{}\n", columns(&lines), indented(self.json.get()))
+        let forwards: String = self.forwards.iter().map(ForwardRow::text).collect();
+        format!("{}{forwards}\n{}\n", columns(&lines), indented(self.json.get()))
     }
 }
+
+/// An event's way to one target.
+#[derive(Serialize)]
+struct ForwardRow {
+    target: String,
+    status: &'static str,
+    attempts: u32,
+    attempts_log: Vec<AttemptRow>,
+}
+
+/// An attempt, oldest first.
+#[derive(Serialize)]
+struct AttemptRow {
+    number: u32,
+    at: ShownTime,
+    ms: u64,
+    status: Option<u16>,
+    error: Option<String>,
+    answer: Option<String>,
+    next_attempt_at: Option<ShownTime>,
+}
+
+impl ForwardRow {
+    fn of(forward: ForwardRecord) -> Self {
+        let attempts_log = forward.newest_attempts.into_iter().map(|attempt| AttemptRow {
+            number: attempt.number,
+            at: attempt.at.into(),
+            ms: u64::try_from(attempt.report.took.as_millis()).unwrap_or(u64::MAX),
+            status: attempt.report.status,
+            error: attempt.error,
+            answer: Some(String::from_utf8_lossy(&attempt.report.answer).into_owned()).filter(|text| !text.is_empty()),
+            next_attempt_at: attempt.next_at.map(ShownTime::from),
+        });
+        let ForwardRecord { target, state, attempts, .. } = forward;
+        Self { target, status: state.as_str(), attempts, attempts_log: attempts_log.collect() }
+    }
+
+    /// A line for the target, and one for each attempt.
+    fn text(&self) -> String {
+        let line = |text: String| sanitize(&text).replace('\n', " ");
+        let earlier = match u64::from(self.attempts).saturating_sub(self.attempts_log.len() as u64) {
+            0 => String::new(),
+            earlier => format!("  ({} not kept)", count(earlier, "earlier attempt")),
+        };
+        let mut text = format!("\n→ {}  {}{earlier}\n", line(self.target.clone()), self.status);
+        let is_pending = self.status == EventState::Pending.as_str();
+        for attempt in &self.attempts_log {
+            let status = attempt.status.map(|status| format!("  {status}")).unwrap_or_default();
+            let said = [attempt.error.as_ref(), attempt.answer.as_ref()].into_iter().flatten();
+            let said: Vec<String> = said.map(|said| excerpt(said, SHOWN_OF_ANSWER)).collect();
+            let is_last = attempt.number == self.attempts && is_pending;
+            let next = attempt.next_attempt_at.as_ref().filter(|_| is_last);
+            let next = next.map(|at| format!("  next at {at}")).unwrap_or_default();
+            let AttemptRow { number, at, ms, .. } = attempt;
+            let line = format!("  {number}. {at}{status}  {ms} ms  {}{next}", said.join("  "));
+            text.extend([line.trim_end(), "\n"]);
+        }
+        text
+    }
+}
+
+/// How much of an answer is shown to people, in characters; JSON has all that is kept.
+const SHOWN_OF_ANSWER: usize = 200;
 
 /// Names with their values, one below the other.
 fn columns(lines: &[(&str, String)]) -> String {
@@ -138,7 +207,7 @@ fn columns(lines: &[(&str, String)]) -> String {
 }
 
 impl Row for ShownRow {
-    const FIELDS: &'static [&'static str] = fields!("duplicates", "last_error", "event");
+    const FIELDS: &'static [&'static str] = fields!("duplicates", "last_error", "forwards", "event");
     const HEADERS: &'static [&'static str] = EventRow::HEADERS;
 
     fn cells(&self) -> Vec<Cell> {

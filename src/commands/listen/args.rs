@@ -108,6 +108,14 @@ pub struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Forwarding")]
 pub struct ForwardArgs {
+    /// Forward events to the targets in this TOML file; reloaded on SIGHUP
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Check the file of --config and everything that it names, and exit
+    #[arg(long, requires = "config")]
+    pub check: bool,
+
     /// Forward events to this endpoint: a URL, or @FILE; may be repeated
     #[arg(long, value_name = "URL")]
     pub forward_to: Vec<TargetUrlArg>,

@@ -6,6 +6,7 @@ mod monitoring;
 mod printer;
 mod route;
 mod service;
+mod target_file;
 
 use std::net::SocketAddr;
 
@@ -22,12 +23,15 @@ use self::printer::Printer;
 use self::service::Service;
 use super::Report;
 use super::ready_file::ReadyFile;
+use super::units::count;
 use crate::context::Context;
 use crate::domain::delivery::DeliveryKeys;
 use crate::domain::{Redaction, Secret};
 use crate::error::{Error, Result};
 use crate::platform::{self, ReloadSignals, StopSignals};
-use crate::receiver::{self, Access, BUGFENDER_PATH, DroppedLines, Keep, Limits, Receiver, ReceiverOptions, TlsFiles};
+use crate::receiver::{
+    self, Access, BUGFENDER_PATH, DroppedLines, Keep, Limits, Receiver, ReceiverOptions, Target, TlsFiles,
+};
 use crate::render::Log;
 use crate::render::{Cell, One, Row};
 use crate::store::Keys;
@@ -42,6 +46,9 @@ const OTHER_FILES: usize = 64;
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.forwarding.check {
+        return checked(ctx, &args.forwarding);
+    }
     if args.show_url {
         check_reachable(ctx, args)?;
     }
@@ -76,6 +83,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     for (shown, waiting) in receiver.unnamed() {
         ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
+    for name in receiver.paused() {
+        ctx.out().warn(&format!("{name} is paused: `bugfender-hooks targets resume` resumes it"));
+    }
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = Printer::start(ctx, args, feed)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -103,6 +113,14 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Checks the targets without receiving.
+fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
+    let targets = route::targets(ctx, args)?;
+    let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
+    Ok(Report::nothing())
 }
 
 /// Rejects a URL that is not known yet, and warns of one that means every address.
@@ -152,6 +170,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
+    let targets = route::targets(ctx, &args.forwarding)?;
     let redaction = Redaction::joined(args.redact.iter().cloned());
     Ok(ReceiverOptions {
         delivery_keys,
@@ -162,12 +181,12 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),
             header_timeout: *header_timeout,
             body_timeout: *body_timeout,
-            max_connections: max_connections(args),
+            max_connections: max_connections(args, &targets),
             ..Limits::default()
         },
         redaction: (!redaction.is_empty()).then_some(redaction),
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
-        targets: route::targets(ctx, &args.forwarding)?,
+        targets,
         policy: route::policy(&args.forwarding),
         dedupe_window: args.dedupe_window,
         keep: Keep { retention: args.retention, max_size: args.max_size, reserve: args.reserve },
@@ -184,11 +203,10 @@ fn dropped_lines(ctx: &Context) -> DroppedLines {
 }
 
 /// The number of connections requested, limited by the file handles that the system allows.
-fn max_connections(args: &Args) -> usize {
+fn max_connections(args: &Args, targets: &[Target]) -> usize {
     let wanted = usize::try_from(args.limits.max_connections).unwrap_or(usize::MAX);
-    let ForwardArgs { forward_to, routes, exec, max_in_flight, .. } = &args.forwarding;
-    let targets = forward_to.len() + routes.len() + exec.len();
-    let others = OTHER_FILES + FILES_OF_ATTEMPT * usize::from(*max_in_flight) * targets;
+    let attempts: usize = targets.iter().map(|target| target.policy.max_in_flight).sum();
+    let others = OTHER_FILES + FILES_OF_ATTEMPT * attempts;
     let possible = platform::raise_open_files().map_or(usize::MAX, |files| files.saturating_sub(others).max(16));
     wanted.min(possible)
 }

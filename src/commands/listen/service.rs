@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::args::{Args, SubscribeArgs};
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
-use super::{bugfender_url, is_url_known, keys, local_base, public_base};
+use super::{bugfender_url, is_url_known, keys, local_base, public_base, route};
 use crate::commands::Report;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::removal::remove;
@@ -159,7 +159,13 @@ impl Service<'_> {
             match next {
                 Next::End => return,
                 // A terminal that is closed ends this as it does everything, unless there is a certificate to read.
-                Next::Reload if self.ctx.is_interactive() && self.args.limits.tls_cert.is_none() => return,
+                Next::Reload
+                    if self.ctx.is_interactive()
+                        && self.args.limits.tls_cert.is_none()
+                        && self.args.forwarding.config.is_none() =>
+                {
+                    return;
+                }
                 Next::Reload => self.reload(),
                 Next::Subscribe => {
                     let wait = self.resubscribe.map_or(FIRST_WAIT, |(_, wait)| LONGEST_WAIT.min(wait * 2));
@@ -215,6 +221,9 @@ impl Service<'_> {
             }
             self.subscribe_new_url(FIRST_WAIT);
         }
+        if self.args.forwarding.config.is_some() {
+            self.reload_targets();
+        }
         match self.replaceable.reread_certificate() {
             Ok(true) => {
                 out.note("reloaded the certificate");
@@ -222,6 +231,16 @@ impl Service<'_> {
             }
             Ok(false) => {}
             Err(error) => out.warn(&format!("the certificate was not reloaded: {error}")),
+        }
+    }
+
+    /// Reads the targets again. If one of them is wrong, all stay as they were.
+    fn reload_targets(&self) {
+        let targets = route::targets(self.ctx, &self.args.forwarding);
+        let replace = |targets| self.runtime.block_on(self.replaceable.replace_targets(targets));
+        match targets.and_then(replace) {
+            Ok(()) => self.ctx.out().note("reloaded the targets"),
+            Err(error) => tracing::error!("the targets were not reloaded: {error}"),
         }
     }
 

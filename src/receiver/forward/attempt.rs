@@ -8,14 +8,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::queue::ForwardQueue;
-use super::response::{FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetAnswer, TargetResponse};
 use super::target::Deliver;
 use super::{MAX_RETRY_AFTER, POLL_INTERVAL, Policy};
+use crate::domain::excerpt;
 use crate::receiver::clock::{Clock, Moment};
 use crate::receiver::in_flight::InFlightGuard;
 use crate::receiver::metrics::Metrics;
 use crate::receiver::outcomes::{ForwardOutcome, OutcomeSender};
-use crate::store::{AttemptOutcome, Forward, Lease, Leased, Settled, Settlement};
+use crate::store::{AttemptOutcome, AttemptReport, Forward, Lease, Leased, Settled, Settlement};
 
 /// After this many failures of one event, a further one says more about the event than about the target.
 const FAILURES_OF_ONE_EVENT: u32 = 3;
@@ -24,6 +25,8 @@ const FAILURES_OF_ONE_EVENT: u32 = 3;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     Accepted,
+    /// It wants none of the events.
+    Skipped,
     /// It failed, with the error.
     Failed(FailureScope, String),
     /// The same event had failed several times before, so this says nothing about the target.
@@ -137,16 +140,32 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     /// Makes the attempt, and records its outcome.
     pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
         let started = clock();
-        let response = self.target.deliver(&self.forward).await;
-        let now = clock();
-        let took = now.instant - started.instant;
-        let status = if let TargetResponse::Accepted { status } = response { status } else { None };
-        let (outcome, finding) = self.judge(response, took, now);
-        self.tell(&outcome, status, took, now);
-        let settlement = Settlement { lease: self.lease, at: now.wall, outcome };
+        let (at, (outcome, finding), report) = if self.is_wanted().await {
+            let TargetAnswer { outcome: response, status, answer } = self.target.deliver(&self.forward).await;
+            let now = clock();
+            let took = now.instant - started.instant;
+            let is_accepted = matches!(response, TargetResponse::Accepted);
+            let (outcome, finding) = self.judge(response, took, now);
+            self.tell(&outcome, status.filter(|_| is_accepted), took, now);
+            (now.wall, (outcome, finding), AttemptReport { took, status, answer })
+        } else {
+            (started.wall, (AttemptOutcome::Skipped, Finding::Skipped), AttemptReport::default())
+        };
+        let settlement = Settlement { lease: self.lease, at, outcome, report };
         let Self { claim, in_flight, lease, .. } = self;
         let unsettled = Unsettled { settlement, claim, _in_flight: in_flight }.settle().await;
         Ended { lease, finding, unsettled }
+    }
+
+    /// Whether the target wants the events. What its filter fails over is forwarded: no event is lost for it.
+    async fn is_wanted(&self) -> bool {
+        self.target.wants(&self.forward).await.unwrap_or_else(|error| {
+            let (shown, event) = (self.target.shown(), self.forward.events.first().map(|event| event.id.as_str()));
+            self.metrics.filter_failed(shown);
+            let error = excerpt(&error.to_string(), 200);
+            tracing::warn!(event, "{shown}: its filter failed, and the event is forwarded: {error}");
+            true
+        })
     }
 
     /// What a response means for the forward and for its target.
@@ -184,6 +203,7 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     fn tell(&self, outcome: &AttemptOutcome, status: Option<u16>, took: Duration, now: Moment) {
         let (Some(outcomes), [event, more @ ..]) = (&self.outcomes, self.forward.events.as_slice()) else { return };
         let (error, retry_after) = match outcome {
+            AttemptOutcome::Skipped => return,
             AttemptOutcome::Delivered => (None, None),
             AttemptOutcome::DeadLettered { error } => (Some(error.clone()), None),
             AttemptOutcome::Retry { at, error } => {

@@ -27,10 +27,10 @@ pub struct ExecTarget {
 
 impl ExecTarget {
     pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
-        let Some(event) = forward.events.first() else { return TargetResponse::Accepted { status: None } };
+        let Some(event) = forward.events.first() else { return TargetResponse::Accepted };
         let scope = FailureScope::Event;
         match self.run(forward, event).await {
-            Ok(Some(status)) if status.success() => TargetResponse::Accepted { status: None },
+            Ok(Some(status)) if status.success() => TargetResponse::Accepted,
             Ok(Some(status)) => TargetResponse::Failed { error: format!("the command exited with {status}"), scope },
             Ok(None) => {
                 let error = format!("the command took longer than {} s and was killed", self.timeout.as_secs_f32());

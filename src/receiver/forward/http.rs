@@ -4,17 +4,20 @@ use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use url::Url;
 
-use super::response::{FailureScope, TargetResponse};
+use super::response::{FailureScope, TargetAnswer, TargetResponse};
 use super::template::Template;
-use crate::domain::Secret;
 use crate::domain::event::EventFacts;
 use crate::domain::signature::standard_headers;
+use crate::domain::{Secret, secrets_of_target};
 use crate::error::{Error, Result};
-use crate::http::{Client, HttpResponse, Method, Payload, Repeat, Request, RequestBody, StatusCode};
-use crate::store::Forward;
+use crate::http::{Client, HeaderMap, HttpResponse, Method, Payload, Repeat, Request, RequestBody, StatusCode};
+use crate::store::{Forward, KEPT_OF_ANSWER};
 
 /// The media type if the sender declared none.
 const JSON: &str = "application/json";
+
+/// How much of an answer is looked at for secrets.
+const LOOKED_AT: usize = 16 * KEPT_OF_ANSWER;
 
 /// An endpoint.
 pub struct HttpTarget {
@@ -22,28 +25,58 @@ pub struct HttpTarget {
     url: Url,
     template: Option<Template>,
     secret: Option<Secret>,
+    /// What is hidden in its answers.
+    hidden: Vec<String>,
 }
 
 impl HttpTarget {
-    /// An endpoint at `url`. With a template it is sent a message for each event, else the events themselves.
+    /// An endpoint at `url`. With a template it is sent a message for each event, else the events themselves. These headers
+    /// are sent along.
     ///
     /// # Errors
     /// A usage error for a secret that is not one of the Standard Webhooks specification.
-    pub fn new(client: Client, url: Url, template: Option<Template>, secret: Option<Secret>) -> Result<Self> {
+    pub fn new(
+        client: Client,
+        url: Url,
+        template: Option<Template>,
+        secret: Option<Secret>,
+        headers: HeaderMap,
+    ) -> Result<Self> {
         // A wrong secret is an error before anything is sent.
         standard_headers("evt_", Timestamp::UNIX_EPOCH, secret.as_ref(), b"")?;
-        Ok(Self { client, url, template, secret })
+        let values = headers.values().filter_map(|value| value.to_str().ok());
+        let hidden = secrets_of_target(&url, values.chain(secret.as_ref().map(Secret::expose)));
+        Ok(Self { client: client.with_headers(headers), url, template, secret, hidden })
     }
 
     pub(super) fn is_for_one_event(&self) -> bool {
         self.template.is_some()
     }
 
-    pub(super) async fn deliver(&self, forward: &Forward) -> TargetResponse {
-        match self.request(forward) {
-            Ok(request) => judge(self.client.send(&request, None).await),
-            Err(error) => TargetResponse::Failed { error: error.to_string(), scope: FailureScope::Event },
-        }
+    pub(super) async fn deliver(&self, forward: &Forward) -> TargetAnswer {
+        let request = match self.request(forward) {
+            Ok(request) => request,
+            Err(error) => {
+                return TargetResponse::Failed { error: error.to_string(), scope: FailureScope::Event }.into();
+            }
+        };
+        let outcome = self.client.send(&request, None).await;
+        let (status, answer) = match &outcome {
+            Ok(answer) => (Some(answer.status.as_u16()), self.kept_of(answer)),
+            Err(failure) => (failure.error.http_status(), Vec::new()),
+        };
+        TargetAnswer { outcome: judge(outcome), status, answer }
+    }
+
+    /// The beginning of an answer, without what is secret of this target.
+    fn kept_of(&self, answer: &HttpResponse) -> Vec<u8> {
+        let body = answer.body.as_deref().unwrap_or_default();
+        // More than is kept: a secret that the end would cut in two is hidden as a whole.
+        let text = String::from_utf8_lossy(body.get(..LOOKED_AT).unwrap_or(body));
+        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "****");
+        let mut kept = self.hidden.iter().fold(text.into_owned(), hide).into_bytes();
+        kept.truncate(KEPT_OF_ANSWER);
+        kept
     }
 
     fn request(&self, forward: &Forward) -> Result<Request> {
@@ -83,7 +116,7 @@ fn judge(outcome: std::result::Result<HttpResponse, crate::http::Failure>) -> Ta
     let failed = |error: Error, scope| TargetResponse::Failed { error: error.to_string(), scope };
     let answer = match outcome {
         Ok(answer) if answer.status.is_success() => {
-            return TargetResponse::Accepted { status: Some(answer.status.as_u16()) };
+            return TargetResponse::Accepted;
         }
         Ok(answer) => answer,
         // A redirect that is not followed is a response; an untrusted certificate means that there was none.

@@ -5,6 +5,7 @@ mod breaker;
 mod exec;
 mod http;
 mod queue;
+mod rate;
 mod response;
 mod target;
 mod template;
@@ -25,6 +26,7 @@ pub use self::template::{BUILT_IN_TEMPLATES, Template};
 use self::attempt::{Attempt, Ended, Finding, Unsettled};
 use self::breaker::Breaker;
 use self::queue::ForwardQueue;
+use self::rate::RateLimit;
 use self::response::FailureScope;
 use self::target::Deliver;
 use super::clock::{Clock, Moment};
@@ -58,6 +60,8 @@ pub struct Policy {
     pub max_in_flight: usize,
     /// How long after it was queued a forward is retried.
     pub max_age: SignedDuration,
+    /// The most events a second; no limit if there is none.
+    pub rate: Option<f64>,
     /// The upper bound of the first wait before a retry; it doubles with each failure.
     pub first_wait: Duration,
     /// The upper bound of all waits.
@@ -69,6 +73,7 @@ impl Default for Policy {
         Self {
             max_in_flight: 8,
             max_age: SignedDuration::from_hours(72),
+            rate: None,
             first_wait: Duration::from_secs(2),
             longest_wait: Duration::from_secs(15 * 60),
         }
@@ -98,6 +103,7 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     /// How many retries to this target are in flight.
     retries: InFlight,
     breaker: Breaker,
+    rate: Option<RateLimit>,
     /// The leases of attempts in flight, and when they are renewed.
     leases: HashSet<Lease>,
     renew_at: Option<Instant>,
@@ -127,6 +133,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         queue: Q,
         (metrics, in_flight, clock): (Arc<Metrics>, InFlight, Clock),
     ) -> Self {
+        let rate = policy.rate.map(|rate| RateLimit::new(rate, Instant::now()));
         Self {
             target: Arc::new(target),
             id,
@@ -138,6 +145,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             in_flight,
             retries: InFlight::default(),
             breaker: Breaker::default(),
+            rate,
             leases: HashSet::new(),
             renew_at: None,
             last: None,
@@ -195,6 +203,11 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         if self.stopped || room == 0 {
             return idle;
         }
+        let at_once = self.rate.as_mut().map_or(usize::MAX, |rate| rate.room(now.instant));
+        if at_once == 0 {
+            return Step { wait: self.wait_for_rate(), ..idle };
+        }
+        let room = room.min(at_once);
         // Half of the attempts are reserved for first tries, so that events that fail slowly do not block the others.
         let for_retries = self.policy.max_in_flight.div_ceil(2).saturating_sub(self.retries.get());
         let request = ClaimRequest { limit: room, retries: for_retries, newest: self.breaker.is_probing() };
@@ -209,6 +222,9 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         let mut attempts = Vec::with_capacity(claimed.len());
         for leased in claimed {
             self.leases.insert(leased.lease());
+            if let Some(rate) = &mut self.rate {
+                rate.spend(leased.forward.events.len());
+            }
             self.renew_at.get_or_insert(now.instant + RENEWAL_INTERVAL);
             let is_retry = leased.forward.attempts > 0;
             let guards = (self.in_flight.begin(), is_retry.then(|| self.retries.begin()));
@@ -218,7 +234,15 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
         // Without room for retries, the next due time is irrelevant: the end of an attempt wakes the loop.
         let next_due = if is_full || for_retries == 0 { None } else { self.next_due(now).await };
-        Step { attempts, wait: next_due.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL) }
+        let wait = next_due.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL);
+        // What is due now, and was held back by the rate alone.
+        let wait = if is_full { wait.min(self.wait_for_rate()) } else { wait };
+        Step { attempts, wait }
+    }
+
+    /// How long until the rate lets an event through.
+    fn wait_for_rate(&self) -> Duration {
+        self.rate.as_ref().map_or(POLL_INTERVAL, RateLimit::wait).min(POLL_INTERVAL)
     }
 
     /// How long until the next forward is due.
@@ -287,6 +311,11 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         match finding {
             Finding::Accepted if self.breaker.succeeded() => tracing::warn!("{shown} has recovered"),
             Finding::Accepted | Finding::FailedAgain => {}
+            Finding::Skipped => {
+                if let Some(rate) = &mut self.rate {
+                    rate.give_back();
+                }
+            }
             Finding::Failed(FailureScope::Gone, _) => {
                 if !self.stopped {
                     tracing::error!(

@@ -2,14 +2,27 @@
 
 use std::time::Duration;
 
+/// The outcome of an attempt, and what the target answered.
+#[derive(Debug)]
+pub(in crate::receiver) struct TargetAnswer {
+    pub(super) outcome: TargetResponse,
+    /// The status of HTTP, if it answered.
+    pub(super) status: Option<u16>,
+    /// The beginning of what it answered, without secrets.
+    pub(super) answer: Vec<u8>,
+}
+
+impl From<TargetResponse> for TargetAnswer {
+    fn from(outcome: TargetResponse) -> Self {
+        Self { outcome, status: None, answer: Vec::new() }
+    }
+}
+
 /// The outcome of an attempt.
 #[derive(Debug)]
 pub(in crate::receiver) enum TargetResponse {
     /// The target accepted the events.
-    Accepted {
-        /// The status that an endpoint answered with.
-        status: Option<u16>,
-    },
+    Accepted,
     /// It did not accept them, or did not respond.
     Failed {
         /// Why.

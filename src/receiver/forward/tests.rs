@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::Secret;
 use crate::domain::delivery::{Delivery, DeliveryKeys};
 use crate::error::{Error, Result};
-use crate::receiver::forward::response::TargetResponse;
+use crate::receiver::forward::response::{TargetAnswer, TargetResponse};
 use crate::receiver::metrics::InboxSnapshot;
 use crate::receiver::outcomes::{ForwardOutcome, OutcomeFeed};
 use crate::store::sqlite::SqliteStore;
@@ -73,11 +73,16 @@ impl Deliver for Scripted {
         "https://target"
     }
 
-    async fn deliver(&self, _: &Forward) -> TargetResponse {
-        match *self.0.lock().unwrap() {
-            None => TargetResponse::Accepted { status: Some(200) },
+    async fn wants(&self, _: &Forward) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn deliver(&self, _: &Forward) -> TargetAnswer {
+        let outcome = match *self.0.lock().unwrap() {
+            None => return TargetAnswer { outcome: TargetResponse::Accepted, status: Some(200), answer: Vec::new() },
             Some(scope) => TargetResponse::Failed { error: "HTTP 500".to_owned(), scope },
-        }
+        };
+        outcome.into()
     }
 }
 
@@ -219,7 +224,12 @@ async fn a_lease_lasts_while_it_is_renewed_and_a_lost_one_records_nothing() {
     stage.answer(Some(FailureScope::Event));
     stage.make(attempts, 400).await;
     let delivered = crate::store::AttemptOutcome::Delivered;
-    let settlement = Settlement { lease: others[0].lease(), at: late.time, outcome: delivered };
+    let settlement = Settlement {
+        lease: others[0].lease(),
+        at: late.time,
+        outcome: delivered,
+        report: crate::store::AttemptReport::default(),
+    };
     assert_eq!(stage.queue.settle(settlement).await.unwrap(), Settled::Recorded);
     assert_eq!(stage.queue.backlog().pending, 0);
     let mut forwarded = Vec::new();

@@ -7,7 +7,7 @@ mod tail;
 use std::time::Duration;
 
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, Route, Settlement, Store, TargetName};
+use bugfender_hooks::store::{AttemptOutcome, AttemptReport, ClaimRequest, Route, Settlement, Store, TargetName};
 use serde_json::{Value, json};
 
 use crate::assert_shown;
@@ -46,8 +46,11 @@ fn filled() -> Home {
         AttemptOutcome::Retry { at: at(9000), error: "no connection".to_owned() },
     ];
     let settled = claimed.iter().zip(outcomes);
-    let settlements: Vec<_> =
-        settled.map(|(leased, outcome)| Settlement { lease: leased.lease(), at: at(12), outcome }).collect();
+    let answer = b"busy \x1b[31m\xff".to_vec();
+    let report = AttemptReport { took: Duration::from_millis(12), status: Some(503), answer };
+    let settlements: Vec<_> = settled
+        .map(|(leased, outcome)| Settlement { lease: leased.lease(), at: at(12), outcome, report: report.clone() })
+        .collect();
     inbox.settle(&settlements).unwrap();
     let rest = [
         bugfender(20, &format!(r#"[{{"id":4}},{CRASH}]"#)),

@@ -14,6 +14,8 @@ mod sick_targets;
 mod sink;
 mod store;
 mod subscribe;
+mod target_file;
+mod targets;
 mod verification;
 
 use std::fs::{self, File};

@@ -8,13 +8,14 @@ mod purging;
 mod receiving;
 mod registry;
 mod sqlite_files;
+mod targets;
 
 use std::time::Duration;
 
 use bugfender_hooks::domain::delivery::Delivery;
 use bugfender_hooks::store::{
-    AttemptOutcome, ClaimRequest, EventPage, EventRecord, EventSelection, EventSeq, Events, Leased, Receipt,
-    ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventRecord, EventSelection, EventSeq, Events, Leased,
+    Receipt, ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 
 use bugfender_hooks::store::sqlite::SqliteStore;
@@ -94,7 +95,9 @@ fn ids_of(leased: &Leased) -> Vec<&str> {
 }
 
 fn settle(inbox: &mut dyn ReceiverInbox, leased: &Leased, second: i64, outcome: AttemptOutcome) -> Settled {
-    inbox.settle(&[Settlement { lease: leased.lease(), at: at(second), outcome }]).unwrap()[0]
+    inbox
+        .settle(&[Settlement { lease: leased.lease(), at: at(second), outcome, report: AttemptReport::default() }])
+        .unwrap()[0]
 }
 
 /// A store of its own for a story.
@@ -157,6 +160,11 @@ macro_rules! stories {
             forwarding::leases_end_unless_they_are_renewed,
             forwarding::a_lost_lease_records_nothing,
                 forwarding::a_purged_claim_is_not_taken_for_another,
+                targets::attempts_are_kept_and_go_with_their_event,
+                targets::a_paused_target_is_left_alone,
+                targets::targets_may_have_an_age_of_their_own,
+                targets::what_is_dropped_stays_dropped,
+                targets::what_is_skipped_was_never_on_its_way,
                 looking::selections_meet_every_condition,
                 looking::bodies_are_read_as_they_came,
                 looking::pages_have_an_order_and_an_end,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::body::{Bodies, place};
 use super::fates::{DEAD, DELIVERED, PENDING};
 use super::known::known_by;
 use super::leases::Leases;
 use super::query;
+use super::targets;
 use super::{stored, time};
 use crate::domain::event::{AppHash, EventFacts};
 use crate::store::sqlite::fault::StoreFault;
@@ -35,6 +36,9 @@ pub(super) fn claim(
     now: Timestamp,
     ClaimRequest { limit, retries, newest }: ClaimRequest,
 ) -> Result<(Vec<Forward>, Vec<i64>), StoreFault> {
+    if targets::is_paused(connection, target)? {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let retries = limit.min(retries);
     let mut again = due(connection, leases, target, (1, stored(now)), now, retries, false)?;
     if again.len() < retries {
@@ -103,9 +107,9 @@ fn due(
 
 /// A forward with its events; `None` when there are none: it was purged, or they were lost.
 fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<Forward>, StoreFault> {
-    let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, f.queued_at,
+    let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, max(f.queued_at, coalesce(t.resumed_at, 0)),
                       d.sender, d.content_type, d.received_at, d.events
-               FROM forwards f JOIN deliveries d ON d.id = f.delivery WHERE f.id = ?";
+               FROM forwards f JOIN deliveries d ON d.id = f.delivery JOIN targets t ON t.id = f.target WHERE f.id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -171,6 +175,9 @@ pub(super) fn next_due(
     target: TargetId,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreFault> {
+    if targets::is_paused(connection, target)? {
+        return Ok(None);
+    }
     let sql = "SELECT id, due_at FROM forwards WHERE state = 0 AND target = ? ORDER BY due_at, id";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([target.0])?;
@@ -182,42 +189,56 @@ pub(super) fn next_due(
     Ok(None)
 }
 
-/// Records how an attempt ended. Returns whether the forward is still there.
+/// Records an attempt and how it ended. Returns whether the forward is still there.
 pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<bool, StoreFault> {
-    let sql =
-        "UPDATE forwards SET state = ?, attempts = attempts + 1, due_at = ?, settled_at = ?, error = ? WHERE id = ?";
-    let mut statement = connection.prepare_cached(sql)?;
-    let forward = settlement.lease.forward.0;
+    // What is dead already was dropped by hand during the attempt: only a delivery counts.
+    let sql = "UPDATE forwards SET state = CASE WHEN state = 2 AND ?1 = 0 THEN 2 ELSE ?1 END, attempts = attempts + 1,
+                   due_at = ?2, settled_at = ?3, error = ?4
+               WHERE id = ?5 RETURNING attempts";
     let at = stored(settlement.at);
-    let changed = match &settlement.outcome {
-        AttemptOutcome::Delivered => statement.execute(params![DELIVERED, 0, at, None::<&str>, forward])?,
-        AttemptOutcome::Retry { at: due, error } => {
-            // 0 is what was never tried.
-            statement.execute(params![PENDING, stored(*due).max(1), None::<i64>, error, forward])?
+    let forward = settlement.lease.forward.0;
+    let (state, due, settled_at, error) = match &settlement.outcome {
+        AttemptOutcome::Delivered => (DELIVERED, 0, Some(at), None),
+        AttemptOutcome::Skipped => {
+            return Ok(connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?.execute([forward])? > 0);
         }
-        AttemptOutcome::DeadLettered { error } => statement.execute(params![DEAD, 0, at, error, forward])?,
+        // 0 is what was never tried.
+        AttemptOutcome::Retry { at: due, error } => (PENDING, stored(*due).max(1), None, Some(error)),
+        AttemptOutcome::DeadLettered { error } => (DEAD, 0, Some(at), Some(error)),
     };
-    Ok(changed > 0)
+    let values = params![state, due, settled_at, error, forward];
+    let number = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    if let Some(number) = number {
+        targets::record(connection, settlement, number)?;
+    }
+    Ok(number.is_some())
 }
 
 pub(super) fn expire(
     connection: &Connection,
     leases: &Leases,
-    queued_before: Timestamp,
+    queued_before: impl Fn(TargetId) -> Timestamp,
     now: Timestamp,
 ) -> Result<Vec<(String, u64)>, StoreFault> {
-    let old = "SELECT f.id, t.shown FROM forwards f INDEXED BY forwards_by_age JOIN targets t ON t.id = f.target
-               WHERE f.state = 0 AND f.queued_at < ? LIMIT ?";
-    let mut statement = connection.prepare_cached(old)?;
-    let limit = EXPIRED_AT_ONCE + i64::try_from(leases.len()).unwrap_or(0);
-    let old = statement.query_map([stored(queued_before), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let old: Vec<(i64, String)> = old.collect::<Result<_, _>>()?;
+    let old =
+        "SELECT id FROM forwards INDEXED BY forwards_by_age WHERE state = 0 AND target = ? AND queued_at < ? LIMIT ?";
+    let mut old = connection.prepare_cached(old)?;
     let sql = "UPDATE forwards SET state = 2, error = coalesce(error, 'it was queued for too long') WHERE id = ?";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut expired = BTreeMap::new();
-    for (id, target) in old.into_iter().filter(|(id, _)| !leases.is_leased(*id, now)) {
-        statement.execute([id])?;
-        *expired.entry(target).or_default() += 1;
+    let skipped = i64::try_from(leases.len()).unwrap_or(0);
+    let (mut expired, mut left) = (BTreeMap::new(), EXPIRED_AT_ONCE);
+    for (target, name, resumed_at) in targets::unpaused(connection)? {
+        let before = stored(queued_before(TargetId(target)));
+        if left == 0 || resumed_at >= before {
+            continue;
+        }
+        let ids = old.query_map([target, before, left + skipped], |row| row.get(0))?;
+        let ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        for id in ids.into_iter().filter(|id| !leases.is_leased(*id, now)) {
+            statement.execute([id])?;
+            left = (left - 1).max(0);
+            *expired.entry(name.clone()).or_default() += 1;
+        }
     }
     Ok(expired.into_iter().collect())
 }

@@ -12,6 +12,7 @@ mod query;
 mod receiver;
 mod receiving;
 mod requeue;
+mod targets;
 
 pub(super) use self::receiver::SqliteReceiverInbox;
 
@@ -204,8 +205,11 @@ impl Maintenance for SqliteInbox {
 
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         let (ids, reached) = self.read_at_once(|connection| requeue::undelivered(connection, selection))?;
-        let forwards =
-            if ids.is_empty() { 0 } else { self.write(|connection| requeue::requeue(connection, &ids, now))? };
+        let forwards = if ids.is_empty() {
+            0
+        } else {
+            self.write(|connection| requeue::requeue(connection, &ids, now, selection.target.as_deref()))?
+        };
         Ok(Requeued { forwards, reached })
     }
 

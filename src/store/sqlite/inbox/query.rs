@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::body::{Bodies, place};
-use super::fates::{DEAD, Fate, Fates, PENDING};
+use super::fates::{DEAD, DELIVERED, Fate, Fates, PENDING};
 use super::known::known_by;
 use super::{stored, time};
 use crate::domain::event::Sender;
@@ -33,8 +33,8 @@ impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new(), states: None };
-        let EventSelection { ids, since, until, app_ids, types, sender, undelivered, dead, after, before, up_to } =
-            selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, .. } = selection;
+        let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
             let found = dedup::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
@@ -72,7 +72,9 @@ impl Condition {
             condition.add("e.id <= ?", (*up_to).into());
         }
         let states: &'static [i64] = if *dead { &[DEAD] } else { &[PENDING, DEAD] };
-        if *dead || *undelivered {
+        if let Some(target) = target {
+            condition.is_for(target, if *dead || *undelivered { states } else { &[PENDING, DELIVERED, DEAD] });
+        } else if *dead || *undelivered {
             condition.has_forwards(connection, states)?;
         }
         Ok(Some(condition))
@@ -105,6 +107,18 @@ impl Condition {
         let theirs = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
         self.sql.extend([" AND e.id IN (", &theirs, ")"]);
         Ok(())
+    }
+
+    /// Those with a forward to this target in one of these states: gathered first, as looking at each event would take all
+    /// forwards of its delivery each time.
+    fn is_for(&mut self, target: &str, states: &[i64]) {
+        let states = states.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "e.id IN (SELECT y.id FROM forwards x
+                      CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
+                      WHERE x.target IN (SELECT id FROM targets WHERE shown = ?) AND x.state IN ({states}))"
+        );
+        self.add(&sql, target.to_owned().into());
     }
 
     /// Whether an event that the SQL selects is one of those that are meant.
@@ -239,7 +253,8 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreFault> {
     };
     let pending = count("SELECT count(*) FROM forwards INDEXED BY forwards_pending WHERE state = 0")?;
     let dead = count("SELECT count(*) FROM forwards INDEXED BY forwards_dead WHERE state = 2")?;
-    let oldest = "SELECT min(queued_at) FROM forwards INDEXED BY forwards_by_age WHERE state = 0";
+    let oldest = "SELECT min((SELECT min(queued_at) FROM forwards INDEXED BY forwards_by_age
+                              WHERE state = 0 AND target = t.id)) FROM targets t";
     let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0))?;
     let newest = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1";
     let newest: Option<i64> = connection.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;

@@ -20,8 +20,8 @@ use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled,
-    Settlement, StoreError, TargetId, TargetName, Usage,
+    ForwardRecord, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route,
+    Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// What a commit takes up beside a body: pages that it changes, in bytes.
@@ -35,6 +35,8 @@ pub(in crate::store::sqlite) struct SqliteReceiverInbox {
     leases: Leases,
     /// Bodies of deliveries whose events are claimed one by one.
     bodies: Bodies,
+    /// How long forwards to these targets are pending.
+    max_ages: Vec<(TargetId, SignedDuration)>,
 }
 
 impl SqliteReceiverInbox {
@@ -46,7 +48,7 @@ impl SqliteReceiverInbox {
         let inbox = SqliteInbox::open(path)?;
         let receiving =
             Receiving::begin(&inbox.connection, &inbox.owners, path).map_err(|fault| inbox.store_error(fault))?;
-        Ok(Self { inbox, receiving, leases: Leases::default(), bodies: Bodies::default() })
+        Ok(Self { inbox, receiving, leases: Leases::default(), bodies: Bodies::default(), max_ages: Vec::new() })
     }
 }
 
@@ -144,8 +146,16 @@ impl Queue for SqliteReceiverInbox {
         self.inbox.read(|connection| forwards::next_due(connection, &self.leases, target, now))
     }
 
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>) {
+        self.max_ages = ages;
+    }
+
     fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
-        self.inbox.write_if_free(|connection| forwards::expire(connection, &self.leases, queued_before, now))
+        let before = |target: TargetId| {
+            let own = self.max_ages.iter().find(|(id, _)| *id == target);
+            own.map_or(queued_before, |(_, age)| now.checked_sub(*age).unwrap_or(Timestamp::MIN))
+        };
+        self.inbox.write_if_free(|connection| forwards::expire(connection, &self.leases, before, now))
     }
 }
 
@@ -185,6 +195,28 @@ impl Events for SqliteReceiverInbox {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         self.inbox.usage()
+    }
+}
+
+impl Targets for SqliteReceiverInbox {
+    fn target_records(&self) -> Result<Vec<TargetRecord>, StoreError> {
+        self.inbox.target_records()
+    }
+
+    fn forwards_of(&self, event: EventSeq) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.inbox.forwards_of(event)
+    }
+
+    fn pause_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inbox.pause_target(target, now)
+    }
+
+    fn resume_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.inbox.resume_target(target, now)
+    }
+
+    fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.inbox.drop_pending(target, now)
     }
 }
 

@@ -46,15 +46,21 @@ pub(super) fn undelivered(
     Ok((found, None))
 }
 
-/// Requeues these, unless they were delivered meanwhile, or requeued at this very time: one of several events is found for
-/// each of them.
-pub(super) fn requeue(connection: &Connection, ids: &BTreeSet<i64>, now: Timestamp) -> Result<u64, StoreFault> {
+/// Requeues these, unless they were delivered meanwhile, are for another target than this, or were requeued at this very
+/// time: one of several events is found for each of them.
+pub(super) fn requeue(
+    connection: &Connection,
+    ids: &BTreeSet<i64>,
+    now: Timestamp,
+    target: Option<&str>,
+) -> Result<u64, StoreFault> {
     let sql = "UPDATE forwards SET state = 0, due_at = 0, queued_at = ?1, settled_at = NULL
-               WHERE id = ?2 AND state IN (0, 2) AND NOT (state = 0 AND due_at = 0 AND queued_at = ?1)";
+               WHERE id = ?2 AND state IN (0, 2) AND NOT (state = 0 AND due_at = 0 AND queued_at = ?1)
+               AND (?3 IS NULL OR target IN (SELECT id FROM targets WHERE shown = ?3))";
     let mut statement = connection.prepare_cached(sql)?;
     let mut requeued = 0;
     for id in ids {
-        requeued += statement.execute(params![stored(now), id])? as u64;
+        requeued += statement.execute(params![stored(now), id, target])? as u64;
     }
     Ok(requeued)
 }

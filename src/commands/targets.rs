@@ -1,0 +1,175 @@
+//! `targets`: where events are forwarded to, and pausing, resuming and dropping what is pending there.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Report;
+use super::confirm::confirm;
+use super::units::count;
+use crate::context::Context;
+use crate::domain::{ShownTime, excerpt};
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Row, Tone};
+use crate::store::{Inbox, TargetRecord};
+
+/// List, pause, resume and drop the targets that events are forwarded to
+///
+/// A running `bugfender-hooks listen` notices within a second. Targets have the names of `listen --config`; those of flags
+/// have names of where they are.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: TargetsCommand,
+}
+
+#[derive(Subcommand)]
+enum TargetsCommand {
+    /// List targets, and how much is pending for each
+    #[command(visible_alias = "ls")]
+    List,
+    /// Pause a target: its events are kept until it is resumed, however long that takes
+    Pause(NameArgs),
+    /// Resume a paused target
+    Resume(NameArgs),
+    /// Dead-letter everything that is pending for a target
+    Drop(DropArgs),
+}
+
+#[derive(clap::Args)]
+struct NameArgs {
+    /// The target's name in `targets list`
+    name: String,
+}
+
+#[derive(clap::Args)]
+struct DropArgs {
+    /// The target's name in `targets list`
+    name: String,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// How long a receiver has for the inbox between two steps.
+const YIELD: Duration = Duration::from_millis(5);
+
+/// A target with its state.
+#[derive(Serialize)]
+struct TargetRow {
+    name: String,
+    status: &'static str,
+    paused_at: Option<ShownTime>,
+    pending: u64,
+    dead: u64,
+}
+
+impl TargetRow {
+    fn of(record: TargetRecord) -> Self {
+        let TargetRecord { name, paused_at, pending, dead, .. } = record;
+        let status = if paused_at.is_some() { "paused" } else { "active" };
+        Self { name, status, paused_at: paused_at.map(ShownTime::from), pending, dead }
+    }
+}
+
+impl Row for TargetRow {
+    const FIELDS: &'static [&'static str] = &["name", "status", "paused_at", "pending", "dead"];
+    const HEADERS: &'static [&'static str] = &["NAME", "STATUS", "PENDING", "DEAD"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let tone = if self.paused_at.is_some() { Tone::Caution } else { Tone::Good };
+        vec![
+            self.name.clone().into(),
+            Cell::toned(self.status, tone),
+            self.pending.to_string().into(),
+            self.dead.to_string().into(),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let inbox = ctx.existing_inbox()?;
+    match &args.command {
+        TargetsCommand::List => {
+            let records = inbox.map(|inbox| inbox.target_records()).transpose()?.unwrap_or_default();
+            if records.is_empty() {
+                ctx.out().note("there are no targets yet: `bugfender-hooks listen` makes them");
+            }
+            Ok(Report::list(records.into_iter().map(TargetRow::of).collect(), Vec::new()))
+        }
+        TargetsCommand::Pause(NameArgs { name }) => {
+            let (mut inbox, targets) = named(inbox, name)?;
+            let mut changed = false;
+            for target in &targets {
+                changed |= inbox.pause_target(target.id, Timestamp::now())?;
+            }
+            ctx.out().note(&format!("{} {}", shown(name), if changed { "is paused" } else { "was already paused" }));
+            changed_rows(&*inbox, name)
+        }
+        TargetsCommand::Resume(NameArgs { name }) => {
+            let (mut inbox, targets) = named(inbox, name)?;
+            let mut changed = false;
+            for target in &targets {
+                changed |= inbox.resume_target(target.id, Timestamp::now())?;
+            }
+            ctx.out().note(&format!("{} {}", shown(name), if changed { "is resumed" } else { "was not paused" }));
+            changed_rows(&*inbox, name)
+        }
+        TargetsCommand::Drop(DropArgs { name, yes }) => drop_pending(ctx, inbox, name, *yes),
+    }
+}
+
+fn drop_pending(ctx: &Context, inbox: Option<Box<dyn Inbox>>, name: &str, yes: bool) -> Result<Report> {
+    let (mut inbox, targets) = named(inbox, name)?;
+    let pending: u64 = targets.iter().map(|target| target.pending).sum();
+    if pending > 0 {
+        let what = count(pending, "pending forward");
+        confirm(ctx, &format!("Dead-letter {what} to {}?", shown(name)), yes)?;
+    }
+    let (now, mut dropped) = (Timestamp::now(), 0);
+    for target in &targets {
+        loop {
+            let some = inbox.drop_pending(target.id, now).map_err(|error| {
+                let dropped = count(dropped, "forward");
+                Error::from(error).hint(format!("{dropped} had been dead-lettered; run the command again"))
+            })?;
+            if some == 0 {
+                break;
+            }
+            dropped += some;
+            // A receiver that waits for the lock gets it now.
+            std::thread::sleep(YIELD);
+        }
+    }
+    let hint = if dropped > 0 { "; `bugfender-hooks events retry --target` requeues them" } else { "" };
+    ctx.out().note(&format!("dead-lettered {} to {}{hint}", count(dropped, "forward"), shown(name)));
+    changed_rows(&*inbox, name)
+}
+
+/// The inbox, and the targets of this name: those of flags may share one with a target of an earlier run.
+fn named(inbox: Option<Box<dyn Inbox>>, name: &str) -> Result<(Box<dyn Inbox>, Vec<TargetRecord>)> {
+    let unknown = || {
+        Error::new(ErrorKind::NotFound, format!("there is no target with the name {}", shown(name)))
+            .hint("`bugfender-hooks targets list` shows the names")
+    };
+    let inbox = inbox.ok_or_else(unknown)?;
+    let mut targets = inbox.target_records()?;
+    targets.retain(|target| target.name == name);
+    if targets.is_empty() { Err(unknown()) } else { Ok((inbox, targets)) }
+}
+
+fn changed_rows(inbox: &dyn Inbox, name: &str) -> Result<Report> {
+    let records = inbox.target_records()?.into_iter().filter(|target| target.name == name);
+    Ok(Report::list(records.map(TargetRow::of).collect(), Vec::new()))
+}
+
+fn shown(name: &str) -> String {
+    excerpt(name, 100)
+}
