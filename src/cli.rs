@@ -60,6 +60,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 
+    /// Fail if there is no registry or inbox where one would be made [env: BUGFENDER_HOOKS_REQUIRE_STORE=1]
+    #[arg(long, global = true)]
+    pub require_store: bool,
+
     /// Trust the certificate authorities of this PEM file, and no others [default: the system's]
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
@@ -107,6 +111,7 @@ impl GlobalArgs {
             profile: self.profile.clone(),
             api_url: self.api_url.clone(),
             store: self.store.clone(),
+            require_store: self.require_store,
             ca_file: self.ca_file.clone(),
             credential_store: self.credential_store,
             timeout: self.timeout,

@@ -47,6 +47,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(url_report(args, &keys::rotate(ctx, args)?));
     }
     let key_source = keys::source(ctx, args)?;
+    // Before a new key is made for a store that is not there.
+    let new_inbox = if args.show_url { None } else { new_inbox(ctx, args)? };
     let keys = key_source.load()?;
     if args.show_url {
         return Ok(url_report(args, &keys));
@@ -65,6 +67,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         let hangups = ReloadSignals::listen()?;
         (Receiver::open(&*ctx.store()?, options)?, hangups)
     };
+    if let Some(place) = new_inbox {
+        ctx.say_new("inbox", &place);
+    }
     for (shown, waiting) in receiver.unnamed() {
         ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
@@ -93,6 +98,19 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Where the inbox will be made, if there is none.
+fn new_inbox(ctx: &Context, args: &Args) -> Result<Option<String>> {
+    let store = ctx.store()?;
+    if args.subscription.subscribe && store.existing_registry(None)?.is_none() {
+        ctx.allow_new("registry", &store.registry_place())?;
+    }
+    if store.existing_inbox()?.is_some() {
+        return Ok(None);
+    }
+    ctx.allow_new("inbox", &store.inbox_place())?;
+    Ok(Some(store.inbox_place()))
 }
 
 /// What prints the events, if requested. A receiver that cannot print them still stores them.
