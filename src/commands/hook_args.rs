@@ -178,13 +178,13 @@ pub struct FilterArgs {
     #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = event_parser())]
     pub events: Vec<EventChoice>,
 
-    /// Only hooks to this endpoint, with or without its password: a URL, "-" or @FILE
-    #[arg(long, value_name = "URL")]
-    pub target_url: Option<TargetUrlArg>,
+    /// Only hooks to these endpoints, with or without their passwords: a URL, "-" or @FILE; may be repeated
+    #[arg(long = "target-url", value_name = "URL")]
+    pub target_urls: Vec<TargetUrlArg>,
 
-    /// Only hooks with this label
-    #[arg(long, value_name = "TEXT", add = ArgValueCompleter::new(suggest::labels))]
-    pub label: Option<Label>,
+    /// Only hooks with one of these labels; may be repeated
+    #[arg(long = "label", value_name = "TEXT", add = ArgValueCompleter::new(suggest::labels))]
+    pub labels: Vec<Label>,
 }
 
 impl FilterArgs {
@@ -193,8 +193,8 @@ impl FilterArgs {
         Ok(Selection {
             app_ids: self.app_ids.clone(),
             events: events(&self.events),
-            target_url: self.target_url.as_ref().map(|target| target.resolve(ctx)).transpose()?,
-            label: self.label.clone(),
+            target_urls: self.target_urls.iter().map(|target| target.resolve(ctx)).collect::<Result<_>>()?,
+            labels: self.labels.clone(),
             ..Selection::default()
         })
     }

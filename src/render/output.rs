@@ -152,6 +152,11 @@ impl Output {
         }
     }
 
+    /// Writes a line of a question to standard error, with `--quiet` too: nobody can answer without it.
+    pub fn prompt(&self, line: &str) {
+        self.write_err_line(&sanitize(line));
+    }
+
     /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
