@@ -66,16 +66,20 @@ struct UnsubscribedRow {
 impl Row for UnsubscribedRow {
     const FIELDS: &'static [&'static str] = fields!("result");
     const HEADERS: &'static [&'static str] =
-        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "TARGET URL", "RESULT"];
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "RESULT", "TARGET URL"];
 
     fn cells(&self) -> Vec<Cell> {
         let mut cells = self.hook.cells();
-        cells.push(match self.result {
-            RemovalOutcome::Removed => Cell::toned("removed", Tone::Good),
-            RemovalOutcome::Missing => Cell::toned("missing", Tone::Caution),
-            RemovalOutcome::Failed => Cell::toned("failed", Tone::Bad),
-            RemovalOutcome::Unknown => Cell::toned("unknown", Tone::Bad),
-        });
+        // Before the URL, which is long.
+        cells.insert(
+            cells.len() - 1,
+            match self.result {
+                RemovalOutcome::Removed => Cell::toned("removed", Tone::Good),
+                RemovalOutcome::Missing => Cell::toned("missing", Tone::Caution),
+                RemovalOutcome::Failed => Cell::toned("failed", Tone::Bad),
+                RemovalOutcome::Unknown => Cell::toned("unknown", Tone::Bad),
+            },
+        );
         cells
     }
 

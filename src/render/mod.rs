@@ -1,6 +1,8 @@
 //! All output: one result with several serialisers, colour, sanitising, and errors.
 
+mod blocks;
 mod failure;
+mod fit;
 mod format;
 mod jq;
 mod json;
@@ -12,6 +14,7 @@ mod stream;
 mod style;
 mod view;
 
+pub use blocks::Block;
 pub use format::{ColorChoice, OutputFormat};
 pub use jq::JqFilter;
 pub use json::indented;
