@@ -22,7 +22,7 @@ use crate::sandbox::{self, Fault, Sandbox};
 /// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ its controls: POST emit (makes an event
 /// and delivers it), GET hooks, requests, deliveries, POST reset. Standard output says how to reach it.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = [EXAMPLES, FAULTS].concat())]
 pub struct Args {
     #[command(flatten)]
     options: SandboxArgs,
@@ -36,7 +36,9 @@ Examples:
   bugfender-hooks sandbox run -- ./ci/subscribe.sh
   bugfender-hooks sandbox --listen 127.0.0.1:4100 --token secret --state sandbox.json
   bugfender-hooks sandbox --fault subscribe=503x2 --fault unsubscribe=drop
-  curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit
+  curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit";
+
+const FAULTS: &str = "
 
 Faults are OP=WHAT[xN].
   OP    token, authorize, subscribe, unsubscribe, me, apps, issues

@@ -14,7 +14,7 @@ use crate::auth::{
 };
 use crate::commands::confirm::ask;
 use crate::commands::hook_args::seconds;
-use crate::commands::input::{read_file, read_stdin};
+use crate::commands::input::{self, read_stdin};
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
@@ -232,11 +232,10 @@ fn client_secret(ctx: &Context, args: &SignInArgs, client_id: &ClientId) -> Resu
 }
 
 fn secret_of_file(ctx: &Context, path: &Path) -> Result<Secret> {
-    let text = if path == Path::new("-") {
-        read_secret(ctx, "the client secret", "Paste the client secret")?
-    } else {
-        read_file(path)?
-    };
+    if path != Path::new("-") {
+        return input::read_secret("the client secret", path);
+    }
+    let text = read_secret(ctx, "the client secret", "Paste the client secret")?;
     Secret::parse("the client secret", &text)
 }
 

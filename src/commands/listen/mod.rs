@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use url::Url;
 
-pub use self::args::Args;
+pub use self::args::{Args, IN_SHORT_HELP};
 
 use self::args::{ForwardArgs, LimitArgs};
 use self::service::Service;
