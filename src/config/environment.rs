@@ -128,6 +128,11 @@ pub const ALL: &[Variable] = &[
         name: "LISTEN_FDS",
         meaning: "On Unix, set by systemd when it passes a socket to `listen` (with LISTEN_PID)",
     },
+    Variable {
+        name: "DISPLAY",
+        meaning: "On Linux, the graphical session, where `auth login --web` may find a browser",
+    },
+    Variable { name: "WAYLAND_DISPLAY", meaning: "The same, with Wayland" },
     Variable { name: "BROWSER", meaning: "On Linux, the browser that `auth login --web` opens" },
 ];
 
