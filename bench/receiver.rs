@@ -53,6 +53,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 struct Nothing(SqliteStore);
 
 impl Store for Nothing {
+    fn registry_place(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    fn inbox_place(&self) -> String {
+        "nowhere".to_owned()
+    }
+
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
         self.0.registry()
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueHint};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueHint};
 use clap_complete::ArgValueCompleter;
 
-use crate::commands::Command;
+use crate::commands::{self, Command};
 use crate::config::{CredentialStore, Overrides};
 use crate::domain::ProfileName;
 use crate::domain::jq::JqFilter;
@@ -32,12 +32,37 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// The definition of the command line. `-h` fits a screen: global flags are in `--help` only.
+    fn definition() -> clap::Command {
+        let in_help_only = |arg: Arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg };
+        Self::command().mut_args(in_help_only).mut_subcommands(on_a_screen)
+    }
+
     /// Parses a command line, program name first.
     ///
     /// # Errors
     /// What is wrong with it, or the help or version that it asks for.
     pub fn read(args: &[OsString], color: clap::ColorChoice) -> Result<Self, clap::Error> {
-        Self::from_arg_matches_mut(&mut Self::command().color(color).try_get_matches_from(args)?)
+        Self::from_arg_matches_mut(&mut Self::definition().color(color).try_get_matches_from(args)?)
+    }
+}
+
+/// The examples stand above the options, of which there may be many.
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+
+/// A command whose `-h` fits a screen, as do those of its subcommands.
+fn on_a_screen(command: clap::Command) -> clap::Command {
+    let command = command.help_template(TEMPLATE).mut_subcommands(on_a_screen);
+    match commands::in_short_help(command.get_name()) {
+        Some(shown) => command.mut_args(|arg| {
+            let found = shown.iter().find(|(id, _)| *id == arg.get_id().as_str());
+            let whole = arg.get_long_help().or_else(|| arg.get_help()).cloned();
+            match (found, whole) {
+                (Some((_, short)), Some(whole)) => arg.help(*short).long_help(whole),
+                _ => arg.hide_short_help(true),
+            }
+        }),
+        None => command,
     }
 }
 
@@ -61,6 +86,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 
+    /// Fail if there is no registry or inbox where one would be made [env: BUGFENDER_HOOKS_REQUIRE_STORE=1]
+    #[arg(long, global = true)]
+    pub require_store: bool,
+
     /// Trust the certificate authorities of this PEM file, and no others [default: the system's]
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
@@ -71,7 +100,7 @@ pub struct GlobalArgs {
     pub credential_store: Option<CredentialStore>,
 
     /// Write results in this format
-    #[arg(long, value_name = "FORMAT", global = true, default_value = "table", hide_default_value = true,
+    #[arg(short, long, value_name = "FORMAT", global = true, default_value = "table", hide_default_value = true,
           value_parser = PossibleValuesParser::new(OutputFormat::NAMES).try_map(|name| name.parse::<OutputFormat>()))]
     pub output: OutputFormat,
 
@@ -108,6 +137,7 @@ impl GlobalArgs {
             profile: self.profile.clone(),
             api_url: self.api_url.clone(),
             store: self.store.clone(),
+            require_store: self.require_store,
             ca_file: self.ca_file.clone(),
             credential_store: self.credential_store,
             timeout: self.timeout,

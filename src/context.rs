@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::api::{AuthenticatedApi, TokenProvider};
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
-use crate::config::{Environment, Settings, Source, Sourced, StoreUrl};
+use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, environment};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
@@ -215,12 +215,40 @@ impl Context {
         store_of(&self.settings)
     }
 
-    /// The registry, created if it does not exist.
+    /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.
     ///
     /// # Errors
-    /// A store error.
+    /// A store error; with `--require-store` also when there is none.
     pub fn registry(&self) -> Result<Box<dyn Registry>> {
-        Ok(self.store()?.registry()?)
+        let store = self.store()?;
+        if let Some(registry) = store.existing_registry(None)? {
+            return Ok(registry);
+        }
+        self.allow_new("registry", &store.registry_place())?;
+        let registry = store.registry()?;
+        self.say_new("registry", &store.registry_place());
+        Ok(registry)
+    }
+
+    /// Whether this part of the store may be made, now that it does not exist.
+    ///
+    /// # Errors
+    /// A store error with `--require-store`.
+    pub fn allow_new(&self, part: &str, place: &str) -> Result<()> {
+        if !self.settings.require_store {
+            return Ok(());
+        }
+        let message = format!("the {part} {place} does not exist, and --require-store forbids making a new one");
+        Err(Error::new(ErrorKind::Store, message).hint(format!(
+            "bring it back from where it is kept; to begin with an empty one, run the command once without \
+             --require-store and with {} set to 0",
+            environment::REQUIRE_STORE
+        )))
+    }
+
+    /// Says that this part of the store was made.
+    pub fn say_new(&self, part: &str, place: &str) {
+        self.output.note(&format!("made a new {part} at {place}"));
     }
 
     /// The registry, if it exists, for commands that change nothing.

@@ -35,7 +35,7 @@ pub mod store;
 use std::ffi::OsString;
 use std::io;
 
-use clap::error::ContextValue;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ColorChoice, CommandFactory};
 use clap_complete::CompleteEnv;
 use tracing::Dispatch;
@@ -72,6 +72,8 @@ fn word_after<'a>(args: &'a [OsString], flag: &str) -> Option<&'a str> {
     let word = |index: usize| args.get(index).and_then(|arg| arg.to_str());
     let value = |index: usize| match word(index)?.strip_prefix(flag)? {
         "" => word(index + 1),
+        // As in `-ojson`.
+        rest if !flag.starts_with("--") => Some(rest.trim_start_matches('=')),
         rest => rest.strip_prefix('='),
     };
     (1..args.len()).rev().find_map(value)
@@ -204,6 +206,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
     for (kind, value) in error.context().filter_map(visible).collect::<Vec<_>>() {
         error.insert(kind, value);
     }
+    drop_unrelated_tips(&mut error);
     let words: Vec<_> = args.iter().map(|arg| sanitize(&arg.to_string_lossy()).into_owned()).collect();
     let secrets = likely_secrets(&words);
     let acts_on_terminals = args.iter().any(|word| word.to_string_lossy().contains(domain::is_unsafe_char));
@@ -220,7 +223,7 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
         let lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
         return if lost { ErrorKind::Other.exit_code().code } else { 0 };
     }
-    let format = word_after(args, "--output").and_then(|name| name.parse().ok());
+    let format = word_after(args, "--output").or_else(|| word_after(args, "-o")).and_then(|name| name.parse().ok());
     if let Some(format) = format.filter(|format| matches!(format, OutputFormat::Json | OutputFormat::Ndjson)) {
         let output = Output::of_process(OutputOptions { format, ..OutputOptions::default() });
         // What is wrong, without the usage that follows it.
@@ -228,6 +231,37 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
         output.fail_for_programs(&Error::usage(what.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     ErrorKind::Usage.exit_code().code
+}
+
+/// Leaves out what clap suggests for a word that is no slip of the pen for it, and how to pass what looks like a flag.
+fn drop_unrelated_tips(error: &mut clap::Error) {
+    for (given, suggested) in [
+        (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+    ] {
+        let Some(ContextValue::String(given)) = error.get(given) else { continue };
+        let related = match error.get(suggested) {
+            Some(ContextValue::String(other)) => is_slip(given, other),
+            Some(ContextValue::Strings(others)) => others.iter().any(|other| is_slip(given, other)),
+            _ => true,
+        };
+        if !related {
+            error.remove(suggested);
+        }
+    }
+    let passing = |tips: &ContextValue| matches!(tips, ContextValue::StyledStrs(tips) if tips.iter().any(|tip| tip.to_string().contains("as a value")));
+    if error.get(ContextKind::Suggested).is_some_and(passing) {
+        error.remove(ContextKind::Suggested);
+    }
+}
+
+/// Whether a word may have been meant as another: a few letters differ, or are missing at its end.
+fn is_slip(given: &str, other: &str) -> bool {
+    let word = |text: &str| text.trim_start_matches('-').to_ascii_lowercase();
+    let (given, other) = (word(given), word(other));
+    let few = (given.chars().count() / 3).clamp(1, 3);
+    strsim::osa_distance(&given, &other) <= few || (given.len() >= 3 && other.starts_with(&given))
 }
 
 /// The words of a command line that may be secrets and that an error must not repeat: URLs with a password, and what

@@ -65,6 +65,42 @@ fn list(ctx: &Context) -> Result<Vec<App>> {
     Ok(apps)
 }
 
+/// A value that a command cannot do without.
+pub struct Needed {
+    /// The flag that gives it.
+    pub flag: &'static str,
+    /// What stands for it in help texts.
+    pub value: &'static str,
+    /// The key of its default in a profile, if it has one.
+    pub key: Option<&'static str>,
+    /// Whether it is given, or has a default.
+    pub given: bool,
+}
+
+/// Checks that all of these are given.
+///
+/// # Errors
+/// A usage error that names all that are not.
+pub fn require(needed: &[Needed]) -> Result<()> {
+    let absent: Vec<&Needed> = needed.iter().filter(|needed| !needed.given).collect();
+    let (last, others) = match absent.split_last() {
+        None => return Ok(()),
+        Some((Needed { flag, value, key: Some(key), .. }, [])) => return Err(missing(flag, key, value)),
+        Some((last, others)) => (last, others),
+    };
+    let flags: Vec<&str> = others.iter().map(|needed| needed.flag).collect();
+    let message = match flags.join(", ") {
+        flags if flags.is_empty() => format!("{} is missing", last.flag),
+        flags => format!("{flags} and {} are missing", last.flag),
+    };
+    let give: Vec<String> = absent.iter().map(|needed| format!("{} {}", needed.flag, needed.value)).collect();
+    let error = Error::usage(message).hint(format!("give {}", give.join(" ")));
+    let defaults = absent.iter().filter_map(|needed| needed.key.map(|key| (key, needed.value)));
+    let defaults: Vec<String> =
+        defaults.map(|(key, value)| format!("bugfender-hooks config set {key} {value}")).collect();
+    Err(if defaults.is_empty() { error } else { error.hint(format!("or set defaults: {}", defaults.join("; "))) })
+}
+
 /// The error of a value that neither the command line nor the profile gives.
 pub fn missing(flag: &str, key: &str, value: &str) -> Error {
     Error::usage(format!("{flag} is missing, and the profile has no default for it"))

@@ -34,6 +34,23 @@ pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
     }
 }
 
+/// The most lines of what will go that are shown before a question.
+const MAX_LINES: usize = 10;
+
+/// Asks as [`confirm`] does, and shows before the question what will go.
+///
+/// # Errors
+/// As [`confirm`].
+pub fn confirm_each(ctx: &Context, what: &[String], question: &str, yes: bool) -> Result<()> {
+    if !yes && ctx.is_interactive() {
+        what.iter().take(MAX_LINES).for_each(|line| ctx.out().prompt(&format!("  {line}")));
+        if let Some(more) = what.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            ctx.out().prompt(&format!("  and {more} more"));
+        }
+    }
+    confirm(ctx, question, yes)
+}
+
 /// Shows a question on the terminal and reads what is typed, which is an error of its own, unless Ctrl-C comes first.
 ///
 /// # Errors

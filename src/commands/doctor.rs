@@ -12,7 +12,7 @@ use crate::domain::{HookRecord, HookStatus};
 use crate::error::{Error, Result};
 use crate::hooks::selector;
 use crate::http::Roots;
-use crate::render::{Cell, Row, Tone};
+use crate::render::{Block, Cell, Output, Records, Row, Tone, View};
 
 /// Check configuration, token, API and registry, and suggest fixes
 ///
@@ -53,6 +53,27 @@ impl Row for Check {
     }
 }
 
+/// The checks, in blocks: details and hints are sentences, which no column has room for.
+struct Checks(Records<Check>);
+
+impl View for Checks {
+    fn show(&self, out: &Output) -> Result<()> {
+        if !out.is_for_people() {
+            return out.show(&self.0);
+        }
+        let blocks: Vec<Block> = self.0.rows.iter().map(Check::block).collect();
+        out.blocks(&blocks)
+    }
+}
+
+impl Check {
+    fn block(&self) -> Block {
+        let status = self.cells().swap_remove(1);
+        let below = self.hint.as_ref().map(|hint| format!("hint: {hint}")).into_iter().collect();
+        Block { status, name: self.what.to_owned(), detail: self.detail.clone(), below }
+    }
+}
+
 /// The checks so far, and the errors among them.
 #[derive(Default)]
 struct Findings {
@@ -83,7 +104,8 @@ pub fn run(ctx: &Context, _args: &Args) -> Report {
     token(ctx, &mut findings);
     registry(ctx, &mut findings);
     inbox(ctx, &mut findings);
-    Report::list(findings.checks, findings.errors)
+    let checks = Checks(Records::list(findings.checks));
+    Report { errors: findings.errors, ..Report::of(checks) }
 }
 
 fn settings(ctx: &Context, findings: &mut Findings) {

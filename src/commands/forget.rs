@@ -2,7 +2,7 @@
 
 use clap_complete::ArgValueCompleter;
 
-use super::confirm::confirm;
+use super::confirm::confirm_each;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::{FilterArgs, status_parser};
 use super::hook_row::HookRow;
@@ -17,10 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// Records of unknown outcome have no id: select them by filters.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["hook_ids", "app_ids", "events", "target_url", "label", "statuses"])))]
+    .args(["hook_ids", "app_ids", "events", "target_urls", "labels", "statuses"])))]
 pub struct Args {
-    /// The hooks
-    #[arg(value_name = "HOOK_ID", conflicts_with_all = ["app_ids", "events", "target_url", "label", "statuses"],
+    /// The hooks: their ids, separated by spaces or commas
+    #[arg(value_name = "HOOK_ID", value_delimiter = ',', conflicts_with_all = ["app_ids", "events", "target_urls", "labels", "statuses"],
           add = ArgValueCompleter::new(suggest::hook_ids))]
     hook_ids: Vec<HookId>,
 
@@ -65,7 +65,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     if args.hook_ids.is_empty() && !records.is_empty() {
         let question = format!("Forget {} of {}, without removing the hooks?", count(records.len()), ctx.origin());
-        confirm(ctx, &question, args.yes)?;
+        let what: Vec<String> = records.iter().map(HookRecord::description).collect();
+        confirm_each(ctx, &what, &question, args.yes)?;
     }
     let (mut rows, mut errors) = (Vec::new(), missing);
     for record in records {

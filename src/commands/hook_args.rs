@@ -8,12 +8,12 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCompleter;
 
-use super::app_args::{app_ids, missing};
+use super::app_args::{Needed, app_ids, missing, require};
 use super::input::{read_file, read_stdin};
 use super::suggest;
 use crate::context::Context;
 use crate::domain::{AppId, AppName, EventKind, HookStatus, Label, Selection, Subscription, TargetUrl};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// An event on the command line: one of them, or all.
 #[derive(Clone, Copy)]
@@ -106,7 +106,10 @@ impl TargetUrlArg {
     /// command line, which every user of the machine can read.
     pub fn resolve(&self, ctx: &Context) -> Result<TargetUrl> {
         let text = match self.0.strip_prefix('@') {
-            Some(path) => read_file(Path::new(path))?,
+            Some(path) => {
+                let text = read_file(Path::new(path))?;
+                return text.parse().map_err(|error: Error| error.about(path));
+            }
             None if self.0 == "-" => read_stdin("the target URL")?,
             None => {
                 let url: TargetUrl = self.0.parse()?;
@@ -127,8 +130,8 @@ pub struct SubscriptionArgs {
     #[arg(long = "app-id", value_name = "ID", value_delimiter = ',', add = ArgValueCompleter::new(suggest::app_ids))]
     pub app_ids: Vec<AppName>,
 
-    /// The events: repeat, separate by commas, or say "all"
-    #[arg(long = "event", value_name = "EVENT", required = true, value_delimiter = ',', value_parser = event_parser())]
+    /// The events, which must be given: repeat, separate by commas, or say "all"
+    #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = event_parser())]
     pub events: Vec<EventChoice>,
 
     /// The endpoint that will receive the events: a URL, "-" for standard input, or @FILE [default: that of the profile]
@@ -139,10 +142,29 @@ pub struct SubscriptionArgs {
 impl SubscriptionArgs {
     /// A subscription for each event of each app.
     pub fn subscriptions(&self, ctx: &Context) -> Result<Vec<Subscription>> {
+        check_given(ctx, !self.app_ids.is_empty(), !self.events.is_empty(), self.target_url.is_some())?;
         let target_url = target_url(ctx, self.target_url.as_ref())?;
         let app_ids = app_ids(ctx, &self.app_ids)?;
         Ok(subscriptions(ctx, &app_ids, &self.events, &target_url))
     }
+}
+
+/// Checks that app, event and endpoint are given, or are those of the profile.
+///
+/// # Errors
+/// A usage error that names all that are missing.
+pub fn check_given(ctx: &Context, app: bool, event: bool, target: bool) -> Result<()> {
+    let settings = ctx.settings();
+    require(&[
+        Needed { flag: "--app-id", value: "ID", key: Some("app_id"), given: app || settings.app_id.is_some() },
+        Needed { flag: "--event", value: "EVENT", key: None, given: event },
+        Needed {
+            flag: "--target-url",
+            value: "URL",
+            key: Some("target_url"),
+            given: target || settings.target_url.is_some(),
+        },
+    ])
 }
 
 /// The endpoint that is given, or that of the profile.
@@ -178,13 +200,13 @@ pub struct FilterArgs {
     #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = event_parser())]
     pub events: Vec<EventChoice>,
 
-    /// Only hooks to this endpoint, with or without its password: a URL, "-" or @FILE
-    #[arg(long, value_name = "URL")]
-    pub target_url: Option<TargetUrlArg>,
+    /// Only hooks to these endpoints, with or without their passwords: a URL, "-" or @FILE; may be repeated
+    #[arg(long = "target-url", value_name = "URL")]
+    pub target_urls: Vec<TargetUrlArg>,
 
-    /// Only hooks with this label
-    #[arg(long, value_name = "TEXT", add = ArgValueCompleter::new(suggest::labels))]
-    pub label: Option<Label>,
+    /// Only hooks with one of these labels; may be repeated
+    #[arg(long = "label", value_name = "TEXT", add = ArgValueCompleter::new(suggest::labels))]
+    pub labels: Vec<Label>,
 }
 
 impl FilterArgs {
@@ -193,8 +215,8 @@ impl FilterArgs {
         Ok(Selection {
             app_ids: self.app_ids.clone(),
             events: events(&self.events),
-            target_url: self.target_url.as_ref().map(|target| target.resolve(ctx)).transpose()?,
-            label: self.label.clone(),
+            target_urls: self.target_urls.iter().map(|target| target.resolve(ctx)).collect::<Result<_>>()?,
+            labels: self.labels.clone(),
             ..Selection::default()
         })
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Report;
 use super::app_args::app_id;
 use super::dry_run::{self, DryRunArg};
-use super::hook_args::{TargetUrlArg, one_event_parser, target_url};
+use super::hook_args::{TargetUrlArg, check_given, one_event_parser, target_url};
 use super::hook_row::HookRow;
 use super::suggest;
 use crate::context::Context;
@@ -27,9 +27,9 @@ pub struct Args {
     #[arg(long, value_name = "ID", add = ArgValueCompleter::new(suggest::app_ids))]
     app_id: Option<AppName>,
 
-    /// The event
+    /// The event, which must be given
     #[arg(long, value_name = "EVENT", value_parser = one_event_parser())]
-    event: EventKind,
+    event: Option<EventKind>,
 
     /// The endpoint that receives the events: a URL, "-" for standard input, or @FILE [default: that of the profile]
     #[arg(long, value_name = "URL")]
@@ -48,10 +48,13 @@ pub struct Args {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    check_given(ctx, args.app_id.is_some(), args.event.is_some(), args.target_url.is_some())?;
+    // It is given, as was checked.
+    let Some(event) = args.event else { return Ok(Report::nothing()) };
     let subscription = &Subscription {
         origin: ctx.origin().clone(),
         app_id: app_id(ctx, args.app_id.as_ref())?,
-        event: args.event,
+        event,
         target_url: target_url(ctx, args.target_url.as_ref())?,
     };
     if args.dry_run.dry_run {

@@ -24,7 +24,7 @@ pub fn read_file(path: &Path) -> Result<String> {
 
 /// The secret in a file; `what` is what errors call it.
 pub fn read_secret(what: &str, path: &Path) -> Result<Secret> {
-    Secret::parse(what, &read_file(path)?)
+    Secret::parse(what, &read_file(path)?).map_err(|error| error.about(path.display()))
 }
 
 /// All of standard input, as text. Secrets come this way.

@@ -58,7 +58,9 @@ pub enum Command {
     Whoami(whoami::Args),
     Apps(apps::Args),
     Subscribe(subscribe::Args),
+    #[command(visible_alias = "rm")]
     Unsubscribe(unsubscribe::Args),
+    #[command(visible_alias = "ls")]
     List(list::Args),
     Import(import::Args),
     Forget(forget::Args),
@@ -115,6 +117,16 @@ impl Command {
             Self::Config(_) => true,
             _ => false,
         }
+    }
+}
+
+/// The flags of a command that `-h` shows, each on one line, if there are too many for a screen; `--help` shows all.
+pub fn in_short_help(command: &str) -> Option<&'static [(&'static str, &'static str)]> {
+    match command {
+        "login" => Some(auth::IN_SHORT_HELP_OF_LOGIN),
+        "listen" => Some(listen::IN_SHORT_HELP),
+        "trigger" => Some(trigger::IN_SHORT_HELP),
+        _ => None,
     }
 }
 

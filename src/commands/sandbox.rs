@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::Report;
 use super::ready_file::ReadyFile;
@@ -22,7 +23,7 @@ use crate::sandbox::{self, Fault, Sandbox};
 /// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ its controls: POST emit (makes an event
 /// and delivers it), GET hooks, requests, deliveries, POST reset. Standard output says how to reach it.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = [EXAMPLES, FAULTS].concat())]
 pub struct Args {
     #[command(flatten)]
     options: SandboxArgs,
@@ -36,7 +37,9 @@ Examples:
   bugfender-hooks sandbox run -- ./ci/subscribe.sh
   bugfender-hooks sandbox --listen 127.0.0.1:4100 --token secret --state sandbox.json
   bugfender-hooks sandbox --fault subscribe=503x2 --fault unsubscribe=drop
-  curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit
+  curl -d '{\"event\":\"new_crash\",\"app_id\":1001,\"duplicate\":1}' http://127.0.0.1:4100/sandbox/emit";
+
+const FAULTS: &str = "
 
 Faults are OP=WHAT[xN].
   OP    token, authorize, subscribe, unsubscribe, me, apps, issues
@@ -86,8 +89,13 @@ struct SandboxArgs {
 enum SandboxCommand {
     /// Run a command against a fresh sandbox and exit with its exit code
     ///
-    /// The command finds the URL and the token of the sandbox in its environment.
+    /// The command finds the URL and the token of the sandbox in its environment, and a scratch home for registry, inbox,
+    /// configuration and sign-ins, which is removed at the end: nothing of yours is read or changed.
     Run {
+        /// Let the command use your configuration, registry and inbox
+        #[arg(long)]
+        keep_home: bool,
+
         /// The command and its arguments
         #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
@@ -106,7 +114,11 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         ready_file.write(json!({"url": sandbox.url(), "token": sandbox.token()}))?;
         match command {
             None => serve(ctx, sandbox, signals).await,
-            Some(SandboxCommand::Run { command }) => run_beside(sandbox, &command, signals).await,
+            Some(SandboxCommand::Run { keep_home, command }) => {
+                let scratch = if keep_home { None } else { Some(tempfile::tempdir()?) };
+                let surroundings = surroundings(ctx, &sandbox, scratch.as_ref().map(TempDir::path));
+                run_beside(sandbox, &command, surroundings, signals).await
+            }
         }
     })
 }
@@ -137,20 +149,51 @@ async fn serve(ctx: &Context, sandbox: Sandbox, mut signals: StopSignals) -> Res
     Ok(Report::nothing())
 }
 
-/// Serves while a command runs. A Ctrl-C is the command's to handle: it gets it too.
-async fn run_beside(sandbox: Sandbox, command: &[OsString], mut signals: StopSignals) -> Result<Report> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(Report::nothing()) };
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .env(environment::API_URL, sandbox.url())
-        .env(environment::API_TOKEN, sandbox.token())
+/// Sets a variable, or removes it.
+type EnvironmentChange = (&'static str, Option<OsString>);
+
+/// What is changed in the environment of the command, which is said, as its effects are not what they seem otherwise.
+fn surroundings(ctx: &Context, sandbox: &Sandbox, scratch: Option<&Path>) -> Vec<EnvironmentChange> {
+    let mut changes = vec![
+        (environment::API_URL, Some(sandbox.url().into())),
+        (environment::API_TOKEN, Some(sandbox.token().into())),
         // It would win over the token, and be sent here if that were refused.
-        .env_remove(environment::REFRESH_TOKEN)
-        .spawn()
-        .map_err(|error| {
-            let message = format!("{} can't be run: {error}", program.to_string_lossy());
-            Error::new(ErrorKind::Other, message).source(error)
-        })?;
+        (environment::REFRESH_TOKEN, None),
+    ];
+    let mut set = format!("{}={}, {}", environment::API_URL, sandbox.url(), environment::API_TOKEN);
+    match scratch {
+        Some(home) => {
+            let of_yours = [environment::STORE, environment::PROFILE, environment::REQUIRE_STORE];
+            changes.extend(of_yours.map(|name| (name, None)));
+            changes.push((environment::HOME, Some(home.into())));
+            set = format!("{set}, {}={} (removed at the end)", environment::HOME, home.display());
+        }
+        None => set.push_str("; it uses your configuration, registry and inbox"),
+    }
+    ctx.out().note(&format!("set for the command: {set}"));
+    changes
+}
+
+/// Serves while a command runs. A Ctrl-C is the command's to handle: it gets it too.
+async fn run_beside(
+    sandbox: Sandbox,
+    command: &[OsString],
+    surroundings: Vec<EnvironmentChange>,
+    mut signals: StopSignals,
+) -> Result<Report> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(Report::nothing()) };
+    let mut prepared = tokio::process::Command::new(program);
+    prepared.args(arguments);
+    for (name, value) in surroundings {
+        match value {
+            Some(value) => prepared.env(name, value),
+            None => prepared.env_remove(name),
+        };
+    }
+    let mut child = prepared.spawn().map_err(|error| {
+        let message = format!("{} can't be run: {error}", program.to_string_lossy());
+        Error::new(ErrorKind::Other, message).source(error)
+    })?;
     let (send, ended) = tokio::sync::oneshot::channel::<std::io::Result<ExitStatus>>();
     let wait = async move {
         loop {

@@ -57,16 +57,20 @@ struct SubscribedRow {
 impl Row for SubscribedRow {
     const FIELDS: &'static [&'static str] = fields!("created");
     const HEADERS: &'static [&'static str] =
-        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "TARGET URL", "RESULT"];
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "RESULT", "TARGET URL"];
 
     fn cells(&self) -> Vec<Cell> {
         let mut cells = self.hook.cells();
-        cells.push(match (self.created, self.hook.status) {
-            (true, _) => Cell::toned("created", Tone::Good),
-            (false, HookStatus::Active) => Cell::from("existed"),
-            (false, HookStatus::Unknown | HookStatus::Removing) => Cell::toned("unknown", Tone::Bad),
-            (false, _) => Cell::toned("failed", Tone::Bad),
-        });
+        // Before the URL, which is long.
+        cells.insert(
+            cells.len() - 1,
+            match (self.created, self.hook.status) {
+                (true, _) => Cell::toned("created", Tone::Good),
+                (false, HookStatus::Active) => Cell::from("existed"),
+                (false, HookStatus::Unknown | HookStatus::Removing) => Cell::toned("unknown", Tone::Bad),
+                (false, _) => Cell::toned("failed", Tone::Bad),
+            },
+        );
         cells
     }
 

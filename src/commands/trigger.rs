@@ -14,6 +14,7 @@ use super::hook_args::TargetUrlArg;
 use super::input::read_body;
 use super::progress::progress_bar;
 use crate::context::Context;
+use crate::domain::event::{Sender, decode};
 use crate::domain::{AppId, EventKind, bytes_without_bom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Client;
@@ -81,6 +82,21 @@ Examples:
   bugfender-hooks trigger new_crash --to http://127.0.0.1:3000/hook --set 'title=\"Out of memory\"' --set app.id=7
   bugfender-hooks trigger crash --luciq --secret-file secret.txt --to http://127.0.0.1:4000/luciq";
 
+/// What most people need.
+pub const IN_SHORT_HELP: &[(&str, &str)] = &[
+    ("event", "The event"),
+    ("to", "The endpoint: a URL, \"-\" for standard input, or @FILE"),
+    ("count", "How many events"),
+    ("batch", "Send all events in one request"),
+    ("duplicate", "Send each request twice"),
+    ("app_id", "The app that it happens in"),
+    ("set", "Set a field of each event, such as app.id=7"),
+    ("data", "Send what is in this file in place of a sample"),
+    ("luciq", "Send the reports of Luciq"),
+    ("secret_file", "Sign Luciq's reports with the secret in this file"),
+    ("dry_run", "Show the requests; send nothing"),
+];
+
 fn names() -> Vec<&'static str> {
     EventKind::ALL.map(EventKind::as_str).into_iter().chain(ReportKind::ALL.map(|(name, _)| name)).collect()
 }
@@ -90,14 +106,15 @@ fn names() -> Vec<&'static str> {
 struct CallRow {
     call: usize,
     events: usize,
+    event_ids: Vec<String>,
     status: Option<u16>,
     ms: u64,
     error: Option<String>,
 }
 
 impl Row for CallRow {
-    const FIELDS: &'static [&'static str] = &["call", "events", "status", "ms", "error"];
-    const HEADERS: &'static [&'static str] = &["CALL", "EVENTS", "STATUS", "MS", "ERROR"];
+    const FIELDS: &'static [&'static str] = &["call", "events", "event_ids", "status", "ms", "error"];
+    const HEADERS: &'static [&'static str] = &["CALL", "EVENTS", "STATUS", "MS", "EVENT ID", "ERROR"];
 
     fn cells(&self) -> Vec<Cell> {
         let good = self.status.is_some_and(|status| (200..300).contains(&status));
@@ -109,8 +126,21 @@ impl Row for CallRow {
             self.events.to_string().into(),
             status,
             self.ms.to_string().into(),
+            Cell::maybe(self.first_id()),
             Cell::maybe(self.error.as_ref()),
         ]
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.event_ids.join("\n")).filter(|ids| !ids.is_empty())
+    }
+}
+
+impl CallRow {
+    /// The id of its first event, and how many more it has.
+    fn first_id(&self) -> Option<String> {
+        let (first, more) = self.event_ids.split_first()?;
+        Some(if more.is_empty() { first.clone() } else { format!("{first} and {} more", more.len()) })
     }
 }
 
@@ -145,7 +175,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         };
         bar.inc(1);
         let unanswered = row.status.is_none();
-        rows.push(CallRow { events: call.events, ..row });
+        let event_ids = decode(args.sender(), &call.bytes).unwrap_or_default();
+        let event_ids = event_ids.into_iter().map(|event| event.id).collect();
+        rows.push(CallRow { events: call.events, event_ids, ..row });
         errors.extend(error);
         if let Err(enough) = streak.note(unanswered, (calls.len() - index - 1) as u64) {
             errors.insert(0, enough);
@@ -154,6 +186,13 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     bar.finish_and_clear();
     Ok(Report::list(rows, errors))
+}
+
+impl Args {
+    /// Whose events are sent.
+    fn sender(&self) -> Sender {
+        if self.signing.luciq { Sender::Instabug } else { Sender::Bugfender }
+    }
 }
 
 /// Sends a request; `None` when Ctrl-C came first.
@@ -166,7 +205,7 @@ fn send(
 ) -> Result<Option<(CallRow, Option<Error>)>> {
     let timed = ctx.wait(calls::send(client, &endpoint.request(bytes)))?;
     let Some(Timed { outcome, ms }) = timed else { return Ok(None) };
-    let row = |status, error| CallRow { call, events: 0, status, ms, error };
+    let row = |status, error| CallRow { call, events: 0, event_ids: Vec::new(), status, ms, error };
     Ok(Some(match outcome {
         Ok(answer) if answer.status.is_success() => (row(Some(answer.status.as_u16()), None), None),
         Ok(answer) => {

@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use super::confirm::confirm;
+use super::confirm::confirm_each;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::FilterArgs;
 use super::hook_row::{HookRow, fields};
@@ -25,10 +25,10 @@ use crate::render::{Cell, Row, Tone};
 #[allow(clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["hook_ids", "app_ids", "events", "target_url", "label", "all"])))]
+    .args(["hook_ids", "app_ids", "events", "target_urls", "labels", "all"])))]
 pub struct Args {
-    /// The hooks
-    #[arg(value_name = "HOOK_ID", conflicts_with_all = ["app_ids", "events", "target_url", "label", "all"],
+    /// The hooks: their ids, separated by spaces or commas
+    #[arg(value_name = "HOOK_ID", value_delimiter = ',', conflicts_with_all = ["app_ids", "events", "target_urls", "labels", "all"],
           add = ArgValueCompleter::new(suggest::hook_ids))]
     hook_ids: Vec<HookId>,
 
@@ -36,10 +36,10 @@ pub struct Args {
     filter: FilterArgs,
 
     /// Every hook of the installation that the registry holds
-    #[arg(long, conflicts_with_all = ["app_ids", "events", "target_url", "label"])]
+    #[arg(long, conflicts_with_all = ["app_ids", "events", "target_urls", "labels"])]
     all: bool,
 
-    /// Do not ask before removing what filters or --all picked
+    /// Do not ask before removing what filters or --all picked, or ids that the registry does not hold
     #[arg(short, long)]
     yes: bool,
 
@@ -66,16 +66,20 @@ struct UnsubscribedRow {
 impl Row for UnsubscribedRow {
     const FIELDS: &'static [&'static str] = fields!("result");
     const HEADERS: &'static [&'static str] =
-        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "TARGET URL", "RESULT"];
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "RESULT", "TARGET URL"];
 
     fn cells(&self) -> Vec<Cell> {
         let mut cells = self.hook.cells();
-        cells.push(match self.result {
-            RemovalOutcome::Removed => Cell::toned("removed", Tone::Good),
-            RemovalOutcome::Missing => Cell::toned("missing", Tone::Caution),
-            RemovalOutcome::Failed => Cell::toned("failed", Tone::Bad),
-            RemovalOutcome::Unknown => Cell::toned("unknown", Tone::Bad),
-        });
+        // Before the URL, which is long.
+        cells.insert(
+            cells.len() - 1,
+            match self.result {
+                RemovalOutcome::Removed => Cell::toned("removed", Tone::Good),
+                RemovalOutcome::Missing => Cell::toned("missing", Tone::Caution),
+                RemovalOutcome::Failed => Cell::toned("failed", Tone::Bad),
+                RemovalOutcome::Unknown => Cell::toned("unknown", Tone::Bad),
+            },
+        );
         cells
     }
 
@@ -105,14 +109,40 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(Report::list(Vec::<UnsubscribedRow>::new(), Vec::new()));
     }
     let by_id = !args.hook_ids.is_empty();
-    if !by_id {
+    if by_id {
+        confirm_unrecorded(ctx, &targets, args.yes)?;
+    } else {
+        let what: Vec<String> = targets.iter().map(described).collect();
         let question = format!("Remove {} of {}?", count(targets.len() as u64, "hook"), ctx.origin());
-        confirm(ctx, &question, args.yes)?;
+        confirm_each(ctx, &what, &question, args.yes)?;
     }
     let options = RemovalOptions { by_id, ignore_missing: args.ignore_missing };
     let removals = remove(ctx, &*registry, targets, options)?;
     let row = |hook| UnsubscribedRow::of(ctx, hook, args.show_secrets);
     Ok(Report::list(removals.hooks.into_iter().map(row).collect(), removals.errors))
+}
+
+/// Asks on a terminal before hooks are deleted that this registry does not hold: a mistyped id is somebody else's hook.
+fn confirm_unrecorded(ctx: &Context, targets: &[RemovalTarget], yes: bool) -> Result<()> {
+    let what: Vec<String> =
+        targets.iter().filter(|target| matches!(target, RemovalTarget::Elsewhere(_))).map(described).collect();
+    if what.is_empty() || !ctx.is_interactive() {
+        return Ok(());
+    }
+    let question = format!("Delete {} at {}?", count(what.len() as u64, "hook"), ctx.origin());
+    confirm_each(ctx, &what, &question, yes)
+}
+
+/// A hook that would go, on one line.
+fn described(target: &RemovalTarget) -> String {
+    match target {
+        RemovalTarget::Held(_, record)
+        | RemovalTarget::Resumed(_, record)
+        | RemovalTarget::Ended(_, record)
+        | RemovalTarget::Nameless(record) => record.description(),
+        RemovalTarget::Elsewhere(id) => format!("hook {id}, which this registry does not hold"),
+        RemovalTarget::Foreign(id, origin) => format!("hook {id} of {origin}, which stays"),
+    }
 }
 
 /// Shows what would be sent.

@@ -36,6 +36,8 @@ pub const HOME: &str = "BUGFENDER_HOOKS_HOME";
 pub const PROFILE: &str = "BUGFENDER_HOOKS_PROFILE";
 /// The location of the registry.
 pub const STORE: &str = "BUGFENDER_HOOKS_STORE";
+/// Whether the store must exist.
+pub const REQUIRE_STORE: &str = "BUGFENDER_HOOKS_REQUIRE_STORE";
 /// The secrets for Luciq's signatures.
 pub const LUCIQ_SECRET: &str = "BUGFENDER_HOOKS_LUCIQ_SECRET";
 /// The same, under Luciq's former name.
@@ -86,6 +88,10 @@ pub const ALL: &[Variable] = &[
         meaning: "The registry of hooks, as sqlite:PATH; the inbox is stored next to it (--store)",
     },
     Variable {
+        name: REQUIRE_STORE,
+        meaning: "1: never make a new registry or inbox, but fail if there is none (--require-store)",
+    },
+    Variable {
         name: LUCIQ_SECRET,
         meaning: "The secret for Luciq's signatures, for `listen`; two, separated by a comma, during a rotation",
     },
@@ -122,6 +128,11 @@ pub const ALL: &[Variable] = &[
         name: "LISTEN_FDS",
         meaning: "On Unix, set by systemd when it passes a socket to `listen` (with LISTEN_PID)",
     },
+    Variable {
+        name: "DISPLAY",
+        meaning: "On Linux, the graphical session, where `auth login --web` may find a browser",
+    },
+    Variable { name: "WAYLAND_DISPLAY", meaning: "The same, with Wayland" },
     Variable { name: "BROWSER", meaning: "On Linux, the browser that `auth login --web` opens" },
 ];
 
@@ -152,6 +163,18 @@ impl Environment {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let text = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid Unicode")))?;
         Ok(Some(text))
+    }
+
+    /// Whether a variable switches something on; not if it is not set.
+    ///
+    /// # Errors
+    /// A usage error when it is neither 1 or true, nor 0 or false.
+    pub fn switch(&self, name: &'static str) -> Result<bool, Error> {
+        match self.text(name)? {
+            Some("1" | "true") => Ok(true),
+            None | Some("0" | "false") => Ok(false),
+            Some(_) => Err(Error::usage(format!("{name} must be 1 or 0"))),
+        }
     }
 
     /// Whether a variable is set.

@@ -54,6 +54,8 @@ pub struct Overrides {
     pub api_url: Option<String>,
     /// `--store`.
     pub store: Option<String>,
+    /// `--require-store`.
+    pub require_store: bool,
     /// `--ca-file`.
     pub ca_file: Option<PathBuf>,
     /// `--credential-store`.
@@ -73,6 +75,8 @@ pub struct Settings {
     pub api: Sourced<ApiOrigin>,
     /// The registry; `None` for the default in the data directory, which is looked up when needed.
     pub store: Sourced<Option<StoreUrl>>,
+    /// Whether a registry or inbox that does not exist is an error, and is not made.
+    pub require_store: bool,
     /// A PEM file with the only certificate authorities to trust.
     pub ca_file: Sourced<Option<PathBuf>>,
     /// Where `auth login` stores credentials.
@@ -113,6 +117,7 @@ impl Settings {
             profile,
             api,
             store,
+            require_store: flags.require_store || environment.switch(environment::REQUIRE_STORE)?,
             ca_file: Sourced::maybe(of_flag("--ca-file", flags.ca_file.clone()).or_else(|| of_config(ca_file))),
             credential_store: of_flag("--credential-store", flags.credential_store)
                 .or_else(|| of_config(credential_store))

@@ -2,7 +2,7 @@
 
 use super::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, TargetUrl};
 
-/// Criteria for hooks. An empty list or `None` matches all values.
+/// Criteria for hooks. An empty list matches all values.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// These hooks.
@@ -11,10 +11,10 @@ pub struct Selection {
     pub app_ids: Vec<AppId>,
     /// Hooks for these events.
     pub events: Vec<EventKind>,
-    /// Hooks to this endpoint; see [`TargetUrl::selects`].
-    pub target_url: Option<TargetUrl>,
-    /// Hooks with this label.
-    pub label: Option<Label>,
+    /// Hooks to these endpoints; see [`TargetUrl::selects`].
+    pub target_urls: Vec<TargetUrl>,
+    /// Hooks with one of these labels.
+    pub labels: Vec<Label>,
     /// Hooks with these statuses.
     pub statuses: Vec<HookStatus>,
 }
@@ -27,8 +27,9 @@ impl Selection {
             && allows(&self.events, &subscription.event)
             && allows(&self.statuses, &record.status)
             && (self.hook_ids.is_empty() || record.hook_id.is_some_and(|id| self.hook_ids.contains(&id)))
-            && self.target_url.as_ref().is_none_or(|target| target.selects(&subscription.target_url))
-            && self.label.as_ref().is_none_or(|label| record.label.as_ref() == Some(label))
+            && (self.target_urls.is_empty()
+                || self.target_urls.iter().any(|target| target.selects(&subscription.target_url)))
+            && (self.labels.is_empty() || record.label.as_ref().is_some_and(|label| self.labels.contains(label)))
     }
 }
 

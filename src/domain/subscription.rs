@@ -124,4 +124,13 @@ impl HookRecord {
             None => format!("the subscription for {}", self.subscription),
         }
     }
+
+    /// The hook and what it is, on one line.
+    pub fn description(&self) -> String {
+        let label = self.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+        match self.hook_id {
+            Some(id) => format!("hook {id}: {}{label}", self.subscription),
+            None => format!("{}: {}{label}", self.status, self.subscription),
+        }
+    }
 }

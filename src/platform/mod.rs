@@ -11,6 +11,9 @@ pub use self::files::{
     tighten,
 };
 
+/// Whether the environment names the graphical session, without which no browser can open.
+pub const NAMES_GRAPHICAL_SESSIONS: bool = cfg!(all(unix, not(target_os = "macos")));
+
 /// The exit code that a shell reports for a child: its own, or 128 + the number of the signal.
 pub fn shell_exit_code(status: ExitStatus) -> u8 {
     #[cfg(unix)]

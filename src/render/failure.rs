@@ -22,6 +22,7 @@ struct ErrorBody<'a> {
     code: u8,
     message: &'a str,
     hint: Option<String>,
+    hints: &'a [String],
     http_status: Option<u16>,
     retryable: bool,
 }
@@ -88,6 +89,7 @@ fn machine_line(error: &Error) -> String {
         code: row.code,
         message: &error.to_string(),
         hint: Some(error.hints().join("\n")).filter(|hint| !hint.is_empty()),
+        hints: error.hints(),
         http_status: error.http_status(),
         retryable: error.retryable(),
     };

@@ -1,6 +1,8 @@
 //! All output: one result with several serialisers, colour, sanitising, and errors.
 
+mod blocks;
 mod failure;
+mod fit;
 mod format;
 mod json;
 mod log;
@@ -11,6 +13,7 @@ mod stream;
 mod style;
 mod view;
 
+pub use blocks::Block;
 pub use format::{ColorChoice, OutputFormat};
 pub use json::indented;
 pub use log::{Log, LogFormat, LogTime};

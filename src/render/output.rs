@@ -8,9 +8,10 @@ use anstream::AutoStream;
 use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
 use serde_json::value::RawValue;
 
-use super::records::{RecordSource, Row, Shape, Tone};
+use super::fit::GAP;
+use super::records::{Cell, RecordSource, Row, Shape, Tone};
 use super::style::{self, Styled};
-use super::{ColorChoice, Log, OutputFormat, json, sanitize};
+use super::{ColorChoice, Log, OutputFormat, fit, json, sanitize};
 use crate::domain::jq::JqFilter;
 use crate::error::{Error, Result};
 
@@ -153,6 +154,11 @@ impl Output {
         }
     }
 
+    /// Writes a line of a question to standard error, with `--quiet` too: nobody can answer without it.
+    pub fn prompt(&self, line: &str) {
+        self.write_err_line(&sanitize(line));
+    }
+
     /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
@@ -204,14 +210,24 @@ impl Output {
         table.load_style(presets::NOTHING);
         // Lines are not wrapped, as wrapped text cannot be copied.
         table.set_content_arrangement(ContentArrangement::Disabled);
-        let bold = |text: &&str| comfy_table::Cell::new(text).add_attribute(Attribute::Bold);
-        table.set_header(S::Row::HEADERS.iter().map(bold));
+        let mut rows = Vec::new();
         records.each(&mut |row| {
-            table.add_row(row.cells().iter().map(|cell| toned(&sanitize(&cell.text), cell.tone)));
+            let clean = |cell: Cell| Cell { text: sanitize(&cell.text).into_owned(), ..cell };
+            rows.push(row.cells().into_iter().map(clean).collect::<Vec<_>>());
             Ok(())
         })?;
-        if table.is_empty() {
+        if rows.is_empty() {
             return Ok(());
+        }
+        let mut headers: Vec<Cell> = S::Row::HEADERS.iter().map(|header| Cell::from(*header)).collect();
+        // Off a terminal nothing is cut.
+        if let Some(width) = table.width().filter(|width| self.terminal_out && *width > 0) {
+            fit_rows(&mut headers, &mut rows, usize::from(width));
+        }
+        let bold = |cell: &Cell| comfy_table::Cell::new(&cell.text).add_attribute(Attribute::Bold);
+        table.set_header(headers.iter().map(bold));
+        for row in &rows {
+            table.add_row(row.iter().map(|cell| toned(&cell.text, cell.tone)));
         }
         if self.color_out {
             table.enforce_styling();
@@ -219,7 +235,7 @@ impl Output {
             table.force_no_tty();
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
         for line in table.lines() {
             writeln!(out, "{}", line.trim_end())?;
@@ -303,6 +319,20 @@ fn write_json<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
 
 fn write_lines<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
     json::write_lines(out, |each| records.each(each))
+}
+
+/// Cuts what does not fit a terminal of this width.
+fn fit_rows(headers: &mut [Cell], rows: &mut [Vec<Cell>], width: usize) {
+    let mut natural: Vec<usize> = headers.iter().map(|header| fit::width_of(&header.text)).collect();
+    for (widest, cell) in rows.iter().flat_map(|row| (0..row.len()).zip(row)) {
+        natural[widest] = natural[widest].max(fit::width_of(&cell.text));
+    }
+    let widths = fit::widths(&natural, width);
+    for line in rows.iter_mut().map(Vec::as_mut_slice).chain([headers]) {
+        for (cell, width) in line.iter_mut().zip(&widths) {
+            cell.text = fit::cut(&cell.text, *width);
+        }
+    }
 }
 
 fn toned(text: &str, tone: Tone) -> comfy_table::Cell {

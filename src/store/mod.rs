@@ -54,6 +54,12 @@ impl<T: Intake + Queue + Inbox> ReceiverInbox for T {}
 /// A place that holds both parts. Each is opened when it is asked for; either may be opened several times, by a thread
 /// each.
 pub trait Store: Send + Sync {
+    /// Where the registry is, as people know it.
+    fn registry_place(&self) -> String;
+
+    /// Where the inbox is.
+    fn inbox_place(&self) -> String;
+
     /// The registry, made if need be.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ fn trouble_is_named_with_what_to_do() {
     home.json(&["import", "9", "--app-id", "1001", "--event", "new_user_feedback", "--target-url", URL]);
     home.run(["unsubscribe", "9"]);
     assert_shown!("trouble", home.run(["doctor", "--output", "json"]));
+    assert_shown!("trouble_in_blocks", home.run(["doctor"]));
 }
 
 #[test]

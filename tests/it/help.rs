@@ -107,3 +107,54 @@ fn without_a_command_help_is_a_usage_error() {
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
     assert!(run.stderr.contains("Usage:"), "{run}");
 }
+
+#[test]
+fn the_short_help_is_a_screen() {
+    let home = Home::new().set("COLUMNS", "80");
+    for command in COMMANDS {
+        let run = home.run(command.iter().chain(&["-h"]));
+        let lines = run.stdout.lines().count();
+        assert!(run.code == 0 && lines <= 40, "{lines}: {run}");
+        assert!(!run.stdout.contains("--credential-store"), "{run}");
+        assert!(run.stdout.lines().all(|line| line.starts_with("Usage:") || line.chars().count() <= 80), "{run}");
+        let long = home.run(command.iter().chain(&["--help"])).stdout;
+        assert!(long.contains("--credential-store <STORE>") && long.contains("-o, --output"), "{long}");
+        if let (Some(examples), Some(options)) = (long.find("\nExamples:"), long.find("\nOptions:")) {
+            assert!(examples < options, "{long}");
+        }
+    }
+}
+
+#[test]
+fn short_names_stand_for_long_ones() {
+    let home = Home::at("https://bf.example", "t");
+    assert_eq!(home.run(["ls", "-o", "json"]).stdout, "[]\n");
+    assert_eq!(home.run(["ls", "-ojson"]).stdout, "[]\n");
+    assert_eq!(home.run(["events", "ls", "-q"]).code, 0);
+    let run = home.run(["rm", "x", "-o", "json"]);
+    assert_eq!((run.code, run.error()["code"].as_i64()), (2, Some(2)), "{run}");
+}
+
+#[test]
+fn tips_are_about_what_was_typed() {
+    let home = Home::new();
+    for (args, tip) in [
+        (&["lst"][..], Some("'list'")),
+        (&["subscribe", "--evnt", "all"], Some("'--event'")),
+        (&["list", "--colour", "never"], Some("'--color'")),
+        (&["subscribe", "--event", "new_crsh"], Some("'new_crash'")),
+        (&["hooks"], None),
+        (&["login"], None),
+        (&["status"], None),
+        (&["unsubscribe", "--force"], None),
+        (&["list", "--tags", "x"], None),
+    ] {
+        let run = home.run(args);
+        assert_eq!(run.code, 2, "{run}");
+        let tips: Vec<_> = run.stderr.lines().filter(|line| line.contains("tip:")).collect();
+        match tip {
+            Some(tip) => assert!(tips.iter().any(|line| line.contains(tip)), "{run}"),
+            None => assert!(tips.is_empty(), "{run}"),
+        }
+    }
+}

@@ -46,6 +46,21 @@ fn filters_narrow() {
     assert_eq!(ids(&["--status", "removed,active"]), "2 3 4 1 ");
     assert_eq!(ids(&["--all"]), "2 3 4 1 ");
     assert_eq!(ids(&["--label", "nope"]), "");
+    // Each filter takes several, with spaces around the commas.
+    assert_eq!(ids(&["--app-id", " 1001 , 1002 "]), "2 4 1 ");
+    assert_eq!(ids(&["--event", "new_crash , new_user_feedback"]), "2 4 1 ");
+    assert_eq!(ids(&["--status", "removed , active"]), "2 3 4 1 ");
+    assert_eq!(ids(&["--label", "nope", "--label", "ci"]), "2 4 ");
+    assert_eq!(ids(&["--target-url", "https://b.example/x", "--target-url", "https://a.example/x"]), "2 4 1 ");
+}
+
+#[test]
+fn ids_come_separated_by_spaces_or_commas() {
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    assert_eq!(home.run(["unsubscribe", "1, 2", "-q"]).stdout, "1\n2\n");
+    assert_eq!(home.run(["forget", "1,2", "4", "-q"]).stdout.lines().count(), 3);
+    assert_eq!(home.run(["forget", "1,x"]).code, 2);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod keyring;
 mod layout;
 mod list;
 mod listen;
+mod new_store;
 mod output;
 mod profiles;
 mod readme;

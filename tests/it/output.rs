@@ -15,6 +15,26 @@ fn filled() -> (SandboxServer, Home) {
 }
 
 #[test]
+fn tables_fit_the_terminal_and_are_whole_elsewhere() {
+    let home = Home::holding("https://bf.example", 3);
+    let url = format!("https://hooks.example.com/{}/日本語", "x".repeat(90));
+    let args =
+        ["import", "77", "--app-id", "1001", "--event", "new_issue_separate", "--label", "a label of some length"];
+    home.json(&[&args[..], &["--target-url", &url]].concat());
+    for columns in [80, 100, 60] {
+        let (code, screen) = Terminal::of_width(&home, columns, &["list", "--color", "never"]).end();
+        let widest = screen.lines().map(|line| line.chars().count()).max();
+        assert!(code == 0 && widest.is_some_and(|widest| widest <= usize::from(columns)), "{screen}");
+        assert!(screen.contains('…') && screen.contains("77 "), "{screen}");
+        assert_eq!(screen.lines().count(), 5, "{screen}");
+    }
+    let (_, wide) = Terminal::of_width(&home, 250, &["list", "--color", "never"]).end();
+    assert!(wide.contains(&"x".repeat(90)) && !wide.contains('…'), "{wide}");
+    let piped = home.run(["list"]);
+    assert!(piped.stdout.contains(&"x".repeat(90)) && !piped.stdout.contains('…'), "{piped}");
+}
+
+#[test]
 fn jq_filters_the_json() {
     let (_sandbox, home) = filled();
     assert_eq!(home.run(["list", "--jq", ".[].hook_id"]).stdout, "1\n2\n3\n");

@@ -45,6 +45,27 @@ fn it_runs_a_command_and_passes_its_exit_code_on() {
 }
 
 #[test]
+fn a_command_gets_a_scratch_home_unless_told_otherwise() {
+    let program = env!("CARGO_BIN_EXE_bugfender-hooks");
+    let subscribe = format!("{program} subscribe --app-id 5 --event new_crash --target-url https://h.example/x -o csv");
+    let script = format!("{subscribe}; {subscribe}");
+    let home = Home::new().set("PATH", "/usr/bin:/bin").set("BUGFENDER_HOOKS_STORE", "sqlite:mine.db");
+    let home = home.set("BUGFENDER_HOOKS_PROFILE", "mine").set("BUGFENDER_HOOKS_REQUIRE_STORE", "1");
+    let run = home.run(["sandbox", "run", "--", "sh", "-c", &script]);
+    assert_eq!(run.code, 0, "{run}");
+    let created: Vec<_> = run.stdout.lines().filter_map(|line| line.strip_prefix("1,")?.rsplit(',').next()).collect();
+    assert_eq!(created, ["true", "false"], "{run}");
+    let (_, scratch) = run.stderr.split_once("BUGFENDER_HOOKS_HOME=").unwrap();
+    assert!(!std::path::Path::new(scratch.split(' ').next().unwrap()).exists(), "{run}");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "{run}");
+    let home = home.unset("BUGFENDER_HOOKS_PROFILE").unset("BUGFENDER_HOOKS_REQUIRE_STORE");
+    let run = home.run(["sandbox", "run", "--keep-home", "--", "sh", "-c", &subscribe]);
+    assert!(run.code == 0 && run.stderr.contains("it uses your configuration"), "{run}");
+    assert!(home.path().join("mine.db").exists());
+    assert_eq!(home.run(["sandbox", "run", "true"]).code, 0);
+}
+
+#[test]
 fn it_says_how_to_reach_it_and_ends_on_a_signal() {
     let home = Home::new();
     let ready = home.path().join("ready.json");

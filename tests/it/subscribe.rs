@@ -412,3 +412,34 @@ fn hints_are_safe_to_paste() {
     let run = Home::of(&sandbox).run(args);
     assert!(run.stderr.contains(r"--target-url 'https://h.example/'\''a'\'''"), "{run}");
 }
+
+#[test]
+fn all_that_is_missing_is_named_at_once() {
+    let home = Home::at("https://bf.example", "t");
+    let run = home.run(["subscribe", "-o", "json"]);
+    let error = run.error();
+    assert_eq!(
+        (run.code, error["message"].as_str()),
+        (2, Some("--app-id, --event and --target-url are missing")),
+        "{run}"
+    );
+    let hints = error["hints"].as_array().unwrap();
+    assert_eq!(hints[0], "give --app-id ID --event EVENT --target-url URL");
+    assert!(hints[1].as_str().unwrap().contains("config set app_id ID; "), "{run}");
+    assert!(error["hint"].as_str().unwrap().starts_with("give --app-id"), "{run}");
+    let run = home.run(["import", "7", "--app-id", "1"]);
+    assert!(run.code == 2 && run.stderr.contains("--event and --target-url are missing"), "{run}");
+    let run = home.run(["subscribe", "--app-id", "1", "--target-url", "https://h.example/x"]);
+    assert!(run.code == 2 && run.stderr.starts_with("error: --event is missing\n"), "{run}");
+}
+
+#[test]
+fn an_error_names_the_file_that_it_is_about() {
+    let home = Home::at("https://bf.example", "t");
+    std::fs::write(home.path().join("url.txt"), "nonsense").unwrap();
+    let run = home.run(["subscribe", "--app-id", "1", "--event", "all", "--target-url", "@url.txt"]);
+    assert!(run.code == 2 && run.stderr.starts_with("error: url.txt: the target URL"), "{run}");
+    std::fs::write(home.path().join("secret.txt"), " \n").unwrap();
+    let run = home.run(["auth", "login", "--client-id", "x", "--client-secret-file", "secret.txt"]);
+    assert!(run.code == 2 && run.stderr.starts_with("error: secret.txt: the client secret is empty"), "{run}");
+}

@@ -166,3 +166,16 @@ fn mistakes_are_named() {
     let run = home.run(["trigger", "new_crash", "--data", "no.json", "--dry-run"].iter().chain(&to));
     assert!(run.stdout.ends_with("\n\nno JSON\n"), "{run}");
 }
+
+#[test]
+fn the_ids_of_what_was_sent_are_shown() {
+    let (server, _) = endpoint("200 OK");
+    let home = Home::new();
+    let rows = home.json(&["trigger", "new_crash", "--to", &server.url, "--count", "3", "--batch"]);
+    let ids: Vec<&str> = rows[0]["event_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    assert!(ids.len() == 3 && ids.iter().all(|id| id.starts_with("crash-")), "{rows}");
+    let run = home.run(["trigger", "new_crash", "--to", &server.url, "--set", "id=my-id"]);
+    assert!(run.stdout.contains("my-id"), "{run}");
+    let run = home.run(["trigger", "new_crash", "--to", &server.url, "--set", "id=my-id", "--duplicate", "-q"]);
+    assert_eq!(run.stdout, "my-id\nmy-id\n", "{run}");
+}

@@ -92,6 +92,45 @@ fn a_terminal_is_asked() {
 }
 
 #[test]
+fn what_will_go_is_listed_before_the_question() {
+    let sandbox = SandboxServer::start();
+    let home = Home::holding(&sandbox.url, 13);
+    let secret = "https://user:s3cret@h.example/x";
+    home.run_with_input(&["import", "50", "--app-id", "1", "--event", "new_crash", "--target-url", "-"], secret);
+    let mut terminal = Terminal::run(&home, &["unsubscribe", "--all"]);
+    terminal.wait_for("[y/N]").type_line("n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1, "{screen}");
+    assert!(screen.contains("  hook 10: new_crash of app 1 to https://h.example/10"), "{screen}");
+    assert!(screen.contains("  and 4 more") && screen.contains("Remove 14 hooks of"), "{screen}");
+    let mut terminal = Terminal::run(&home, &["forget", "--target-url", "https://h.example/x", "--yes"]);
+    terminal.wait_for("50");
+    let (code, screen) = terminal.end();
+    assert!(code == 0 && !screen.contains("s3cret") && !screen.contains("[y/N]"), "{screen}");
+}
+
+#[test]
+fn a_hook_that_is_not_on_record_is_asked_about_on_a_terminal() {
+    let sandbox = SandboxServer::start();
+    three(&sandbox);
+    let home = Home::of(&sandbox);
+    let mut terminal = Terminal::run(&home, &["unsubscribe", "2"]);
+    terminal.wait_for("[y/N]").type_line("");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 1, "{screen}");
+    assert!(screen.contains("hook 2, which this registry does not hold"), "{screen}");
+    assert!(screen.contains("Delete 1 hook at"), "{screen}");
+    assert_eq!(sandbox.requests("DELETE").len(), 0);
+    let (code, screen) = Terminal::run(&home, &["unsubscribe", "2", "--yes"]).end();
+    assert!(code == 0 && !screen.contains("[y/N]"), "{screen}");
+    // What is on record is removed without a question, as it was named.
+    home.subscribe("1001", "new_crash", URL);
+    let (code, screen) = Terminal::run(&home, &["unsubscribe", "4"]).end();
+    assert!(code == 0 && !screen.contains("[y/N]"), "{screen}");
+    assert_eq!(sandbox.requests("DELETE").len(), 2);
+}
+
+#[test]
 fn a_dry_run_shows_the_requests() {
     let sandbox = SandboxServer::start();
     let home = three(&sandbox);

@@ -175,11 +175,21 @@ fn off_a_terminal_no_browser_opens() {
     std::fs::write(&opener, "#!/bin/sh\ntouch opened\n").unwrap();
     std::fs::set_permissions(&opener, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", home.path().display());
-    let home = home.set("PATH", &path);
+    let home = home.set("PATH", &path).set("DISPLAY", ":99");
     let (child, url) = begin(&home, &["auth", "login", "--web", "--client-id", "app"]);
     browse(&url);
     assert_eq!(finish(child).code, 0);
     assert!(!home.path().join("opened").exists());
+}
+
+#[test]
+fn without_a_browser_and_a_terminal_it_fails_at_once() {
+    let home = Home::new().set("BUGFENDER_API_URL", "https://bf.example");
+    let run = home.run(["auth", "login", "--web", "--client-id", "app"]);
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run}");
+    assert!(run.stderr.contains("neither a browser nor a terminal") && run.stderr.contains("--no-browser"), "{run}");
+    let run = home.run(["auth", "login", "--web"]);
+    assert!(run.code == 2 && run.stderr.contains("has to be asked for at Bugfender's support"), "{run}");
 }
 
 #[test]

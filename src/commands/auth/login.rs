@@ -38,6 +38,17 @@ Examples:
 
 CI needs no login: set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET.";
 
+/// What most people need.
+pub const IN_SHORT_HELP: &[(&str, &str)] = &[
+    ("client_id", "Sign in as this client"),
+    ("client_secret_file", "Read the client secret from this file"),
+    ("private_key", "Sign in with the private key in this file"),
+    ("web", "Sign in in a browser"),
+    ("no_browser", "With --web, print the address for a browser"),
+    ("with_token", "Read an access token from standard input"),
+    ("dry_run", "Show the requests; send and store nothing"),
+];
+
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // An unusable installation is reported before the user types a secret.
     ctx.http_options()?;

@@ -14,13 +14,13 @@ use crate::auth::{
 };
 use crate::commands::confirm::ask;
 use crate::commands::hook_args::seconds;
-use crate::commands::input::{read_file, read_stdin};
+use crate::commands::input::{self, read_stdin};
 use crate::config::environment;
 use crate::context::Context;
 use crate::domain::{AccessToken, ClientId, Secret, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Method as HttpMethod, Repeat, Request, RequestBody};
-use crate::platform::TerminalModes;
+use crate::platform::{self, TerminalModes};
 
 /// The flags that say how to sign in.
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ pub(super) struct SignInArgs {
           conflicts_with_all = ["client_secret_file", "web", "with_token"])]
     pub private_key: Option<PathBuf>,
 
-    /// Sign in in a browser
+    /// Sign in in a browser; the client id comes with API access, which Bugfender's support gives and not every plan has
     #[arg(long, conflicts_with = "with_token")]
     pub web: bool,
 
@@ -66,6 +66,10 @@ pub(super) enum Method {
     Web(ClientId),
 }
 
+/// What people without a client id must do first.
+const WHERE_CLIENT_IDS_COME_FROM: &str = "a client id comes with API access, which has to be asked for at Bugfender's \
+                                          support and is not in every plan";
+
 /// The sign-in method that the command line and the environment select.
 pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
     let of_environment = ctx.environment().text(environment::CLIENT_ID)?.map(str::parse).transpose();
@@ -76,7 +80,7 @@ pub(super) fn choose(ctx: &Context, args: &SignInArgs) -> Result<Method> {
     let client_id = args.client_id.clone().or(of_environment);
     let needs_id = |flag: &str| Error::usage(format!("{flag} needs --client-id ID, or {}", environment::CLIENT_ID));
     if args.web {
-        return client_id.map(Method::Web).ok_or_else(|| needs_id("--web"));
+        return client_id.map(Method::Web).ok_or_else(|| needs_id("--web").hint(WHERE_CLIENT_IDS_COME_FROM));
     }
     let key = match (&args.private_key, &args.client_secret_file) {
         (Some(path), _) => Some(path.clone()),
@@ -100,6 +104,7 @@ fn no_way_in() -> Error {
         "choose how to sign in: --client-id ID (a service account), --web --client-id ID (in a browser) or --with-token",
     )
     .hint("`bugfender-hooks auth login --help` has examples")
+    .hint(WHERE_CLIENT_IDS_COME_FROM)
 }
 
 /// What the environment says the client proves itself with; nothing when it says so of another client.
@@ -232,11 +237,10 @@ fn client_secret(ctx: &Context, args: &SignInArgs, client_id: &ClientId) -> Resu
 }
 
 fn secret_of_file(ctx: &Context, path: &Path) -> Result<Secret> {
-    let text = if path == Path::new("-") {
-        read_secret(ctx, "the client secret", "Paste the client secret")?
-    } else {
-        read_file(path)?
-    };
+    if path != Path::new("-") {
+        return input::read_secret("the client secret", path);
+    }
+    let text = read_secret(ctx, "the client secret", "Paste the client secret")?;
     Secret::parse("the client secret", &text)
 }
 
@@ -260,6 +264,12 @@ fn read_secret(ctx: &Context, what: &str, question: &str) -> Result<String> {
 }
 
 fn web(ctx: &Context, args: &SignInArgs, client_id: ClientId) -> Result<SignedIn> {
+    if !args.no_browser && !ctx.is_interactive() && !may_have_a_browser(ctx) {
+        let message = "there is neither a browser nor a terminal here to sign in with";
+        return Err(Error::usage(message)
+            .hint("give --no-browser to have the address printed, for a browser on this machine")
+            .hint("in CI, use a service account: set BUGFENDER_CLIENT_ID and BUGFENDER_CLIENT_SECRET"));
+    }
     let client_secret = match (&args.client_secret_file, proof_of_environment(ctx, args)?) {
         (Some(path), _) => Some(secret_of_file(ctx, path)?),
         (None, Some(Proof::Secret(secret))) => Some(secret),
@@ -304,6 +314,12 @@ pub(super) fn show(ctx: &Context, page: Page, signed_in: bool) {
         page.show(signed_in).await;
         Ok(())
     });
+}
+
+/// Whether there may be a browser: on Linux only within a graphical session, or where one is named.
+fn may_have_a_browser(ctx: &Context) -> bool {
+    let session = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"];
+    !platform::NAMES_GRAPHICAL_SESSIONS || session.iter().any(|name| ctx.environment().has(name))
 }
 
 /// Opens a browser, or prints the address: without a terminal no browser is opened.

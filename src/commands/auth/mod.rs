@@ -5,6 +5,8 @@ mod login;
 mod methods;
 mod status;
 
+pub use self::login::IN_SHORT_HELP as IN_SHORT_HELP_OF_LOGIN;
+
 use clap::Subcommand;
 use clap_complete::ArgValueCompleter;
 use serde::Serialize;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+use crate::commands::hook_args::Trimmed;
 use crate::commands::suggest;
 use crate::commands::units::{duration, event_type};
 use crate::domain::event::{EVENT_TYPES, Sender};
@@ -23,7 +24,7 @@ pub struct EventFilterArgs {
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     until: Option<Timestamp>,
 
-    /// Only events of this app; may be repeated
+    /// Only events of these apps: repeat, or separate with commas
     #[arg(long = "app-id", value_name = "ID", value_delimiter = ',', add = ArgValueCompleter::new(suggest::app_ids))]
     app_ids: Vec<AppId>,
 
@@ -32,9 +33,9 @@ pub struct EventFilterArgs {
           add = ArgValueCandidates::new(types))]
     types: Vec<String>,
 
-    /// Only events from this sender
-    #[arg(long, value_parser = source_parser())]
-    source: Option<Sender>,
+    /// Only events from these senders: repeat, or separate with commas
+    #[arg(long = "source", value_name = "SOURCE", value_delimiter = ',', value_parser = source_parser())]
+    sources: Vec<Sender>,
 
     /// Only events that go to the target with this name; the next two flags are about this target alone then
     #[arg(long, value_name = "NAME")]
@@ -50,7 +51,7 @@ pub struct EventFilterArgs {
 }
 
 /// The flags above, for commands that need one of them.
-pub const FILTERS: [&str; 8] = ["since", "until", "app_ids", "types", "source", "target", "undelivered", "dead"];
+pub const FILTERS: [&str; 8] = ["since", "until", "app_ids", "types", "sources", "target", "undelivered", "dead"];
 
 impl EventFilterArgs {
     /// The selection they make.
@@ -60,12 +61,18 @@ impl EventFilterArgs {
             until: self.until,
             app_ids: self.app_ids.iter().map(|app| app.get()).collect(),
             types: self.types.clone(),
-            sender: self.source,
+            sender: self.sender(),
             target: self.target.clone(),
             undelivered: self.undelivered,
             dead: self.dead,
             ..EventSelection::default()
         }
+    }
+
+    /// The only sender, if it is one: of two, all are meant.
+    fn sender(&self) -> Option<Sender> {
+        let first = self.sources.first().copied();
+        first.filter(|first| self.sources.iter().all(|sender| sender == first))
     }
 }
 
@@ -73,8 +80,8 @@ impl EventFilterArgs {
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(FILTERS).args(["ids", "all"])))]
 pub struct WhichArgs {
-    /// The events
-    #[arg(value_name = "ID")]
+    /// The events: their ids, separated by spaces or commas
+    #[arg(value_name = "ID", value_delimiter = ',', value_parser = event_id)]
     pub ids: Vec<String>,
 
     #[command(flatten)]
@@ -96,13 +103,19 @@ impl WhichArgs {
 /// The name that Instabug has now. What is stored, and shown, has the former one.
 const LUCIQ: &str = "luciq";
 
+/// Reads an event's id.
+fn event_id(text: &str) -> Result<String, String> {
+    let id = text.trim();
+    if id.is_empty() { Err("an event id must not be empty".to_owned()) } else { Ok(id.to_owned()) }
+}
+
 /// Reads a sender's name.
 pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
     let names = Sender::ALL.map(|sender| match sender {
         Sender::Bugfender => PossibleValue::new(sender.as_str()),
         Sender::Instabug => PossibleValue::new(sender.as_str()).alias(LUCIQ),
     });
-    PossibleValuesParser::new(names).map(|name| {
+    Trimmed(PossibleValuesParser::new(names)).map(|name| {
         let is_it = |sender: &Sender| sender.as_str() == name || *sender == Sender::Instabug && name == LUCIQ;
         Sender::ALL.into_iter().find(is_it).unwrap_or(Sender::Bugfender)
     })

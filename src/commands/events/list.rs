@@ -41,7 +41,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         inbox,
         selection: args.filter.selection(),
         limit: limit(args.limit),
-        any: std::cell::Cell::new(false),
+        listed: std::cell::Cell::new(0),
     }))
 }
 
@@ -50,7 +50,7 @@ struct EventListing {
     inbox: Option<Box<dyn Inbox>>,
     selection: EventSelection,
     limit: Option<u64>,
-    any: std::cell::Cell<bool>,
+    listed: std::cell::Cell<u64>,
 }
 
 impl RecordSource for EventListing {
@@ -64,7 +64,7 @@ impl RecordSource for EventListing {
         let Some(inbox) = &self.inbox else { return Ok(()) };
         let page = EventPage { newest_first: true, limit: self.limit, with_json: false };
         each_event(&**inbox, self.selection.clone(), page, &mut |event| {
-            self.any.set(true);
+            self.listed.set(self.listed.get() + 1);
             each(&EventRow::of(event))
         })
     }
@@ -73,8 +73,16 @@ impl RecordSource for EventListing {
 impl View for EventListing {
     fn show(&self, out: &Output) -> Result<()> {
         out.show(self)?;
-        if self.inbox.is_some() && !self.any.get() {
-            out.note("no events to list");
+        let Some(inbox) = &self.inbox else { return Ok(()) };
+        match self.listed.get() {
+            0 => out.note("no events to list"),
+            listed if Some(listed) == self.limit && out.is_for_people() => {
+                let all: u64 = inbox.count_events(&self.selection)?.iter().map(|count| count.events).sum();
+                if all > listed {
+                    out.note(&format!("{listed} of {all} events; --limit 0 for all"));
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum EventsCommand {
+    #[command(visible_alias = "ls")]
     List(list::Args),
     Show(show::Args),
     Tail(tail::Args),

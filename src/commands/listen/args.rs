@@ -281,6 +281,26 @@ pub struct MonitoringArgs {
     pub admin_host: Vec<String>,
 }
 
+/// What most people need.
+pub const IN_SHORT_HELP: &[(&str, &str)] = &[
+    ("listen", "The address to listen on"),
+    ("print", "Print each event as it is stored"),
+    ("show_url", "Print the URL for Bugfender to deliver to, and exit"),
+    ("retention", "Remove events older than this, such as 30d"),
+    ("forward_to", "Forward events to this endpoint"),
+    ("routes", "Forward events of one type"),
+    ("exec", "Run this command for each event"),
+    ("template", "Send messages: slack, discord, teams, or a file"),
+    ("sign_with", "Sign forwards with the secret in this file"),
+    ("subscribe", "Subscribe at Bugfender on start"),
+    ("app_ids", "The apps"),
+    ("public_url", "The public URL of this receiver"),
+    ("ephemeral", "Remove the hooks created on start when stopping"),
+    ("allow_from", "Accept requests only from these networks"),
+    ("tls_cert", "Serve https with the certificates in this file"),
+    ("tls_key", "The private key of the certificate"),
+];
+
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks listen --forward-to http://127.0.0.1:3000/events

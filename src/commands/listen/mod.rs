@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use url::Url;
 
-pub use self::args::Args;
+pub use self::args::{Args, IN_SHORT_HELP};
 
 use self::args::{ForwardArgs, LimitArgs};
 use self::printer::Printer;
@@ -56,6 +56,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return Ok(url_report(args, &keys::rotate(ctx, args)?));
     }
     let key_source = keys::source(ctx, args)?;
+    // Before a new key is made for a store that is not there.
+    let new_inbox = if args.show_url { None } else { new_inbox(ctx, args)? };
     let keys = key_source.load()?;
     if args.show_url {
         return Ok(url_report(args, &keys));
@@ -80,6 +82,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         let hangups = ReloadSignals::listen()?;
         (Receiver::open(&*ctx.store()?, options)?, hangups)
     };
+    if let Some(place) = new_inbox {
+        ctx.say_new("inbox", &place);
+    }
     for (shown, waiting) in receiver.unnamed() {
         ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
     }
@@ -121,6 +126,19 @@ fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
     let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
     Ok(Report::nothing())
+}
+
+/// Where the inbox will be made, if there is none.
+fn new_inbox(ctx: &Context, args: &Args) -> Result<Option<String>> {
+    let store = ctx.store()?;
+    if args.subscription.subscribe && store.existing_registry(None)?.is_none() {
+        ctx.allow_new("registry", &store.registry_place())?;
+    }
+    if store.existing_inbox()?.is_some() {
+        return Ok(None);
+    }
+    ctx.allow_new("inbox", &store.inbox_place())?;
+    Ok(Some(store.inbox_place()))
 }
 
 /// Rejects a URL that is not known yet, and warns of one that means every address.

@@ -48,6 +48,14 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn registry_place(&self) -> String {
+        self.registry.display().to_string()
+    }
+
+    fn inbox_place(&self) -> String {
+        self.inbox_path().display().to_string()
+    }
+
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
         Ok(Box::new(SqliteRegistry::open(&self.registry)?))
     }

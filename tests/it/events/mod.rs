@@ -71,6 +71,42 @@ fn ids(home: &Home, args: &[&str]) -> String {
 const REPORT: &str = "5e914e96e9b0317ff37e106b449e9c224595087c69d1cc31d0d8b9ff5c3147c4";
 
 #[test]
+fn a_list_that_is_not_the_whole_says_so() {
+    let home = filled();
+    let run = home.run(["events", "list", "--limit", "2"]);
+    assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (3, "2 of 5 events; --limit 0 for all\n"), "{run}");
+    let run = home.run(["events", "list", "--source", "bugfender", "--limit", "3"]);
+    assert!(run.stderr.starts_with("3 of 4 events;"), "{run}");
+    for args in
+        [&["--limit", "0"][..], &["--limit", "5"], &["--limit", "2", "--output", "json"], &["--limit", "2", "-q"]]
+    {
+        let run = home.run([&["events", "list"], args].concat());
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+    }
+    assert_eq!(home.run(["events", "list", "--limit", "0", "-q"]).stdout.lines().count(), 5);
+    let (code, screen) = Terminal::of_width(&home, 80, &["events", "list", "--color", "never"]).end();
+    assert!(code == 0 && screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+}
+
+#[test]
+fn filters_take_several() {
+    let home = filled();
+    let listed = |args: &[&str]| {
+        let run = home.run([&["events", "list", "-q"], args].concat());
+        assert_eq!(run.code, 0, "{run}");
+        run.stdout.lines().count()
+    };
+    assert_eq!(listed(&[]), 5);
+    assert_eq!(listed(&["--app-id", "7 , 8"]), 3);
+    assert_eq!(listed(&["--type", "crash , issue", "--app-id", "7", "--app-id", "8"]), 2);
+    assert_eq!(listed(&["--source", "luciq"]), 1);
+    assert_eq!(listed(&["--source", "bugfender , luciq"]), 5);
+    assert_eq!(listed(&["--source", "bugfender", "--source", "bugfender"]), 4);
+    let run = home.run(["events", "retry", "crash-1 , feedback-3", "--output", "json"]);
+    assert_eq!((run.code, &run.json()["forwards"]), (0, &json!(2)), "{run}");
+}
+
+#[test]
 fn lists_are_newest_first() {
     let home = filled();
     assert_shown!("list", home.run(["events", "list"]));

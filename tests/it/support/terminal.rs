@@ -17,12 +17,21 @@ pub struct Terminal {
 impl Terminal {
     /// Runs the command on a terminal of its own.
     pub fn run(home: &Home, args: &[&str]) -> Self {
+        Self::begin(home, args, "")
+    }
+
+    /// Runs it on a terminal with so many columns.
+    pub fn of_width(home: &Home, columns: u16, args: &[&str]) -> Self {
+        Self::begin(home, args, &format!("stty cols {columns}; "))
+    }
+
+    fn begin(home: &Home, args: &[&str], prepare: &str) -> Self {
         let inner = home.command(args);
         let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
         let line = std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted).collect::<Vec<_>>();
         let mut command = Command::new("/usr/bin/script");
         // No shell stays between the terminal and the command.
-        let line = format!("exec {}", line.join(" "));
+        let line = format!("{prepare}exec {}", line.join(" "));
         command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(home.path()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
