@@ -9,7 +9,7 @@ use crate::domain::AppId;
 use crate::error::{Error, Result};
 use crate::render::{Cell, Row};
 
-/// List the apps that the account can access, with the ids for --app-id, sorted by name
+/// List the apps that the account can access, sorted by name
 #[derive(clap::Args)]
 pub struct Args {}
 

@@ -12,9 +12,9 @@ use crate::error::Result;
 use crate::render::{Output, RecordSource, Shape, View};
 use crate::store::Registry;
 
-/// List the hooks in the registry, sorted by app, event, endpoint and age
+/// List the hooks in the registry
 ///
-/// Only hooks of the installation in use are listed. Bugfender's API cannot list hooks:
+/// They are sorted by app, event, endpoint and age. Only hooks of the installation in use are listed. Bugfender's API cannot list hooks:
 /// those made elsewhere are not here until `import` records them.
 #[derive(clap::Args)]
 pub struct Args {

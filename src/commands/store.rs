@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::render::{Cell, Row};
 use crate::store::{PartInfo, StoreInfo};
 
-/// Show, back up and restore the store: registry, inbox and the receiver's key
+/// Show, back up and restore the store: registry, inbox and key
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

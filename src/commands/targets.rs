@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
 use crate::store::{Inbox, TargetRecord};
 
-/// List, pause, resume and drop the targets that events are forwarded to
+/// List, pause, resume and drop the targets of forwards
 ///
 /// A running `bugfender-hooks listen` notices within a second. Targets have the names of `listen --config`; those of flags
 /// have names of where they are.

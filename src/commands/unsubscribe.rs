@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::hooks::{self, HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, RemovedHook};
 use crate::render::{Cell, Row, Tone};
 
-/// Remove hooks at Bugfender and mark them as removed in the registry
+/// Remove hooks at Bugfender, and record that they are removed
 ///
 /// Hooks are named by id, or selected from the registry by filters. An id that is not in the registry
 /// is still deleted at the server.

@@ -195,7 +195,12 @@ mod tests {
     async fn round<U: Upkeep>(upkeeper: &mut Upkeeper<U>, now: Moment) -> u32 {
         let mut steps = 1;
         // The clock goes on from step to step.
-        while upkeeper.step(after(now, steps.into())).await.is_none() {
+        let trusted = now.trusted.is_some();
+        let later = |steps: u32| {
+            let moment = after(now, steps.into());
+            Moment { trusted: moment.trusted.filter(|_| trusted), ..moment }
+        };
+        while upkeeper.step(later(steps)).await.is_none() {
             steps += 1;
         }
         steps

@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<TargetSpec>> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Vec<TargetSpec>> {
-    let place = Place { text, path };
+    let place = FilePosition { text, path };
     let document = Document::parse(text).map_err(|error| place.error(error.span(), error.message()))?;
     let (mut targets, mut names) = (Vec::new(), HashSet::new());
     for (key, item) in document.as_table() {
@@ -95,7 +95,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<TargetSpec>> {
     Ok(targets)
 }
 
-fn target(table: &toml_edit::Table, place: &Place) -> Result<TargetSpec> {
+fn target(table: &toml_edit::Table, place: &FilePosition) -> Result<TargetSpec> {
     for (key, _) in table {
         if !KEYS.contains(&key) {
             return Err(place.unknown(table, key, &KEYS));
@@ -142,7 +142,7 @@ fn is_name(name: &str) -> bool {
 /// The fields of a target.
 struct TargetFields<'a> {
     table: &'a toml_edit::Table,
-    place: &'a Place<'a>,
+    place: &'a FilePosition<'a>,
 }
 
 impl TargetFields<'_> {
@@ -311,12 +311,12 @@ fn span_of(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
 }
 
 /// The file and its text, for errors with a line and paths beside it.
-struct Place<'a> {
+struct FilePosition<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
-impl Place<'_> {
+impl FilePosition<'_> {
     fn resolve(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(path)
     }
