@@ -16,8 +16,7 @@ pub fn confirm(ctx: &Context, question: &str, yes: bool) -> Result<()> {
         return Ok(());
     }
     if !ctx.is_interactive() {
-        return Err(Error::usage(format!("{question} There is no terminal to ask on"))
-            .hint("give --yes to go ahead, or --dry-run to see what would be done"));
+        return Err(Error::usage(format!("{question} There is no terminal to ask on")).hint("give --yes to go ahead"));
     }
     let show = || {
         let mut err = io::stderr().lock();

@@ -102,6 +102,11 @@ impl From<String> for TargetUrlArg {
 }
 
 impl TargetUrlArg {
+    /// Whether it is read from standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.0 == "-"
+    }
+
     /// The URL: as given, from standard input (`-`) or from a file (`@FILE`), so that a password can stay off the
     /// command line, which every user of the machine can read.
     pub fn resolve(&self, ctx: &Context) -> Result<TargetUrl> {

@@ -148,7 +148,10 @@ fn drop_pending(ctx: &Context, inbox: Option<Box<dyn Inbox>>, name: &str, yes: b
             std::thread::sleep(YIELD);
         }
     }
-    let hint = if dropped > 0 { "; `bugfender-hooks events retry --target` requeues them" } else { "" };
+    let hint = match dropped {
+        0 => String::new(),
+        _ => format!("; `bugfender-hooks events retry --target '{}'` requeues what was dropped", shown(name)),
+    };
     ctx.out().note(&format!("dead-lettered {} to {}{hint}", count(dropped, "forward"), shown(name)));
     changed_rows(&*inbox, name)
 }

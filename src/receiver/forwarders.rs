@@ -111,8 +111,9 @@ impl RunningForwarders {
     pub(super) async fn replace(&mut self, targets: Vec<Target>) -> Result<()> {
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = self.factory.writer.replace_routes(move |inbox| put_on_record(inbox, &known)).await?;
-        let forwarders = self.factory.forwarders(targets, &routes);
         self.stop.send_replace(true);
+        self.factory.metrics.forget_targets();
+        let forwarders = self.factory.forwarders(targets, &routes);
         self.stop = watch::Sender::new(false);
         self.spawn(forwarders);
         // Those that have ended.

@@ -5,15 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
-use bytes::Bytes;
-use hyper::body::Body;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use hyper::{HeaderMap, Method, Request, StatusCode};
-use jiff::Timestamp;
-
 use super::access::Access;
 use super::body::{self, BufferedBody};
+use super::clock::Clock;
 use super::in_flight::InFlight;
 use super::limits::{Budgets, Limits};
 use super::metrics::Metrics;
@@ -27,6 +21,11 @@ use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use crate::domain::event::most_events;
 use crate::domain::signature::{LUCIQ_SIGNATURES, may_be_instabug};
 use crate::store::EncodedDelivery;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 
 /// Where Bugfender delivers; the key follows.
 pub const BUGFENDER_PATH: &str = "/bugfender/";
@@ -70,6 +69,7 @@ pub struct RequestHandler {
     pub(super) limits: Limits,
     pub(super) redaction: Option<Redaction>,
     pub(super) budgets: Budgets,
+    pub(super) clock: Clock,
     /// All connections.
     pub(super) connections: Shares,
     /// All bodies of unknown senders.
@@ -201,7 +201,8 @@ impl RequestHandler {
         let Some(decoding) = self.budgets.decoding(most_events(&bytes)).await else {
             return self.reject(peer, Rejection::Overload);
         };
-        let now = Timestamp::now();
+        // Not that of a clock that jumped: what is old by it would be removed when it is right again.
+        let now = self.clock.now().time;
         let delivery = if compressed {
             let reason = "it is compressed, which no sender is known to do";
             let kept = if self.redaction.is_some() { Vec::new() } else { bytes };

@@ -29,6 +29,8 @@ pub(super) struct InboxSnapshot {
     /// The pending forwards of each target that has any.
     pub(super) by_target: Vec<(TargetId, String, u64)>,
     pub(super) usage: Usage,
+    /// The targets that an operator paused.
+    pub(super) paused: Vec<String>,
 }
 
 /// All metrics, and the registry that encodes them.
@@ -157,6 +159,12 @@ impl Metrics {
         registry.register_with_unit("forward", "Time of an attempt to forward", Unit::Seconds, self.forward.clone());
     }
 
+    /// Drops the series of all targets that tell how they are now.
+    pub(super) fn forget_targets(&self) {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.target_paused.clear();
+    }
+
     /// Makes the series of a target, at zero.
     pub(super) fn add_target(&self, target: &str) {
         let label = [("target", target.to_owned())];
@@ -236,7 +244,7 @@ impl Metrics {
     /// All metrics as `OpenMetrics` text, with what is known of the inbox.
     pub(super) fn text(&self, inbox: &InboxSnapshot, dropped_lines: u64, now: Timestamp) -> String {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let InboxSnapshot { backlog, by_target, usage } = inbox;
+        let InboxSnapshot { backlog, by_target, usage, paused } = inbox;
         self.pending.set(number(backlog.pending));
         self.dead_letters.set(number(backlog.dead));
         self.oldest.set(backlog.oldest_pending.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
@@ -248,6 +256,9 @@ impl Metrics {
         // A lock is poisoned only after a panic, which leaves the names as they are.
         for target in self.targets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             drop(self.target_backlog.get_or_create(&[("target", target.clone())]));
+            if paused.contains(target) {
+                self.paused(target, true);
+            }
         }
         for (_, target, pending) in by_target {
             self.target_backlog.get_or_create(&[("target", target.clone())]).inc_by(number(*pending));

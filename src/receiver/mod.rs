@@ -264,6 +264,7 @@ impl Receiver {
             limits,
             redaction,
             budgets,
+            clock: clock.clone(),
             connections: Shares::of(HEADS),
             unverified: Shares::default(),
             metrics: Arc::clone(&metrics),

@@ -19,8 +19,8 @@ use crate::store::{EventPage, EventSelection, EventState};
 /// has received stays there, and deliveries that could not be read are not searched.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The ids that their senders gave them
-    #[arg(value_name = "ID", required = true)]
+    /// The ids that their senders gave them; repeat, or separate by commas
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
     ids: Vec<String>,
 
     /// Only events of this sender

@@ -70,7 +70,7 @@ pub struct Args {
     pub retention: Option<SignedDuration>,
 
     /// Keep the inbox below this size, such as 2GiB: the oldest goes first, and never what is pending [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = some_size)]
     pub max_size: Option<u64>,
 
     /// Keep this much of the disk in reserve, for `events purge` to use when the disk is full; 0 for none
@@ -168,6 +168,11 @@ fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     PossibleValuesParser::new(LogFormat::NAMES).try_map(|name| name.parse::<LogFormat>())
 }
 
+/// A size that is not zero.
+fn some_size(text: &str) -> Result<u64, String> {
+    size(text).and_then(|bytes| if bytes > 0 { Ok(bytes) } else { Err("a limit must be more than 0".to_owned()) })
+}
+
 /// `EVENT=URL`. It is parsed when the command runs, as an error of clap's would show its password.
 #[derive(Clone)]
 pub struct RouteArg(String);
@@ -175,6 +180,13 @@ pub struct RouteArg(String);
 impl From<String> for RouteArg {
     fn from(text: String) -> Self {
         Self(text)
+    }
+}
+
+impl ForwardArgs {
+    /// Whether a URL is read from standard input.
+    pub fn reads_stdin(&self) -> bool {
+        self.forward_to.iter().any(TargetUrlArg::is_stdin) || self.routes.iter().any(|route| route.0.ends_with("=-"))
     }
 }
 

@@ -20,6 +20,7 @@ pub use self::args::{Args, IN_SHORT_HELP};
 
 use self::args::{ForwardArgs, LimitArgs};
 use self::printer::Printer;
+use self::route::MissingSecret;
 use self::service::Service;
 use super::Report;
 use super::ready_file::ReadyFile;
@@ -46,6 +47,12 @@ const OTHER_FILES: usize = 64;
 const FILES_OF_ATTEMPT: usize = 4;
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.forwarding.config.is_some() && args.forwarding.reads_stdin() {
+        return Err(Error::usage(
+            "with --config a target's URL cannot come from standard input, as it is read again on SIGHUP",
+        )
+        .hint("give the URL in a file, as @FILE"));
+    }
     if args.forwarding.check {
         return checked(ctx, &args.forwarding);
     }
@@ -122,7 +129,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 
 /// Checks the targets without receiving.
 fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
-    let targets = route::targets(ctx, args)?;
+    let targets = route::targets(ctx, args, MissingSecret::Pretend)?;
     let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
     Ok(Report::nothing())
@@ -188,7 +195,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
     let LimitArgs { allow_from, trust_proxy, tls_cert, tls_key, max_body, header_timeout, body_timeout, .. } =
         &args.limits;
     let files = tls_cert.clone().zip(tls_key.clone());
-    let targets = route::targets(ctx, &args.forwarding)?;
+    let targets = route::targets(ctx, &args.forwarding, MissingSecret::Make)?;
     let redaction = Redaction::joined(args.redact.iter().cloned());
     Ok(ReceiverOptions {
         delivery_keys,

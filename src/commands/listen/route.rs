@@ -30,20 +30,31 @@ pub(super) fn policy(args: &ForwardArgs) -> Policy {
     }
 }
 
-/// All targets. A secret to sign with that is missing is created, unless they are only checked.
-pub(super) fn targets(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> {
-    let mut targets = targets_of_flags(ctx, args)?;
+/// What becomes of a file with a secret to sign with that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MissingSecret {
+    /// It is created, with a new secret.
+    Make,
+    /// Nothing is created, as the targets are only checked.
+    Pretend,
+    /// It is an error: targets that are read again have their secrets.
+    Refuse,
+}
+
+/// All targets.
+pub(super) fn targets(ctx: &Context, args: &ForwardArgs, missing: MissingSecret) -> Result<Vec<Target>> {
+    let mut targets = targets_of_flags(ctx, args, missing)?;
     if let Some(path) = &args.config {
         for spec in target_file::read(path)? {
             let name = spec.name.clone();
-            let target = target_of_file(ctx, args, spec);
+            let target = target_of_file(ctx, args, spec, missing);
             targets.push(target.map_err(|error| error.about(format!("{}: target {name}", path.display())))?);
         }
     }
     Ok(targets)
 }
 
-fn targets_of_flags(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> {
+fn targets_of_flags(ctx: &Context, args: &ForwardArgs, missing: MissingSecret) -> Result<Vec<Target>> {
     let endpoints = args.forward_to.len() + args.routes.len();
     for (flag, given) in [("--template", args.template.is_some()), ("--sign-with", args.sign_with.is_some())] {
         if given && endpoints == 0 {
@@ -51,7 +62,7 @@ fn targets_of_flags(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> {
                 .hint("add --forward-to URL or --route EVENT=URL"));
         }
     }
-    let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path, args.check)).transpose()?;
+    let secret = args.sign_with.as_deref().map(|path| signing_secret(ctx, path, missing)).transpose()?;
     let mut targets: Vec<Target> = Vec::new();
     let template = args.template.as_deref().map(Template::load).transpose()?;
     let plain = args.forward_to.iter().map(|url| Ok(("--forward-to", Vec::new(), url.clone())));
@@ -89,7 +100,7 @@ fn targets_of_flags(ctx: &Context, args: &ForwardArgs) -> Result<Vec<Target>> {
 }
 
 /// A target as the file has it; what the file does not say is as the flags say.
-fn target_of_file(ctx: &Context, args: &ForwardArgs, spec: TargetSpec) -> Result<Target> {
+fn target_of_file(ctx: &Context, args: &ForwardArgs, spec: TargetSpec, missing: MissingSecret) -> Result<Target> {
     let own = policy(args);
     let policy = Policy {
         max_in_flight: spec.max_in_flight.unwrap_or(own.max_in_flight),
@@ -105,7 +116,7 @@ fn target_of_file(ctx: &Context, args: &ForwardArgs, spec: TargetSpec) -> Result
         Destination::Exec(words) => TargetKind::Exec(exec("exec", words, spec.timeout.unwrap_or(args.exec_timeout))?),
         Destination::Url(url) => {
             let template = spec.template.as_deref().map(Template::load).transpose()?;
-            let secret = spec.sign_with.as_deref().map(|path| signing_secret(ctx, path, args.check)).transpose()?;
+            let secret = spec.sign_with.as_deref().map(|path| signing_secret(ctx, path, missing)).transpose()?;
             let endpoint = target_endpoint(ctx, &url)?;
             let client = match spec.timeout {
                 Some(timeout) => endpoint.client_with(ctx, timeout, None)?,
@@ -183,11 +194,15 @@ fn key_of(parts: &[&str]) -> String {
     hex::encode(digest(&SHA256, parts.join("\0").as_bytes()))
 }
 
-/// Reads the secret in a file, which is created if missing, unless it is only checked.
-fn signing_secret(ctx: &Context, path: &std::path::Path, only_check: bool) -> Result<Secret> {
-    if !path.try_exists().unwrap_or(true) {
+/// Reads the secret in a file, which may be created if it is missing.
+fn signing_secret(ctx: &Context, path: &std::path::Path, missing: MissingSecret) -> Result<Secret> {
+    if missing != MissingSecret::Refuse && !path.try_exists().unwrap_or(true) {
         let secret = new_standard_secret()?;
-        if only_check {
+        if missing == MissingSecret::Pretend {
+            let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+            if directory.is_some_and(|directory| !directory.is_dir()) {
+                return Err(not_made("--sign-with", path, std::io::ErrorKind::NotFound.into()));
+            }
             return Ok(secret);
         }
         let made = platform::add_private_file(path, format!("{}\n", secret.expose()).as_bytes());
@@ -198,6 +213,9 @@ fn signing_secret(ctx: &Context, path: &std::path::Path, only_check: bool) -> Re
     let secret = read_secret("the signing secret", path)?;
     check_standard_secret(&secret)?;
     // Only after reading: a file without a secret was named by mistake, and keeps its permissions.
+    if missing == MissingSecret::Pretend {
+        return Ok(secret);
+    }
     if platform::tighten(path, platform::OTHERS).unwrap_or(false) {
         ctx.out()
             .warn(&format!("{} was accessible to other users; its permissions are now restricted", path.display()));

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::args::{Args, SubscribeArgs};
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
+use super::route::MissingSecret;
 use super::{bugfender_url, is_url_known, keys, local_base, public_base, route};
 use crate::commands::Report;
 use crate::commands::ready_file::ReadyFile;
@@ -236,7 +237,7 @@ impl Service<'_> {
 
     /// Reads the targets again. If one of them is wrong, all stay as they were.
     fn reload_targets(&self) {
-        let targets = route::targets(self.ctx, &self.args.forwarding);
+        let targets = route::targets(self.ctx, &self.args.forwarding, MissingSecret::Refuse);
         let replace = |targets| self.runtime.block_on(self.replaceable.replace_targets(targets));
         match targets.and_then(replace) {
             Ok(()) => self.ctx.out().note("reloaded the targets"),

@@ -128,7 +128,9 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
             let _ = before.await;
         }
         let clock = self.clock.clone();
-        let mut work = std::pin::pin!(self.make(|| clock.now()));
+        // Before the next attempt begins: what the filter takes must not change the order.
+        let is_wanted = self.is_wanted().await;
+        let mut work = std::pin::pin!(self.make_if(is_wanted, || clock.now()));
         let first_step = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
         let _ = begun.send(());
         match first_step {
@@ -138,9 +140,16 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
     }
 
     /// Makes the attempt, and records its outcome.
+    #[cfg(test)]
     pub(super) async fn make(self, clock: impl Fn() -> Moment) -> Ended<Q> {
+        let is_wanted = self.is_wanted().await;
+        self.make_if(is_wanted, clock).await
+    }
+
+    /// Makes the attempt if the target wants the events, and records its outcome.
+    async fn make_if(self, is_wanted: bool, clock: impl Fn() -> Moment) -> Ended<Q> {
         let started = clock();
-        let (at, (outcome, finding), report) = if self.is_wanted().await {
+        let (at, (outcome, finding), report) = if is_wanted {
             let TargetAnswer { outcome: response, status, answer } = self.target.deliver(&self.forward).await;
             let now = clock();
             let took = now.instant - started.instant;
@@ -162,8 +171,9 @@ impl<Q: ForwardQueue, T: Deliver> Attempt<Q, T> {
         self.target.wants(&self.forward).await.unwrap_or_else(|error| {
             let (shown, event) = (self.target.shown(), self.forward.events.first().map(|event| event.id.as_str()));
             self.metrics.filter_failed(shown);
-            let error = excerpt(&error.to_string(), 200);
-            tracing::warn!(event, "{shown}: its filter failed, and the event is forwarded: {error}");
+            tracing::warn!(event, "{shown}: its filter failed, and the event is forwarded");
+            // It may quote the event.
+            tracing::debug!(event, "{shown}: {}", excerpt(&error.to_string(), 200));
             true
         })
     }

@@ -113,8 +113,6 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     settle_at: Option<Instant>,
     /// The target answered that it is gone (410).
     stopped: bool,
-    /// Whether the metrics have it as paused.
-    shown_paused: bool,
 }
 
 /// The result of a step.
@@ -152,7 +150,6 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             unsettled: Vec::new(),
             settle_at: None,
             stopped: false,
-            shown_paused: false,
         }
     }
 
@@ -285,12 +282,9 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     }
 
     /// Puts into the metrics whether the target is paused.
-    fn show_paused(&mut self, now: Moment) {
+    fn show_paused(&self, now: Moment) {
         let paused = self.stopped || self.breaker.is_paused(now.instant);
-        if paused != self.shown_paused {
-            self.shown_paused = paused;
-            self.metrics.paused(self.target.shown(), paused);
-        }
+        self.metrics.paused(self.target.shown(), paused);
     }
 
     /// Notes the end of an attempt, unless it panicked.
@@ -319,7 +313,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             Finding::Failed(FailureScope::Gone, _) => {
                 if !self.stopped {
                     tracing::error!(
-                        "{shown} answers that it is gone (410): forwarding to it stops until the next start"
+                        "{shown} answers that it is gone (410): forwarding to it stops until the next start or reload of --config"
                     );
                 }
                 self.stopped = true;

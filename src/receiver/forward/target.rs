@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Policy;
 use super::exec::ExecTarget;
 use super::http::HttpTarget;
-use super::response::TargetAnswer;
+use super::response::{TargetAnswer, TargetResponse};
 use crate::domain::jq::JqFilter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Forward, TargetName};
@@ -38,6 +38,22 @@ impl Target {
     pub fn together(&self) -> bool {
         self.filter.is_none() && matches!(&self.kind, TargetKind::Http(http) if !http.is_for_one_event())
     }
+
+    /// Whether the filter matches this event; always without one.
+    async fn matches(&self, json: &[u8]) -> Result<bool> {
+        let Some(filter) = self.filter.clone() else { return Ok(true) };
+        let json = json.to_vec();
+        // It waits for the thread of the filter.
+        let matching = tokio::task::spawn_blocking(move || filter.matches(&json)).await;
+        matching.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
+    }
+
+    async fn deliver_at_once(&self, forward: &Forward) -> TargetAnswer {
+        match &self.kind {
+            TargetKind::Http(http) => http.deliver(forward).await,
+            TargetKind::Exec(exec) => exec.deliver(forward).await.into(),
+        }
+    }
 }
 
 /// What a forwarder delivers to.
@@ -45,7 +61,7 @@ pub(in crate::receiver) trait Deliver: Send + Sync + 'static {
     /// Its name for people, without secrets.
     fn shown(&self) -> &str;
 
-    /// Whether its filter matches the events of a forward.
+    /// Whether its filter matches one of the events of a forward.
     ///
     /// # Errors
     /// When it fails over them.
@@ -61,17 +77,32 @@ impl Deliver for Target {
     }
 
     async fn wants(&self, forward: &Forward) -> Result<bool> {
-        let (Some(filter), Some(event)) = (self.filter.clone(), forward.events.first()) else { return Ok(true) };
-        let json = forward.event_json(event).to_vec();
-        // It waits for the thread of the filter.
-        let matching = tokio::task::spawn_blocking(move || filter.matches(&json)).await;
-        matching.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?
+        for event in &forward.events {
+            if self.matches(forward.event_json(event)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(forward.events.is_empty())
     }
 
     async fn deliver(&self, forward: &Forward) -> TargetAnswer {
-        match &self.kind {
-            TargetKind::Http(http) => http.deliver(forward).await,
-            TargetKind::Exec(exec) => exec.deliver(forward).await.into(),
+        if self.together() || forward.events.len() <= 1 {
+            return self.deliver_at_once(forward).await;
         }
+        // Queued when the target took the events of a delivery together, as before a change of its configuration.
+        let mut one = Forward { whole: false, ..forward.clone() };
+        let mut last = TargetAnswer::from(TargetResponse::Accepted);
+        for event in &forward.events {
+            // What the filter fails over is forwarded.
+            if !self.matches(forward.event_json(event)).await.unwrap_or(true) {
+                continue;
+            }
+            one.events = vec![event.clone()];
+            last = self.deliver_at_once(&one).await;
+            if !matches!(last.outcome, TargetResponse::Accepted) {
+                break;
+            }
+        }
+        last
     }
 }

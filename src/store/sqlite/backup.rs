@@ -82,9 +82,13 @@ fn key_path(store: &SqliteStore) -> PathBuf {
 /// Writes a copy of the store into a directory.
 pub(super) fn back_up(store: &SqliteStore, directory: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| StoreFault::from(error).at(Part::Registry, &directory.join(NAME));
+    let has_any = [&store.registry, &store.inbox_path()].into_iter().any(|path| has_content(path).unwrap_or(true));
+    if !has_any {
+        return Err(StoreFault::from(Problem::NoStore).at(Part::Registry, &store.registry));
+    }
     platform::create_private_dir(directory).map_err(failed)?;
     if fs::read_dir(directory).map_err(failed)?.next().is_some() {
-        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "the directory of the copy is not empty")));
+        return Err(StoreFault::from(Problem::NotEmpty).at(Part::Registry, directory));
     }
     let copy = SqliteStore::at(&directory.join(NAME));
     for database in databases(store, &copy) {
@@ -122,8 +126,7 @@ pub(super) fn restore(store: &SqliteStore, directory: &Path, replace: bool) -> R
         }
     }
     if ready.is_empty() {
-        let error = io::Error::new(io::ErrorKind::NotFound, "there is no backup");
-        return Err(StoreFault::from(error).at(Part::Registry, &copy.registry));
+        return Err(StoreFault::from(Problem::NoBackup).at(Part::Registry, directory));
     }
     let key = match fs::read(key_path(&copy)) {
         Ok(key) => Some(key),

@@ -22,6 +22,12 @@ pub(super) enum Problem {
     Receiving,
     #[error("it is there already")]
     InTheWay,
+    #[error("there is no store to copy")]
+    NoStore,
+    #[error("the directory holds no backup")]
+    NoBackup,
+    #[error("the directory is not empty")]
+    NotEmpty,
     #[error("the file, or its log beside it, was moved or removed while it was in use")]
     Moved,
     #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
@@ -52,7 +58,7 @@ impl Problem {
             Self::Full => StoreErrorKind::Full,
             Self::ReadOnly(_) => StoreErrorKind::ReadOnly,
             Self::Busy => StoreErrorKind::Busy,
-            Self::Unopenable(_) => StoreErrorKind::Unavailable,
+            Self::Unopenable(_) | Self::NoStore | Self::NoBackup | Self::NotEmpty => StoreErrorKind::Unavailable,
             Self::Failed(_) => StoreErrorKind::Failed,
             Self::System(_) => StoreErrorKind::System,
         }
@@ -65,6 +71,9 @@ impl Problem {
                 "restore a copy, or move the file away and `import` the hooks whose ids you know"
             }
             (Self::Receiving, _) => "give this one an inbox of its own, with --store sqlite:PATH",
+            (Self::NoStore, _) => "name the store with --store, as in `bugfender-hooks store info`",
+            (Self::NoBackup, _) => "name the directory that `bugfender-hooks store backup` made",
+            (Self::NotEmpty, _) => "name a directory that does not exist, or that is empty",
             (Self::InTheWay, _) => "give --replace to put the backup in its place",
             (Self::Moved, _) => "start `listen` again: it makes a new inbox, or finds one put in its place",
             (Self::NoRegistry | Self::NoInbox, _) => "name another file with --store sqlite:PATH",

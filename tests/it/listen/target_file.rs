@@ -127,6 +127,37 @@ fn a_filter_picks_events_and_loses_none() {
 }
 
 #[test]
+fn what_is_pending_together_is_taken_apart_by_a_new_filter() {
+    let home = Home::new();
+    let (down, up) = (Sink::always("503 Busy"), Sink::always("200 OK"));
+    write(&home, &target("crm", &down, ""));
+    let receiver = Receiver::start(&home, &CONFIG);
+    receiver.post(r#"[{"id":"1","n":1},{"id":"2","n":2},{"id":"3","n":3}]"#);
+    down.wait_for(1);
+    write(&home, &target("crm", &up, "filter = '.n != 1'"));
+    reload(&receiver, "reloaded the targets", 1);
+    wait_until("everything is forwarded", || pending(&home) == 0);
+    let bodies: Vec<_> = up.calls().into_iter().map(|call| call.body).collect();
+    assert_eq!(bodies, [r#"[{"id":"2","n":2}]"#, r#"[{"id":"3","n":3}]"#]);
+    assert_eq!(receiver.end().0, 0);
+}
+
+#[test]
+fn a_secret_that_is_gone_is_not_made_anew_by_a_reload() {
+    let home = Home::new();
+    let sink = Sink::always("200 OK");
+    write(&home, &target("crm", &sink, "sign_with = 'key'"));
+    let receiver = Receiver::start(&home, &CONFIG);
+    fs::remove_file(home.path().join("key")).unwrap();
+    reload(&receiver, "the targets were not reloaded: ", 1);
+    assert!(!home.path().join("key").exists());
+    receiver.event("1");
+    assert!(sink.wait_for(1)[0].header("webhook-signature").starts_with("v1,"));
+    let refused = super::refused(&home, &[&CONFIG[..], &["--forward-to", "-"]].concat());
+    assert!(refused.code == 2 && refused.stderr.contains("standard input"), "{refused}");
+}
+
+#[test]
 fn no_more_events_a_second_go_than_the_rate() {
     let home = Home::new();
     let sink = Sink::always("200 OK");

@@ -132,6 +132,8 @@ fn a_paused_target_keeps_what_is_pending_over_a_restart() {
     let name = home.json(&["targets", "list"])[0]["name"].as_str().unwrap().to_owned();
     let paused = home.json(&["targets", "pause", &name]);
     assert_eq!((paused[0]["status"].as_str(), paused[0]["paused_at"].is_string()), (Some("paused"), true));
+    let metric = format!("bugfender_hooks_target_paused{{target=\"{name}\"}}");
+    wait_until("the metrics say so", || receiver.metric(&metric) == 1);
     receiver.event("a");
     receiver.event("b");
     assert_eq!(receiver.end().0, 0);

@@ -187,6 +187,12 @@ fn a_store_is_backed_up_beside_its_receiver_and_restored() {
     let inbox = receiver(&other);
     assert!(other.inbox_path().with_extension("db-wal").exists() && mode(&other.inbox_path()) == 0o600);
     assert_eq!(ids(&*inbox, &EventSelection::default()), ["a", "b"]);
+    // What is not there is not backed up, and no directory of another kind is a backup.
+    let nothing = SqliteStore::at(&dir.path().join("none.db"));
+    assert!(nothing.back_up(&dir.path().join("of-nothing")).unwrap_err().to_string().contains("no store to copy"));
+    assert!(!dir.path().join("of-nothing").exists());
+    let error = store.restore(dir.path().join("nowhere").as_path(), true).unwrap_err().to_string();
+    assert!(error.contains("holds no backup"), "{error}");
     // What is no backup replaces nothing.
     fs::write(backup.join("registry.inbox.db"), "no database".repeat(100)).unwrap();
     assert!(store.restore(&backup, true).is_err());

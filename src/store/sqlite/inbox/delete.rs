@@ -14,6 +14,13 @@ pub(super) fn delete(connection: &Connection, event: i64) -> Result<bool, StoreF
     let Some(delivery) = delivery else { return Ok(false) };
     note_last_event(connection)?;
     connection.prepare_cached("DELETE FROM events WHERE id = ?")?.execute([event])?;
+    // What a target answered may repeat the event.
+    let answers = "UPDATE attempts SET answer = NULL, error = NULL WHERE id IN
+                   (SELECT a.id FROM forwards f CROSS JOIN attempts a ON a.id BETWEEN f.id * 16 AND f.id * 16 + 15
+                    WHERE f.delivery = ?1 AND ?2 BETWEEN f.first_event AND f.last_event)";
+    connection.prepare_cached(answers)?.execute(params![delivery, event])?;
+    let errors = "UPDATE forwards SET error = NULL WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event";
+    connection.prepare_cached(errors)?.execute(params![delivery, event])?;
     // Those that are left with no event.
     let forwards = "DELETE FROM forwards WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event AND NOT EXISTS
                     (SELECT 1 FROM events e WHERE e.id BETWEEN first_event AND last_event)";

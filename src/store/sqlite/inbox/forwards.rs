@@ -193,8 +193,9 @@ pub(super) fn next_due(
 pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<bool, StoreFault> {
     // What is dead already was dropped by hand during the attempt: only a delivery counts.
     let sql = "UPDATE forwards SET state = CASE WHEN state = 2 AND ?1 = 0 THEN 2 ELSE ?1 END, attempts = attempts + 1,
-                   due_at = ?2, settled_at = ?3, error = ?4
-               WHERE id = ?5 RETURNING attempts";
+                   due_at = CASE WHEN state = 2 AND ?1 = 0 THEN due_at ELSE ?2 END, settled_at = coalesce(?3, settled_at),
+                   error = CASE WHEN state = 2 AND ?1 = 0 THEN error ELSE ?4 END
+               WHERE id = ?5 RETURNING attempts, state";
     let at = stored(settlement.at);
     let forward = settlement.lease.forward.0;
     let (state, due, settled_at, error) = match &settlement.outcome {
@@ -207,11 +208,12 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result
         AttemptOutcome::DeadLettered { error } => (DEAD, 0, Some(at), Some(error)),
     };
     let values = params![state, due, settled_at, error, forward];
-    let number = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
-    if let Some(number) = number {
-        targets::record(connection, settlement, number)?;
+    let settled =
+        connection.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
+    if let Some((number, state)) = settled {
+        targets::record(connection, settlement, number, state == PENDING)?;
     }
-    Ok(number.is_some())
+    Ok(settled.is_some())
 }
 
 pub(super) fn expire(

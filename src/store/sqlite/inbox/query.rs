@@ -73,7 +73,8 @@ impl Condition {
         }
         let states: &'static [i64] = if *dead { &[DEAD] } else { &[PENDING, DEAD] };
         if let Some(target) = target {
-            condition.is_for(target, if *dead || *undelivered { states } else { &[PENDING, DELIVERED, DEAD] });
+            let states = if *dead || *undelivered { states } else { &[PENDING, DELIVERED, DEAD] };
+            condition.is_for(target, states, (*after, *before));
         } else if *dead || *undelivered {
             condition.has_forwards(connection, states)?;
         }
@@ -111,14 +112,27 @@ impl Condition {
 
     /// Those with a forward to this target in one of these states: gathered first, as looking at each event would take all
     /// forwards of its delivery each time.
-    fn is_for(&mut self, target: &str, states: &[i64]) {
-        let states = states.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "e.id IN (SELECT y.id FROM forwards x
-                      CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
-                      WHERE x.target IN (SELECT id FROM targets WHERE shown = ?) AND x.state IN ({states}))"
-        );
-        self.add(&sql, target.to_owned().into());
+    fn is_for(&mut self, target: &str, states: &[i64], (after, before): (Option<EventSeq>, Option<EventSeq>)) {
+        // A page begins where the one before ended, and not at the first forward.
+        let delivery = |order: &str, event: i64| {
+            format!(
+                "AND x.delivery {order}= (SELECT delivery FROM events WHERE id {order} {event} ORDER BY id {} LIMIT 1)",
+                if order == ">" { "ASC" } else { "DESC" }
+            )
+        };
+        let after = after.map(|EventSeq(event)| delivery(">", event)).unwrap_or_default();
+        let before = before.map(|EventSeq(event)| delivery("<", event)).unwrap_or_default();
+        let theirs = |state: &i64| {
+            format!(
+                "SELECT y.id FROM forwards x
+                 CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
+                 WHERE x.state = {state} AND x.target IN (SELECT id FROM targets WHERE shown = ?) {after} {before}"
+            )
+        };
+        let sql = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
+        let name = target.to_owned();
+        self.sql.extend([" AND e.id IN (", &sql, ")"]);
+        self.values.extend(states.iter().map(|_| Value::from(name.clone())));
     }
 
     /// Whether an event that the SQL selects is one of those that are meant.

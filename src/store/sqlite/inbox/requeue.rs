@@ -23,7 +23,10 @@ pub(super) fn undelivered(
     selection: &EventSelection,
 ) -> Result<(BTreeSet<i64>, Option<EventSeq>), StoreFault> {
     let mut found = BTreeSet::new();
-    let Some(condition) = Condition::of(connection, selection)? else { return Ok((found, None)) };
+    // Of a target's forwards, only those that can be requeued.
+    let undelivered = selection.undelivered || selection.target.is_some();
+    let selection = EventSelection { undelivered, ..selection.clone() };
+    let Some(condition) = Condition::of(connection, &selection)? else { return Ok((found, None)) };
     let sql = format!(
         "SELECT e.id, e.delivery FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
         condition.sql

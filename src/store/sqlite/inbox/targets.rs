@@ -19,7 +19,12 @@ const KEPT_ATTEMPTS: i64 = 16;
 const DROPPED_AT_ONCE: i64 = 500;
 
 /// Puts an attempt on record, the one with this number of its forward.
-pub(super) fn record(connection: &Connection, settlement: &Settlement, number: i64) -> Result<(), StoreFault> {
+pub(super) fn record(
+    connection: &Connection,
+    settlement: &Settlement,
+    number: i64,
+    is_pending: bool,
+) -> Result<(), StoreFault> {
     let sql = "INSERT OR REPLACE INTO attempts (id, number, at, took, status, answer, error, next_at)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let id = settlement.lease.forward.0 * KEPT_ATTEMPTS + number % KEPT_ATTEMPTS;
@@ -29,7 +34,7 @@ pub(super) fn record(connection: &Connection, settlement: &Settlement, number: i
     let answer = (!answer.is_empty()).then_some(answer);
     let (error, next) = match &settlement.outcome {
         AttemptOutcome::Delivered | AttemptOutcome::Skipped => (None, None),
-        AttemptOutcome::Retry { at, error } => (Some(error), Some(stored(*at))),
+        AttemptOutcome::Retry { at, error } => (Some(error), Some(stored(*at)).filter(|_| is_pending)),
         AttemptOutcome::DeadLettered { error } => (Some(error), None),
     };
     let values = params![id, number, stored(settlement.at), took, status, answer, error, next];
