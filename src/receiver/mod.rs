@@ -19,6 +19,7 @@ mod maintenance;
 mod metrics;
 mod operators;
 mod optional_gauge;
+mod options;
 mod outcomes;
 mod rejection;
 mod response;
@@ -47,6 +48,7 @@ pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::maintenance::Keep;
 pub use self::operators::AdminHosts;
+pub use self::options::ReceiverOptions;
 pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::tls::TlsFiles;
 
@@ -66,68 +68,13 @@ use self::operators::Operators;
 use self::shares::Shares;
 use self::tls::Tls;
 use self::writer::Writer;
-use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{DEDUPE_WINDOW, Store};
+use crate::store::{ReceiverInbox, Route, Store};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
-
-/// The configuration of a receiver.
-pub struct ReceiverOptions {
-    /// Who may deliver.
-    pub delivery_keys: DeliveryKeys,
-    /// Which addresses may deliver.
-    pub access: Access,
-    /// Where the paths for operators are served, if not with those for deliveries.
-    pub admin: Option<TcpListener>,
-    /// Under which names the paths for operators are served.
-    pub admin_hosts: AdminHosts,
-    /// Limits on size, time and connections.
-    pub limits: Limits,
-    /// What is redacted from events before they are stored.
-    pub redaction: Option<Redaction>,
-    /// The certificate and key to serve with.
-    pub tls: Option<TlsFiles>,
-    /// Where events are forwarded to.
-    pub targets: Vec<Target>,
-    /// How they are forwarded.
-    pub policy: Policy,
-    /// For how long the same report of a sender that gives no ids is the same event.
-    pub dedupe_window: SignedDuration,
-    /// How long events are kept, and how large the inbox may grow.
-    pub keep: Keep,
-    /// How long to wait for what is in flight when stopping.
-    pub drain_timeout: Duration,
-    /// Counts the lines of the log that were dropped, as nothing read them.
-    pub dropped_lines: DroppedLines,
-    /// Who is told the outcomes of forwards.
-    pub outcomes: Option<OutcomeSender>,
-}
-
-impl ReceiverOptions {
-    /// A receiver that accepts these keys, stores what it receives, and forwards nothing.
-    pub fn new(delivery_keys: DeliveryKeys) -> Self {
-        Self {
-            delivery_keys,
-            access: Access::default(),
-            admin: None,
-            admin_hosts: AdminHosts::default(),
-            limits: Limits::default(),
-            redaction: None,
-            tls: None,
-            targets: Vec::new(),
-            policy: Policy::default(),
-            dedupe_window: DEDUPE_WINDOW,
-            keep: Keep::default(),
-            drain_timeout: Duration::from_secs(10),
-            dropped_lines: Box::new(|| 0),
-            outcomes: None,
-        }
-    }
-}
 
 /// How a receiver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,12 +181,7 @@ impl Receiver {
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
-        let unnamed =
-            inbox.pending_by_target()?.into_iter().filter(|(id, ..)| !routes.iter().any(|route| route.target == *id));
-        let unnamed = unnamed.map(|(_, shown, count)| (shown, count)).collect();
-        let mut paused = inbox.target_records()?;
-        paused.retain(|target| target.paused_at.is_some() && routes.iter().any(|route| route.target == target.id));
-        let paused = paused.into_iter().map(|target| target.name).collect();
+        let (unnamed, paused) = (unnamed(&*inbox, &routes)?, paused(&*inbox, &routes)?);
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines, limits.max_body as u64)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
@@ -382,6 +324,20 @@ impl Receiver {
         let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
         Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
+}
+
+/// Targets without a route, and how many forwards are pending for each.
+fn unnamed(inbox: &dyn ReceiverInbox, routes: &[Route]) -> Result<Vec<(String, u64)>> {
+    let mut pending = inbox.pending_by_target()?;
+    pending.retain(|(id, ..)| !routes.iter().any(|route| route.target == *id));
+    Ok(pending.into_iter().map(|(_, shown, count)| (shown, count)).collect())
+}
+
+/// Targets with a route that an operator paused.
+fn paused(inbox: &dyn ReceiverInbox, routes: &[Route]) -> Result<Vec<String>> {
+    let mut records = inbox.target_records()?;
+    records.retain(|target| target.paused_at.is_some() && routes.iter().any(|route| route.target == target.id));
+    Ok(records.into_iter().map(|target| target.name).collect())
 }
 
 /// Binds an address. A port that was in use a moment ago can be bound again.

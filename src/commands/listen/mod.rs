@@ -35,7 +35,7 @@ use crate::receiver::{
 };
 use crate::render::Log;
 use crate::render::{Cell, One, Row};
-use crate::store::Keys;
+use crate::store::{Keys, ReceiverKeys};
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
@@ -69,6 +69,16 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if args.show_url {
         return Ok(url_report(args, &keys));
     }
+    serve(ctx, args, (key_source, keys), new_inbox)
+}
+
+/// Receives until it is stopped.
+fn serve(
+    ctx: &Context,
+    args: &Args,
+    (key_source, keys): (Box<dyn ReceiverKeys>, Keys),
+    new_inbox: Option<String>,
+) -> Result<Report> {
     let secrets = keys::luciq_secrets(ctx, args)?;
     let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     // The commands of --exec run as the same user, and must not find the keys in this process.
@@ -92,12 +102,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if let Some(place) = new_inbox {
         ctx.say_new("inbox", &place);
     }
-    for (shown, waiting) in receiver.unnamed() {
-        ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
-    }
-    for name in receiver.paused() {
-        ctx.out().warn(&format!("{name} is paused: `bugfender-hooks targets resume` resumes it"));
-    }
+    tell_of_targets(ctx, &receiver);
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
     let printer = Printer::start(ctx, args, feed)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -125,6 +130,16 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // Tasks that did not finish in time are dropped.
     runtime.shutdown_background();
     Ok(ended)
+}
+
+/// Warns of targets that get nothing.
+fn tell_of_targets(ctx: &Context, receiver: &Receiver) {
+    for (shown, waiting) in receiver.unnamed() {
+        ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
+    }
+    for name in receiver.paused() {
+        ctx.out().warn(&format!("{name} is paused: `bugfender-hooks targets resume` resumes it"));
+    }
 }
 
 /// Checks the targets without receiving.
