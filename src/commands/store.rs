@@ -34,7 +34,7 @@ enum StoreCommand {
 /// in it.
 #[derive(clap::Args)]
 struct BackupArgs {
-    /// The directory, which must not exist or be empty
+    /// A directory that does not exist, or is empty
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
 }

@@ -68,7 +68,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (mut deleted, mut text) = (events, format!("{} would be deleted", count(events, "event")));
     if !args.dry_run {
         if events > 0 {
-            let waits = if pending == 0 { String::new() } else { format!(", {pending} of which pending") };
+            let waits = if pending == 0 { String::new() } else { format!(" ({pending} pending)") };
             confirm(ctx, &format!("Delete {}{waits}?", count(events, "event")), args.yes)?;
         }
         deleted = inbox.as_mut().filter(|_| events > 0).map_or(Ok(0), |inbox| inbox.delete(&found))?;

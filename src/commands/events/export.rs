@@ -30,8 +30,8 @@ pub struct Args {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let inbox = super::inbox(ctx)?;
     let (selection, limit) = (args.filter.selection(), limit(args.limit));
+    let inbox = super::inbox_of(ctx, &selection)?;
     Ok(Report::of(Export { inbox, selection, limit, damaged: Cell::default() }))
 }
 

@@ -28,18 +28,18 @@ pub struct Args {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let inbox = super::inbox(ctx)?;
     if args.quarantined {
-        let found = inbox.map(|inbox| inbox.quarantined(None, limit(args.limit))).transpose()?;
+        let found = super::inbox(ctx)?.map(|inbox| inbox.quarantined(None, limit(args.limit))).transpose()?;
         if found.as_ref().is_some_and(Vec::is_empty) {
             ctx.out().note("the quarantine is empty");
         }
         let rows = found.unwrap_or_default().iter().map(QuarantinedRow::of).collect();
         return Ok(Report::list(rows, Vec::new()));
     }
+    let selection = args.filter.selection();
     Ok(Report::of(EventListing {
-        inbox,
-        selection: args.filter.selection(),
+        inbox: super::inbox_of(ctx, &selection)?,
+        selection,
         limit: limit(args.limit),
         listed: std::cell::Cell::new(0),
     }))

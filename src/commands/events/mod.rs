@@ -70,6 +70,18 @@ fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
     Ok(inbox)
 }
 
+/// The same for these events, whose target must be one that the inbox knows.
+fn inbox_of(ctx: &Context, selection: &EventSelection) -> Result<Option<Box<dyn Inbox>>> {
+    let inbox = inbox(ctx)?;
+    if let (Some(inbox), Some(name)) = (&inbox, &selection.target)
+        && !inbox.target_records()?.iter().any(|target| target.name == *name)
+    {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no target with the name {name}"))
+            .hint("`bugfender-hooks targets list` shows the names"));
+    }
+    Ok(inbox)
+}
+
 /// A single record: a sentence for people.
 struct Told<R> {
     row: R,

@@ -92,7 +92,7 @@ impl Row for ReplayedRow {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let replay = Replay::prepare(ctx, args)?;
     let selection = args.which.selection();
-    let inbox = super::inbox(ctx)?;
+    let inbox = super::inbox_of(ctx, &selection)?;
     let mut errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
     let Some(inbox) = inbox else { return Ok(Report::list(Vec::<ReplayedRow>::new(), errors)) };
     if args.dry_run.dry_run {

@@ -39,7 +39,7 @@ impl Row for RetriedRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut selection = args.which.selection();
-    let mut inbox = super::inbox(ctx)?;
+    let mut inbox = super::inbox_of(ctx, &selection)?;
     let mut errors = unknown(inbox.as_deref(), &args.which.ids, selection.sender)?;
     let (mut forwards, now) = (0, Timestamp::now());
     if let Some(inbox) = &mut inbox {

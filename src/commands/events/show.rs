@@ -183,7 +183,11 @@ impl ForwardRow {
         let mut text = format!("\n→ {}  {}{earlier}\n", line(self.target.clone()), self.status);
         let is_pending = self.status == EventState::Pending.as_str();
         for attempt in &self.attempts_log {
-            let status = attempt.status.map(|status| format!("  {status}")).unwrap_or_default();
+            let status = match attempt.status {
+                Some(status) => format!("  {status}"),
+                None if attempt.error.is_none() => "  ok".to_owned(),
+                None => String::new(),
+            };
             let said = [attempt.error.as_ref(), attempt.answer.as_ref()].into_iter().flatten();
             let said: Vec<String> = said.map(|said| excerpt(said, SHOWN_OF_ANSWER)).collect();
             let is_last = attempt.number == self.attempts && is_pending;

@@ -73,7 +73,8 @@ impl Row for CountRow {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let counts = super::inbox(ctx)?.map(|inbox| inbox.count_events(&args.filter.selection())).transpose()?;
+    let selection = args.filter.selection();
+    let counts = super::inbox_of(ctx, &selection)?.map(|inbox| inbox.count_events(&selection)).transpose()?;
     if counts.as_ref().is_some_and(Vec::is_empty) {
         ctx.out().note("no events to count");
     }

@@ -30,8 +30,8 @@ pub(super) fn luciq_secrets(ctx: &Context, args: &Args) -> Result<Vec<Secret>> {
     let secrets = read_luciq_secrets(ctx, args)?;
     if !secrets.iter().all(may_be_instabug_secret) {
         ctx.out().warn(
-            "a Luciq secret has 16 to 64 letters and digits, and one of these does not: requests signed with \
-             another secret are rejected",
+            "one of the secrets does not look like Luciq's, which have 16 to 64 letters and digits: what is signed \
+             with another secret is rejected",
         );
     }
     Ok(secrets)

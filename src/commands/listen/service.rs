@@ -24,7 +24,7 @@ use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
+use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable, Target};
 use crate::render::Log;
 use crate::store::{Keys, ReceiverKeys};
 
@@ -238,10 +238,31 @@ impl Service<'_> {
     /// Reads the targets again. If one of them is wrong, all stay as they were.
     fn reload_targets(&self) {
         let targets = route::targets(self.ctx, &self.args.forwarding, MissingSecret::Refuse);
-        let replace = |targets| self.runtime.block_on(self.replaceable.replace_targets(targets));
+        let replace = |targets: Vec<Target>| {
+            let names: Vec<_> = targets.iter().map(|target| target.name.shown.clone()).collect();
+            self.runtime.block_on(self.replaceable.replace_targets(targets)).map(|()| names)
+        };
         match targets.and_then(replace) {
-            Ok(()) => self.ctx.out().note("reloaded the targets"),
+            Ok(names) => {
+                self.ctx.out().note("reloaded the targets");
+                self.tell_of_left(&names);
+            }
             Err(error) => tracing::error!("the targets were not reloaded: {error}"),
+        }
+    }
+
+    /// Warns of forwards to targets that are not among these.
+    fn tell_of_left(&self, names: &[String]) {
+        let pending = self.ctx.existing_inbox().and_then(|inbox| match inbox {
+            Some(inbox) => Ok(inbox.pending_by_target()?),
+            None => Ok(Vec::new()),
+        });
+        for (_, shown, waiting) in pending.unwrap_or_default() {
+            if !names.contains(&shown) {
+                self.ctx
+                    .out()
+                    .warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
+            }
         }
     }
 

@@ -31,7 +31,7 @@ impl ExecTarget {
         let scope = FailureScope::Event;
         match self.run(forward, event).await {
             Ok(Some(status)) if status.success() => TargetResponse::Accepted,
-            Ok(Some(status)) => TargetResponse::Failed { error: format!("the command exited with {status}"), scope },
+            Ok(Some(status)) => TargetResponse::Failed { error: format!("the command ended with {status}"), scope },
             Ok(None) => {
                 let error = format!("the command took longer than {} s and was killed", self.timeout.as_secs_f32());
                 TargetResponse::Failed { error, scope }

@@ -78,6 +78,7 @@ fn the_file_is_read_again_and_nothing_pending_is_lost() {
     // Another takes its place: what is pending for the first is kept, and events go to the other from now on.
     write(&home, &target("second", &second, ""));
     reload(&receiver, "reloaded the targets", 1);
+    wait_until("what is left is said", || receiver.log().contains("forwards pending for first, which is not a target"));
     receiver.event("b");
     assert_eq!(second.wait_for(1)[0].id(), "b");
     wait_until("one is pending", || pending(&home) == 1);

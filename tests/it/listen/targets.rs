@@ -150,6 +150,10 @@ fn a_paused_target_keeps_what_is_pending_over_a_restart() {
     wait_until("everything is forwarded", || pending(&home) == 0);
     assert_eq!(receiver.end().0, 0);
     assert_eq!(events(&home).iter().filter(|event| event.state.as_str() == "forwarded").count(), 3);
+    for command in [&["list"][..], &["retry", "--all"], &["stats"], &["export"]] {
+        let unknown = home.run(["events"].iter().chain(command).chain(&["--target", "nobody"]));
+        assert!(unknown.code == 6 && unknown.stderr.contains("no target with the name nobody"), "{unknown}");
+    }
     let unknown = home.run(["targets", "pause", "nobody"]);
     assert_eq!(unknown.code, 6, "{unknown}");
 }
