@@ -124,5 +124,9 @@ pub(super) fn what_is_dropped_stays_dropped(store: &dyn Store) {
         ..Default::default()
     };
     assert_eq!(super::ids(&*other, &dead), ["a"]);
+    // What is counted for a target is what became of its own forwards.
+    let of_x = bugfender_hooks::store::EventSelection { dead: false, ..dead.clone() };
+    let counts = other.count_events(&of_x).unwrap();
+    assert_eq!((counts[0].events, counts[0].pending, counts[0].dead), (3, 1, 1));
     assert_eq!(other.requeue(&dead, at(30)).unwrap().forwards, 1);
 }

@@ -47,6 +47,7 @@ impl Fate {
 /// The fates of the events of one delivery after the other.
 pub(super) struct Fates<'c> {
     forwards: CachedStatement<'c>,
+    target: Option<String>,
     delivery: Option<i64>,
     /// The first event with a forward, and what became of it and those behind it.
     first: i64,
@@ -55,11 +56,20 @@ pub(super) struct Fates<'c> {
 }
 
 impl<'c> Fates<'c> {
-    pub(super) fn of(connection: &'c Connection) -> Result<Self, StoreFault> {
+    /// Those of forwards to the target with this name, or to all.
+    pub(super) fn of(connection: &'c Connection, target: Option<&str>) -> Result<Self, StoreFault> {
         let sql = "SELECT id, first_event, last_event, state, settled_at, attempts, error
-                   FROM forwards INDEXED BY forwards_by_delivery WHERE delivery = ?";
+                   FROM forwards INDEXED BY forwards_by_delivery
+                   WHERE delivery = ?1 AND (?2 IS NULL OR target IN (SELECT id FROM targets WHERE shown = ?2))";
         let forwards = connection.prepare_cached(sql)?;
-        Ok(Self { forwards, delivery: None, first: 0, in_order: Vec::new(), none: Fate::default() })
+        Ok(Self {
+            forwards,
+            target: target.map(str::to_owned),
+            delivery: None,
+            first: 0,
+            in_order: Vec::new(),
+            none: Fate::default(),
+        })
     }
 
     /// What became of this event of this delivery.
@@ -74,7 +84,7 @@ impl<'c> Fates<'c> {
     fn read(&mut self, delivery: i64) -> Result<(), StoreFault> {
         (self.delivery, self.first) = (None, i64::MAX);
         self.in_order.clear();
-        let mut rows = self.forwards.query([delivery])?;
+        let mut rows = self.forwards.query((delivery, self.target.as_deref()))?;
         let mut forwards = Vec::new();
         while let Some(row) = rows.next()? {
             let (id, first, last): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -136,7 +146,7 @@ mod tests {
         for event in 1..=events {
             connection.execute(insert, [event]).unwrap();
         }
-        let mut fates = Fates::of(&connection).unwrap();
+        let mut fates = Fates::of(&connection, None).unwrap();
         for event in 1..=events {
             let fate = fates.of_event(1, event).unwrap();
             assert_eq!(

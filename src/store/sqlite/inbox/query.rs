@@ -165,7 +165,7 @@ pub(super) fn events(
         condition.sql
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut fates = Fates::of(connection)?;
+    let mut fates = Fates::of(connection, None)?;
     let mut bodies = Bodies::default();
     let mut left = page.limit.unwrap_or(u64::MAX);
     // While these rows are open, all that is read is of one moment.
@@ -216,7 +216,7 @@ pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Resu
         condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
-    let mut fates = Fates::of(connection)?;
+    let mut fates = Fates::of(connection, selection.target.as_deref())?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
     let mut counts: BTreeMap<(String, Option<String>, Option<i64>), EventCount> = BTreeMap::new();
     while let Some(row) = rows.next()? {

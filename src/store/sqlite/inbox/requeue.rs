@@ -33,7 +33,7 @@ pub(super) fn undelivered(
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let mut fates = Fates::of(connection)?;
+    let mut fates = Fates::of(connection, selection.target.as_deref())?;
     let mut looks = 0;
     while let Some(row) = rows.next()? {
         let event = row.get(0)?;
