@@ -1,4 +1,4 @@
-//! Which addresses requests are accepted from.
+//! Which addresses requests are accepted from, and what `X-Forwarded-For` and `Forwarded` say of them.
 
 use std::net::{IpAddr, SocketAddr};
 

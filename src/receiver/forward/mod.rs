@@ -1,4 +1,4 @@
-//! Forwarding: a forwarder for each target, which claims what is due and records what became of it.
+//! Forwarding: a forwarder for each target, which claims what is due, renews its leases, and records what became of it.
 
 mod attempt;
 mod breaker;

@@ -1,4 +1,4 @@
-//! The response of a target to an attempt.
+//! The response of a target to an attempt. Its `Retry-After` is read where all HTTP responses are: `http::response`.
 
 use std::time::Duration;
 

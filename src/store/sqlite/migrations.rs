@@ -15,7 +15,7 @@ pub(super) struct Schema {
     steps: &'static [&'static str],
     /// Marks a file as one of these in its header, so that no other program's database is touched.
     application_id: i64,
-    /// Stands above the version in `user_version`: one look tells both what a file is and that it is up to date.
+    /// A tag above the version in `user_version`: one read tells both what a file is and its version.
     mark: i64,
     /// What is set before anything is in the file.
     first: &'static str,

@@ -1,4 +1,5 @@
 //! The leases of the one process that receives, in memory: they end with the process.
+//! How long they last, and when they are renewed, the forwarder says: `receiver::forward`.
 
 use std::collections::HashMap;
 
@@ -32,7 +33,7 @@ impl Leases {
         token
     }
 
-    /// Whether this is the lease of its forward, expired or not: nobody else has it as long as this one is known.
+    /// Whether this is the lease on record for its forward. An expired one is, until the forward is leased again.
     pub(super) fn holds(&self, lease: Lease) -> bool {
         self.held.get(&lease.forward).is_some_and(|(token, _)| *token == lease.token)
     }
