@@ -1,5 +1,5 @@
-//! Renews tokens under a lock, with the latest stored credential, and stores the new one before it is used. When one is due,
-//! the [`session`](super::session) decides.
+//! Renews tokens under a lock, with the latest stored credential, and stores the new one before it is used. How long before
+//! its end a token is renewed [`credential`](super::credential) says; the [`session`](super::session) asks.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
