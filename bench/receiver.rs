@@ -189,10 +189,6 @@ impl Events for KeepsNothing {
         self.0.backlog()
     }
 
-    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
-        self.0.pending_by_target()
-    }
-
     fn usage(&self) -> Result<Usage, StoreError> {
         self.0.usage()
     }

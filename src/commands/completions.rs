@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// The script for bash, in place of clap's, which neither joins the words that bash splits nor quotes.
-const BASH: &str = include_str!("completions.bash");
+const BASH: &str = include_str!("../../completions/bugfender-hooks.bash");
 
 /// The words of the line in clap's script for zsh, with the quotes that were typed, and the same without.
 const ZSH_WORDS: &str = r#""${words[@]}""#;

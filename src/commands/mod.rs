@@ -29,6 +29,7 @@ mod ready_file;
 mod removal;
 mod report;
 mod sandbox;
+mod steps;
 mod store;
 mod subscribe;
 mod suggest;

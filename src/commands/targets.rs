@@ -1,19 +1,18 @@
 //! `targets`: where events are forwarded to, and pausing, resuming and dropping what is pending there.
 
-use std::time::Duration;
-
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Report;
 use super::confirm::confirm;
+use super::steps::each_step;
 use super::units::count;
 use crate::context::Context;
 use crate::domain::{ShownTime, excerpt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
-use crate::store::{Inbox, TargetRecord};
+use crate::store::{Inbox, StoreError, TargetId, TargetRecord};
 
 /// List, pause, resume and drop the targets of forwards
 ///
@@ -53,9 +52,6 @@ struct DropArgs {
     #[arg(short, long)]
     yes: bool,
 }
-
-/// How long a receiver has for the inbox between two steps.
-const YIELD: Duration = Duration::from_millis(5);
 
 /// A target with its state.
 #[derive(Serialize)]
@@ -106,21 +102,13 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         }
         TargetsCommand::Pause(NameArgs { name }) => {
             let (mut inbox, targets) = named(inbox, name)?;
-            let mut changed = false;
-            for target in &targets {
-                changed |= inbox.pause_target(target.id, Timestamp::now())?;
-            }
-            ctx.out().note(&format!("{} {}", shown(name), if changed { "is paused" } else { "was already paused" }));
-            changed_rows(&*inbox, name)
+            let changed = change_each(&targets, |target| inbox.pause_target(target, Timestamp::now()))?;
+            changed_rows(ctx, &*inbox, name, if changed { "is paused" } else { "was already paused" })
         }
         TargetsCommand::Resume(NameArgs { name }) => {
             let (mut inbox, targets) = named(inbox, name)?;
-            let mut changed = false;
-            for target in &targets {
-                changed |= inbox.resume_target(target.id, Timestamp::now())?;
-            }
-            ctx.out().note(&format!("{} {}", shown(name), if changed { "is resumed" } else { "was not paused" }));
-            changed_rows(&*inbox, name)
+            let changed = change_each(&targets, |target| inbox.resume_target(target, Timestamp::now()))?;
+            changed_rows(ctx, &*inbox, name, if changed { "is resumed" } else { "was not paused" })
         }
         TargetsCommand::Drop(DropArgs { name, yes }) => drop_pending(ctx, inbox, name, *yes),
     }
@@ -134,41 +122,55 @@ fn drop_pending(ctx: &Context, inbox: Option<Box<dyn Inbox>>, name: &str, yes: b
         confirm(ctx, &format!("Dead-letter {what} to {}?", shown(name)), yes)?;
     }
     let (now, mut dropped) = (Timestamp::now(), 0);
-    for target in &targets {
-        loop {
-            let some = inbox.drop_pending(target.id, now).map_err(|error| {
-                let dropped = count(dropped, "forward");
-                Error::from(error).hint(format!("{dropped} had been dead-lettered; run the command again"))
-            })?;
-            if some == 0 {
-                break;
-            }
+    let end = each_step(ctx, "while dropping", || {
+        change_each(&targets, |target| {
+            let some = inbox.drop_pending(target, now)?;
             dropped += some;
-            // A receiver that waits for the lock gets it now.
-            std::thread::sleep(YIELD);
-        }
-    }
+            Ok(some > 0)
+        })
+    });
+    end.map_err(|error| {
+        let dropped = count(dropped, "forward");
+        error.hint(format!("{dropped} had been dead-lettered; run the command again"))
+    })?;
     let hint = match dropped {
         0 => String::new(),
         _ => format!("; `bugfender-hooks events retry --target '{}'` requeues what was dropped", shown(name)),
     };
     ctx.out().note(&format!("dead-lettered {} to {}{hint}", count(dropped, "forward"), shown(name)));
-    changed_rows(&*inbox, name)
+    rows(&*inbox, name)
 }
 
 /// The inbox, and the targets of this name: those of flags may share one with a target of an earlier run.
 fn named(inbox: Option<Box<dyn Inbox>>, name: &str) -> Result<(Box<dyn Inbox>, Vec<TargetRecord>)> {
-    let unknown = || {
-        Error::new(ErrorKind::NotFound, format!("there is no target with the name {}", shown(name)))
-            .hint("`bugfender-hooks targets list` shows the names")
-    };
+    let unknown = || no_such_target(name);
     let inbox = inbox.ok_or_else(unknown)?;
     let mut targets = inbox.target_records()?;
     targets.retain(|target| target.name == name);
     if targets.is_empty() { Err(unknown()) } else { Ok((inbox, targets)) }
 }
 
-fn changed_rows(inbox: &dyn Inbox, name: &str) -> Result<Report> {
+/// Changes each of the targets. Returns whether any of them was not so before.
+fn change_each(
+    targets: &[TargetRecord],
+    mut change: impl FnMut(TargetId) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    targets.iter().try_fold(false, |changed, target| Ok(change(target.id)? || changed))
+}
+
+/// The error for a name that no target has.
+pub(super) fn no_such_target(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no target with the name {}", shown(name)))
+        .hint("`bugfender-hooks targets list` shows the names")
+}
+
+/// Tells what became of the targets of this name, and shows them.
+fn changed_rows(ctx: &Context, inbox: &dyn Inbox, name: &str, outcome: &str) -> Result<Report> {
+    ctx.out().note(&format!("{} {outcome}", shown(name)));
+    rows(inbox, name)
+}
+
+fn rows(inbox: &dyn Inbox, name: &str) -> Result<Report> {
     let records = inbox.target_records()?.into_iter().filter(|target| target.name == name);
     Ok(Report::list(records.map(TargetRow::of).collect(), Vec::new()))
 }

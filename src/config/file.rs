@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
+use super::toml_text::{TomlText, shown_key, span_of};
 use super::{CredentialStore, StoreUrl, directories};
 use crate::domain::{ApiOrigin, AppId, ProfileName, TargetUrl};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::platform;
 
 /// A setting of a profile.
@@ -176,8 +176,11 @@ impl ConfigFile {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self> {
-        let context = KeyPath { text, path };
-        let document = Document::parse(text).map_err(|error| context.error(error.span(), error.message()))?;
+        Self::parse_text(&TomlText { text, path }).map_err(|error| error.hint(WHERE))
+    }
+
+    fn parse_text(context: &TomlText) -> Result<Self> {
+        let document = Document::parse(context.text).map_err(|error| context.error(error.span(), error.message()))?;
         let mut config = Self::default();
         for (name, item) in document.as_table() {
             let span = || span_of(document.as_table(), name);
@@ -191,12 +194,12 @@ impl ConfigFile {
                 "profiles" => {
                     let table = item.as_table_like();
                     let table = table.ok_or_else(|| context.error(span(), "`profiles` must be a table of profiles"))?;
-                    config.profiles = profiles(table, &context)?;
+                    config.profiles = profiles(table, context)?;
                 }
                 _ => {
                     let message = format!(
                         "unknown key `{}`; settings belong in [profiles.default] or another profile",
-                        shown_name(name)
+                        shown_key(name)
                     );
                     return Err(context.error(span(), &message));
                 }
@@ -221,9 +224,9 @@ impl ConfigFile {
     }
 }
 
-fn profiles(table: &dyn TableLike, context: &KeyPath) -> Result<BTreeMap<ProfileName, Profile>> {
+fn profiles(table: &dyn TableLike, context: &TomlText) -> Result<BTreeMap<ProfileName, Profile>> {
     let mut profiles = BTreeMap::new();
-    let dir = context.path.parent().unwrap_or(Path::new("."));
+    let dir = context.dir();
     for (name, item) in table.iter() {
         let span = span_of(table, name);
         let profile_name =
@@ -233,11 +236,11 @@ fn profiles(table: &dyn TableLike, context: &KeyPath) -> Result<BTreeMap<Profile
         let mut profile = Profile::default();
         for (key_name, value) in entries.iter() {
             let span = || span_of(entries, key_name);
-            let key: Key = shown_name(key_name)
+            let key: Key = shown_key(key_name)
                 .parse()
                 .map_err(|error: Error| context.error(span(), &format!("{error}; {}", error.hints().join("; "))))?;
             let text = text_of(value).ok_or_else(|| {
-                context.error(span(), &format!("`{}` must be a string or an integer", shown_name(key_name)))
+                context.error(span(), &format!("`{}` must be a string or an integer", shown_key(key_name)))
             })?;
             profile.set(key, &text, dir).map_err(|error| context.error(span(), &format!("`{key_name}`: {error}")))?;
         }
@@ -246,38 +249,12 @@ fn profiles(table: &dyn TableLike, context: &KeyPath) -> Result<BTreeMap<Profile
     Ok(profiles)
 }
 
-/// A key for an error message; one that does not look like a name may be a misplaced secret and is replaced.
-fn shown_name(name: &str) -> &str {
-    let plain = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if plain { name } else { "…" }
-}
-
 /// A string or an integer as text.
 fn text_of(item: &Item) -> Option<String> {
     match item.as_value()? {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
         _ => None,
-    }
-}
-
-fn span_of(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
-    table.get_key_value(name).and_then(|(key, item)| key.span().or_else(|| item.span()))
-}
-
-/// A file and its text, for errors with a line number.
-struct KeyPath<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl KeyPath<'_> {
-    /// An error at a position in the text. The text is not repeated, as it may contain a password.
-    fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
-        let line = span.map(|span| self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
-        let line = line.map_or_else(String::new, |line| format!(", line {line}"));
-        let message = message.lines().next().unwrap_or_default();
-        Error::new(ErrorKind::Usage, format!("{}{line}: {message}", self.path.display())).hint(WHERE)
     }
 }
 

@@ -5,6 +5,7 @@ mod edit;
 pub mod environment;
 mod file;
 mod settings;
+pub mod toml_text;
 mod values;
 
 pub use edit::ConfigEditor;

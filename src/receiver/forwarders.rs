@@ -30,7 +30,6 @@ impl ForwarderFactory {
     /// A forwarder for each of these targets, which events go to by these routes.
     pub(super) fn forwarders(&self, targets: Vec<Target>, routes: &[Route]) -> Vec<Forwarder<Writer, Target>> {
         let forwarder = |(target, route): (Target, &Route)| {
-            self.metrics.add_target(&target.name.shown);
             let shared = (Arc::clone(&self.metrics), self.in_flight.clone(), self.clock.clone());
             let policy = target.policy.clone();
             Forwarder::new(target, route.target, policy, self.writer.clone(), shared).telling(self.outcomes.clone())

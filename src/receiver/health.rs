@@ -67,10 +67,8 @@ impl HealthCheck {
 
     async fn read_inbox(&self) -> Result<InboxSnapshot> {
         let read = self.inbox.run(|inbox| {
-            let (backlog, by_target) = (inbox.backlog()?, inbox.pending_by_target()?);
-            let records = inbox.target_records()?.into_iter().filter(|target| target.paused_at.is_some());
-            let paused = records.map(|target| target.name).collect();
-            Ok::<_, StoreError>(InboxSnapshot { backlog, by_target, usage: inbox.usage()?, paused })
+            let (backlog, targets) = (inbox.backlog()?, inbox.target_records()?);
+            Ok::<_, StoreError>(InboxSnapshot { backlog, targets, usage: inbox.usage()? })
         });
         read.await
     }

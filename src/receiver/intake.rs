@@ -232,9 +232,7 @@ impl RequestHandler {
     }
 
     fn reject(&self, peer: IpAddr, why: Rejection) -> FullResponse {
-        tracing::info!(reason = why.as_str(), %peer, "rejected a request");
-        self.metrics.rejected(why);
-        why.response()
+        why.reject(peer, &self.metrics)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters, gauges and histograms for Prometheus.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::optional_gauge::OptionalGauge;
 use super::rejection::Rejection;
 use crate::domain::event::Sender;
-use crate::store::{Backlog, TargetId, Usage};
+use crate::store::{Backlog, TargetRecord, Usage};
 
 type MetricLabel = [(&'static str, String); 1];
 type Counters = Family<MetricLabel, Counter>;
@@ -26,11 +27,9 @@ type Histograms = Family<MetricLabel, Histogram, fn() -> Histogram>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct InboxSnapshot {
     pub(super) backlog: Backlog,
-    /// The pending forwards of each target that has any.
-    pub(super) by_target: Vec<(TargetId, String, u64)>,
+    /// All targets on record, those of earlier runs included.
+    pub(super) targets: Vec<TargetRecord>,
     pub(super) usage: Usage,
-    /// The targets that an operator paused.
-    pub(super) paused: Vec<String>,
 }
 
 /// All metrics, and the registry that encodes them.
@@ -49,12 +48,12 @@ pub struct Metrics {
     dead_letters: Gauge,
     oldest: Gauge,
     target_backlog: Gauges,
-    /// The targets of this run.
-    targets: Mutex<Vec<String>>,
+    target_paused: Gauges,
+    /// The targets of this run, and whether each is paused because it fails.
+    targets: Mutex<BTreeMap<String, bool>>,
     store_size: Gauge,
     disk_free: OptionalGauge,
     certificate_expiry: OptionalGauge,
-    target_paused: Gauges,
     quarantined: Gauge,
     dropped_lines: Counter,
     answer: Histograms,
@@ -90,6 +89,7 @@ impl Default for Metrics {
             dead_letters: Gauge::default(),
             oldest: Gauge::default(),
             target_backlog: Gauges::default(),
+            target_paused: Gauges::default(),
             targets: Mutex::default(),
             store_size: Gauge::default(),
             disk_free: OptionalGauge::new("disk_free", "Free space where the inbox is", Unit::Bytes),
@@ -98,7 +98,6 @@ impl Default for Metrics {
                 "When the first certificate of the chain expires, in seconds since 1970",
                 Unit::Seconds,
             ),
-            target_paused: Gauges::default(),
             quarantined: Gauge::default(),
             dropped_lines: Counter::default(),
             answer: histograms(),
@@ -159,10 +158,14 @@ impl Metrics {
         registry.register_with_unit("forward", "Time of an attempt to forward", Unit::Seconds, self.forward.clone());
     }
 
+    /// The targets of this run. A panic while they are locked leaves them as they are.
+    fn targets(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Drops the series of all targets that tell how they are now.
     pub(super) fn forget_targets(&self) {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.target_paused.clear();
+        self.targets().clear();
     }
 
     /// Makes the series of a target, at zero.
@@ -171,13 +174,8 @@ impl Metrics {
         for counters in [&self.forwarded, &self.failed, &self.dead, &self.failed_filters] {
             drop(counters.get_or_create(&label));
         }
-        self.paused(target, false);
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !targets.iter().any(|known| known == target) {
-            targets.push(target.to_owned());
-        }
-        drop(targets);
         drop(self.forward.get_or_create(&label));
+        self.targets().insert(target.to_owned(), false);
     }
 
     pub(super) fn rejected(&self, why: Rejection) {
@@ -223,9 +221,11 @@ impl Metrics {
         }
     }
 
-    /// Notes whether forwarding to a target is paused.
+    /// Notes whether a target of this run is paused because it fails.
     pub(super) fn paused(&self, target: &str, paused: bool) {
-        self.target_paused.get_or_create(&[("target", target.to_owned())]).set(paused.into());
+        if let Some(known) = self.targets().get_mut(target) {
+            *known = paused;
+        }
     }
 
     /// Notes when the certificate that is served with expires, if there is one.
@@ -244,7 +244,7 @@ impl Metrics {
     /// All metrics as `OpenMetrics` text, with what is known of the inbox.
     pub(super) fn text(&self, inbox: &InboxSnapshot, dropped_lines: u64, now: Timestamp) -> String {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let InboxSnapshot { backlog, by_target, usage, paused } = inbox;
+        let InboxSnapshot { backlog, targets, usage } = inbox;
         self.pending.set(number(backlog.pending));
         self.dead_letters.set(number(backlog.dead));
         self.oldest.set(backlog.oldest_pending.map_or(0, |oldest| now.duration_since(oldest).as_secs().max(0)));
@@ -252,16 +252,23 @@ impl Metrics {
         self.store_size.set(number(usage.bytes));
         self.disk_free.set(usage.free_bytes.map(number));
         self.dropped_lines.inc_by(dropped_lines.saturating_sub(self.dropped_lines.get()));
+        // Held until all is encoded: who asks at the same time would find half of the series gone.
+        let of_this_run = self.targets();
         self.target_backlog.clear();
-        // A lock is poisoned only after a panic, which leaves the names as they are.
-        for target in self.targets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            drop(self.target_backlog.get_or_create(&[("target", target.clone())]));
-            if paused.contains(target) {
-                self.paused(target, true);
-            }
+        self.target_paused.clear();
+        for (target, paused) in of_this_run.iter() {
+            let label = [("target", target.clone())];
+            drop(self.target_backlog.get_or_create(&label));
+            self.target_paused.get_or_create(&label).set((*paused).into());
         }
-        for (_, target, pending) in by_target {
-            self.target_backlog.get_or_create(&[("target", target.clone())]).inc_by(number(*pending));
+        for record in targets {
+            let label = [("target", record.name.clone())];
+            if record.pending > 0 {
+                self.target_backlog.get_or_create(&label).inc_by(number(record.pending));
+            }
+            if record.paused_at.is_some() && of_this_run.contains_key(&record.name) {
+                self.target_paused.get_or_create(&label).set(1);
+            }
         }
         let mut text = String::new();
         // Writing to a string cannot fail.

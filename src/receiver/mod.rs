@@ -71,7 +71,7 @@ use self::writer::Writer;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{ReceiverInbox, Route, Store};
+use crate::store::{Store, TargetRecord};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -145,8 +145,10 @@ pub struct Receiver {
     keep: Keep,
     max_age: SignedDuration,
     drain_timeout: Duration,
-    unnamed: Vec<(String, u64)>,
-    paused: Vec<String>,
+    /// The targets of this receiver, as they were on record at the start.
+    named: Vec<TargetRecord>,
+    /// Those of earlier ones.
+    unnamed: Vec<TargetRecord>,
 }
 
 impl Receiver {
@@ -181,7 +183,8 @@ impl Receiver {
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
-        let (unnamed, paused) = (unnamed(&*inbox, &routes)?, paused(&*inbox, &routes)?);
+        let is_named = |record: &TargetRecord| routes.iter().any(|route| route.target == record.id);
+        let (named, unnamed): (Vec<_>, Vec<_>) = inbox.target_records()?.into_iter().partition(is_named);
         let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines, limits.max_body as u64)?;
         let (writer, thread) =
             Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
@@ -230,19 +233,19 @@ impl Receiver {
             keep,
             max_age,
             drain_timeout,
+            named,
             unnamed,
-            paused,
         })
     }
 
-    /// Targets of earlier runs that are not configured now, and how many forwards are pending for each.
-    pub fn unnamed(&self) -> &[(String, u64)] {
-        &self.unnamed
+    /// Targets of earlier runs that are not configured now, and that forwards are pending for.
+    pub fn unnamed(&self) -> impl Iterator<Item = &TargetRecord> {
+        self.unnamed.iter().filter(|target| target.pending > 0)
     }
 
-    /// The targets that are paused, by name.
-    pub fn paused(&self) -> &[String] {
-        &self.paused
+    /// The targets that an operator paused.
+    pub fn paused(&self) -> impl Iterator<Item = &TargetRecord> {
+        self.named.iter().filter(|target| target.paused_at.is_some())
     }
 
     /// Notified when events were stored.
@@ -324,20 +327,6 @@ impl Receiver {
         let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
         Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
-}
-
-/// Targets without a route, and how many forwards are pending for each.
-fn unnamed(inbox: &dyn ReceiverInbox, routes: &[Route]) -> Result<Vec<(String, u64)>> {
-    let mut pending = inbox.pending_by_target()?;
-    pending.retain(|(id, ..)| !routes.iter().any(|route| route.target == *id));
-    Ok(pending.into_iter().map(|(_, shown, count)| (shown, count)).collect())
-}
-
-/// Targets with a route that an operator paused.
-fn paused(inbox: &dyn ReceiverInbox, routes: &[Route]) -> Result<Vec<String>> {
-    let mut records = inbox.target_records()?;
-    records.retain(|target| target.paused_at.is_some() && routes.iter().any(|route| route.target == target.id));
-    Ok(records.into_iter().map(|target| target.name).collect())
 }
 
 /// Binds an address. A port that was in use a moment ago can be bound again.

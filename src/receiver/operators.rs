@@ -169,7 +169,7 @@ impl Operators {
             async move {
                 Ok::<_, Infallible>(match checked {
                     Ok(path) => operators.answer(path, &head.method, &head.headers).await,
-                    Err(why) => operators.reject(peer, why),
+                    Err(why) => why.reject(peer, &operators.metrics),
                 })
             }
         });
@@ -181,12 +181,6 @@ impl Operators {
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
             Err(_) => tracing::debug!("a connection took too long"),
         }
-    }
-
-    fn reject(&self, peer: IpAddr, why: Rejection) -> FullResponse {
-        tracing::info!(reason = why.as_str(), %peer, "rejected a request");
-        self.metrics.rejected(why);
-        why.response()
     }
 }
 

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::StoreError;
-use super::queue::TargetId;
 use crate::domain::event::{EventKey, Sender};
 
 /// An event's place in the order of arrival, which no other event ever has.
@@ -212,12 +211,6 @@ pub trait Events: Send {
     /// # Errors
     /// When the store cannot be read.
     fn backlog(&self) -> Result<Backlog, StoreError>;
-
-    /// For each target with pending forwards: what people see of it, and how many.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError>;
 
     /// The room that the inbox takes.
     ///

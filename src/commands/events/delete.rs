@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::filter::source_parser;
-use super::{Told, unknown};
+use super::{Told, no_such_event};
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
 use crate::commands::units::count;
@@ -53,7 +53,7 @@ impl Row for DeletedRow {
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut inbox = super::inbox(ctx)?;
-    let errors = unknown(inbox.as_deref(), &args.ids, args.source)?;
+    let mut missing: Vec<&String> = args.ids.iter().collect();
     let (mut found, mut pending) = (Vec::new(), 0);
     if let Some(inbox) = &inbox {
         let ids = Some(args.ids.clone());
@@ -61,9 +61,11 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         inbox.events(&selection, EventPage::default(), &mut |event| {
             pending += u64::from(event.state == EventState::Pending);
             found.push(event.seq);
+            missing.retain(|id| **id != event.id);
             true
         })?;
     }
+    let errors = missing.into_iter().map(|id| no_such_event(id)).collect();
     let events = found.len() as u64;
     let (mut deleted, mut text) = (events, format!("{} would be deleted", count(events, "event")));
     if !args.dry_run {

@@ -10,12 +10,12 @@ mod replay;
 mod retry;
 mod show;
 mod stats;
-mod steps;
 mod tail;
 
 use clap::Subcommand;
 
 use super::Report;
+use super::targets::no_such_target;
 use crate::context::Context;
 use crate::domain::event::Sender;
 use crate::domain::excerpt;
@@ -63,11 +63,15 @@ const RECEIVER: &str = "`bugfender-hooks listen` receives events";
 
 /// The inbox, if there is one; otherwise a note says so.
 fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
-    let inbox = ctx.existing_inbox()?;
+    Ok(or_note(ctx, ctx.existing_inbox()?))
+}
+
+/// A note if there is no inbox.
+fn or_note(ctx: &Context, inbox: Option<Box<dyn Inbox>>) -> Option<Box<dyn Inbox>> {
     if inbox.is_none() {
         ctx.out().note(&format!("there is no inbox yet: {RECEIVER}"));
     }
-    Ok(inbox)
+    inbox
 }
 
 /// The same for these events, whose target must be one that the inbox knows.
@@ -76,8 +80,7 @@ fn inbox_of(ctx: &Context, selection: &EventSelection) -> Result<Option<Box<dyn 
     if let (Some(inbox), Some(name)) = (&inbox, &selection.target)
         && !inbox.target_records()?.iter().any(|target| target.name == *name)
     {
-        return Err(Error::new(ErrorKind::NotFound, format!("there is no target with the name {name}"))
-            .hint("`bugfender-hooks targets list` shows the names"));
+        return Err(no_such_target(name));
     }
     Ok(inbox)
 }

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::Told;
-use super::steps::each_step;
+use super::{Told, or_note};
 use crate::commands::Report;
 use crate::commands::confirm::confirm;
+use crate::commands::steps::each_step;
 use crate::commands::units::{count, duration, size};
 use crate::context::Context;
 use crate::domain::ShownTime;
@@ -93,10 +93,11 @@ fn purge(ctx: &Context, inbox: &mut dyn Inbox, rule: &PurgeRule) -> (Purged, Res
 
 /// The inbox, if there is one, opened with the help of the reserve if the disk is full.
 fn inbox(ctx: &Context) -> Result<Option<Box<dyn Inbox>>> {
-    match ctx.store()?.existing_inbox() {
-        Err(error) if error.kind() == StoreErrorKind::Full && free_reserve(ctx) => super::inbox(ctx),
-        _ => super::inbox(ctx),
-    }
+    let opened = match ctx.store()?.existing_inbox() {
+        Err(error) if error.kind() == StoreErrorKind::Full && free_reserve(ctx) => ctx.store()?.existing_inbox(),
+        opened => opened,
+    };
+    Ok(or_note(ctx, opened?))
 }
 
 /// Frees what `listen` keeps in reserve for a full disk. Returns whether there was any.

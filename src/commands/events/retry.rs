@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::filter::WhichArgs;
-use super::steps::each_step;
 use super::{Told, unknown};
 use crate::commands::Report;
+use crate::commands::steps::each_step;
 use crate::commands::units::count;
 use crate::context::Context;
 use crate::error::Result;

@@ -35,7 +35,7 @@ use crate::receiver::{
 };
 use crate::render::Log;
 use crate::render::{Cell, One, Row};
-use crate::store::{Keys, ReceiverKeys};
+use crate::store::{Keys, ReceiverKeys, TargetRecord};
 
 /// The most threads that serve connections: storing is what takes time, and one thread does it.
 const MAX_THREADS: usize = 4;
@@ -134,12 +134,15 @@ fn serve(
 
 /// Warns of targets that get nothing.
 fn tell_of_targets(ctx: &Context, receiver: &Receiver) {
-    for (shown, waiting) in receiver.unnamed() {
-        ctx.out().warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
-    }
-    for name in receiver.paused() {
+    receiver.unnamed().for_each(|target| tell_of_unnamed(ctx, target));
+    for TargetRecord { name, .. } in receiver.paused() {
         ctx.out().warn(&format!("{name} is paused: `bugfender-hooks targets resume` resumes it"));
     }
+}
+
+/// Warns of what is pending for a target of an earlier run.
+fn tell_of_unnamed(ctx: &Context, TargetRecord { name, pending, .. }: &TargetRecord) {
+    ctx.out().warn(&format!("forwards pending for {name}, which is not a target of this run: {pending}"));
 }
 
 /// Checks the targets without receiving.

@@ -13,7 +13,7 @@ use super::args::{Args, SubscribeArgs};
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
 use super::route::MissingSecret;
-use super::{bugfender_url, is_url_known, keys, local_base, public_base, route};
+use super::{bugfender_url, is_url_known, keys, local_base, public_base, route, tell_of_unnamed};
 use crate::commands::Report;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::removal::remove;
@@ -26,7 +26,7 @@ use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscribe
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
 use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable, Target};
 use crate::render::Log;
-use crate::store::{Keys, ReceiverKeys};
+use crate::store::{Keys, ReceiverKeys, TargetRecord};
 
 /// How long to wait before checking again whether the reader accepts output.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -253,16 +253,13 @@ impl Service<'_> {
 
     /// Warns of forwards to targets that are not among these.
     fn tell_of_left(&self, names: &[String]) {
-        let pending = self.ctx.existing_inbox().and_then(|inbox| match inbox {
-            Some(inbox) => Ok(inbox.pending_by_target()?),
+        let records = self.ctx.existing_inbox().and_then(|inbox| match inbox {
+            Some(inbox) => Ok(inbox.target_records()?),
             None => Ok(Vec::new()),
         });
-        for (_, shown, waiting) in pending.unwrap_or_default() {
-            if !names.contains(&shown) {
-                self.ctx
-                    .out()
-                    .warn(&format!("forwards pending for {shown}, which is not a target of this run: {waiting}"));
-            }
+        let left = |target: &TargetRecord| target.pending > 0 && !names.contains(&target.name);
+        for target in records.unwrap_or_default().iter().filter(|target| left(target)) {
+            tell_of_unnamed(self.ctx, target);
         }
     }
 

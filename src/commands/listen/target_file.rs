@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use toml_edit::{Array, Document, Item, TableLike, Value};
 
 use super::super::input::read_secret;
 use super::super::units::{duration, event_type};
+use crate::config::toml_text::{TomlText, shown_key, span_of};
 use crate::domain::jq::JqFilter;
 use crate::domain::{TargetUrl, without_bom};
 use crate::error::{Error, Result};
@@ -71,12 +71,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<TargetSpec>> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Vec<TargetSpec>> {
-    let place = FilePosition { text, path };
+    let place = TomlText { text, path };
     let document = Document::parse(text).map_err(|error| place.error(error.span(), error.message()))?;
     let (mut targets, mut names) = (Vec::new(), HashSet::new());
     for (key, item) in document.as_table() {
         if key != "target" {
-            return Err(place.unknown(document.as_table(), key, &["target"]));
+            return Err(unknown_key(&place, document.as_table(), key, &["target"]));
         }
         let tables = item.as_array_of_tables();
         let tables = tables.ok_or_else(|| place.error(item.span(), "targets are written as [[target]]"))?;
@@ -95,10 +95,10 @@ fn parse(text: &str, path: &Path) -> Result<Vec<TargetSpec>> {
     Ok(targets)
 }
 
-fn target(table: &toml_edit::Table, place: &FilePosition) -> Result<TargetSpec> {
+fn target(table: &toml_edit::Table, place: &TomlText) -> Result<TargetSpec> {
     for (key, _) in table {
         if !KEYS.contains(&key) {
-            return Err(place.unknown(table, key, &KEYS));
+            return Err(unknown_key(place, table, key, &KEYS));
         }
     }
     let fields = TargetFields { table, place };
@@ -142,7 +142,7 @@ fn is_name(name: &str) -> bool {
 /// The fields of a target.
 struct TargetFields<'a> {
     table: &'a toml_edit::Table,
-    place: &'a FilePosition<'a>,
+    place: &'a TomlText<'a>,
 }
 
 impl TargetFields<'_> {
@@ -171,7 +171,7 @@ impl TargetFields<'_> {
         if path.is_none() && self.table.contains_key(key) {
             return Err(self.wrong(key, "must not be empty"));
         }
-        Ok(path.map(|path| self.place.resolve(path)))
+        Ok(path.map(|path| self.place.dir().join(path)))
     }
 
     fn array(&self, key: &str) -> Result<Option<Vec<&str>>> {
@@ -198,7 +198,7 @@ impl TargetFields<'_> {
                 let program = program.ok_or_else(|| self.wrong("exec", "must name a program"))?;
                 // One without a slash is looked for in PATH.
                 let program = if program.contains('/') {
-                    self.place.resolve(program).to_string_lossy().into_owned()
+                    self.place.dir().join(program).to_string_lossy().into_owned()
                 } else {
                     (*program).to_owned()
                 };
@@ -229,7 +229,7 @@ impl TargetFields<'_> {
     fn template(&self) -> Result<Option<String>> {
         let is_built_in = |name: &str| crate::receiver::BUILT_IN_TEMPLATES.iter().any(|(known, _)| *known == name);
         Ok(self.text("template")?.map(|name| {
-            if is_built_in(name) { name.to_owned() } else { self.place.resolve(name).to_string_lossy().into_owned() }
+            if is_built_in(name) { name.to_owned() } else { self.place.dir().join(name).to_string_lossy().into_owned() }
         }))
     }
 
@@ -247,7 +247,7 @@ impl TargetFields<'_> {
             let value = match (item.as_str(), file()) {
                 (Some(text), _) => text.to_owned(),
                 (None, Some(path)) => {
-                    let secret = read_secret("the header", &self.place.resolve(path));
+                    let secret = read_secret("the header", &self.place.dir().join(path));
                     secret.map_err(|error| wrong(&error.to_string()))?.expose().to_owned()
                 }
                 _ => return Err(wrong("a value must be a string, or { file = \"…\" }")),
@@ -306,38 +306,13 @@ fn number(value: &Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|number| number as f64))
 }
 
-fn span_of(table: &dyn TableLike, name: &str) -> Option<Range<usize>> {
-    table.get_key_value(name).and_then(|(key, item)| key.span().or_else(|| item.span()))
-}
-
-/// The file and its text, for errors with a line and paths beside it.
-struct FilePosition<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl FilePosition<'_> {
-    fn resolve(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(path)
-    }
-
-    fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
-        let line = span.map(|span| self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
-        let line = line.map_or_else(String::new, |line| format!(", line {line}"));
-        let message = message.lines().next().unwrap_or_default();
-        Error::usage(format!("{}{line}: {message}", self.path.display()))
-    }
-
-    /// The error of a key that is not known, with the nearest that is.
-    fn unknown(&self, table: &dyn TableLike, key: &str, known: &[&str]) -> Error {
-        // One that does not look like a name may be a misplaced secret.
-        let plain = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-        let error = self.error(span_of(table, key), &format!("unknown key `{}`", if plain { key } else { "…" }));
-        let nearest = known.iter().map(|known| (strsim::jaro_winkler(known, key), known));
-        match nearest.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7) {
-            Some((_, nearest)) => error.hint(format!("did you mean `{nearest}`?")),
-            None => error.hint(format!("the keys are {}", known.join(", "))),
-        }
+/// The error of a key that is not known, with the nearest that is.
+fn unknown_key(place: &TomlText, table: &dyn TableLike, key: &str, known: &[&str]) -> Error {
+    let error = place.error(span_of(table, key), &format!("unknown key `{}`", shown_key(key)));
+    let nearest = known.iter().map(|known| (strsim::jaro_winkler(known, key), known));
+    match nearest.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7) {
+        Some((_, nearest)) => error.hint(format!("did you mean `{nearest}`?")),
+        None => error.hint(format!("the keys are {}", known.join(", "))),
     }
 }
 

@@ -115,9 +115,7 @@ fn message_id(events: &[EventFacts]) -> String {
 fn judge(outcome: std::result::Result<HttpResponse, crate::http::Failure>) -> TargetResponse {
     let failed = |error: Error, scope| TargetResponse::Failed { error: error.to_string(), scope };
     let answer = match outcome {
-        Ok(answer) if answer.status.is_success() => {
-            return TargetResponse::Accepted;
-        }
+        Ok(answer) if answer.status.is_success() => return TargetResponse::Accepted,
         Ok(answer) => answer,
         // A redirect that is not followed is a response; an untrusted certificate means that there was none.
         Err(failure) => {

@@ -113,6 +113,8 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     settle_at: Option<Instant>,
     /// The target answered that it is gone (410).
     stopped: bool,
+    /// Whether the metrics have the target as paused.
+    shown_paused: bool,
 }
 
 /// The result of a step.
@@ -131,6 +133,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         queue: Q,
         (metrics, in_flight, clock): (Arc<Metrics>, InFlight, Clock),
     ) -> Self {
+        metrics.add_target(target.shown());
         let rate = policy.rate.map(|rate| RateLimit::new(rate, Instant::now()));
         Self {
             target: Arc::new(target),
@@ -150,6 +153,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             unsettled: Vec::new(),
             settle_at: None,
             stopped: false,
+            shown_paused: false,
         }
     }
 
@@ -281,10 +285,12 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
     }
 
-    /// Puts into the metrics whether the target is paused.
-    fn show_paused(&self, now: Moment) {
+    /// Puts into the metrics whether the target is paused, if that has changed.
+    fn show_paused(&mut self, now: Moment) {
         let paused = self.stopped || self.breaker.is_paused(now.instant);
-        self.metrics.paused(self.target.shown(), paused);
+        if std::mem::replace(&mut self.shown_paused, paused) != paused {
+            self.metrics.paused(self.target.shown(), paused);
+        }
     }
 
     /// Notes the end of an attempt, unless it panicked.

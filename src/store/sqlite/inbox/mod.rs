@@ -31,7 +31,7 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
-    Quarantined, Requeued, StoreError, TargetId, Usage,
+    Quarantined, Requeued, StoreError, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -89,12 +89,8 @@ impl SqliteInbox {
     }
 
     /// The same for what is done again if it fails: it does not wait for long.
-    fn write_if_free<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
-        let busy_timeout = |time| self.connection.busy_timeout(time).map_err(|error| self.store_error(error.into()));
-        busy_timeout(SHORT_BUSY_TIMEOUT)?;
-        let outcome = self.write(work);
-        busy_timeout(BUSY_TIMEOUT)?;
-        outcome
+    fn write_if_free<T>(&mut self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
+        self.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.write(work))
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreFault>) -> Result<T, StoreError> {
@@ -113,13 +109,16 @@ impl SqliteInbox {
         fault.at(Part::Inbox, &self.path)
     }
 
-    /// Runs `work` without waiting for long while another process has the lock.
-    fn without_patience<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let busy_timeout =
-            |inbox: &Self, time| inbox.connection.busy_timeout(time).map_err(|error| inbox.store_error(error.into()));
-        busy_timeout(self, SHORT_BUSY_TIMEOUT)?;
+    /// Runs `work`, which waits for no longer than this while another process has the lock.
+    fn with_busy_timeout<T>(
+        &mut self,
+        timeout: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let set = |inbox: &Self, timeout| inbox.read(|connection| Ok(connection.busy_timeout(timeout)?));
+        set(self, timeout)?;
         let outcome = work(self);
-        busy_timeout(self, BUSY_TIMEOUT)?;
+        set(self, BUSY_TIMEOUT)?;
         outcome
     }
 
@@ -143,16 +142,9 @@ impl SqliteInbox {
     }
 
     /// Empties the write-ahead log, if that is possible without waiting.
-    fn empty_log(&self) {
-        let busy_timeout = |time| self.connection.busy_timeout(time).map_err(StoreFault::from);
-        let empty = || {
-            busy_timeout(Duration::ZERO)?;
-            let emptied = purge::empty_log(&self.connection);
-            busy_timeout(BUSY_TIMEOUT)?;
-            emptied
-        };
-        if let Err(fault) = empty() {
-            tracing::debug!("the write-ahead log could not be emptied: {}", self.store_error(fault));
+    fn empty_log(&mut self) {
+        if let Err(error) = self.with_busy_timeout(Duration::ZERO, |inbox| inbox.read(purge::empty_log)) {
+            tracing::debug!("the write-ahead log could not be emptied: {error}");
         }
     }
 }
@@ -181,10 +173,6 @@ impl Events for SqliteInbox {
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
         self.read(query::backlog)
-    }
-
-    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
-        self.read(query::pending_by_target)
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {

@@ -14,9 +14,7 @@ use crate::domain::event::Sender;
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
-use crate::store::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined, TargetId,
-};
+use crate::store::{Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Quarantined};
 
 /// How many forwards are too many to look events up from.
 const MANY: i64 = 10_000;
@@ -97,16 +95,7 @@ impl Condition {
                 return Ok(());
             }
         }
-        // The plus keeps SQLite from making an index over all events for it.
-        let theirs = |state: &i64| {
-            format!(
-                "SELECT y.id FROM forwards x
-                 CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
-                 WHERE x.state = {state}"
-            )
-        };
-        let theirs = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
-        self.sql.extend([" AND e.id IN (", &theirs, ")"]);
+        self.is_of_forwards(states, "");
         Ok(())
     }
 
@@ -122,17 +111,23 @@ impl Condition {
         };
         let after = after.map(|EventSeq(event)| delivery(">", event)).unwrap_or_default();
         let before = before.map(|EventSeq(event)| delivery("<", event)).unwrap_or_default();
+        let theirs = format!("AND x.target IN (SELECT id FROM targets WHERE shown = ?) {after} {before}");
+        self.is_of_forwards(states, &theirs);
+        self.values.extend(states.iter().map(|_| Value::from(target.to_owned())));
+    }
+
+    /// Those of forwards `x` in one of these states that meet a condition, which has its values once for each state.
+    fn is_of_forwards(&mut self, states: &[i64], condition: &str) {
+        // The plus keeps SQLite from making an index over all events for it.
         let theirs = |state: &i64| {
             format!(
                 "SELECT y.id FROM forwards x
                  CROSS JOIN events y ON y.id BETWEEN x.first_event AND x.last_event AND +y.delivery = x.delivery
-                 WHERE x.state = {state} AND x.target IN (SELECT id FROM targets WHERE shown = ?) {after} {before}"
+                 WHERE x.state = {state} {condition}"
             )
         };
-        let sql = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
-        let name = target.to_owned();
-        self.sql.extend([" AND e.id IN (", &sql, ")"]);
-        self.values.extend(states.iter().map(|_| Value::from(name.clone())));
+        let theirs = states.iter().map(theirs).collect::<Vec<_>>().join(" UNION ALL ");
+        self.sql.extend([" AND e.id IN (", &theirs, ")"]);
     }
 
     /// Whether an event that the SQL selects is one of those that are meant.
@@ -273,18 +268,6 @@ pub(super) fn backlog(connection: &Connection) -> Result<Backlog, StoreFault> {
     let newest = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1";
     let newest: Option<i64> = connection.prepare_cached(newest)?.query_row([], |row| row.get(0)).optional()?;
     Ok(Backlog { pending, dead, oldest_pending: oldest.map(time), last_event: newest.map(time) })
-}
-
-/// How many forwards are pending, by target.
-pub(super) fn pending_by_target(connection: &Connection) -> Result<Vec<(TargetId, String, u64)>, StoreFault> {
-    let sql =
-        "SELECT t.id, t.shown, count(*) FROM forwards f INDEXED BY forwards_pending JOIN targets t ON t.id = f.target
-               WHERE f.state = 0 GROUP BY f.target ORDER BY f.target";
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([], |row| {
-        Ok((TargetId(row.get(0)?), row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)))
-    })?;
-    Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// How many deliveries are in quarantine.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use super::SqliteInbox;
 use super::body::Bodies;
 use super::forwards;
 use super::intake;
 use super::leases::Leases;
 use super::receiving::Receiving;
+use super::{SHORT_BUSY_TIMEOUT, SqliteInbox};
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
@@ -189,10 +189,6 @@ impl Events for SqliteReceiverInbox {
         self.inbox.backlog()
     }
 
-    fn pending_by_target(&self) -> Result<Vec<(TargetId, String, u64)>, StoreError> {
-        self.inbox.pending_by_target()
-    }
-
     fn usage(&self) -> Result<Usage, StoreError> {
         self.inbox.usage()
     }
@@ -222,7 +218,7 @@ impl Targets for SqliteReceiverInbox {
 
 impl Maintenance for SqliteReceiverInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        let purged = self.inbox.without_patience(|inbox| inbox.purge_step(rule))?;
+        let purged = self.inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.purge_step(rule))?;
         let reloaded = self.receiving.known.forget_purged(&self.inbox.connection);
         reloaded.map_err(|fault| self.inbox.store_error(fault))?;
         Ok(purged)

@@ -10,7 +10,7 @@ use crate::store::{StoreError, StoreErrorKind};
 const MIN_YIELD: Duration = Duration::from_millis(5);
 
 /// How long a step is tried again while others keep the inbox locked.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes steps until one says that there are no more. Between them others have the inbox, and Ctrl-C is heard.
 ///
@@ -26,7 +26,7 @@ pub fn each_step(ctx: &Context, doing: &str, mut step: impl FnMut() -> Result<bo
         match step() {
             Ok(false) => return Ok(()),
             Ok(true) => last_done = Instant::now(),
-            Err(error) if error.kind() == StoreErrorKind::Busy && last_done.elapsed() < PATIENCE => {}
+            Err(error) if error.kind() == StoreErrorKind::Busy && last_done.elapsed() < LOCK_TIMEOUT => {}
             Err(error) => return Err(error.into()),
         }
         // A receiver that waits for the lock gets it now.
