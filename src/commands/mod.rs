@@ -23,6 +23,7 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod named_targets;
 mod progress;
 mod quotes;
 mod ready_file;

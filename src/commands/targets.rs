@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::Report;
 use super::confirm::confirm;
+use super::named_targets::{named_targets, no_such_target};
 use super::steps::each_step;
 use super::units::count;
 use crate::context::Context;
 use crate::domain::{ShownTime, excerpt};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::render::{Cell, Row, Tone};
 use crate::store::{Inbox, StoreError, TargetId, TargetRecord};
 
@@ -141,13 +142,11 @@ fn drop_pending(ctx: &Context, inbox: Option<Box<dyn Inbox>>, name: &str, yes: b
     rows(&*inbox, name)
 }
 
-/// The inbox, and the targets of this name: those of flags may share one with a target of an earlier run.
+/// The inbox, and the targets of this name.
 fn named(inbox: Option<Box<dyn Inbox>>, name: &str) -> Result<(Box<dyn Inbox>, Vec<TargetRecord>)> {
-    let unknown = || no_such_target(name);
-    let inbox = inbox.ok_or_else(unknown)?;
-    let mut targets = inbox.target_records()?;
-    targets.retain(|target| target.name == name);
-    if targets.is_empty() { Err(unknown()) } else { Ok((inbox, targets)) }
+    let inbox = inbox.ok_or_else(|| no_such_target(name))?;
+    let targets = named_targets(&*inbox, name)?;
+    Ok((inbox, targets))
 }
 
 /// Changes each of the targets. Returns whether any of them was not so before.
@@ -158,12 +157,6 @@ fn change_each(
     targets.iter().try_fold(false, |changed, target| Ok(change(target.id)? || changed))
 }
 
-/// The error for a name that no target has.
-pub(super) fn no_such_target(name: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no target with the name {}", shown(name)))
-        .hint("`bugfender-hooks targets list` shows the names")
-}
-
 /// Tells what became of the targets of this name, and shows them.
 fn changed_rows(ctx: &Context, inbox: &dyn Inbox, name: &str, outcome: &str) -> Result<Report> {
     ctx.out().note(&format!("{} {outcome}", shown(name)));
@@ -171,8 +164,7 @@ fn changed_rows(ctx: &Context, inbox: &dyn Inbox, name: &str, outcome: &str) -> 
 }
 
 fn rows(inbox: &dyn Inbox, name: &str) -> Result<Report> {
-    let records = inbox.target_records()?.into_iter().filter(|target| target.name == name);
-    Ok(Report::list(records.map(TargetRow::of).collect(), Vec::new()))
+    Ok(Report::list(named_targets(inbox, name)?.into_iter().map(TargetRow::of).collect(), Vec::new()))
 }
 
 fn shown(name: &str) -> String {

@@ -232,7 +232,7 @@ impl RequestHandler {
     }
 
     fn reject(&self, peer: IpAddr, why: Rejection) -> FullResponse {
-        why.reject(peer, &self.metrics)
+        self.operators.reject(peer, why)
     }
 }
 

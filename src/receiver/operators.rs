@@ -169,7 +169,7 @@ impl Operators {
             async move {
                 Ok::<_, Infallible>(match checked {
                     Ok(path) => operators.answer(path, &head.method, &head.headers).await,
-                    Err(why) => why.reject(peer, &operators.metrics),
+                    Err(why) => operators.reject(peer, why),
                 })
             }
         });
@@ -181,6 +181,13 @@ impl Operators {
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
             Err(_) => tracing::debug!("a connection took too long"),
         }
+    }
+
+    /// Rejects a request: it is logged and counted, and this is the response.
+    pub(super) fn reject(&self, peer: IpAddr, why: Rejection) -> FullResponse {
+        tracing::info!(reason = why.as_str(), %peer, "rejected a request");
+        self.metrics.rejected(why);
+        why.response()
     }
 }
 

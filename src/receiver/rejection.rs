@@ -1,10 +1,7 @@
 //! Why a request is rejected, and the response to it.
 
-use std::net::IpAddr;
-
 use hyper::StatusCode;
 
-use super::metrics::Metrics;
 use super::response::{self, FullResponse};
 
 /// Why a request is rejected.
@@ -69,13 +66,6 @@ impl Rejection {
             Self::Store => "store",
             Self::Overload => "overload",
         }
-    }
-
-    /// Rejects a request of this peer: puts it on record, and returns the response.
-    pub(super) fn reject(self, peer: IpAddr, metrics: &Metrics) -> FullResponse {
-        tracing::info!(reason = self.as_str(), %peer, "rejected a request");
-        metrics.rejected(self);
-        self.response()
     }
 
     /// The response to its sender.

@@ -15,7 +15,7 @@ mod tail;
 use clap::Subcommand;
 
 use super::Report;
-use super::targets::no_such_target;
+use super::named_targets::named_targets;
 use crate::context::Context;
 use crate::domain::event::Sender;
 use crate::domain::excerpt;
@@ -77,10 +77,8 @@ fn or_note(ctx: &Context, inbox: Option<Box<dyn Inbox>>) -> Option<Box<dyn Inbox
 /// The same for these events, whose target must be one that the inbox knows.
 fn inbox_of(ctx: &Context, selection: &EventSelection) -> Result<Option<Box<dyn Inbox>>> {
     let inbox = inbox(ctx)?;
-    if let (Some(inbox), Some(name)) = (&inbox, &selection.target)
-        && !inbox.target_records()?.iter().any(|target| target.name == *name)
-    {
-        return Err(no_such_target(name));
+    if let (Some(inbox), Some(name)) = (&inbox, &selection.target) {
+        named_targets(&**inbox, name)?;
     }
     Ok(inbox)
 }
