@@ -6,8 +6,8 @@
 //! for what its caller still has to send. So a peer has all that is there while nobody else wants it, others find room at
 //! once, and among the connections of one peer, such as a proxy, the slow ones go and those that send go on.
 //!
-//! Nobody goes who has come, or was answered, only just now. A peer is an IPv4 address, or the /64 network of an IPv6 one. Those on this machine go last. What has arrived whole
-//! never goes.
+//! Nobody goes who has come, or was answered, only just now. A peer is an IPv4 address, or the /64 network of an IPv6 one.
+//! Those on this machine go last. What has arrived whole never goes.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Copies of a store, and what it consists of.
 
-use std::fs::{self, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::{Problem, StoreFault};
+use super::inbox::receiver_lock;
 use super::migrations::{INBOX, REGISTRY, Schema};
 use super::owners::Owners;
-use super::{SqliteStore, directory_of, has_content, open_database};
+use super::{SqliteStore, beside, directory_of, has_content, open_database};
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::{PartInfo, StoreError, StoreInfo};
@@ -59,24 +60,19 @@ impl Database {
         super::check_integrity(&copy)?;
         drop(copy);
         made.sync_all()?;
-        let _ = fs::remove_dir_all(locks(path));
+        // Opening it has made a directory of locks.
+        let _ = fs::remove_dir_all(beside(path, "-locks"));
         Ok(platform::sync_dir(directory_of(path))?)
     }
 }
 
-/// The directory of locks that opening a database makes.
-fn locks(path: &Path) -> PathBuf {
-    beside(path, "-locks")
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn key_path(store: &SqliteStore) -> PathBuf {
-    store.registry.with_extension("receiver-key")
+/// The key of the receiver, if there is one.
+fn read_key(store: &SqliteStore) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(store.key_path()) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes a copy of the store into a directory.
@@ -96,11 +92,8 @@ pub(super) fn back_up(store: &SqliteStore, directory: &Path) -> Result<(), Store
             database.copy_to(&database.to).map_err(|fault| database.failed(fault))?;
         }
     }
-    match fs::read(key_path(store)) {
-        Ok(key) => platform::add_private_file(&key_path(&copy), &key).map_err(failed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
-    }
+    let key = read_key(store).map_err(failed)?;
+    key.map_or(Ok(()), |key| platform::add_private_file(&copy.key_path(), &key)).map_err(failed)
 }
 
 /// Puts a copy in the place of the store.
@@ -109,12 +102,8 @@ pub(super) fn restore(store: &SqliteStore, directory: &Path, replace: bool) -> R
     let inbox = store.inbox_path();
     let failed = |error: io::Error| StoreFault::from(error).at(Part::Registry, &store.registry);
     platform::create_private_dir(directory_of(&store.registry)).map_err(failed)?;
-    let lock = Owners::beside(&inbox).lock_file("receiver.lock").map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreFault::from(Problem::Receiving).at(Part::Inbox, &inbox)),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    // Held until the end.
+    let _lock = receiver_lock(&Owners::beside(&inbox)).map_err(|fault| fault.at(Part::Inbox, &inbox))?;
     let databases = databases(&copy, store);
     let mut ready = Vec::new();
     for database in &databases {
@@ -128,13 +117,9 @@ pub(super) fn restore(store: &SqliteStore, directory: &Path, replace: bool) -> R
     if ready.is_empty() {
         return Err(StoreFault::from(Problem::NoBackup).at(Part::Registry, directory));
     }
-    let key = match fs::read(key_path(&copy)) {
-        Ok(key) => Some(key),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
-    if key.is_some() && !replace && key_path(store).exists() {
-        return Err(StoreFault::from(Problem::InTheWay).at(Part::Inbox, &key_path(store)));
+    let key = read_key(&copy).map_err(failed)?;
+    if key.is_some() && !replace && store.key_path().exists() {
+        return Err(StoreFault::from(Problem::InTheWay).at(Part::Inbox, &store.key_path()));
     }
     // Nothing is replaced before all of it is there.
     for (database, path) in &ready {
@@ -151,7 +136,7 @@ pub(super) fn restore(store: &SqliteStore, directory: &Path, replace: bool) -> R
         fs::rename(path, &database.to).map_err(failed)?;
     }
     if let Some(key) = key {
-        platform::replace_private_file(&key_path(store), &key).map_err(failed)?;
+        platform::replace_private_file(&store.key_path(), &key).map_err(failed)?;
     }
     platform::sync_dir(directory_of(&store.registry)).map_err(failed)
 }
@@ -163,7 +148,7 @@ pub(super) fn info(store: &SqliteStore) -> Result<StoreInfo, StoreError> {
     Ok(StoreInfo {
         registry: part(Part::Registry, &store.registry, &REGISTRY, &registry)?,
         inbox: part(Part::Inbox, &store.inbox_path(), &INBOX, &inbox)?,
-        key: file(&key_path(store)),
+        key: file(&store.key_path()),
     })
 }
 

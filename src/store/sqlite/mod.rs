@@ -45,6 +45,11 @@ impl SqliteStore {
     pub fn inbox_path(&self) -> PathBuf {
         self.registry.with_extension("inbox.db")
     }
+
+    /// The file of the receiver's keys: `hooks.receiver-key` for `hooks.db`.
+    fn key_path(&self) -> PathBuf {
+        self.registry.with_extension("receiver-key")
+    }
 }
 
 impl Store for SqliteStore {
@@ -110,7 +115,7 @@ impl Store for SqliteStore {
     }
 
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
-        Box::new(KeyFile::at(self.registry.with_extension("receiver-key")))
+        Box::new(KeyFile::at(self.key_path()))
     }
 }
 
@@ -164,6 +169,13 @@ fn check_integrity(connection: &Connection) -> Result<(), StoreFault> {
 /// The directory that a file is in; an empty path is the working directory.
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What stands beside a file and has its name with this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// Whether there is a file that is not empty, or something that is no file.

@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::beside;
 use crate::platform;
 
 /// The directory of lock files beside a registry.
@@ -29,9 +30,8 @@ impl Owners {
     pub(super) fn beside(registry: &Path) -> Self {
         // Whoever comes by a link must find the same locks. SQLite goes to the file behind it too.
         let real = registry.canonicalize();
-        let mut dir = real.as_deref().unwrap_or(registry).as_os_str().to_owned();
-        dir.push("-locks");
-        Self { dir: PathBuf::from(dir), own: OnceCell::new() }
+        let dir = beside(real.as_deref().unwrap_or(registry), "-locks");
+        Self { dir, own: OnceCell::new() }
     }
 
     /// This process's name; it counts as alive from now until `self` is dropped.

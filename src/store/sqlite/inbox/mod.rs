@@ -15,6 +15,7 @@ mod requeue;
 mod targets;
 
 pub(super) use self::receiver::SqliteReceiverInbox;
+pub(super) use self::receiving::receiver_lock;
 
 use std::io;
 use std::ops::Range;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::beside;
 use super::fault::StoreFault;
 use super::migrations::INBOX;
 use super::owners::Owners;
@@ -177,11 +179,10 @@ impl Events for SqliteInbox {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         let quarantined = self.read(query::quarantine_size)?;
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
+        let log = beside(&self.path, "-wal");
         // The log is gone while nothing is written.
         let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
-        let bytes = size(&self.path) + size(Path::new(&log));
+        let bytes = size(&self.path) + size(&log);
         Ok(Usage { bytes, free_bytes: platform::free_space(&self.path), quarantined })
     }
 }
@@ -243,9 +244,7 @@ impl Maintenance for SqliteInbox {
 
 /// The file beside an inbox that takes up space to be freed when the disk is full.
 pub(super) fn reserve_path(inbox: &Path) -> PathBuf {
-    let mut name = inbox.to_owned().into_os_string();
-    name.push("-reserve");
-    PathBuf::from(name)
+    beside(inbox, "-reserve")
 }
 
 /// A time as it is stored.

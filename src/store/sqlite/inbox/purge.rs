@@ -108,13 +108,28 @@ impl StepBudget {
         self.rows == 0 || self.bytes == 0 || Instant::now() >= self.until
     }
 
-    /// How many rows the next statement may remove.
-    fn rows_at_once(&self) -> u64 {
-        self.rows.min(ROWS_AT_ONCE)
-    }
-
     fn spend(&mut self, rows: u64) {
         self.rows = self.rows.saturating_sub(rows);
+    }
+
+    /// Removes rows with a statement that is told how many it may. Returns how many are gone, and whether that is all.
+    fn remove(
+        &mut self,
+        mut statement: impl FnMut(i64) -> Result<usize, rusqlite::Error>,
+    ) -> Result<(u64, bool), StoreFault> {
+        let mut gone = 0;
+        loop {
+            let limit = self.rows.min(ROWS_AT_ONCE);
+            let removed = statement(i64::try_from(limit).unwrap_or(i64::MAX))? as u64;
+            gone += removed;
+            self.spend(removed);
+            if removed < limit {
+                return Ok((gone, true));
+            }
+            if self.is_spent() {
+                return Ok((gone, false));
+            }
+        }
     }
 }
 
@@ -220,42 +235,24 @@ fn remove(
     let theirs = "DELETE FROM events WHERE id IN
                   (SELECT e.id FROM deliveries d JOIN events e ON e.id BETWEEN d.first_event AND d.last_event
                    WHERE d.id = ?1 LIMIT ?2)";
-    loop {
-        let limit = budget.rows_at_once();
-        let removed = connection.prepare_cached(forwards)?.execute(params![delivery, even_pending, sql(limit)])? as u64;
-        budget.spend(removed);
-        if removed < limit {
-            break;
-        }
-        if budget.is_spent() {
-            return Ok(false);
-        }
+    let (_, is_all) =
+        budget.remove(|limit| connection.prepare_cached(forwards)?.execute(params![delivery, even_pending, limit]))?;
+    if !is_all {
+        return Ok(false);
     }
     // Requeued since it was found: it is kept, and only the record of what was settled is gone.
     let is_pending = "SELECT EXISTS (SELECT 1 FROM forwards WHERE delivery = ?)";
     if connection.prepare_cached(is_pending)?.query_row([delivery], |row| row.get(0))? {
         return Ok(true);
     }
-    loop {
-        let limit = budget.rows_at_once().max(1);
-        let removed = connection.prepare_cached(theirs)?.execute(params![delivery, sql(limit)])? as u64;
-        *events += removed;
-        budget.spend(removed);
-        if removed < limit {
-            break;
-        }
-        if budget.is_spent() {
-            return Ok(false);
-        }
+    let (gone, is_all) = budget.remove(|limit| connection.prepare_cached(theirs)?.execute(params![delivery, limit]))?;
+    *events += gone;
+    if !is_all {
+        return Ok(false);
     }
     connection.prepare_cached("DELETE FROM deliveries WHERE id = ?")?.execute([delivery])?;
     budget.spend(1);
     Ok(true)
-}
-
-/// A number as SQLite has it.
-fn sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Notes the newest event: its place is not given again.

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::platform::FileIdentity;
 use crate::store::DEDUPE_WINDOW;
+use crate::store::sqlite::beside;
 use crate::store::sqlite::dedup::DedupIndex;
 use crate::store::sqlite::fault::{Problem, StoreFault};
 use crate::store::sqlite::owners::Owners;
@@ -40,12 +41,7 @@ impl Drop for Receiving {
 impl Receiving {
     /// Takes the lock that one process has, and reads which events are there.
     pub(super) fn begin(connection: &Connection, owners: &Owners, path: &Path) -> Result<Self, StoreFault> {
-        let lock = owners.lock_file("receiver.lock")?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Problem::Receiving.into()),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
+        let lock = receiver_lock(owners)?;
         let after = |table: &str| -> Result<i64, rusqlite::Error> {
             connection.query_row(&format!("SELECT coalesce(max(id), 0) + 1 FROM {table}"), [], |row| row.get(0))
         };
@@ -76,11 +72,22 @@ impl Receiving {
     }
 }
 
+/// The lock that only one process has, which receives, until it is dropped.
+///
+/// # Errors
+/// When another process has it.
+pub(in crate::store::sqlite) fn receiver_lock(owners: &Owners) -> Result<File, StoreFault> {
+    let lock = owners.lock_file("receiver.lock")?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Problem::Receiving.into()),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
 /// The file beside an inbox that has this ending. SQLite has it beside the file that a link leads to.
 fn side_file(path: &Path, ending: &str) -> io::Result<(PathBuf, FileIdentity)> {
-    let mut name = path.canonicalize()?.into_os_string();
-    name.push(ending);
-    let path = PathBuf::from(name);
+    let path = beside(&path.canonicalize()?, ending);
     let identity = FileIdentity::of(&path)?;
     Ok((path, identity))
 }
