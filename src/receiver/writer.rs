@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use self::committer::Committer;
+use self::committer::{Committer, LoggedTrouble};
 use super::limits::MemoryPermit;
 use super::metrics::Metrics;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +60,8 @@ impl Writer {
         stored: Arc<Notify>,
     ) -> Result<(Self, JoinHandle<()>)> {
         let runtime = Handle::try_current().map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-        let committer = Committer::new(inbox, routes, max_group, metrics, stored, runtime);
+        let trouble = LoggedTrouble::default();
+        let committer = Committer { inbox, routes, max_group, metrics, stored, runtime, trouble, rest_until: None };
         let (worker, thread) = Worker::start("inbox", committer)?;
         Ok((Self { worker }, thread))
     }

@@ -22,18 +22,53 @@ const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The state of the writer's thread.
 pub(super) struct Committer {
-    inbox: Box<dyn ReceiverInbox>,
-    routes: Vec<Route>,
-    max_group: usize,
-    metrics: Arc<Metrics>,
-    stored: Arc<Notify>,
+    pub(super) inbox: Box<dyn ReceiverInbox>,
+    pub(super) routes: Vec<Route>,
+    /// The most deliveries of a commit.
+    pub(super) max_group: usize,
+    pub(super) metrics: Arc<Metrics>,
+    /// Notified when there is something new to forward.
+    pub(super) stored: Arc<Notify>,
     /// The runtime that replies are sent on.
-    runtime: Handle,
-    /// Whether the last commit failed: logged once, not for every delivery.
+    pub(super) runtime: Handle,
+    pub(super) trouble: LoggedTrouble,
+    /// Until when there is no maintenance.
+    pub(super) rest_until: Option<Instant>,
+}
+
+/// What is wrong with the inbox: logged once, not for every delivery.
+#[derive(Default)]
+pub(super) struct LoggedTrouble {
+    /// Whether the last commit failed.
     failing: bool,
-    /// Whether there was no room for a large delivery: logged once, too.
+    /// Whether there was no room for a large delivery.
     is_low: bool,
-    rest_until: Option<Instant>,
+}
+
+impl LoggedTrouble {
+    fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
+        match outcome {
+            Err(error) if !self.failing => {
+                tracing::error!("nothing can be stored; senders are asked to retry: {error}");
+                self.failing = true;
+            }
+            Ok(_) if self.failing => {
+                tracing::warn!("the inbox can be written again");
+                self.failing = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Logs once that there is little room, and once that there is enough.
+    fn note_room(&mut self, has_room: bool, bytes: u64) {
+        if has_room && self.is_low {
+            tracing::warn!("there is room for deliveries of every size again");
+        } else if !has_room && !self.is_low && !self.failing {
+            tracing::error!("the disk is nearly full: a delivery of {bytes} bytes could not be stored");
+        }
+        self.is_low = !has_room;
+    }
 }
 
 /// Jobs that share a commit.
@@ -95,17 +130,6 @@ impl Work<Job> for Committer {
 }
 
 impl Committer {
-    pub(super) fn new(
-        inbox: Box<dyn ReceiverInbox>,
-        routes: Vec<Route>,
-        max_group: usize,
-        metrics: Arc<Metrics>,
-        stored: Arc<Notify>,
-        runtime: Handle,
-    ) -> Self {
-        Self { inbox, routes, max_group, metrics, stored, runtime, failing: false, is_low: false, rest_until: None }
-    }
-
     fn work_on(&mut self, group: WriteGroup) {
         let WriteGroup { deliveries, receipts, memory, settlements, settled, others, .. } = group;
         // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
@@ -137,8 +161,8 @@ impl Committer {
                 (Job::Probe(_, reply), Some(error)) => drop(reply.send(Err(error.again()))),
                 (Job::Probe(bytes, reply), None) => {
                     let outcome = self.inbox.probe(Timestamp::now(), bytes);
-                    self.note(&outcome);
-                    self.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
+                    self.trouble.note(&outcome);
+                    self.trouble.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
                     drop(reply.send(outcome.map_err(Error::from)));
                 }
                 (Job::Routes(make, reply), _) => {
@@ -166,7 +190,7 @@ impl Committer {
     fn store(&mut self, deliveries: &[EncodedDelivery]) -> Result<Vec<Receipt>, StoreError> {
         let started = Instant::now();
         let outcome = self.inbox.commit(deliveries, &self.routes);
-        self.note(&outcome);
+        self.trouble.note(&outcome);
         let receipts = outcome?;
         self.metrics.committed(started.elapsed());
         for sender in Sender::ALL {
@@ -180,30 +204,6 @@ impl Committer {
             self.stored.notify_waiters();
         }
         Ok(receipts)
-    }
-
-    fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
-        match outcome {
-            Err(error) if !self.failing => {
-                tracing::error!("nothing can be stored; senders are asked to retry: {error}");
-                self.failing = true;
-            }
-            Ok(_) if self.failing => {
-                tracing::warn!("the inbox can be written again");
-                self.failing = false;
-            }
-            _ => {}
-        }
-    }
-
-    /// Logs once that there is little room, and once that there is enough.
-    fn note_room(&mut self, has_room: bool, bytes: u64) {
-        if has_room && self.is_low {
-            tracing::warn!("there is room for deliveries of every size again");
-        } else if !has_room && !self.is_low && !self.failing {
-            tracing::error!("the disk is nearly full: a delivery of {bytes} bytes could not be stored");
-        }
-        self.is_low = !has_room;
     }
 
     /// Does a piece of the inbox's maintenance. Returns whether there is more to do at once.
