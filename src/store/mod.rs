@@ -16,6 +16,8 @@ mod info;
 mod intake;
 mod keys;
 mod maintenance;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod queue;
 mod registry;
 pub mod sqlite;

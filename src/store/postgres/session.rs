@@ -1,0 +1,228 @@
+//! A connection in a thread that waits for it, renewed when it breaks.
+#![allow(clippy::needless_pass_by_value, reason = "work reads better where it is given without an ampersand")]
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::fault::PostgresFault;
+use super::options::ConnectOptions;
+use crate::store::StoreError;
+use crate::store::error::Part;
+
+/// The first and the longest wait before a server that was not available is tried again.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// How often a transaction is tried that another one was in the way of.
+const TRIES: u32 = 5;
+
+/// The values of a statement, with their types.
+pub(super) type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+/// The values of a statement: `values![id => INT8, name => TEXT]`.
+macro_rules! values {
+    ($($value:expr => $type:ident),* $(,)?) => {
+        &[$((&$value as &(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type::$type)),*]
+    };
+}
+pub(super) use values;
+
+/// A connection that is made when it is needed. To be used by a thread outside any runtime.
+pub(super) struct Session {
+    options: ConnectOptions,
+    part: Part,
+    runtime: Runtime,
+    link: RefCell<Option<Link>>,
+    /// How often in a row no connection could be made, and when it is tried again.
+    failures: Cell<u32>,
+    rest_until: Cell<Option<Instant>>,
+}
+
+/// An open connection, and the schema that its statements are about.
+pub(super) struct Link {
+    client: Client,
+    schema: String,
+    timeout: Duration,
+}
+
+impl Session {
+    /// A session for this part of the store. Nothing is connected yet.
+    pub(super) fn new(options: ConnectOptions, part: Part) -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            let kind = crate::store::StoreErrorKind::System;
+            StoreError::new(part, options.shown(), kind, error.to_string(), "free some memory, then try again")
+        })?;
+        Ok(Self {
+            options,
+            part,
+            runtime,
+            link: RefCell::default(),
+            failures: Cell::default(),
+            rest_until: Cell::default(),
+        })
+    }
+
+    /// How to connect.
+    pub(super) fn options(&self) -> &ConnectOptions {
+        &self.options
+    }
+
+    /// Does work that may be done again if the connection breaks in the middle of it: it reads, or does nothing the second
+    /// time.
+    pub(super) fn run<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, StoreError> {
+        self.try_run(work).map_err(|fault| self.store_error(fault))
+    }
+
+    /// The same, with the fault as it is.
+    pub(super) fn try_run<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
+        match self.once(&work) {
+            // An old connection may have been cut off since it was used last.
+            Err(fault) if fault.ends_connection() && !matches!(fault, PostgresFault::TimedOut) => self.once(&work),
+            outcome => outcome,
+        }
+    }
+
+    /// Does work once; if it fails with the connection, what became of it is not known.
+    pub(super) fn once<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
+        self.runtime.block_on(async {
+            let link = self.connected().await?;
+            let outcome = work(&link).await;
+            if !outcome.as_ref().is_err_and(PostgresFault::ends_connection) {
+                self.link.replace(Some(link));
+            }
+            outcome
+        })
+    }
+
+    /// Runs work in a transaction, which is durable when this returns. It is tried again if another transaction was in the
+    /// way.
+    pub(super) fn commit<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, StoreError> {
+        self.try_commit(work).map_err(|fault| self.store_error(fault))
+    }
+
+    /// The same, with the fault as it is.
+    pub(super) fn try_commit<T>(
+        &self,
+        work: impl AsyncFn(&Link) -> Result<T, PostgresFault>,
+    ) -> Result<T, PostgresFault> {
+        let transaction = async |link: &Link| {
+            link.batch(BEGIN).await?;
+            let outcome = work(link).await;
+            let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
+            match (outcome, link.batch(end).await) {
+                (Ok(_), Err(fault)) => Err(fault),
+                (outcome, _) => outcome,
+            }
+        };
+        let mut tries = 1;
+        loop {
+            match self.once(transaction) {
+                Err(fault) if fault.is_of_concurrency() && tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The error of this session's part of the store.
+    pub(super) fn store_error(&self, fault: PostgresFault) -> StoreError {
+        fault.at(self.part, self.options.shown())
+    }
+
+    /// The connection, made if need be. A server that was not available is left alone for a while, so that whoever waits
+    /// hears of it soon.
+    async fn connected(&self) -> Result<Link, PostgresFault> {
+        if let Some(link) = self.link.take() {
+            // Lets the connection's task see whether the server has closed it.
+            tokio::task::yield_now().await;
+            if !link.client.is_closed() {
+                return Ok(link);
+            }
+        }
+        if self.rest_until.get().is_some_and(|until| Instant::now() < until) {
+            return Err(PostgresFault::Resting);
+        }
+        match self.options.connect().await {
+            Ok(client) => {
+                self.failures.set(0);
+                self.rest_until.set(None);
+                Ok(Link { client, schema: self.options.schema_prefix(), timeout: self.options.timeout() })
+            }
+            Err(fault) => {
+                let failures = self.failures.get().min(10);
+                self.failures.set(failures + 1);
+                let rest = FIRST_REST.saturating_mul(1 << failures).min(LONGEST_REST);
+                self.rest_until.set(Some(Instant::now() + rest.mul_f64(0.5 + fastrand::f64() / 2.0)));
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Begins a transaction whose commit is durable, whatever the server's settings are; nobody waits for one whose client is
+/// gone.
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
+                                SET LOCAL idle_in_transaction_session_timeout = '30s'";
+
+impl Link {
+    /// A statement with `@` for the schema, as in `@events`.
+    fn sql(&self, sql: &str) -> String {
+        sql.replace('@', &self.schema)
+    }
+
+    /// Waits for the server's answer, up to a timeout.
+    async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, PostgresFault> {
+        let answer = tokio::time::timeout(self.timeout, answer).await.map_err(|_| PostgresFault::TimedOut)?;
+        Ok(answer?)
+    }
+
+    /// The rows of a statement.
+    pub(super) async fn rows(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, PostgresFault> {
+        self.answer(self.client.query_typed(&self.sql(sql), values)).await
+    }
+
+    /// The first row of a statement, if there is one.
+    pub(super) async fn row(&self, sql: &str, values: &Values<'_>) -> Result<Option<Row>, PostgresFault> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// The one number that a statement gives; 0 for NULL.
+    pub(super) async fn number(&self, sql: &str, values: &Values<'_>) -> Result<i64, PostgresFault> {
+        let row = self.row(sql, values).await?.ok_or_else(|| PostgresFault::Damaged("a row is missing".to_owned()))?;
+        Ok(row.try_get::<_, Option<i64>>(0)?.unwrap_or(0))
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(super) async fn execute(&self, sql: &str, values: &Values<'_>) -> Result<u64, PostgresFault> {
+        self.answer(self.client.execute_typed(&self.sql(sql), values)).await
+    }
+
+    /// Runs statements without values.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), PostgresFault> {
+        self.answer(self.client.batch_execute(&self.sql(sql))).await
+    }
+
+    /// Runs a statement as a durable transaction of its own, in one round trip: all three parts are sent at once.
+    pub(super) async fn commit_one(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, PostgresFault> {
+        let sql = self.sql(sql);
+        let parts = async {
+            let begin = self.client.batch_execute(BEGIN_NUMBERED);
+            let statement = self.client.query_typed(&sql, values);
+            let (begun, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
+            begun?;
+            let rows = rows?;
+            committed.map(|()| rows)
+        };
+        self.answer(parts).await
+    }
+}
+
+/// The same, and gives the transaction its number before anything else: who follows events relies on it.
+const BEGIN_NUMBERED: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
+                              SELECT pg_catalog.pg_current_xact_id()";
