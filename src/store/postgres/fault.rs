@@ -15,10 +15,14 @@ pub(super) enum PostgresFault {
     TimedOut,
     #[error("the server was not available a moment ago")]
     Resting,
+    #[error("other transactions were in the way for too long")]
+    Contended,
     #[error("what is stored is damaged: {0}")]
     Damaged(String),
     #[error("the schema was written by a newer bugfender-hooks (version {found}, this one knows {known})")]
     Newer { found: i64, known: i64 },
+    #[error("this role may not make the schema {0}, or tables in it")]
+    NoRights(String),
     #[error(transparent)]
     Rule(#[from] Rule),
 }
@@ -31,6 +35,11 @@ impl PostgresFault {
             Self::TimedOut => true,
             _ => false,
         }
+    }
+
+    /// Whether the connection broke, which another may be made for at once.
+    pub(super) fn is_broken_connection(&self) -> bool {
+        self.ends_connection() && !matches!(self, Self::TimedOut)
     }
 
     /// Whether the same may succeed at once: another transaction was in the way.
@@ -49,8 +58,10 @@ impl PostgresFault {
         match self {
             Self::Server(error) => kind_of(error),
             Self::TimedOut | Self::Resting => StoreErrorKind::Unavailable,
+            Self::Contended => StoreErrorKind::Busy,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Newer { .. } => StoreErrorKind::NewerSchema,
+            Self::NoRights(_) => StoreErrorKind::ReadOnly,
             // A rule has an error of its own.
             Self::Rule(_) => StoreErrorKind::Failed,
         }

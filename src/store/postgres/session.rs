@@ -40,6 +40,7 @@ pub(super) struct Session {
     /// How often in a row no connection could be made, and when it is tried again.
     failures: Cell<u32>,
     rest_until: Cell<Option<Instant>>,
+    timeout: Cell<Duration>,
 }
 
 /// An open connection, and the schema that its statements are about.
@@ -56,6 +57,7 @@ impl Session {
             let kind = crate::store::StoreErrorKind::System;
             StoreError::new(part, options.shown(), kind, error.to_string(), "free some memory, then try again")
         })?;
+        let timeout = Cell::new(options.timeout());
         Ok(Self {
             options,
             part,
@@ -63,12 +65,18 @@ impl Session {
             link: RefCell::default(),
             failures: Cell::default(),
             rest_until: Cell::default(),
+            timeout,
         })
     }
 
     /// How to connect.
     pub(super) fn options(&self) -> &ConnectOptions {
         &self.options
+    }
+
+    /// From now on, waits no longer than this for an answer.
+    pub(super) fn set_timeout(&self, timeout: Duration) {
+        self.timeout.set(timeout.min(self.options.timeout()));
     }
 
     /// Does work that may be done again if the connection breaks in the middle of it: it reads, or does nothing the second
@@ -81,7 +89,7 @@ impl Session {
     pub(super) fn try_run<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         match self.once(&work) {
             // An old connection may have been cut off since it was used last.
-            Err(fault) if fault.ends_connection() && !matches!(fault, PostgresFault::TimedOut) => self.once(&work),
+            Err(fault) if fault.is_broken_connection() => self.once(&work),
             outcome => outcome,
         }
     }
@@ -89,7 +97,7 @@ impl Session {
     /// Does work once; if it fails with the connection, what became of it is not known.
     pub(super) fn once<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         self.runtime.block_on(async {
-            let link = self.connected().await?;
+            let link = Link { timeout: self.timeout.get(), ..self.connected().await? };
             let outcome = work(&link).await;
             if !outcome.as_ref().is_err_and(PostgresFault::ends_connection) {
                 self.link.replace(Some(link));
@@ -125,6 +133,17 @@ impl Session {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Reads several things as they are at one moment.
+    pub(super) fn read<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
+        self.once(async |link| {
+            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let outcome = work(link).await;
+            // Nothing is written: how it ends is of no matter, but it must.
+            link.batch("ROLLBACK").await?;
+            outcome
+        })
     }
 
     /// The error of this session's part of the store.
@@ -171,6 +190,16 @@ impl Link {
     /// A statement with `@` for the schema, as in `@events`.
     fn sql(&self, sql: &str) -> String {
         sql.replace('@', &self.schema)
+    }
+
+    /// The schema, quoted.
+    pub(super) fn schema(&self) -> &str {
+        self.schema.trim_end_matches('.')
+    }
+
+    /// A table of the schema, quoted.
+    pub(super) fn table(&self, name: &str) -> String {
+        format!("{}{name}", self.schema)
     }
 
     /// Waits for the server's answer, up to a timeout.
