@@ -20,6 +20,7 @@ mod list;
 mod listen;
 mod new_store;
 mod output;
+mod postgres;
 mod profiles;
 mod readme;
 mod renewal;

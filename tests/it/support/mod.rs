@@ -2,6 +2,7 @@
 
 pub mod inbox;
 mod oauth;
+pub mod postgres;
 mod run;
 mod sandbox;
 mod server;
