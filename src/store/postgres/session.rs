@@ -239,9 +239,19 @@ impl Link {
 
     /// Runs a statement as a durable transaction of its own, in one round trip: all three parts are sent at once.
     pub(super) async fn commit_one(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, PostgresFault> {
+        self.commit_after(BEGIN, sql, values).await
+    }
+
+    /// The same, after a transaction was begun in this way.
+    pub(super) async fn commit_after(
+        &self,
+        begin: &str,
+        sql: &str,
+        values: &Values<'_>,
+    ) -> Result<Vec<Row>, PostgresFault> {
         let sql = self.sql(sql);
         let parts = async {
-            let begin = self.client.batch_execute(BEGIN_NUMBERED);
+            let begin = self.client.batch_execute(begin);
             let statement = self.client.query_typed(&sql, values);
             let (begun, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
             begun?;
@@ -251,7 +261,3 @@ impl Link {
         self.answer(parts).await
     }
 }
-
-/// The same, and gives the transaction its number before anything else: who follows events relies on it.
-const BEGIN_NUMBERED: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
-                              SELECT pg_catalog.pg_current_xact_id()";

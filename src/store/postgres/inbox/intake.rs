@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::super::fault::PostgresFault;
 use super::super::session::{Session, values};
-use super::stored;
+use super::{stored, watermark};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::{AppHash, EventFacts, EventKey};
 use crate::store::{EncodedDelivery, EventSeq, Receipt, Route};
@@ -187,7 +187,9 @@ struct Rows<'a> {
     apps: Vec<Option<i64>>,
     without_id: Vec<bool>,
     again: Vec<i32>,
+    event_times: Vec<i64>,
     routed: Vec<i32>,
+    routes: Vec<i32>,
     targets: Vec<i64>,
     together: Vec<bool>,
 }
@@ -229,8 +231,10 @@ impl<'a> Rows<'a> {
         self.apps.push(facts.app.map(|app| app.0));
         self.without_id.push(facts.is_without_id);
         self.again.push(candidate.again);
-        for route in routes.iter().filter(|route| route.accepts(facts)) {
+        self.event_times.extend(self.received_at.last());
+        for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.accepts(facts)) {
             self.routed.push(count(self.deliveries.len()));
+            self.routes.push(count(index));
             self.targets.push(route.target.0);
             self.together.push(route.together);
         }
@@ -249,8 +253,8 @@ impl<'a> Rows<'a> {
             self.event_lengths => INT4_ARRAY, self.keys => BYTEA_ARRAY, self.ids => TEXT_ARRAY,
             self.types => TEXT_ARRAY, self.app_ids => INT8_ARRAY, self.titles => TEXT_ARRAY, self.apps => INT8_ARRAY,
             self.without_id => BOOL_ARRAY, self.again => INT4_ARRAY];
-        let of_routes = values![self.routed => INT4_ARRAY, self.targets => INT8_ARRAY, self.together => BOOL_ARRAY,
-            *window => INT8, *counted => INT4];
+        let of_routes = values![self.routed => INT4_ARRAY, self.routes => INT4_ARRAY, self.targets => INT8_ARRAY,
+            self.together => BOOL_ARRAY, *window => INT8, *counted => INT4, self.event_times => INT8_ARRAY];
         let of_others = values![unreadable.senders => TEXT_ARRAY, unreadable.received_at => INT8_ARRAY,
             unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY, unreadable.bodies => BYTEA_ARRAY];
         [&of_deliveries[..], &of_events[..], &of_routes[..], &of_others[..]].concat()

@@ -153,12 +153,14 @@ async fn remove(link: &Link, chosen: &Chosen) -> Result<(u64, u64), PostgresFaul
         let gone = "WITH gone AS (
                 DELETE FROM @deliveries WHERE id = ANY ($1) RETURNING id, first_event, last_event),
             forwards AS (
-                DELETE FROM @forwards f USING gone g
-                WHERE f.last_event BETWEEN g.first_event AND g.last_event AND f.delivery = g.id RETURNING f.id),
+                DELETE FROM @forwards WHERE id IN (SELECT f.id FROM gone g CROSS JOIN LATERAL (
+                    SELECT f.id FROM @forwards f WHERE f.last_event BETWEEN g.first_event AND g.last_event
+                        AND f.delivery = g.id OFFSET 0) f) RETURNING id),
             attempts AS (DELETE FROM @attempts a USING forwards f WHERE a.forward = f.id),
             events AS (
-                DELETE FROM @events e USING gone g
-                WHERE e.id BETWEEN g.first_event AND g.last_event AND e.delivery = g.id RETURNING 1)
+                DELETE FROM @events WHERE id IN (SELECT e.id FROM gone g CROSS JOIN LATERAL (
+                    SELECT e.id FROM @events e WHERE e.id BETWEEN g.first_event AND g.last_event
+                        AND e.delivery = g.id OFFSET 0) e) RETURNING 1)
             SELECT count(*) FROM events";
         events += count(link.number(gone, values![chosen.deliveries => INT8_ARRAY]).await?);
     }
@@ -173,16 +175,16 @@ async fn remove(link: &Link, chosen: &Chosen) -> Result<(u64, u64), PostgresFaul
 /// Removes some events of a very large delivery, with their forwards.
 async fn remove_some(link: &Link, delivery: i64) -> Result<u64, PostgresFault> {
     let sql = "WITH d AS (SELECT id, first_event, last_event FROM @deliveries WHERE id = $1),
-        some AS MATERIALIZED (
+        first_ones AS MATERIALIZED (
             SELECT e.id FROM @events e JOIN d ON e.id BETWEEN d.first_event AND d.last_event AND e.delivery = d.id
             ORDER BY e.id LIMIT $2),
         forwards AS (
             DELETE FROM @forwards f USING d
-            WHERE f.last_event BETWEEN d.first_event AND (SELECT max(id) FROM some) AND f.delivery = d.id RETURNING f.id),
+            WHERE f.last_event BETWEEN d.first_event AND (SELECT max(id) FROM first_ones) AND f.delivery = d.id RETURNING f.id),
         attempts AS (DELETE FROM @attempts a USING forwards f WHERE a.forward = f.id),
-        events AS (DELETE FROM @events WHERE id IN (SELECT id FROM some) RETURNING id),
+        events AS (DELETE FROM @events WHERE id IN (SELECT id FROM first_ones) RETURNING id),
         rest AS (
-            UPDATE @deliveries u SET first_event = (SELECT max(id) FROM some) + 1 FROM d WHERE u.id = d.id)
+            UPDATE @deliveries u SET first_event = (SELECT max(id) FROM first_ones) + 1 FROM d WHERE u.id = d.id)
         SELECT count(*) FROM events";
     Ok(count(link.number(sql, values![delivery => INT8, ROWS => INT8]).await?))
 }

@@ -98,8 +98,9 @@ impl Condition {
         }
         let _ = write!(
             self.sql,
-            " AND e.id IN (SELECT y.id FROM @forwards x JOIN @events y
-                           ON y.id BETWEEN x.first_event AND x.last_event AND y.delivery = x.delivery WHERE {theirs})"
+            " AND e.id IN (SELECT y.id FROM @forwards x CROSS JOIN LATERAL (
+                 SELECT y.id FROM @events y WHERE y.id BETWEEN x.first_event AND x.last_event
+                     AND y.delivery = x.delivery OFFSET 0) y WHERE {theirs})"
         );
     }
 

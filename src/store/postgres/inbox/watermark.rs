@@ -1,24 +1,36 @@
 //! How far the order of arrival is complete.
 //!
 //! Events are numbered when they are stored, and seen when their transaction has ended, which may be in another order. A
-//! number is complete when every transaction that may have been given it, or one before it, has ended: those that had
-//! begun when it was the last number. Transactions that store events have a number of their own before any event has.
+//! number is complete when every transaction has ended that may have been given it, or one before it: those that were
+//! storing events when it was the last. Each of them holds a lock for that, which hinders nobody and which the server
+//! lists. (A snapshot lists them too, but with every other transaction of the server's: one that takes hours, of whatever
+//! program in whatever database, would hold up all who follow events.)
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Link, Session, values};
+use super::super::session::{BEGIN, Link, Session, values};
 
 /// How long to wait for transactions that are about to end: the pauses between looks grow up to here.
-const LONGEST_PAUSE: Duration = Duration::from_millis(128);
+const LONGEST_PAUSE: Duration = Duration::from_millis(512);
+
+/// The number of the lock, from the name of the schema.
+const LOCK: &str = "pg_catalog.hashtextextended('bugfender-hooks intake of ' || ";
+
+/// Begins a transaction that stores events.
+pub(super) fn begin(schema: &str) -> String {
+    let name = schema.replace('\'', "''");
+    format!("{BEGIN}; SELECT pg_catalog.pg_advisory_xact_lock_shared({LOCK}'{name}', 0))")
+}
 
 /// What is known of the order so far.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
     complete: Cell<Option<i64>>,
-    /// The last number when it was looked at, and the first transaction that cannot have been given it.
-    next: Cell<Option<(i64, i64)>>,
+    /// A number, and the transactions that may have been given it, or one before it.
+    next: RefCell<Option<(i64, HashSet<String>)>>,
 }
 
 impl Watermark {
@@ -26,21 +38,24 @@ impl Watermark {
     pub(super) fn get(&self, session: &Session) -> Result<i64, PostgresFault> {
         let mut pause = Duration::from_millis(1);
         loop {
-            let (last, begun, running) = session.try_run(look)?;
-            let (number, begun) = self.next.get().unwrap_or((last, begun));
-            if running >= begun {
+            let (last, storing) = session.try_run(look)?;
+            let (number, mut waiting) = self.next.take().unwrap_or_else(|| (last, storing.clone()));
+            waiting.retain(|transaction| storing.contains(transaction));
+            if waiting.is_empty() {
                 self.complete.set(Some(number));
-                // All that has begun since is for the next time.
-                self.next.set(None);
                 if number >= last {
                     return Ok(number);
                 }
+                // What has begun since is for the next look.
+                self.next.replace(Some((last, storing)));
             } else {
-                self.next.set(Some((number, begun)));
+                self.next.replace(Some((number, waiting)));
+            }
+            if let Some(complete) = self.complete.get().filter(|_| pause > FIRST_PAUSES) {
+                return Ok(complete);
             }
             if pause > LONGEST_PAUSE {
-                // A transaction of whatever program has been writing for long: what was complete before is so still.
-                return self.complete.get().ok_or(PostgresFault::Contended);
+                return Err(PostgresFault::Contended);
             }
             std::thread::sleep(pause);
             pause *= 2;
@@ -48,12 +63,19 @@ impl Watermark {
     }
 }
 
-/// The last number that was given; the first transaction that has not begun after that; and the first that has not ended.
-async fn look(link: &Link) -> Result<(i64, i64, i64), PostgresFault> {
-    // In this order: whoever was given the number had begun before.
-    let last = link.number("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM @event_ids", values![]).await?;
-    let snapshot = "SELECT pg_snapshot_xmax(s)::text::bigint, pg_snapshot_xmin(s)::text::bigint
-                    FROM pg_current_snapshot() AS s";
-    let row = link.row(snapshot, values![]).await?.ok_or(PostgresFault::Contended)?;
-    Ok((last, row.try_get(0)?, row.try_get(1)?))
+/// The pauses after which what was complete before will do.
+const FIRST_PAUSES: Duration = Duration::from_millis(16);
+
+/// The last number that was given, and then the transactions that are storing events.
+async fn look(link: &Link) -> Result<(i64, HashSet<String>), PostgresFault> {
+    let last = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM @event_ids";
+    let last = link.number(last, values![]).await?;
+    let sql = format!(
+        "SELECT l.virtualtransaction FROM pg_catalog.pg_locks l, (SELECT {LOCK}$1, 0) AS number) k
+         WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+             AND l.classid::bigint = (k.number >> 32) & 4294967295 AND l.objid::bigint = k.number & 4294967295"
+    );
+    let rows = link.rows(&sql, values![link.schema() => TEXT]).await?;
+    Ok((last, rows.iter().map(|row| row.get(0)).collect()))
 }
