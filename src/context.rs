@@ -212,7 +212,7 @@ impl Context {
     /// # Errors
     /// A store error when there is no home directory and no setting.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        store_of(&self.settings, Actor::new(actor_name(&self.environment, platform::host_name())))
+        store_of(&self.settings, Actor::new(actor_name(&self.environment, platform::host_name().as_deref())))
     }
 
     /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.

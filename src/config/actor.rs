@@ -5,13 +5,13 @@ use url::Url;
 use super::Environment;
 
 /// The address of the CI job, or the user on this host, which is named `host_name`.
-pub fn actor_name(environment: &Environment, host_name: Option<String>) -> String {
+pub fn actor_name(environment: &Environment, host_name: Option<&str>) -> String {
     let get = |name| environment.text(name).ok().flatten();
     if let Some(job) = job_address(&get) {
         return job.into();
     }
     let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(get).unwrap_or("unknown");
-    match host_name.as_deref().or_else(|| get("COMPUTERNAME")) {
+    match host_name.or_else(|| get("COMPUTERNAME")) {
         Some(host) => format!("{user}@{host}"),
         None => user.to_owned(),
     }
@@ -80,7 +80,7 @@ mod tests {
 
     fn name_of(variables: &[(&str, &str)]) -> String {
         let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        actor_name(&Environment::from_lookup(value), Some("build-1".to_owned()))
+        actor_name(&Environment::from_lookup(value), Some("build-1"))
     }
 
     #[test]
