@@ -74,7 +74,7 @@ pub enum Removal {
 /// The registry, in plain types; a database is behind it. Every change is durable when its call returns, and so is what
 /// the history says of it: who did it is known to the registry since it was opened.
 ///
-/// Time is the caller's: rows say when they were made and changed.
+/// Time is the caller's: rows say when they were made and changed. Only when a row was deleted the clock says, in the history.
 ///
 /// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
 pub trait Registry: Send {
