@@ -11,15 +11,15 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::api::{AuthenticatedApi, TokenProvider};
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
-use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, environment};
+use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, actor_name, environment};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
-use crate::platform::StopSignals;
+use crate::platform::{self, StopSignals};
 use crate::render::Output;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Inbox, Registry, Store};
+use crate::store::{Actor, Inbox, Registry, Store};
 
 /// Settings, output, client, store and runtime of one command.
 pub struct Context {
@@ -212,7 +212,7 @@ impl Context {
     /// # Errors
     /// A store error when there is no home directory and no setting.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        store_of(&self.settings)
+        store_of(&self.settings, Actor::new(actor_name(&self.environment, platform::host_name().as_deref())))
     }
 
     /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.
@@ -371,13 +371,13 @@ impl Frontend for Context {
     }
 }
 
-/// The store of these settings.
+/// The store of these settings, whose registry is changed by `actor`.
 ///
 /// # Errors
 /// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
-pub fn store_of(settings: &Settings) -> Result<Box<dyn Store>> {
+pub fn store_of(settings: &Settings, actor: Actor) -> Result<Box<dyn Store>> {
     match settings.store_url()? {
-        StoreUrl::Sqlite(path) => Ok(Box::new(SqliteStore::at(&path))),
+        StoreUrl::Sqlite(path) => Ok(Box::new(SqliteStore::at(&path).by(actor))),
         StoreUrl::Postgres(_) => Err(Error::usage("this version cannot use PostgreSQL as its store")
             .hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
     }

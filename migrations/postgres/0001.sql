@@ -24,6 +24,21 @@ CREATE INDEX hooks_in_order ON @hooks (api_url, app_id, event, id);
 CREATE UNIQUE INDEX hooks_by_hook_id ON @hooks (api_url, hook_id)
     WHERE hook_id IS NOT NULL AND status NOT IN ('removed', 'gone');
 
+-- Who changed which row, how and when: the newest changes, which outlive their rows.
+CREATE TABLE @history (
+    number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         bigint NOT NULL,
+    actor      text NOT NULL,
+    action     text NOT NULL,
+    row_id     bigint NOT NULL,
+    api_url    text NOT NULL,
+    hook_id    bigint,
+    app_id     bigint NOT NULL,
+    event      text NOT NULL,
+    target_url text NOT NULL,
+    reason     text
+);
+
 -- What was received, with the body as it came but for what was to be redacted.
 CREATE TABLE @deliveries (
     id           bigint PRIMARY KEY,

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use super::Report;
+use super::existing::existing_registry;
 use super::hook_args::{FilterArgs, status_parser};
 use super::hook_row::HookRow;
-use crate::config::Source;
 use crate::context::Context;
 use crate::domain::{ApiOrigin, HookRecord, HookStatus, Selection};
 use crate::error::Result;
@@ -37,13 +37,8 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut selection = args.filter.selection(ctx)?;
     selection.statuses.clone_from(&args.statuses);
-    let registry = ctx.existing_registry()?;
-    let source = ctx.settings().store.source;
-    if registry.is_none() && source != Source::Default {
-        ctx.out().note(&format!("the registry {} does not exist ({source})", ctx.store()?.registry_place()));
-    }
     Ok(Report::of(Listing {
-        registry,
+        registry: existing_registry(ctx)?,
         origin: ctx.origin().clone(),
         selection,
         with_ended: args.all || !args.statuses.is_empty(),

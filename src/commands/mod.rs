@@ -15,7 +15,9 @@ mod dry_run;
 mod event_row;
 mod event_tail;
 mod events;
+mod existing;
 mod forget;
+mod history;
 mod hook_args;
 mod hook_row;
 mod import;
@@ -64,6 +66,7 @@ pub enum Command {
     Unsubscribe(unsubscribe::Args),
     #[command(visible_alias = "ls")]
     List(list::Args),
+    History(history::Args),
     Import(import::Args),
     Forget(forget::Args),
     Listen(Box<listen::Args>),
@@ -146,6 +149,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Subscribe(args) => subscribe::run(ctx, &args),
         Command::Unsubscribe(args) => unsubscribe::run(ctx, &args),
         Command::List(args) => list::run(ctx, &args),
+        Command::History(args) => history::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
         Command::Listen(args) => listen::run(ctx, &args),

@@ -11,6 +11,7 @@ use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::context::store_of;
 use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
+use crate::store::Actor;
 
 /// How long completion waits for a registry that another process has locked.
 const COMPLETION_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
@@ -74,7 +75,7 @@ fn quoted_for_bash(value: &str) -> String {
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
     let settings = settings()?;
-    if let Some(registry) = store_of(&settings)?.existing_registry(Some(COMPLETION_LOCK_TIMEOUT))? {
+    if let Some(registry) = store_of(&settings, Actor::default())?.existing_registry(Some(COMPLETION_LOCK_TIMEOUT))? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {
                 each(&record);

@@ -134,9 +134,39 @@ pub const ALL: &[Variable] = &[
     },
     Variable { name: "WAYLAND_DISPLAY", meaning: "The same, with Wayland" },
     Variable { name: "BROWSER", meaning: "On Linux, the browser that `auth login --web` opens" },
+    Variable {
+        name: "GITHUB_RUN_ID",
+        meaning: "In GitHub Actions, who changes the registry (with GITHUB_SERVER_URL and GITHUB_REPOSITORY)",
+    },
+    Variable { name: "CI_JOB_URL", meaning: "The same in GitLab CI/CD" },
+    Variable { name: "BUILD_URL", meaning: "The same in Jenkins" },
+    Variable { name: "CIRCLE_BUILD_URL", meaning: "The same in CircleCI" },
+    Variable { name: "BUILDKITE_BUILD_URL", meaning: "The same in Buildkite (with BUILDKITE_JOB_ID)" },
+    Variable {
+        name: "BUILD_BUILDID",
+        meaning: "The same in Azure Pipelines (with SYSTEM_TEAMFOUNDATIONCOLLECTIONURI and SYSTEM_TEAMPROJECT)",
+    },
+    Variable {
+        name: "BITBUCKET_BUILD_NUMBER",
+        meaning: "The same in Bitbucket Pipelines (with BITBUCKET_REPO_FULL_NAME)",
+    },
+    Variable { name: "USER", meaning: "Outside CI, who changes the registry, at this host; also LOGNAME, USERNAME" },
+    Variable { name: "COMPUTERNAME", meaning: "On Windows, the name of this host" },
 ];
 
-/// The values of [`ALL`] at the start of the command.
+/// What is read with some of [`ALL`], which name them.
+const COMPANIONS: [&str; 8] = [
+    "GITHUB_SERVER_URL",
+    "GITHUB_REPOSITORY",
+    "BUILDKITE_JOB_ID",
+    "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI",
+    "SYSTEM_TEAMPROJECT",
+    "BITBUCKET_REPO_FULL_NAME",
+    "LOGNAME",
+    "USERNAME",
+];
+
+/// The values of [`ALL`] and their companions at the start of the command.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, OsString>);
 
@@ -148,11 +178,9 @@ impl Environment {
 
     /// Reads them with a lookup function.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |variable: &Variable| {
-            let value = lookup(variable.name).filter(|value| !value.is_empty());
-            value.map(|value| (variable.name, value))
-        };
-        Self(ALL.iter().filter_map(set).collect())
+        let names = ALL.iter().map(|variable| variable.name).chain(COMPANIONS);
+        let set = |name| lookup(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+        Self(names.filter_map(set).collect())
     }
 
     /// The value of a variable, if set.
@@ -187,5 +215,17 @@ impl Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_is_explained() {
+        for name in COMPANIONS {
+            assert!(ALL.iter().any(|variable| variable.meaning.contains(name)), "{name}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Environment variables, directories, the configuration file, and settings with their sources.
 
+mod actor;
 pub mod directories;
 mod edit;
 pub mod environment;
@@ -8,6 +9,7 @@ mod settings;
 pub mod toml_text;
 mod values;
 
+pub use actor::actor_name;
 pub use edit::ConfigEditor;
 pub use environment::Environment;
 pub use file::{ConfigFile, Key, Profile};

@@ -301,6 +301,17 @@ pub fn is_running(pid: i32) -> bool {
     }
 }
 
+/// The name of this host, as it knows itself. Unknown on Windows, whose environment has it.
+pub fn host_name() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let system = rustix::system::uname();
+        system.nodename().to_str().ok().filter(|name| !name.is_empty()).map(str::to_owned)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Sends SIGTERM to a child; on Windows, kills it.
 pub fn forward_terminate(child: &mut tokio::process::Child) {
     #[cfg(unix)]

@@ -3,7 +3,7 @@
 //!
 //! | trait | its role | who has it |
 //! |---|---|---|
-//! | [`Registry`] | hooks on record | commands that subscribe and remove |
+//! | [`Registry`] | hooks on record | commands that subscribe and remove, and their history |
 //! | [`Intake`], [`Queue`] | commit deliveries; claim, renew and settle forwards | a receiver |
 //! | [`Events`], [`Maintenance`], [`Targets`] | read the inbox; purge, requeue, check; pause targets | any process |
 //!
@@ -12,6 +12,7 @@
 mod codec;
 mod error;
 mod events;
+mod history;
 mod info;
 mod intake;
 mod keys;
@@ -29,6 +30,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
 };
+pub use history::{Action, Actor, Change, KEPT_CHANGES};
 pub use info::{PartInfo, StoreInfo};
 pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};

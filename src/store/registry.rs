@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::StoreError;
+use super::{Change, StoreError};
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 
 /// What the registry holds of a subscription that somebody wants to make.
@@ -71,9 +71,10 @@ pub enum Removal {
     InDoubt(String),
 }
 
-/// The registry, in plain types; a database is behind it. Every change is durable when its call returns.
+/// The registry, in plain types; a database is behind it. Every change is durable when its call returns, and so is what
+/// the history says of it: who did it is known to the registry since it was opened.
 ///
-/// Time is the caller's: rows say when they were made and changed.
+/// Time is the caller's: rows say when they were made and changed. Only when a row was deleted the clock says, in the history.
 ///
 /// A row belongs to an installation: calls that name an origin neither see nor touch the rows of others.
 pub trait Registry: Send {
@@ -125,6 +126,17 @@ pub trait Registry: Send {
 
     /// Deletes a row whose hook may exist. Refused while a living process is at work on it.
     fn forget(&self, row: RowId) -> Result<(), StoreError>;
+
+    /// Calls `each` with the changes of `origin`'s rows, or of all, newest first, and at most `limit` of them; of one hook
+    /// if it is named: those of all rows that hold or held it. The newest [`KEPT_CHANGES`](super::KEPT_CHANGES) are kept,
+    /// whatever becomes of the rows.
+    fn history(
+        &self,
+        origin: Option<&ApiOrigin>,
+        hook: Option<HookId>,
+        limit: Option<u64>,
+        each: &mut dyn FnMut(Change),
+    ) -> Result<(), StoreError>;
 
     /// From now on, waits no longer than this for another process's write.
     fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError>;

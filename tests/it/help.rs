@@ -18,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["subscribe"],
     &["unsubscribe"],
     &["list"],
+    &["history"],
     &["import"],
     &["forget"],
     &["config"],

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod events;
 mod help;
+mod history;
 mod http;
 mod import_forget;
 mod keyring;

@@ -196,7 +196,7 @@ fn the_keys_of_results_are_those_that_come() {
     let text = readme();
     let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
     let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
-    assert_eq!(lines.len(), 21);
+    assert_eq!(lines.len(), 22);
     for line in lines {
         let [command, shape, keys] = line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
             panic!("{line}")

@@ -27,7 +27,9 @@ pub use self::options::ConnectOptions;
 use self::registry::PostgresRegistry;
 use self::session::{Link, Session, values};
 use super::error::Part;
-use super::{Inbox, PartInfo, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo};
+use super::{
+    Actor, Inbox, PartInfo, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo,
+};
 
 /// How long a receiver waits for the server: senders wait as long for their answers.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,12 +38,19 @@ const RECEIVER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct PostgresStore {
     options: ConnectOptions,
+    actor: Actor,
 }
 
 impl PostgresStore {
     /// The store that these options lead to. Nothing is connected yet.
     pub fn new(options: ConnectOptions) -> Self {
-        Self { options }
+        Self { options, actor: Actor::default() }
+    }
+
+    /// The same store, changed on behalf of this actor.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor, ..self }
     }
 
     /// A session whose schema is there and up to date.
@@ -81,7 +90,7 @@ impl Store for PostgresStore {
     }
 
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
-        Ok(Box::new(PostgresRegistry::new(self.prepared(Part::Registry)?)))
+        Ok(Box::new(PostgresRegistry::new(self.prepared(Part::Registry)?, self.actor.clone())))
     }
 
     fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
@@ -89,7 +98,7 @@ impl Store for PostgresStore {
         if let Some(timeout) = lock_timeout {
             session.set_timeout(timeout);
         }
-        Ok(Some(Box::new(PostgresRegistry::new(session))))
+        Ok(Some(Box::new(PostgresRegistry::new(session, self.actor.clone()))))
     }
 
     fn check_creatable(&self) -> Result<(), StoreError> {

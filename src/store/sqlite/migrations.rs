@@ -23,7 +23,10 @@ pub(super) struct Schema {
 
 /// The registry of hooks: "bfhk" and "bf".
 pub(super) const REGISTRY: Schema = Schema {
-    steps: &[include_str!("../../../migrations/sqlite/0001_registry.sql")],
+    steps: &[
+        include_str!("../../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../../migrations/sqlite/0002_registry.sql"),
+    ],
     application_id: 0x6266_686b,
     mark: 0x6266 << 16,
     first: "",

@@ -20,7 +20,9 @@ use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
 use super::error::Part;
-use super::{Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo};
+use super::{
+    Actor, Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo,
+};
 use crate::platform;
 
 /// How long to wait for another process's write. Writes take well under a millisecond.
@@ -33,12 +35,19 @@ const SHORTEST_DATABASE: u64 = 512;
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     registry: PathBuf,
+    actor: Actor,
 }
 
 impl SqliteStore {
-    /// The store at `registry`. Nothing is opened yet.
+    /// The store at `registry`, for an unknown actor. Nothing is opened yet.
     pub fn at(registry: &Path) -> Self {
-        Self { registry: registry.to_owned() }
+        Self { registry: registry.to_owned(), actor: Actor::default() }
+    }
+
+    /// The same store, whose registry is changed by `actor`.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor, ..self }
     }
 
     /// The inbox's file: `hooks.inbox.db` for `hooks.db`.
@@ -62,11 +71,12 @@ impl Store for SqliteStore {
     }
 
     fn registry(&self) -> Result<Box<dyn Registry>, StoreError> {
-        Ok(Box::new(SqliteRegistry::open(&self.registry)?))
+        Ok(Box::new(SqliteRegistry::open(&self.registry, self.actor.clone())?))
     }
 
     fn existing_registry(&self, lock_timeout: Option<Duration>) -> Result<Option<Box<dyn Registry>>, StoreError> {
-        let registry = SqliteRegistry::open_existing(&self.registry, lock_timeout.unwrap_or(BUSY_TIMEOUT))?;
+        let lock_timeout = lock_timeout.unwrap_or(BUSY_TIMEOUT);
+        let registry = SqliteRegistry::open_existing(&self.registry, lock_timeout, self.actor.clone())?;
         Ok(registry.map(|registry| Box::new(registry) as Box<dyn Registry>))
     }
 

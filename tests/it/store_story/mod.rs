@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bugfender_hooks::domain::delivery::Delivery;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventRecord, EventSelection, EventSeq, Events, Leased,
-    Receipt, ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
+    Actor, AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventRecord, EventSelection, EventSeq, Events,
+    Leased, Receipt, ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 
 use bugfender_hooks::store::postgres::{ConnectOptions, PostgresStore};
@@ -102,9 +102,12 @@ fn settle(inbox: &mut dyn ReceiverInbox, leased: &Leased, second: i64, outcome: 
         .unwrap()[0]
 }
 
+/// Who changes the registry in the stories.
+const ACTOR: &str = "ada@build-1";
+
 /// A store of its own for a story.
 trait Fixture {
-    /// A store that holds nothing; `None` where its server is not installed, which is a failure in CI.
+    /// A store that holds nothing, for [`ACTOR`]; `None` where its server is not installed, which is a failure in CI.
     fn empty() -> Option<Self>
     where
         Self: Sized;
@@ -121,7 +124,7 @@ struct SqliteFixture {
 impl Fixture for SqliteFixture {
     fn empty() -> Option<Self> {
         let (dir, store) = sqlite_files::scratch();
-        Some(Self { store, _dir: dir })
+        Some(Self { store: store.by(Actor::new(ACTOR)), _dir: dir })
     }
 
     fn store(&self) -> &dyn Store {
@@ -139,7 +142,7 @@ impl Fixture for PostgresFixture {
         let server = postgres_server()?;
         let url = server.url(&server.new_database());
         let options = ConnectOptions::parse(&url, Duration::from_secs(30)).unwrap();
-        Some(Self { store: PostgresStore::new(options) })
+        Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
     }
 
     fn store(&self) -> &dyn Store {
@@ -204,6 +207,9 @@ macro_rules! stories {
                 registry::subscriptions_are_made_once,
                 registry::what_is_in_doubt_stands_in_the_way,
                 registry::removals_end_one_way_or_another,
+                registry::every_change_is_in_the_history,
+                registry::a_hook_has_the_history_of_all_its_rows,
+                registry::what_changes_nothing_is_not_in_the_history,
             }
         }
     )*};

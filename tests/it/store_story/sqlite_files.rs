@@ -5,10 +5,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bugfender_hooks::domain::HookStatus;
+use bugfender_hooks::domain::{HookId, HookStatus, RowId};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    ClaimRequest, EventSelection, KeyFile, PurgeRule, Receipt, ReceiverInbox, ReceiverKeys, Store,
+    Action, ClaimRequest, EventSelection, KEPT_CHANGES, KeyFile, PurgeRule, Receipt, ReceiverInbox, ReceiverKeys,
+    Registry, Removal, Store,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -378,12 +379,56 @@ fn of_version_0_1_0() -> (TempDir, SqliteStore) {
     (dir, store)
 }
 
+fn row_of_hook(registry: &dyn Registry, hook: i64) -> RowId {
+    let mut found = None;
+    registry
+        .hooks(None, &mut |record| {
+            if record.hook_id == HookId::new(hook) {
+                found = Some(record.row);
+            }
+        })
+        .unwrap();
+    found.unwrap()
+}
+
+#[test]
+fn the_oldest_changes_make_room() {
+    let (dir, store) = of_version_0_1_0();
+    let registry = store.registry().unwrap();
+    let row = row_of_hook(&*registry, 1);
+    let other = Connection::open(dir.path().join("hooks.db")).unwrap();
+    let many = "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?1)
+                INSERT INTO history (number, at, actor, action, row_id, api_url, app_id, event, target_url)
+                SELECT number, 1, 'ada@build-1', 'imported', 1, 'https://h.example', 1, 'new_crash', 'https://h.example/'
+                FROM numbers";
+    other.execute(many, [KEPT_CHANGES]).unwrap();
+    let kept = || {
+        let mut numbers = Vec::new();
+        registry.history(None, None, None, &mut |change| numbers.push(change.number)).unwrap();
+        (numbers.len(), *numbers.last().unwrap(), numbers[0])
+    };
+    let many = usize::try_from(KEPT_CHANGES).unwrap();
+    assert_eq!(kept(), (many, 1, KEPT_CHANGES));
+    registry.record_removals(&[(row, Removal::Refused)], &[row], at(1)).unwrap();
+    assert_eq!(kept(), (many, 3, KEPT_CHANGES + 2));
+}
+
 #[test]
 fn a_store_of_the_version_before_loses_nothing() {
     let (_dir, store) = of_version_0_1_0();
     let mut hooks = Vec::new();
     store.registry().unwrap().hooks(None, &mut |hook| hooks.push((hook.hook_id.unwrap().get(), hook.status))).unwrap();
     assert_eq!(hooks, [(1, HookStatus::Active), (2, HookStatus::Removed)]);
+    // Its history begins now, with a schema that the version before refuses.
+    let registry = store.registry().unwrap();
+    registry.history(None, None, None, &mut |change| panic!("{change:?}")).unwrap();
+    registry.forget(row_of_hook(&*registry, 2)).unwrap();
+    let mut actions = Vec::new();
+    registry.history(None, HookId::new(2), None, &mut |change| actions.push((change.number, change.action))).unwrap();
+    assert_eq!(actions, [(1, Action::Forgotten)]);
+    registry.check().unwrap();
+    drop(registry);
+    assert_eq!(store.info().unwrap().registry.schema, Some(2));
     let known = ["a", "b", "5e914e96e9b0317ff37e106b449e9c224595087c69d1cc31d0d8b9ff5c3147c4"];
     // Whoever only looks brings the schema up to date, too.
     let inbox = store.existing_inbox().unwrap().unwrap();

@@ -94,11 +94,11 @@ fn found_row(row: &Row) -> Result<FoundRow, PostgresFault> {
     Ok(FoundRow { record, in_progress })
 }
 
-fn parsed<T: FromStr>(text: &str) -> Result<T, PostgresFault> {
+pub(super) fn parsed<T: FromStr>(text: &str) -> Result<T, PostgresFault> {
     text.parse().map_err(|_| damaged(text))
 }
 
-fn damaged(what: &str) -> PostgresFault {
+pub(super) fn damaged(what: &str) -> PostgresFault {
     PostgresFault::Damaged(what.to_owned())
 }
 
@@ -107,6 +107,6 @@ pub(super) fn time(time: Timestamp) -> i64 {
     time.as_second() * 1_000_000
 }
 
-fn second(microseconds: i64) -> Result<Timestamp, PostgresFault> {
+pub(super) fn second(microseconds: i64) -> Result<Timestamp, PostgresFault> {
     Timestamp::from_microsecond(microseconds).map_err(|_| damaged("a time"))
 }

@@ -54,10 +54,10 @@ pub(in crate::store::sqlite) enum MaintenanceStep {
 
 /// What was written for a step, and is in force once it is committed.
 #[derive(Debug)]
-pub(in crate::store::sqlite) struct WrittenStep(Change);
+pub(in crate::store::sqlite) struct WrittenStep(IndexChange);
 
 #[derive(Debug)]
-enum Change {
+enum IndexChange {
     Tail(DedupRun),
     Piece { inputs: Range<usize>, positions: Vec<(usize, usize)>, entries: Vec<Entry>, fences: Vec<u64> },
     Merged(DedupRun),
@@ -92,12 +92,12 @@ impl DedupIndex {
     /// Takes what was written and committed into use.
     pub(in crate::store::sqlite) fn apply(&mut self, written: WrittenStep) {
         match written.0 {
-            Change::Tail(run) => {
+            IndexChange::Tail(run) => {
                 self.next_chunk = run.end_chunk();
                 self.runs.push(run);
                 self.tail = ByKey::default();
             }
-            Change::Piece { inputs, positions, entries, fences } => {
+            IndexChange::Piece { inputs, positions, entries, fences } => {
                 let chunks: usize = self.runs[inputs.clone()].iter().map(|run| run.fences.len()).sum();
                 let next_chunk = &mut self.next_chunk;
                 let merge = self.merge.get_or_insert_with(|| {
@@ -112,13 +112,13 @@ impl DedupIndex {
                     merge.filter.insert(key);
                 }
             }
-            Change::Merged(run) => {
+            IndexChange::Merged(run) => {
                 let Some(merge) = self.merge.take() else { return };
                 let inputs: Vec<_> = self.runs.splice(merge.inputs, [run]).collect();
                 self.garbage.extend(inputs.iter().map(|run| run.first_chunk..run.end_chunk()));
             }
-            Change::Garbage { is_all: true } => drop(self.garbage.pop()),
-            Change::Garbage { is_all: false } => {}
+            IndexChange::Garbage { is_all: true } => drop(self.garbage.pop()),
+            IndexChange::Garbage { is_all: false } => {}
         }
     }
 
@@ -156,7 +156,7 @@ impl DedupIndex {
         let last_event = entries.iter().map(|(_, event)| *event).max().unwrap_or_default();
         let run = DedupRun { id: self.next_run(), first_chunk: self.next_chunk, last_event, fences, filter };
         run.insert(connection)?;
-        Ok(WrittenStep(Change::Tail(run)))
+        Ok(WrittenStep(IndexChange::Tail(run)))
     }
 
     /// The next piece of the merge that is being made or begins; behind the last piece, the run itself.
@@ -176,7 +176,7 @@ impl DedupIndex {
         let next_chunk = begun.map_or(self.next_chunk, |merge| merge.first_chunk + number(merge.fences.len()));
         let fences = run::write_chunks(connection, next_chunk, &entries)?;
         let positions = readers.iter().map(RunReader::position).collect();
-        Ok(WrittenStep(Change::Piece { inputs, positions, entries, fences }))
+        Ok(WrittenStep(IndexChange::Piece { inputs, positions, entries, fences }))
     }
 
     fn finish_merge(&self, connection: &Connection, merge: &Merge) -> Result<WrittenStep, StoreFault> {
@@ -193,12 +193,12 @@ impl DedupIndex {
         for input in inputs {
             delete.execute([input.id])?;
         }
-        Ok(WrittenStep(Change::Merged(run)))
+        Ok(WrittenStep(IndexChange::Merged(run)))
     }
 
     fn remove_garbage(&self, connection: &Connection) -> Result<WrittenStep, StoreFault> {
         let range = self.garbage.last().cloned().unwrap_or_default();
-        Ok(WrittenStep(Change::Garbage { is_all: remove_chunks(connection, &range)? }))
+        Ok(WrittenStep(IndexChange::Garbage { is_all: remove_chunks(connection, &range)? }))
     }
 }
 

@@ -1,5 +1,8 @@
-//! The registry in an SQLite file: each change is one transaction.
+//! The registry in an SQLite file: each change is one transaction, in which the history records it.
 
+mod changes;
+mod history;
+mod import;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -8,13 +11,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
+use self::changes::{Ending, insert};
 use self::rows::{FoundRow, Reader};
 use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 use crate::store::error::{Part, Rule};
-use crate::store::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError};
+use crate::store::{
+    Action, Activated, Actor, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError,
+};
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
 const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
@@ -26,25 +32,23 @@ const PAGES_FOR_LISTS: i64 = 32;
 const ALIKE: &str = "SELECT id, target_url FROM hooks WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 \
                      AND status NOT IN ('removed', 'gone') ORDER BY id";
 
-/// What changes when a subscription has become a hook.
-const ACTIVATE: &str = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
-
 /// A registry in a file.
 #[derive(Debug)]
 pub struct SqliteRegistry {
     path: PathBuf,
     connection: Connection,
     owners: Owners,
+    actor: Actor,
 }
 
 impl SqliteRegistry {
-    /// Opens the registry, creating the file (mode 0600) and its directory (mode 0700) if need be.
+    /// Opens the registry for `actor`, creating the file (mode 0600) and its directory (mode 0700) if need be.
     ///
     /// # Errors
     /// When the file is damaged, foreign, newer than this program or cannot be written; it is then as it was.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, actor: Actor) -> Result<Self, StoreError> {
         super::create_file(path).map_err(|error| StoreFault::from(error).at(Part::Registry, path))?;
-        Self::open_file(path, BUSY_TIMEOUT)
+        Self::open_file(path, BUSY_TIMEOUT, actor)
     }
 
     /// Opens the registry if its file exists and is not empty, which is no registry yet. Waits at most `timeout` for
@@ -52,18 +56,18 @@ impl SqliteRegistry {
     ///
     /// # Errors
     /// As [`SqliteRegistry::open`].
-    pub fn open_existing(path: &Path, timeout: Duration) -> Result<Option<Self>, StoreError> {
+    pub fn open_existing(path: &Path, timeout: Duration, actor: Actor) -> Result<Option<Self>, StoreError> {
         if super::has_content(path).map_err(|error| StoreFault::from(error).at(Part::Registry, path))? {
-            return Self::open_file(path, timeout).map(Some);
+            return Self::open_file(path, timeout, actor).map(Some);
         }
         Ok(None)
     }
 
-    fn open_file(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
+    fn open_file(path: &Path, timeout: Duration, actor: Actor) -> Result<Self, StoreError> {
         let owners = Owners::beside(path);
         let connection = super::open_database(path, &migrations::REGISTRY, &owners, timeout)
             .map_err(|fault| fault.at(Part::Registry, path))?;
-        Ok(Self { path: path.to_path_buf(), connection, owners })
+        Ok(Self { path: path.to_path_buf(), connection, owners, actor })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
@@ -121,6 +125,7 @@ impl SqliteRegistry {
         }
         let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
         reader.set(change, params![row.0, self.owners.own()?, now.as_second()])?;
+        self.record(reader.connection, row, Action::BeganRemoval, now)?;
         Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
     }
 }
@@ -167,29 +172,33 @@ impl Registry for SqliteRegistry {
                 return Ok(Reservation::Conflict(conflict));
             }
             let owner = self.owners.own()?;
-            insert(connection, wanted, HookStatus::Pending, label, Some(owner), now).map(Reservation::Reserved)
+            let row = insert(connection, wanted, HookStatus::Pending, label, Some(owner), now)?;
+            self.record(connection, row, Action::BeganSubscribe, now)?;
+            Ok(Reservation::Reserved(row))
         })
     }
 
     fn activate(&self, row: RowId, hook: HookId, now: Timestamp) -> Result<Activated, StoreError> {
-        let changed = self.reader(&self.connection).change(row, ACTIVATE, params![row.0, hook.get(), now.as_second()]);
-        match changed {
-            Ok(Some(record)) => Ok(record.into()),
+        self.write(|connection| match self.hold(connection, row, hook, now) {
+            Ok(record) => Ok(record.into()),
             Err(StoreFault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                self.write(|connection| self.take_over(connection, row, hook, now))
+                self.take_over(connection, row, hook, now)
             }
-            Ok(None) => Err(self.store_error(lost(row))),
-            Err(fault) => Err(self.store_error(fault)),
-        }
+            Err(fault) => Err(fault),
+        })
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
-        self.write(|connection| settle(&mut self.reader(connection), row, HookStatus::Unknown, Some(reason), now))
+        let ending = Ending { status: HookStatus::Unknown, action: Action::LeftInDoubt, reason: Some(reason) };
+        self.write(|connection| self.settle(&mut self.reader(connection), row, ending, now))
     }
 
     fn abandon(&self, row: RowId) -> Result<(), StoreError> {
         self.write(|connection| {
-            connection.execute("DELETE FROM hooks WHERE id = ?1 AND status = 'pending'", [row.0])?;
+            let pending = "SELECT EXISTS (SELECT 1 FROM hooks WHERE id = ?1 AND status = 'pending')";
+            if connection.query_row(pending, [row.0], |row| row.get(0))? {
+                self.delete(connection, row, Action::Abandoned, Timestamp::now())?;
+            }
             Ok(())
         })
     }
@@ -203,13 +212,17 @@ impl Registry for SqliteRegistry {
         self.write(|connection| {
             let mut reader = self.reader(connection);
             let end = |(row, end): &(RowId, Removal)| {
-                let (status, reason) = match end {
-                    Removal::Removed => (HookStatus::Removed, None),
-                    Removal::Gone => (HookStatus::Gone, None),
-                    Removal::Refused => (HookStatus::Active, None),
-                    Removal::InDoubt(reason) => (HookStatus::Removing, Some(reason.as_str())),
+                let ending = match end {
+                    Removal::Removed => Ending::REMOVED,
+                    Removal::Gone => Ending::GONE,
+                    Removal::Refused => Ending::REMOVAL_REFUSED,
+                    Removal::InDoubt(reason) => Ending {
+                        status: HookStatus::Removing,
+                        action: Action::RemovalInDoubt,
+                        reason: Some(reason.as_str()),
+                    },
                 };
-                match settle(&mut reader, *row, status, reason, now) {
+                match self.settle(&mut reader, *row, ending, now) {
                     Err(StoreFault::Rule(Rule::Lost(_))) => Ok(None),
                     settled => settled.map(Some),
                 }
@@ -232,11 +245,7 @@ impl Registry for SqliteRegistry {
             if let Some(holder) = self.reader(connection).hook(&subscription.origin, hook)? {
                 return self.import_again(connection, holder, subscription, label, now);
             }
-            let row = self.row_for_import(connection, subscription, now)?;
-            let mut reader = self.reader(connection);
-            let change = "hook_id = ?2, label = coalesce(?3, label)";
-            reader.set(change, params![row.0, hook.get(), label.map(Label::as_str)])?;
-            Ok((settle(&mut reader, row, HookStatus::Active, None, now)?, true))
+            Ok((self.import_anew(connection, hook, subscription, label, now)?, true))
         })
     }
 
@@ -246,9 +255,18 @@ impl Registry for SqliteRegistry {
             if found.in_progress {
                 return Err(Rule::InUse.into());
             }
-            connection.execute("DELETE FROM hooks WHERE id = ?1", [row.0])?;
-            Ok(())
+            self.delete(connection, row, Action::Forgotten, Timestamp::now())
         })
+    }
+
+    fn history(
+        &self,
+        origin: Option<&ApiOrigin>,
+        hook: Option<HookId>,
+        limit: Option<u64>,
+        each: &mut dyn FnMut(Change),
+    ) -> Result<(), StoreError> {
+        self.read_history(origin, hook, limit, each).map_err(|fault| self.store_error(fault))
     }
 
     fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError> {
@@ -258,131 +276,4 @@ impl Registry for SqliteRegistry {
     fn check(&self) -> Result<(), StoreError> {
         super::check_integrity(&self.connection).map_err(|fault| self.store_error(fault))
     }
-}
-
-impl SqliteRegistry {
-    /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
-    fn import_again(
-        &self,
-        connection: &Connection,
-        holder: FoundRow,
-        subscription: &Subscription,
-        label: Option<&Label>,
-        now: Timestamp,
-    ) -> Result<(HookRecord, bool), StoreFault> {
-        let record = holder.record;
-        let known = &record.subscription;
-        let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
-            && subscription.target_url.selects(&known.target_url);
-        let Some(hook) = record.hook_id.filter(|_| !same) else {
-            if record.status == HookStatus::Active && (label.is_none() || record.label.as_ref() == label) {
-                return Ok((record, false));
-            }
-            if holder.in_progress {
-                return Err(Rule::InUse.into());
-            }
-            let mut reader = self.reader(connection);
-            set_label(&reader, record.row, label)?;
-            return Ok((settle(&mut reader, record.row, HookStatus::Active, None, now)?, true));
-        };
-        Err(Rule::Conflict { hook, recorded: known.to_string() }.into())
-    }
-
-    /// The server gave a new hook a number that is on record.
-    fn take_over(
-        &self,
-        connection: &Connection,
-        pending: RowId,
-        hook: HookId,
-        now: Timestamp,
-    ) -> Result<Activated, StoreFault> {
-        let wanted = self.reader(connection).row(pending)?.ok_or_else(|| lost(pending))?.record;
-        let origin = &wanted.subscription.origin;
-        let holder = self.reader(connection).hook(origin, hook)?.ok_or_else(|| lost(pending))?.record;
-        if holder.subscription.is_same_as(&wanted.subscription) {
-            connection.execute("DELETE FROM hooks WHERE id = ?1", [pending.0])?;
-            let mut reader = self.reader(connection);
-            set_label(&reader, holder.row, wanted.label.as_ref())?;
-            return Ok(settle(&mut reader, holder.row, HookStatus::Active, None, now)?.into());
-        }
-        let displaced = Some(settle(&mut self.reader(connection), holder.row, HookStatus::Gone, None, now)?);
-        let record =
-            self.reader(connection).change(pending, ACTIVATE, params![pending.0, hook.get(), now.as_second()])?;
-        Ok(Activated { record: record.ok_or_else(|| lost(pending))?, displaced })
-    }
-
-    /// The unresolved row that an import settles, or a fresh one.
-    fn row_for_import(
-        &self,
-        connection: &Connection,
-        subscription: &Subscription,
-        now: Timestamp,
-    ) -> Result<RowId, StoreFault> {
-        let condition = "WHERE api_url = ?1 AND app_id = ?2 AND event = ?3 AND hook_id IS NULL ORDER BY id";
-        let key = (subscription.origin.as_str(), subscription.app_id.get(), subscription.event.as_str());
-        let mut unresolved = self.reader(connection).all(condition, key)?;
-        let target = &subscription.target_url;
-        unresolved.retain(|found| !found.in_progress && target.selects(&found.record.subscription.target_url));
-        let mut targets: Vec<_> = unresolved.iter().map(|found| &found.record.subscription.target_url).collect();
-        targets.dedup();
-        match (unresolved.first(), targets.len()) {
-            (Some(found), 1) => Ok(found.record.row),
-            (Some(_), _) => Err(Rule::Ambiguous.into()),
-            (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
-            (None, _) => insert(connection, subscription, HookStatus::Unknown, None, None, now),
-        }
-    }
-}
-
-/// Adds a row that holds no hook yet.
-fn insert(
-    connection: &Connection,
-    wanted: &Subscription,
-    status: HookStatus,
-    label: Option<&Label>,
-    owner: Option<&str>,
-    now: Timestamp,
-) -> Result<RowId, StoreFault> {
-    // Never one that was given before, though its row be gone: somebody may still mean that one.
-    let at_least = now.as_millisecond();
-    let next = "SELECT max(coalesce(max(id), 0) + 1, ?1) FROM hooks";
-    let id: i64 = connection.query_row(next, [at_least], |row| row.get(0))?;
-    let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
-    let values = params![
-        id,
-        wanted.origin.as_str(),
-        wanted.app_id.get(),
-        wanted.event.as_str(),
-        wanted.target_url.expose(),
-        status.as_str(),
-        label.map(Label::as_str),
-        owner,
-        now.as_second(),
-    ];
-    connection.execute(sql, values)?;
-    Ok(RowId(id))
-}
-
-/// Sets status and reason, and gives the row back.
-fn settle(
-    reader: &mut Reader<'_>,
-    row: RowId,
-    status: HookStatus,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> Result<HookRecord, StoreFault> {
-    let change = "status = ?2, reason = ?3, owner = NULL, updated_at = ?4";
-    let changed = reader.change(row, change, params![row.0, status.as_str(), reason, now.as_second()])?;
-    changed.ok_or_else(|| lost(row))
-}
-
-/// Gives the row a label, if there is one.
-fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(), StoreFault> {
-    reader.set("label = coalesce(?2, label)", params![row.0, label.map(Label::as_str)])
-}
-
-/// The row, which was there, is not there any more.
-fn lost(row: RowId) -> StoreFault {
-    Rule::Lost(row.0).into()
 }

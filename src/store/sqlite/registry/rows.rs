@@ -26,7 +26,7 @@ pub(super) struct FoundRow {
 
 /// Reads rows. Remembers what many rows have in common, and which processes live.
 pub(super) struct Reader<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
     owners: &'a Owners,
     origin: Option<(String, ApiOrigin)>,
     event: Option<(String, EventKind)>,
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What a column says. `last` is what it was in the row before, and what that says: most rows of a list have the same.
-fn text<T: Clone + FromStr<Err = crate::error::Error>>(
+pub(super) fn text<T: Clone + FromStr<Err = crate::error::Error>>(
     row: &Row<'_>,
     column: usize,
     last: &mut Option<(String, T)>,
@@ -178,11 +178,11 @@ fn text<T: Clone + FromStr<Err = crate::error::Error>>(
 }
 
 /// A number that `make` takes.
-fn number<T>(row: &Row<'_>, column: usize, make: impl Fn(i64) -> Option<T>) -> Result<T, rusqlite::Error> {
+pub(super) fn number<T>(row: &Row<'_>, column: usize, make: impl Fn(i64) -> Option<T>) -> Result<T, rusqlite::Error> {
     let number = row.get(column)?;
     make(number).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, rusqlite::Error> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, rusqlite::Error> {
     number(row, column, |seconds| Timestamp::from_second(seconds).ok())
 }

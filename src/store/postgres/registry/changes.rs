@@ -1,0 +1,205 @@
+//! Changing rows, and what the history says of it. All of it within a transaction.
+
+use jiff::Timestamp;
+
+use super::super::fault::PostgresFault;
+use super::super::inbox::sendable;
+use super::super::session::{Link, values};
+use super::rows::{self, FoundRow, change, found, row, time};
+use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::store::error::Rule;
+use crate::store::{Action, Activated, Actor, RemovalReservation};
+
+/// For how long a process is taken to be at work on a row: longer than any request takes, with its retries.
+const OWNED: &str = "now() + interval '120 seconds'";
+
+/// How a row ends up, and what the history says of it.
+#[derive(Clone, Copy)]
+pub(super) struct Ending<'a> {
+    status: HookStatus,
+    action: Action,
+    pub(super) reason: Option<&'a str>,
+}
+
+impl Ending<'_> {
+    const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
+    const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
+    const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
+    const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
+    pub(super) const LEFT_IN_DOUBT: Self = Self::new(HookStatus::Unknown, Action::LeftInDoubt);
+    pub(super) const REMOVED: Self = Self::new(HookStatus::Removed, Action::Removed);
+    pub(super) const GONE: Self = Self::new(HookStatus::Gone, Action::Gone);
+    pub(super) const REMOVAL_REFUSED: Self = Self::new(HookStatus::Active, Action::RemovalRefused);
+    pub(super) const REMOVAL_IN_DOUBT: Self = Self::new(HookStatus::Removing, Action::RemovalInDoubt);
+
+    const fn new(status: HookStatus, action: Action) -> Self {
+        Self { status, action, reason: None }
+    }
+}
+
+/// Changes the rows of a registry, on behalf of somebody.
+pub(super) struct Changes<'a> {
+    pub(super) link: &'a Link,
+    pub(super) actor: &'a Actor,
+    pub(super) owner: &'a str,
+}
+
+impl Changes<'_> {
+    /// Gives a row the hook that its request made.
+    pub(super) async fn hold(&self, pending: RowId, hook: HookId, now: Timestamp) -> Result<Activated, PostgresFault> {
+        let link = self.link;
+        let wanted = row(link, pending).await?.ok_or(Rule::Lost(pending.0))?.record;
+        let holder = rows::hook(link, &wanted.subscription.origin, hook).await?.map(|found| found.record);
+        let mut displaced = None;
+        if let Some(holder) = holder.filter(|holder| holder.row != pending && !holder.status.is_ended()) {
+            if holder.subscription.is_same_as(&wanted.subscription) {
+                self.record_of(pending, Action::Merged, Some(hook), None, now).await?;
+                link.execute(DELETE, values![pending.0 => INT8]).await?;
+                set_label(link, holder.row, wanted.label.as_ref()).await?;
+                return Ok(self.settle(holder.row, Ending::SUBSCRIBED, now).await?.into());
+            }
+            // The server gave a new hook a number that is on record.
+            displaced = Some(self.settle(holder.row, Ending::DISPLACED, now).await?);
+        }
+        change(link, "hook_id = $2", values![pending.0 => INT8, hook.get() => INT8]).await?;
+        Ok(Activated { record: self.settle(pending, Ending::SUBSCRIBED, now).await?, displaced })
+    }
+
+    /// Records the intent to remove.
+    pub(super) async fn begin_removal(&self, id: RowId, now: Timestamp) -> Result<RemovalReservation, PostgresFault> {
+        let Some(found) = row(self.link, id).await? else { return Ok(RemovalReservation::Forgotten) };
+        if found.record.status.is_ended() {
+            return Ok(RemovalReservation::Ended(Box::new(found.record)));
+        }
+        if found.in_progress {
+            return Ok(RemovalReservation::InProgress);
+        }
+        let changes = format!("status = 'removing', owner = $2, owned_until = {OWNED}, reason = NULL, updated_at = $3");
+        let values = values![id.0 => INT8, self.owner => TEXT, time(now) => INT8];
+        change(self.link, &changes, values).await?;
+        self.record(id, Action::BeganRemoval, now).await?;
+        Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
+    }
+
+    /// Records a hook made elsewhere.
+    pub(super) async fn import(
+        &self,
+        hook: HookId,
+        subscription: &Subscription,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<(HookRecord, bool), PostgresFault> {
+        if let Some(holder) = rows::hook(self.link, &subscription.origin, hook).await? {
+            return self.import_again(holder, subscription, label, now).await;
+        }
+        let row = self.row_for_import(subscription, now).await?;
+        let changes = "hook_id = $2, label = coalesce($3, label)";
+        let values = values![row.0 => INT8, hook.get() => INT8, label.map(Label::as_str) => TEXT];
+        change(self.link, changes, values).await?;
+        Ok((self.settle(row, Ending::IMPORTED, now).await?, true))
+    }
+
+    /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
+    async fn import_again(
+        &self,
+        holder: FoundRow,
+        subscription: &Subscription,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<(HookRecord, bool), PostgresFault> {
+        let record = holder.record;
+        let known = &record.subscription;
+        let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
+            && subscription.target_url.selects(&known.target_url);
+        if let Some(hook) = record.hook_id.filter(|_| !same) {
+            return Err(Rule::Conflict { hook, recorded: known.to_string() }.into());
+        }
+        let is_active = record.status == HookStatus::Active;
+        if is_active && (label.is_none() || record.label.as_ref() == label) {
+            return Ok((record, false));
+        }
+        if holder.in_progress {
+            return Err(Rule::InUse.into());
+        }
+        set_label(self.link, record.row, label).await?;
+        let ending = if is_active { Ending::RELABELED } else { Ending::IMPORTED };
+        Ok((self.settle(record.row, ending, now).await?, true))
+    }
+
+    /// The unresolved row that an import settles, or a fresh one.
+    async fn row_for_import(&self, subscription: &Subscription, now: Timestamp) -> Result<RowId, PostgresFault> {
+        let condition = "WHERE api_url = $1 AND app_id = $2 AND event = $3 AND hook_id IS NULL ORDER BY id FOR UPDATE";
+        let values = values![subscription.origin.as_str() => TEXT, subscription.app_id.get() => INT8,
+            subscription.event.as_str() => TEXT];
+        let mut unresolved = found(self.link, condition, values).await?;
+        let target = &subscription.target_url;
+        unresolved.retain(|found| !found.in_progress && target.selects(&found.record.subscription.target_url));
+        let mut targets: Vec<_> = unresolved.iter().map(|found| &found.record.subscription.target_url).collect();
+        targets.dedup();
+        match (unresolved.first(), targets.len()) {
+            (Some(found), 1) => Ok(found.record.row),
+            (Some(_), _) => Err(Rule::Ambiguous.into()),
+            (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
+            (None, _) => self.insert(subscription, HookStatus::Unknown, None, now).await,
+        }
+    }
+
+    /// Adds a row that holds no hook yet. This process is at work on a pending one.
+    pub(super) async fn insert(
+        &self,
+        wanted: &Subscription,
+        status: HookStatus,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<RowId, PostgresFault> {
+        let sql = format!(
+            "INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, label, owner, owned_until,
+                                 created_at, updated_at)
+             VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $7, CASE WHEN $7::text IS NOT NULL THEN {OWNED} END,
+                     $8, $8)
+             RETURNING id"
+        );
+        let owner = (status == HookStatus::Pending).then_some(self.owner);
+        let values = values![
+            wanted.origin.as_str() => TEXT,
+            wanted.app_id.get() => INT8,
+            wanted.event.as_str() => TEXT,
+            wanted.target_url.expose() => TEXT,
+            status.as_str() => TEXT,
+            label.map(Label::as_str) => TEXT,
+            owner => TEXT,
+            time(now) => INT8,
+        ];
+        Ok(RowId(self.link.number(&sql, values).await?))
+    }
+
+    /// Sets status and reason, and gives the row back.
+    pub(super) async fn settle(
+        &self,
+        id: RowId,
+        ending: Ending<'_>,
+        now: Timestamp,
+    ) -> Result<HookRecord, PostgresFault> {
+        let Ending { status, action, reason } = ending;
+        let reason = reason.map(sendable);
+        let changes = "status = $2, reason = $3, owner = NULL, owned_until = NULL, updated_at = $4";
+        let values = values![id.0 => INT8, status.as_str() => TEXT, reason => TEXT, time(now) => INT8];
+        change(self.link, changes, values).await?;
+        self.record_of(id, action, None, reason.as_deref(), now).await?;
+        Ok(row(self.link, id).await?.ok_or(Rule::Lost(id.0))?.record)
+    }
+
+    /// Deletes a row that is there.
+    pub(super) async fn delete(&self, id: RowId, action: Action, now: Timestamp) -> Result<(), PostgresFault> {
+        self.record(id, action, now).await?;
+        self.link.execute(DELETE, values![id.0 => INT8]).await?;
+        Ok(())
+    }
+}
+
+const DELETE: &str = "DELETE FROM @hooks WHERE id = $1";
+
+/// Gives the row a label, if there is one.
+async fn set_label(link: &Link, id: RowId, label: Option<&Label>) -> Result<(), PostgresFault> {
+    change(link, "label = coalesce($2, label)", values![id.0 => INT8, label.map(Label::as_str) => TEXT]).await
+}
