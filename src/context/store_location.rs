@@ -1,0 +1,63 @@
+//! Where the store is, and how it is opened.
+
+use std::path::PathBuf;
+
+#[cfg(feature = "postgres")]
+use super::roots_of;
+use crate::config::{Environment, Settings, StoreUrl};
+use crate::error::{Error, Result};
+#[cfg(feature = "postgres")]
+use crate::http::Roots;
+use crate::store::Store;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{Authorities, ConnectOptions};
+use crate::store::sqlite::SqliteStore;
+
+/// The store of these settings.
+///
+/// # Errors
+/// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
+pub fn store_of(settings: &Settings, environment: &Environment) -> Result<Box<dyn Store>> {
+    StoreLocation::of(settings, environment)?.open()
+}
+
+/// Where the store is, with all that is needed to open it.
+pub(super) enum StoreLocation {
+    /// The file of the registry.
+    File(PathBuf),
+    /// A PostgreSQL database.
+    #[cfg(feature = "postgres")]
+    Server(ConnectOptions),
+}
+
+impl StoreLocation {
+    pub(super) fn of(settings: &Settings, environment: &Environment) -> Result<Self> {
+        match settings.store_url()? {
+            StoreUrl::Sqlite(path) => Ok(Self::File(path)),
+            #[cfg(feature = "postgres")]
+            StoreUrl::Postgres(url) => {
+                let load = |authorities: &Authorities| match authorities {
+                    Authorities::OfTool => roots_of(settings, environment).load(),
+                    Authorities::OfSystem => Roots::System.load(),
+                    Authorities::File(path) => Roots::File(path.clone()).load(),
+                };
+                ConnectOptions::parse(&url, environment, settings.timeout.value, load).map(Self::Server)
+            }
+            #[cfg(not(feature = "postgres"))]
+            StoreUrl::Postgres(_) => {
+                let _ = environment;
+                Err(Error::usage("this build of bugfender-hooks cannot use PostgreSQL as its store")
+                    .hint("use one built with the feature postgres, or --store sqlite:PATH"))
+            }
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<Box<dyn Store>> {
+        match self {
+            Self::File(path) => Ok(Box::new(SqliteStore::at(path))),
+            #[cfg(feature = "postgres")]
+            Self::Server(_) => Err(Error::usage("this version cannot use PostgreSQL as its store")
+                .hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
+        }
+    }
+}
