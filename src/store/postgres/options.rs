@@ -203,3 +203,6 @@ fn shown(hosts: &[(String, u16)], user: &str, database: &str, schema: &str) -> S
     }
     url
 }
+
+#[cfg(test)]
+mod tests;
