@@ -82,7 +82,7 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "URL", global = true)]
     pub api_url: Option<String>,
 
-    /// Keep registry and inbox here, as sqlite:PATH [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
+    /// Keep registry and inbox here: sqlite:PATH, postgres://USER@HOST/DATABASE, or @FILE with such a URL [env: BUGFENDER_HOOKS_STORE] [default: in the data directory]
     #[arg(long, value_name = "URL", global = true)]
     pub store: Option<String>,
 

@@ -1,5 +1,7 @@
 //! What a command works with: the resolved settings, and client, store and runtime, which are created on first use.
 
+mod store_location;
+
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
 use std::future::Future;
@@ -9,17 +11,19 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
+pub use self::store_location::store_of;
+
+use self::store_location::StoreLocation;
 use crate::api::{AuthenticatedApi, TokenProvider};
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
-use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, actor_name, environment};
+use crate::config::{Environment, Settings, Source, Sourced, environment};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
 use crate::platform::{self, StopSignals};
 use crate::render::Output;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Actor, Inbox, Registry, Store};
+use crate::store::{Inbox, Registry, Store};
 
 /// Settings, output, client, store and runtime of one command.
 pub struct Context {
@@ -30,6 +34,7 @@ pub struct Context {
     interactive: bool,
     keyring_timeout: KeyringTimeout,
     config_error: Cell<Option<Error>>,
+    store_location: OnceCell<StoreLocation>,
     /// The signal listener, installed by the first wait and taken out while a wait is in progress.
     signals: Cell<Option<StopSignals>>,
 }
@@ -47,6 +52,7 @@ impl Context {
             interactive,
             keyring_timeout,
             config_error: Cell::new(config_error),
+            store_location: OnceCell::new(),
             signals: Cell::default(),
         }
     }
@@ -198,13 +204,7 @@ impl Context {
 
     /// The trusted certificate authorities: from the flag, else the environment, else the profile.
     pub fn roots(&self) -> Roots {
-        let of_environment = self.environment.has("SSL_CERT_FILE") || self.environment.has("SSL_CERT_DIR");
-        match &self.settings.ca_file {
-            Sourced { value: Some(path), source: Source::Flag(_) } => Roots::File(path.clone()),
-            _ if of_environment => Roots::Environment,
-            Sourced { value: Some(path), .. } => Roots::File(path.clone()),
-            _ => Roots::System,
-        }
+        roots_of(&self.settings, &self.environment)
     }
 
     /// The store: registry and inbox.
@@ -212,7 +212,12 @@ impl Context {
     /// # Errors
     /// A store error when there is no home directory and no setting.
     pub fn store(&self) -> Result<Box<dyn Store>> {
-        store_of(&self.settings, Actor::new(actor_name(&self.environment, platform::host_name().as_deref())))
+        if let Some(location) = self.store_location.get() {
+            return location.open();
+        }
+        // Once, as it may warn.
+        let location = StoreLocation::of(&self.settings, &self.environment)?;
+        self.store_location.get_or_init(|| location).open()
     }
 
     /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.
@@ -371,14 +376,12 @@ impl Frontend for Context {
     }
 }
 
-/// The store of these settings, whose registry is changed by `actor`.
-///
-/// # Errors
-/// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
-pub fn store_of(settings: &Settings, actor: Actor) -> Result<Box<dyn Store>> {
-    match settings.store_url()? {
-        StoreUrl::Sqlite(path) => Ok(Box::new(SqliteStore::at(&path).by(actor))),
-        StoreUrl::Postgres(_) => Err(Error::usage("this version cannot use PostgreSQL as its store")
-            .hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
+fn roots_of(settings: &Settings, environment: &Environment) -> Roots {
+    let of_environment = environment.has("SSL_CERT_FILE") || environment.has("SSL_CERT_DIR");
+    match &settings.ca_file {
+        Sourced { value: Some(path), source: Source::Flag(_) } => Roots::File(path.clone()),
+        _ if of_environment => Roots::Environment,
+        Sourced { value: Some(path), .. } => Roots::File(path.clone()),
+        _ => Roots::System,
     }
 }

@@ -97,6 +97,7 @@ pub struct Error {
     source: Option<anyhow::Error>,
     closed_pipe: bool,
     in_doubt: bool,
+    may_pass: bool,
 }
 
 /// The result type of this crate.
@@ -113,6 +114,7 @@ impl Error {
             source: None,
             closed_pipe: false,
             in_doubt: false,
+            may_pass: false,
         }
     }
 
@@ -136,9 +138,9 @@ impl Error {
     /// A copy of the error without its cause, to report it more than once.
     #[must_use]
     pub fn again(&self) -> Self {
-        let Self { kind, http_status, closed_pipe, in_doubt, .. } = *self;
+        let Self { kind, http_status, closed_pipe, in_doubt, may_pass, .. } = *self;
         let (message, hints) = (self.message.clone(), self.hints.clone());
-        Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt }
+        Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt, may_pass }
     }
 
     /// A copy with `secret` replaced in message and hints, without its cause.
@@ -168,9 +170,15 @@ impl Error {
         Self { in_doubt: true, ..self }
     }
 
+    /// Marks the reason as one that may pass by itself, whatever the kind of error.
+    #[must_use]
+    pub fn may_pass(self) -> Self {
+        Self { may_pass: true, ..self }
+    }
+
     /// Whether the same command may succeed later without any change.
     pub fn retryable(&self) -> bool {
-        self.kind.retryable() && !self.in_doubt
+        (self.kind.retryable() || self.may_pass) && !self.in_doubt
     }
 
     /// Sets the cause, and captures a backtrace if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for one.
@@ -252,6 +260,14 @@ mod tests {
         assert_eq!(codes.len(), EXIT_CODES.len());
         assert_eq!(ErrorKind::Interrupted.exit_code().code, 130);
         assert_eq!(ErrorKind::NotSignedIn.exit_code().category, "not_signed_in");
+    }
+
+    #[test]
+    fn a_reason_that_may_pass_makes_an_error_retryable_unless_the_outcome_is_in_doubt() {
+        let error = || Error::new(ErrorKind::Store, "the server is starting up");
+        assert!(!error().retryable());
+        assert!(error().may_pass().retryable() && error().may_pass().again().retryable());
+        assert!(!error().may_pass().in_doubt().retryable());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Report;
 use super::hook_args::TargetUrlArg;
-use crate::config::{ConfigEditor, ConfigFile, Key, directories};
+use crate::config::{ConfigEditor, ConfigFile, Key, StoreUrl, directories};
 use crate::context::Context;
 use crate::domain::ProfileName;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::render::{Cell, One, Row};
 ///
 /// A profile has these keys, each of which a flag or environment variable overrides:
 ///   api_url           the Bugfender installation
-///   store             the registry, as sqlite:PATH
+///   store             the registry, as sqlite:PATH, or postgres://USER@HOST/DATABASE
 ///   ca_file           a PEM file with the certificate authorities of the installation
 ///   credential_store  where auth login keeps what it is given: auto, keyring or file
 ///   app_id            the app of subscribe and import when they name none
@@ -55,7 +55,7 @@ enum ConfigCommand {
         #[arg(value_parser = key_parser())]
         key: Key,
 
-        /// The value; for the target URL also "-" for standard input, or @FILE
+        /// The value; for the target URL also "-" for standard input, or @FILE; for the store also @FILE
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
@@ -130,8 +130,11 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         ConfigCommand::Show => show(ctx),
         ConfigCommand::Get { key } => get(ctx, key),
         ConfigCommand::Set { key, value } => {
-            let value =
-                if key == Key::TargetUrl { TargetUrlArg::from(value).resolve(ctx)?.expose().to_owned() } else { value };
+            let value = match key {
+                Key::TargetUrl => TargetUrlArg::from(value).resolve(ctx)?.expose().to_owned(),
+                Key::Store => StoreUrl::of_command_line(&value)?.exposed(),
+                _ => value,
+            };
             let is_new = !ConfigFile::load()?.knows(profile);
             let mut editor = ConfigEditor::open()?;
             editor.set(profile, key, &value, &std::env::current_dir()?)?;

@@ -1,26 +1,17 @@
 //! Files that the command line names, and standard input.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use crate::domain::{Secret, without_bom};
+use crate::config::text_file::{MAX_SECRET, not_read, read_all, read_text};
+use crate::domain::Secret;
 use crate::error::{Error, Result};
 
-/// Far more bytes than any token or URL has, and few enough to notice a file piped in by mistake.
-const MAX_SECRET: u64 = 64 * 1024;
+pub use crate::config::text_file::read_file;
 
 /// The longest body that is read, in bytes.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
-
-/// A file, as text. Secrets come this way.
-pub fn read_file(path: &Path) -> Result<String> {
-    let text = File::open(path).and_then(read_text).map_err(|error| not_read(path, error))?;
-    text.ok_or_else(|| {
-        let path = path.display();
-        Error::usage(format!("{path} is longer than {MAX_SECRET} bytes: is it the right file?"))
-    })
-}
 
 /// The secret in a file; `what` is what errors call it.
 pub fn read_secret(what: &str, path: &Path) -> Result<Secret> {
@@ -56,23 +47,4 @@ pub fn not_made(flag: &str, path: &Path, error: io::Error) -> Error {
         kind => kind.to_string(),
     };
     Error::usage(format!("{flag} {}: {why}", path.display())).source(error)
-}
-
-fn not_read(path: &Path, error: io::Error) -> Error {
-    Error::usage(format!("{}: {error}", path.display())).source(error)
-}
-
-/// Text; `None` if it is longer than a secret may be.
-fn read_text(reader: impl Read) -> io::Result<Option<String>> {
-    let Some(bytes) = read_all(reader, MAX_SECRET)? else { return Ok(None) };
-    let text = String::from_utf8(bytes);
-    text.map(|text| Some(without_bom(&text).to_owned()))
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text (UTF-8)"))
-}
-
-/// All there is to read; `None` if that is more than `limit` bytes.
-fn read_all(reader: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let read = reader.take(limit + 1).read_to_end(&mut bytes)?;
-    Ok(u64::try_from(read).is_ok_and(|read| read <= limit).then_some(bytes))
 }

@@ -27,7 +27,7 @@ pub fn app_ids(current: &OsStr) -> Vec<CompletionCandidate> {
     let _ = read(&mut |record| {
         found.insert(record.subscription.app_id.to_string(), String::new());
     });
-    if let Ok(settings) = settings() {
+    if let Ok(settings) = settings(&Environment::of_process()) {
         let apps = app_cache::for_completion(&settings);
         found.extend(apps.into_iter().map(|app| (app.id.to_string(), app.name.unwrap_or_default())));
     }
@@ -74,8 +74,9 @@ fn quoted_for_bash(value: &str) -> String {
 }
 
 fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
-    let settings = settings()?;
-    if let Some(registry) = store_of(&settings, Actor::default())?.existing_registry(Some(COMPLETION_LOCK_TIMEOUT))? {
+    let environment = Environment::of_process();
+    let settings = settings(&environment)?;
+    if let Some(registry) = store_of(&settings, &environment)?.existing_registry(Some(COMPLETION_LOCK_TIMEOUT))? {
         registry.hooks(Some(&settings.api.value), &mut |record| {
             if !record.status.is_ended() {
                 each(&record);
@@ -86,7 +87,7 @@ fn read(each: &mut dyn FnMut(&HookRecord)) -> crate::error::Result<()> {
 }
 
 /// What the line means as far as it has been typed, environment and configuration.
-fn settings() -> crate::error::Result<Settings> {
+fn settings(environment: &Environment) -> crate::error::Result<Settings> {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let flags = Overrides {
         profile: typed(&words, "--profile").map(|name| name.parse()).transpose()?,
@@ -94,7 +95,7 @@ fn settings() -> crate::error::Result<Settings> {
         store: typed(&words, "--store"),
         ..Overrides::default()
     };
-    Settings::resolve(&flags, &Environment::of_process(), &ConfigFile::load()?)
+    Settings::resolve(&flags, environment, &ConfigFile::load()?)
 }
 
 /// The value of a flag among the words of the line. bash makes three words of `--flag=value`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use directories::ProjectDirs;
+use directories::{BaseDirs, ProjectDirs};
 
 use super::environment;
 use crate::error::{Error, ErrorKind};
@@ -47,6 +47,13 @@ pub fn needed_config_file() -> Result<PathBuf, Error> {
 /// Linux: `$XDG_CACHE_HOME/bugfender-hooks` or `~/.cache/bugfender-hooks`.
 pub fn cache_dir() -> Option<PathBuf> {
     one_of(|dirs| dirs.cache_dir())
+}
+
+/// PostgreSQL's password file, if there is a home directory: `~/.pgpass`, or `%APPDATA%\\postgresql\\pgpass.conf`.
+pub fn password_file() -> Option<PathBuf> {
+    let dirs = BaseDirs::new()?;
+    let on_windows = cfg!(windows).then(|| dirs.config_dir().join("postgresql").join("pgpass.conf"));
+    Some(on_windows.unwrap_or_else(|| dirs.home_dir().join(".pgpass")))
 }
 
 fn one_of(platform: impl FnOnce(&ProjectDirs) -> &Path) -> Option<PathBuf> {

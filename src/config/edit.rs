@@ -68,9 +68,10 @@ impl ConfigEditor {
             ))
             .hint("use another path, or set it with a flag or an environment variable"));
         }
-        let item = match (&read.app_id, &read.target_url) {
-            (Some(app), _) => value(app.get()),
-            (_, Some(url)) => value(url.expose()),
+        let item = match (&read.app_id, &read.target_url, &read.store) {
+            (Some(app), ..) => value(app.get()),
+            (_, Some(url), _) => value(url.expose()),
+            (.., Some(store)) => value(store.exposed()),
             _ => value(read.shown(key).unwrap_or_default()),
         };
         let table = self.profile(profile)?;
@@ -167,7 +168,8 @@ impl ConfigEditor {
         trailing
     }
 
-    /// Writes the file atomically and readable by its owner only, as a target URL may contain a password.
+    /// Writes the file atomically and readable by its owner only, as a target URL or that of the store may contain a
+    /// password.
     ///
     /// # Errors
     /// A store error; the file is unchanged.

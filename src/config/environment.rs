@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::PostgresUrl;
 use crate::error::Error;
 
 /// A variable: its name and meaning.
@@ -42,6 +43,26 @@ pub const REQUIRE_STORE: &str = "BUGFENDER_HOOKS_REQUIRE_STORE";
 pub const LUCIQ_SECRET: &str = "BUGFENDER_HOOKS_LUCIQ_SECRET";
 /// The same, under Luciq's former name.
 pub const INSTABUG_SECRET: &str = "BUGFENDER_HOOKS_INSTABUG_SECRET";
+/// The host of the PostgreSQL server that the store is on.
+pub const PGHOST: &str = "PGHOST";
+/// Its port.
+pub const PGPORT: &str = "PGPORT";
+/// The user of the database.
+pub const PGUSER: &str = "PGUSER";
+/// The database.
+pub const PGDATABASE: &str = "PGDATABASE";
+/// The password of the user.
+pub const PGPASSWORD: &str = "PGPASSWORD";
+/// A file with passwords.
+pub const PGPASSFILE: &str = "PGPASSFILE";
+/// How TLS is used.
+pub const PGSSLMODE: &str = "PGSSLMODE";
+/// The certificate authorities of the server.
+pub const PGSSLROOTCERT: &str = "PGSSLROOTCERT";
+/// What the server calls the connections.
+pub const PGAPPNAME: &str = "PGAPPNAME";
+/// How long connecting may take, in seconds.
+pub const PGCONNECT_TIMEOUT: &str = "PGCONNECT_TIMEOUT";
 /// Requests completions; set by the scripts that `completions` prints.
 pub const COMPLETE: &str = "BUGFENDER_HOOKS_COMPLETE";
 
@@ -66,8 +87,15 @@ pub fn completes_quoted_in_bash() -> bool {
     std::env::var_os(COMPLETES_IN_BASH).is_some() && std::env::var_os(SCRIPT_QUOTES).is_none()
 }
 
-/// The variables with secrets, which are removed from the environment of `--exec` commands.
-pub const SECRETS: [&str; 5] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, LUCIQ_SECRET, INSTABUG_SECRET];
+/// The variables that are always secret, which are removed from the environment of `--exec` commands.
+const SECRETS: [&str; 6] = [API_TOKEN, REFRESH_TOKEN, CLIENT_SECRET, LUCIQ_SECRET, INSTABUG_SECRET, PGPASSWORD];
+
+/// The variables with secrets at this moment: these, and the location of the store if it holds a password.
+pub fn secrets() -> Vec<&'static str> {
+    let store = std::env::var(STORE).ok().and_then(|store| PostgresUrl::parse(&store).ok());
+    let with_password = store.is_some_and(|url| url.password().is_some());
+    SECRETS.into_iter().chain(with_password.then_some(STORE)).collect()
+}
 
 /// All variables, including those read by libraries.
 pub const ALL: &[Variable] = &[
@@ -85,7 +113,7 @@ pub const ALL: &[Variable] = &[
     Variable { name: PROFILE, meaning: "The configuration profile to use (--profile)" },
     Variable {
         name: STORE,
-        meaning: "The registry of hooks, as sqlite:PATH; the inbox is stored next to it (--store)",
+        meaning: "Registry and inbox, as sqlite:PATH, postgres://USER@HOST/DATABASE, or @FILE with such a URL (--store)",
     },
     Variable {
         name: REQUIRE_STORE,
@@ -96,6 +124,19 @@ pub const ALL: &[Variable] = &[
         meaning: "The secret for Luciq's signatures, for `listen`; two, separated by a comma, during a rotation",
     },
     Variable { name: INSTABUG_SECRET, meaning: "The same, under Luciq's former name; both may be set" },
+    Variable { name: PGHOST, meaning: "For a store in PostgreSQL: the host, or the directory of its socket" },
+    Variable { name: PGPORT, meaning: "The same: the port, 5432 if it is not set" },
+    Variable { name: PGUSER, meaning: "The same: the user" },
+    Variable { name: PGDATABASE, meaning: "The same: the database, named as the user if it is not set" },
+    Variable { name: PGPASSWORD, meaning: "The same: the password" },
+    Variable { name: PGPASSFILE, meaning: "The same: a file with passwords, ~/.pgpass if it is not set" },
+    Variable { name: PGSSLMODE, meaning: "The same: how TLS is used; verify-full for other machines if it is not set" },
+    Variable {
+        name: PGSSLROOTCERT,
+        meaning: "The same: a PEM file with the server's certificate authorities, or system (default: --ca-file)",
+    },
+    Variable { name: PGAPPNAME, meaning: "The same: what the server calls the connections" },
+    Variable { name: PGCONNECT_TIMEOUT, meaning: "The same: how many seconds connecting may take" },
     Variable { name: COMPLETE, meaning: "Set by the shell completion scripts when they run the tool" },
     Variable { name: "NO_COLOR", meaning: "Disables colour if not empty" },
     Variable { name: "CLICOLOR_FORCE", meaning: "Enables colour even without a terminal if set and not 0" },

@@ -163,7 +163,10 @@ impl ConfigFile {
             return Ok(Self::default());
         };
         let config = Self::parse(&text, path)?;
-        let has_secret = |profile: &Profile| profile.target_url.as_ref().is_some_and(TargetUrl::has_secret);
+        let has_secret = |profile: &Profile| {
+            let in_store = profile.store.as_ref().and_then(StoreUrl::password).is_some();
+            in_store || profile.target_url.as_ref().is_some_and(TargetUrl::has_secret)
+        };
         if config.profiles.values().any(has_secret)
             && platform::tighten(path, platform::OTHERS).map_err(|error| wrong(&error.to_string()))?
         {

@@ -5,7 +5,9 @@ pub mod directories;
 mod edit;
 pub mod environment;
 mod file;
+mod postgres_url;
 mod settings;
+pub mod text_file;
 pub mod toml_text;
 mod values;
 
@@ -13,5 +15,6 @@ pub use actor::actor_name;
 pub use edit::ConfigEditor;
 pub use environment::Environment;
 pub use file::{ConfigFile, Key, Profile};
+pub use postgres_url::PostgresUrl;
 pub use settings::{Overrides, Settings, Source, Sourced};
 pub use values::{CredentialStore, StoreUrl};

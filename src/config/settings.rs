@@ -108,8 +108,7 @@ impl Settings {
             Some(api) => api,
             None => Sourced { value: ApiOrigin::HOSTED.parse()?, source: Source::Default },
         };
-        let given = pick("--store", flags.store.as_deref(), environment::STORE, environment)?;
-        let mut store = Sourced::maybe(given.or_else(|| of_config(store)));
+        let mut store = Sourced::maybe(given_store(flags, environment)?.or_else(|| of_config(store)));
         if store.value.is_none() && environment.has(environment::HOME) {
             store.source = Source::Environment(environment::HOME);
         }
@@ -164,6 +163,16 @@ fn profile(flags: &Overrides, environment: &Environment, config: &ConfigFile) ->
     let given = pick("--profile", given, environment::PROFILE, environment)?;
     let default = || Sourced { value: ProfileName::default(), source: Source::Default };
     Ok(given.or_else(|| of_config(config.active.clone())).unwrap_or_else(default))
+}
+
+/// The store of the flag, else of the variable.
+fn given_store(flags: &Overrides, environment: &Environment) -> Result<Option<Sourced<StoreUrl>>, Error> {
+    let (location, source) = match (&flags.store, environment.text(environment::STORE)?) {
+        (Some(text), _) => (StoreUrl::of_command_line(text), Source::Flag("--store")),
+        (None, Some(text)) => (StoreUrl::given(text), Source::Environment(environment::STORE)),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Sourced { value: location.map_err(|error| error.about(source))?, source }))
 }
 
 fn of_flag<T>(flag: &'static str, value: Option<T>) -> Option<Sourced<T>> {
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_variable_and_not_the_value() {
-        let set = environment(&[("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db/x")]);
+        let set = environment(&[("BUGFENDER_HOOKS_STORE", "postgres://u:s3cret@db:x/x")]);
         let error = Settings::resolve(&Overrides::default(), &set, &ConfigFile::default()).unwrap_err();
         assert!(error.to_string().starts_with("BUGFENDER_HOOKS_STORE: "), "{error}");
         assert!(!error.to_string().contains("s3cret"));

@@ -29,7 +29,7 @@ pub use label::Label;
 pub use names::{ClientId, ProfileName};
 pub use origin::ApiOrigin;
 pub use redaction::Redaction;
-pub use secret::{AccessToken, Secret};
+pub use secret::{AccessToken, Password, Secret};
 pub use selection::Selection;
 pub use shown_target::{ShownTarget, in_json, secrets_in, secrets_of_target};
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};

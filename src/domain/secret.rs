@@ -77,6 +77,30 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// The password of a database's user, or a text that contains it: any characters. `Debug` hides it.
+#[derive(Debug, Clone)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// A password as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The password itself, only for signing in and the configuration file.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Password {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

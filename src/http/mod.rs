@@ -21,6 +21,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
+use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -104,7 +105,15 @@ impl Roots {
     /// # Errors
     /// A usage error that names the file or the variables.
     pub fn check(&self) -> Result<(), Error> {
-        tls::config(true, self).map(|_| ())
+        self.load().map(|_| ())
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load(&self) -> Result<RootCertStore, Error> {
+        tls::load(self)
     }
 }
 

@@ -15,12 +15,7 @@ use crate::error::Error;
 
 /// The TLS client configuration. Without `load_roots` it trusts no server, which avoids the cost of loading them.
 pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Error> {
-    let roots = match roots {
-        _ if !load_roots => RootCertStore::empty(),
-        Roots::File(path) => of_file(path)?,
-        Roots::Environment => of_system(true)?,
-        Roots::System => of_system(false)?,
-    };
+    let roots = if load_roots { load(roots)? } else { RootCertStore::empty() };
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::usage(format!("TLS could not be set up: {error}")))?
@@ -28,6 +23,15 @@ pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Er
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The certificate authorities themselves.
+pub(super) fn load(roots: &Roots) -> Result<RootCertStore, Error> {
+    match roots {
+        Roots::File(path) => of_file(path),
+        Roots::Environment => of_system(true),
+        Roots::System => of_system(false),
+    }
 }
 
 /// The certificate authorities in a PEM file, of which there must be at least one.

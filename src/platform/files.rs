@@ -188,6 +188,18 @@ pub fn tighten(path: &Path, _permissions: u32) -> io::Result<bool> {
     fs::metadata(path).map(|_| false)
 }
 
+/// Whether the group or others may do anything with the open file. Never on Windows, where the access list of the user's
+/// profile protects such files.
+pub fn is_open_to_others(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Ok(file.metadata()?.permissions().mode() & OTHERS != 0)
+    }
+    #[cfg(not(unix))]
+    file.metadata().map(|_| false)
+}
+
 /// The identity of the file at a path, which changes when the file is moved or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {

@@ -7,8 +7,8 @@ use std::process::ExitStatus;
 
 pub use self::files::{
     FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_ballast, create_private_dir,
-    create_private_file, free_space, open_lock, remove_file_if_there, remove_leftovers, replace_private_file, sync_dir,
-    tighten,
+    create_private_file, free_space, is_open_to_others, open_lock, remove_file_if_there, remove_leftovers,
+    replace_private_file, sync_dir, tighten,
 };
 
 /// Whether the environment names the graphical session, without which no browser can open.

@@ -17,6 +17,7 @@ pub struct StoreError {
     place: String,
     message: String,
     advice: Cow<'static, str>,
+    may_pass: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -112,7 +113,15 @@ impl StoreError {
         message: impl Into<String>,
         advice: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { kind, part, place: place.into(), message: message.into(), advice: advice.into(), source: None }
+        Self {
+            kind,
+            part,
+            place: place.into(),
+            message: message.into(),
+            advice: advice.into(),
+            may_pass: false,
+            source: None,
+        }
     }
 
     /// A call that would break a rule.
@@ -123,6 +132,17 @@ impl StoreError {
     /// The same, with its cause.
     pub(super) fn source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same, with whether its reason may pass by itself.
+    #[cfg(feature = "postgres")]
+    pub(super) fn passing(self, may_pass: bool) -> Self {
+        Self { may_pass, ..self }
+    }
+
+    /// Whether the same may succeed later without any change.
+    pub fn retryable(&self) -> bool {
+        self.may_pass
     }
 
     /// What kind of failure it is.
@@ -150,6 +170,8 @@ impl From<StoreError> for Error {
             _ => ErrorKind::Store,
         };
         let advice = error.advice.clone().into_owned();
-        Self::new(kind, error.to_string()).hint(advice).source(error)
+        let retryable = error.retryable();
+        let shown = Self::new(kind, error.to_string()).hint(advice).source(error);
+        if retryable { shown.may_pass() } else { shown }
     }
 }

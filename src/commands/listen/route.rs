@@ -166,7 +166,7 @@ fn exec(what: &str, words: Vec<String>, timeout: Duration) -> Result<ExecTarget>
         let message = format!("{what}: {program} can't be run: there is no such program");
         return Err(Error::usage(message).hint("give the full path of the program"));
     }
-    let hidden = [&environment::SECRETS[..], &platform::SERVICE_VARIABLES].concat();
+    let hidden = [&environment::secrets()[..], &platform::SERVICE_VARIABLES].concat();
     Ok(ExecTarget { program: program.into(), arguments: words.map(Into::into).collect(), hidden, timeout })
 }
 

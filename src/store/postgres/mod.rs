@@ -2,20 +2,29 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `options`, `session`, `fault` | where the server is, the connection and its renewal, what goes wrong with it |
+//! | `options`, `given`, `password`, `tls` | where the server is, from URL and environment; signing in, and as whom it must prove itself |
+//! | `connect`, `server`, `session` | making a connection, and its renewal |
+//! | `fault`, `diagnosis` | what goes wrong with it, and what to do about that |
 //! | `migrations` | the schema |
 //! | `inbox`, `registry`, `keys` | the parts of the store |
 //!
 //! Nothing here needs a session of the server's: no statement is named, no setting or lock outlives its transaction. So
 //! PgBouncer may stand in between and give each transaction another connection.
 
+mod connect;
+mod diagnosis;
 mod fault;
+mod given;
 mod inbox;
 mod keys;
 mod migrations;
 mod options;
+mod password;
+mod probe;
 mod registry;
+mod server;
 mod session;
+mod tls;
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +32,7 @@ use std::time::Duration;
 use self::fault::PostgresFault;
 use self::inbox::PostgresInbox;
 use self::keys::PostgresKeys;
-pub use self::options::ConnectOptions;
+pub use self::options::{Authorities, ConnectOptions};
 use self::registry::PostgresRegistry;
 use self::session::{Link, Session, values};
 use super::error::Part;

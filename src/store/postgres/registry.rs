@@ -123,7 +123,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
-        let ending = Ending { reason: Some(reason), ..Ending::LEFT_IN_DOUBT };
+        let ending = Ending::LEFT_IN_DOUBT.because(reason);
         self.session.commit(async |link| self.changes(link).settle(row, ending, now).await)
     }
 
@@ -152,7 +152,7 @@ impl Registry for PostgresRegistry {
                     Removal::Removed => Ending::REMOVED,
                     Removal::Gone => Ending::GONE,
                     Removal::Refused => Ending::REMOVAL_REFUSED,
-                    Removal::InDoubt(reason) => Ending { reason: Some(reason), ..Ending::REMOVAL_IN_DOUBT },
+                    Removal::InDoubt(reason) => Ending::REMOVAL_IN_DOUBT.because(reason),
                 };
                 match changes.settle(*row, ending, now).await {
                     Err(PostgresFault::Rule(Rule::Lost(_))) => ended.push(None),

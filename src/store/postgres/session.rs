@@ -89,9 +89,14 @@ impl Session {
     pub(super) fn try_run<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         match self.once(&work) {
             // An old connection may have been cut off since it was used last.
-            Err(fault) if fault.is_broken_connection() => self.once(&work),
+            Err(fault) if self.has_broken(&fault) => self.once(&work),
             outcome => outcome,
         }
+    }
+
+    /// Whether this is the end of a connection that was open, and not a failure to make one.
+    pub(super) fn has_broken(&self, fault: &PostgresFault) -> bool {
+        self.failures.get() == 0 && fault.is_broken_connection()
     }
 
     /// Does work once; if it fails with the connection, what became of it is not known.
@@ -138,7 +143,7 @@ impl Session {
     /// Reads several things as they are at one moment.
     pub(super) fn read<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         self.once(async |link| {
-            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off").await?;
             let outcome = work(link).await;
             // Nothing is written: how it ends is of no matter, but it must.
             link.batch("ROLLBACK").await?;
@@ -181,10 +186,10 @@ impl Session {
     }
 }
 
-/// Begins a transaction whose commit is durable, whatever the server's settings are; nobody waits for one whose client is
-/// gone.
+/// Begins a transaction whose commit is durable, whatever the server's settings are. Nobody waits for one whose client is
+/// gone; and compiling statements that run for milliseconds would take seconds.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
-                                SET LOCAL idle_in_transaction_session_timeout = '30s'";
+                                SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 impl Link {
     /// A statement with `@` for the schema, as in `@events`.

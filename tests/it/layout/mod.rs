@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("api", &["http", "domain", "error"]),
     ("auth", &["http", "config", "domain", "error", "platform"]),
     ("http", &["domain", "error"]),
-    ("store", &["domain", "error", "platform"]),
+    ("store", &["config", "domain", "error", "platform"]),
     ("config", &["domain", "error", "platform"]),
     ("render", &["domain", "error"]),
     ("domain", &["error"]),

@@ -18,10 +18,11 @@ use bugfender_hooks::store::{
     Leased, Receipt, ReceiverInbox, Route, Settled, Settlement, Store, StoreError, TargetId, TargetName,
 };
 
-use bugfender_hooks::store::postgres::{ConnectOptions, PostgresStore};
+use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
+use crate::postgres::options;
 use crate::support::inbox::{at, encoded};
 use crate::support::postgres::server as postgres_server;
 
@@ -141,7 +142,7 @@ impl Fixture for PostgresFixture {
     fn empty() -> Option<Self> {
         let server = postgres_server()?;
         let url = server.url(&server.new_database());
-        let options = ConnectOptions::parse(&url, Duration::from_secs(30)).unwrap();
+        let options = options(&url, &[]).unwrap();
         Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
     }
 

@@ -41,7 +41,7 @@ pub(super) fn commit(
             // Nothing was stored.
             Err(fault) if fault.is_of_concurrency() => continue,
             // Whether it was stored is found out by the keys: what was is a duplicate, which nobody sent.
-            Err(fault) if fault.is_broken_connection() && !is_again => is_again = true,
+            Err(fault) if session.has_broken(&fault) && !is_again => is_again = true,
             Err(fault) => return Err(fault),
         }
         if group.candidates.is_empty() && unreadable.senders.is_empty() {

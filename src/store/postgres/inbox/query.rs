@@ -206,7 +206,7 @@ pub(super) fn count(session: &Session, selection: &EventSelection) -> Result<Vec
         with_forwards(DEAD),
         condition.sql
     );
-    let rows = session.try_run(async |link| link.rows(&sql, &condition.values()).await)?;
+    let rows = session.read(async |link| link.rows(&sql, &condition.values()).await)?;
     let count = |row: &Row, column: usize| -> Result<u64, PostgresFault> {
         Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0))
     };

@@ -18,7 +18,14 @@ const OWNED: &str = "now() + interval '120 seconds'";
 pub(super) struct Ending<'a> {
     status: HookStatus,
     action: Action,
-    pub(super) reason: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Ending<'a> {
+    /// The same, for this reason.
+    pub(super) fn because(self, reason: &'a str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
 }
 
 impl Ending<'_> {

@@ -4,6 +4,7 @@ mod bouncer;
 mod warden;
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -113,6 +114,18 @@ impl Server {
     pub fn resurrect(&self) {
         let log = self.dir.join("log");
         self.control(&["-l", log.to_str().unwrap(), "start"]);
+    }
+
+    /// Starts it again after it was stopped, as a standby that follows nobody and may not be read.
+    pub fn restart_as_standby(&self) {
+        self.owner.write(&self.dir.join("data/standby.signal"), "");
+        let file = self.dir.join("data/postgresql.conf");
+        let settings = fs::read_to_string(&file).unwrap();
+        self.owner.write(&file, &format!("{settings}hot_standby = off\n"));
+        let log = self.dir.join("log");
+        // It is not ready before it is promoted: nobody waits for that.
+        self.control(&["-W", "-l", log.to_str().unwrap(), "start"]);
+        wait_until("the standby listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
     }
 
     /// Kills it and all its processes: connections break.

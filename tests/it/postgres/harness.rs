@@ -1,4 +1,4 @@
-//! PostgreSQL as the store: how it is reached, and what is said when it is not.
+//! The servers that the other tests are run on.
 
 use std::net::TcpStream;
 
