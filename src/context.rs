@@ -21,7 +21,7 @@ use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
-use crate::platform::{self, StopSignals};
+use crate::platform::StopSignals;
 use crate::render::Output;
 use crate::store::{Inbox, Registry, Store};
 

@@ -9,6 +9,7 @@ mod service;
 mod target_file;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -124,6 +125,7 @@ fn serve(
         stored,
         printer,
         told_of_dropped: 0,
+        looked_at_keys: Instant::now(),
         told_of_certificate: None,
     };
     let ended = service.stand(signals, stop, serving);

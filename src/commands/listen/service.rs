@@ -37,6 +37,9 @@ const COUNT_AGAIN: Duration = Duration::from_secs(10);
 /// How often the expiry of the certificate is looked at.
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 
+/// How often keys are looked at that others may rotate.
+const LOOK_AT_KEYS: Duration = Duration::from_secs(30);
+
 /// A second request to stop within this time counts as the first.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
@@ -68,6 +71,8 @@ pub(super) struct Service<'a> {
     pub(super) printer: Option<Printer<'a>>,
     /// How many dropped lines of the log were reported.
     pub(super) told_of_dropped: u64,
+    /// When the keys were last looked at.
+    pub(super) looked_at_keys: Instant,
     /// When the expiry of the certificate was last looked at.
     pub(super) told_of_certificate: Option<Instant>,
 }
@@ -145,6 +150,7 @@ impl Service<'_> {
             self.print();
             self.tell_of_dropped_lines();
             self.tell_of_certificate();
+            self.look_at_keys();
             let resubscribe = self.resubscribe.map_or_else(Instant::now, |(at, _)| at);
             let next = self.runtime.block_on(async {
                 tokio::select! {
@@ -196,6 +202,22 @@ impl Service<'_> {
         let expiry = self.replaceable.certificate_expiry();
         if let Some(warning) = expiry.and_then(|expiry| expiry_warning(expiry, Timestamp::now())) {
             self.ctx.out().warn(&warning);
+        }
+    }
+
+    /// Looks whether somebody has rotated the keys, if that may have been done elsewhere.
+    fn look_at_keys(&mut self) {
+        if !self.key_source.are_shared() || self.looked_at_keys.elapsed() < LOOK_AT_KEYS {
+            return;
+        }
+        self.looked_at_keys = Instant::now();
+        match self.key_source.reload() {
+            Ok(keys) if keys.current != self.keys.current => {
+                self.ctx.out().note("the key was rotated; deliveries to the former URL are taken until it expires");
+                self.reload();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!("the keys could not be looked at: {error}"),
         }
     }
 

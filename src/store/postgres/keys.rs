@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::fault::PostgresFault;
 use super::options::ConnectOptions;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 use crate::domain::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::error::Part;
@@ -22,8 +22,9 @@ impl PostgresKeys {
     }
 
     /// The session that a call works with.
-    fn session(&self) -> Result<Session> {
-        let session = Session::new(self.options.clone(), Part::Inbox)?;
+    fn session(&self) -> Result<ServerSession> {
+        let session = ServerSession::new(self.options.clone(), Part::Inbox)?;
+        session.set_timeout(super::RECEIVER_TIMEOUT);
         super::migrations::prepare(&session).map_err(|fault| session.store_error(fault))?;
         Ok(session)
     }
@@ -106,5 +107,9 @@ impl ReceiverKeys for PostgresKeys {
             read(link).await
         })?;
         self.keys(found)?.ok_or_else(|| self.missing())
+    }
+
+    fn are_shared(&self) -> bool {
+        true
     }
 }

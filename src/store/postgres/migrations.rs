@@ -2,7 +2,7 @@
 //! schema, as in all statements here.
 
 use super::fault::PostgresFault;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 
 /// Every version's step, first to last.
 const STEPS: &[&str] = &[include_str!("../../../migrations/postgres/0001.sql")];
@@ -38,7 +38,7 @@ pub(super) async fn has_table(link: &Link, name: &str) -> Result<bool, PostgresF
 /// Brings the schema to the newest version, unless it is.
 ///
 /// One process does it at a time, in one transaction: whoever is killed leaves nothing half done.
-pub(super) fn prepare(session: &Session) -> Result<(), PostgresFault> {
+pub(super) fn prepare(session: &ServerSession) -> Result<(), PostgresFault> {
     if session.try_run(version)? == known() {
         return Ok(());
     }

@@ -32,7 +32,7 @@ macro_rules! values {
 pub(super) use values;
 
 /// A connection that is made when it is needed. To be used by a thread outside any runtime.
-pub(super) struct Session {
+pub(super) struct ServerSession {
     options: ConnectOptions,
     part: Part,
     runtime: Runtime,
@@ -50,7 +50,7 @@ pub(super) struct Link {
     timeout: Duration,
 }
 
-impl Session {
+impl ServerSession {
     /// A session for this part of the store. Nothing is connected yet.
     pub(super) fn new(options: ConnectOptions, part: Part) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -258,8 +258,8 @@ impl Link {
         let parts = async {
             let begin = self.client.batch_execute(begin);
             let statement = self.client.query_typed(&sql, values);
-            let (begun, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
-            begun?;
+            let (opened, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
+            opened?;
             let rows = rows?;
             committed.map(|()| rows)
         };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
-use super::rows::{self, FoundRow, change, found, row, time};
+use super::rows::{self, RegistryRow, change, found, row, time};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Rule;
 use crate::store::{Action, Activated, Actor, RemovalReservation};
@@ -15,20 +15,20 @@ const OWNED: &str = "now() + interval '120 seconds'";
 
 /// How a row ends up, and what the history says of it.
 #[derive(Clone, Copy)]
-pub(super) struct Ending<'a> {
+pub(super) struct RowEnding<'a> {
     status: HookStatus,
     action: Action,
     reason: Option<&'a str>,
 }
 
-impl<'a> Ending<'a> {
+impl<'a> RowEnding<'a> {
     /// The same, for this reason.
     pub(super) fn because(self, reason: &'a str) -> Self {
         Self { reason: Some(reason), ..self }
     }
 }
 
-impl Ending<'_> {
+impl RowEnding<'_> {
     const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
     const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
     const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
@@ -63,13 +63,13 @@ impl Changes<'_> {
                 self.record_of(pending, Action::Merged, Some(hook), None, now).await?;
                 link.execute(DELETE, values![pending.0 => INT8]).await?;
                 set_label(link, holder.row, wanted.label.as_ref()).await?;
-                return Ok(self.settle(holder.row, Ending::SUBSCRIBED, now).await?.into());
+                return Ok(self.settle(holder.row, RowEnding::SUBSCRIBED, now).await?.into());
             }
             // The server gave a new hook a number that is on record.
-            displaced = Some(self.settle(holder.row, Ending::DISPLACED, now).await?);
+            displaced = Some(self.settle(holder.row, RowEnding::DISPLACED, now).await?);
         }
         change(link, "hook_id = $2", values![pending.0 => INT8, hook.get() => INT8]).await?;
-        Ok(Activated { record: self.settle(pending, Ending::SUBSCRIBED, now).await?, displaced })
+        Ok(Activated { record: self.settle(pending, RowEnding::SUBSCRIBED, now).await?, displaced })
     }
 
     /// Records the intent to remove.
@@ -103,13 +103,13 @@ impl Changes<'_> {
         let changes = "hook_id = $2, label = coalesce($3, label)";
         let values = values![row.0 => INT8, hook.get() => INT8, label.map(Label::as_str) => TEXT];
         change(self.link, changes, values).await?;
-        Ok((self.settle(row, Ending::IMPORTED, now).await?, true))
+        Ok((self.settle(row, RowEnding::IMPORTED, now).await?, true))
     }
 
     /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
     async fn import_again(
         &self,
-        holder: FoundRow,
+        holder: RegistryRow,
         subscription: &Subscription,
         label: Option<&Label>,
         now: Timestamp,
@@ -129,7 +129,7 @@ impl Changes<'_> {
             return Err(Rule::InUse.into());
         }
         set_label(self.link, record.row, label).await?;
-        let ending = if is_active { Ending::RELABELED } else { Ending::IMPORTED };
+        let ending = if is_active { RowEnding::RELABELED } else { RowEnding::IMPORTED };
         Ok((self.settle(record.row, ending, now).await?, true))
     }
 
@@ -184,10 +184,10 @@ impl Changes<'_> {
     pub(super) async fn settle(
         &self,
         id: RowId,
-        ending: Ending<'_>,
+        ending: RowEnding<'_>,
         now: Timestamp,
     ) -> Result<HookRecord, PostgresFault> {
-        let Ending { status, action, reason } = ending;
+        let RowEnding { status, action, reason } = ending;
         let reason = reason.map(sendable);
         let changes = "status = $2, reason = $3, owner = NULL, owned_until = NULL, updated_at = $4";
         let values = values![id.0 => INT8, status.as_str() => TEXT, reason => TEXT, time(now) => INT8];
