@@ -5,12 +5,14 @@ use std::path::PathBuf;
 #[cfg(feature = "postgres")]
 use super::roots_of;
 use crate::config::{Environment, Settings, StoreUrl};
-use crate::error::{Error, Result};
+#[cfg(not(feature = "postgres"))]
+use crate::error::Error;
+use crate::error::Result;
 #[cfg(feature = "postgres")]
 use crate::http::Roots;
 use crate::store::Store;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{Authorities, ConnectOptions};
+use crate::store::postgres::{Authorities, ConnectOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 
 /// The store of these settings.
@@ -56,8 +58,7 @@ impl StoreLocation {
         match self {
             Self::File(path) => Ok(Box::new(SqliteStore::at(path))),
             #[cfg(feature = "postgres")]
-            Self::Server(_) => Err(Error::usage("this version cannot use PostgreSQL as its store")
-                .hint("use --store sqlite:PATH, such as sqlite:ci/hooks.db")),
+            Self::Server(options) => Ok(Box::new(PostgresStore::new(options.clone()))),
         }
     }
 }

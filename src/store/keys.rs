@@ -157,7 +157,7 @@ impl KeyFile {
 }
 
 /// 160 random bits, in characters that are safe in a URL.
-fn new_key() -> Result<Secret> {
+pub(super) fn new_key() -> Result<Secret> {
     Secret::parse("the key", &BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<20>()?))
 }
 

@@ -37,7 +37,8 @@ pub struct Route {
 }
 
 impl Route {
-    fn accepts(&self, event: &EventFacts) -> bool {
+    /// Whether an event goes to the target.
+    pub(super) fn accepts(&self, event: &EventFacts) -> bool {
         let is_of = |own: &String| self.types.iter().any(|wanted| wanted.eq_ignore_ascii_case(own));
         self.types.is_empty() || event.event_type.as_ref().is_some_and(is_of)
     }

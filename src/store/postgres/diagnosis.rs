@@ -49,7 +49,7 @@ pub(super) fn of_server(code: &SqlState, message: &str) -> Diagnosis {
         "08P01" => of_pooler(message),
         "3D000" => lasting(Unavailable, NO_DATABASE),
         "28P01" => lasting(Unavailable, WRONG_PASSWORD),
-        "42501" => lasting(ReadOnly, NO_RIGHTS),
+        "42501" => no_rights(),
         "3F000" | "42P01" => lasting(Failed, NO_TABLES),
         "25006" => lasting(ReadOnly, STANDBY),
         "53100" => passing(Full, "free some space on the server's disk"),
@@ -84,7 +84,7 @@ fn of_pooler(message: &str) -> Diagnosis {
     if says("no such database") {
         return Diagnosis::lasting(Unavailable, "add the database to the section [databases] of PgBouncer's settings");
     }
-    if says("no such user") || says("password authentication failed") || says("auth failed") {
+    if says("authentication failed") || says("auth failed") {
         return Diagnosis::lasting(
             Unavailable,
             "check user and password; PgBouncer must know the user (auth_file, auth_query)",
@@ -94,6 +94,11 @@ fn of_pooler(message: &str) -> Diagnosis {
         return Diagnosis::lasting(Unavailable, "name the parameter in ignore_startup_parameters of PgBouncer");
     }
     Diagnosis::passing(Unavailable, "the server behind PgBouncer may be down or overloaded: see PgBouncer's log")
+}
+
+/// What the role may not do.
+pub(super) fn no_rights() -> Diagnosis {
+    Diagnosis::lasting(ReadOnly, NO_RIGHTS)
 }
 
 /// A connection that broke, or was never made.
@@ -112,7 +117,8 @@ pub(super) fn of_tls(error: &rustls::Error) -> Diagnosis {
                 "use the host name that the server's certificate is for, or issue it one for this name (subjectAltName); \
              sslmode=verify-ca with sslrootcert=FILE accepts any name"
             }
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            // One that has the name of the right one, but another key.
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
                 "name the authority that signed the server's certificate: add sslrootcert=FILE to the URL of the store, or set \
              PGSSLROOTCERT"
             }

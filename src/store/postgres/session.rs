@@ -40,6 +40,7 @@ pub(super) struct Session {
     /// How often in a row no connection could be made, and when it is tried again.
     failures: Cell<u32>,
     rest_until: Cell<Option<Instant>>,
+    timeout: Cell<Duration>,
 }
 
 /// An open connection, and the schema that its statements are about.
@@ -56,6 +57,7 @@ impl Session {
             let kind = crate::store::StoreErrorKind::System;
             StoreError::new(part, options.shown(), kind, error.to_string(), "free some memory, then try again")
         })?;
+        let timeout = Cell::new(options.timeout());
         Ok(Self {
             options,
             part,
@@ -63,12 +65,18 @@ impl Session {
             link: RefCell::default(),
             failures: Cell::default(),
             rest_until: Cell::default(),
+            timeout,
         })
     }
 
     /// How to connect.
     pub(super) fn options(&self) -> &ConnectOptions {
         &self.options
+    }
+
+    /// From now on, waits no longer than this for an answer.
+    pub(super) fn set_timeout(&self, timeout: Duration) {
+        self.timeout.set(timeout.min(self.options.timeout()));
     }
 
     /// Does work that may be done again if the connection breaks in the middle of it: it reads, or does nothing the second
@@ -81,7 +89,7 @@ impl Session {
     pub(super) fn try_run<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         match self.once(&work) {
             // An old connection may have been cut off since it was used last.
-            Err(fault) if fault.ends_connection() && !matches!(fault, PostgresFault::TimedOut) => self.once(&work),
+            Err(fault) if fault.is_broken_connection() => self.once(&work),
             outcome => outcome,
         }
     }
@@ -89,7 +97,7 @@ impl Session {
     /// Does work once; if it fails with the connection, what became of it is not known.
     pub(super) fn once<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
         self.runtime.block_on(async {
-            let link = self.connected().await?;
+            let link = Link { timeout: self.timeout.get(), ..self.connected().await? };
             let outcome = work(&link).await;
             if !outcome.as_ref().is_err_and(PostgresFault::ends_connection) {
                 self.link.replace(Some(link));
@@ -125,6 +133,17 @@ impl Session {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Reads several things as they are at one moment.
+    pub(super) fn read<T>(&self, work: impl AsyncFn(&Link) -> Result<T, PostgresFault>) -> Result<T, PostgresFault> {
+        self.once(async |link| {
+            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let outcome = work(link).await;
+            // Nothing is written: how it ends is of no matter, but it must.
+            link.batch("ROLLBACK").await?;
+            outcome
+        })
     }
 
     /// The error of this session's part of the store.
@@ -173,6 +192,16 @@ impl Link {
         sql.replace('@', &self.schema)
     }
 
+    /// The schema, quoted.
+    pub(super) fn schema(&self) -> &str {
+        self.schema.trim_end_matches('.')
+    }
+
+    /// A table of the schema, quoted.
+    pub(super) fn table(&self, name: &str) -> String {
+        format!("{}{name}", self.schema)
+    }
+
     /// Waits for the server's answer, up to a timeout.
     async fn answer<T>(
         &self,
@@ -210,9 +239,19 @@ impl Link {
 
     /// Runs a statement as a durable transaction of its own, in one round trip: all three parts are sent at once.
     pub(super) async fn commit_one(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, PostgresFault> {
+        self.commit_after(BEGIN, sql, values).await
+    }
+
+    /// The same, after a transaction was begun in this way.
+    pub(super) async fn commit_after(
+        &self,
+        begin: &str,
+        sql: &str,
+        values: &Values<'_>,
+    ) -> Result<Vec<Row>, PostgresFault> {
         let sql = self.sql(sql);
         let parts = async {
-            let begin = self.client.batch_execute(BEGIN_NUMBERED);
+            let begin = self.client.batch_execute(begin);
             let statement = self.client.query_typed(&sql, values);
             let (begun, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
             begun?;
@@ -222,7 +261,3 @@ impl Link {
         self.answer(parts).await
     }
 }
-
-/// The same, and gives the transaction its number before anything else: who follows events relies on it.
-const BEGIN_NUMBERED: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
-                              SELECT pg_catalog.pg_current_xact_id()";

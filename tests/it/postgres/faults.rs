@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use super::{assert_trouble, options, trouble, version};
-use crate::support::postgres::{Server, ServerSettings, server};
+use super::{assert_trouble, trouble, version};
+use crate::support::postgres::{Server, ServerSettings, connect_options, server};
 
 #[test]
 fn a_server_is_reached_by_port_and_by_socket() {
@@ -92,7 +92,7 @@ fn of_several_servers_one_must_allow_writes() {
     let url = standby.url("postgres");
     assert!(version(&url, &[]).is_ok());
     assert_trouble(&format!("{url}?target_session_attrs=read-write"), "allows no writes", "primary", true);
-    assert!(format!("{:?}", options(&both, &[])).contains(&primary.port().to_string()));
+    assert!(format!("{:?}", connect_options(&both, &[])).contains(&primary.port().to_string()));
 }
 
 #[test]

@@ -1,0 +1,316 @@
+//! The inbox in a PostgreSQL schema. Any number of processes read it, receive into it and forward from it.
+
+mod body;
+mod delete;
+mod fates;
+mod forwards;
+mod intake;
+mod purge;
+mod query;
+mod requeue;
+mod targets;
+mod watermark;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::watermark::Watermark;
+use super::fault::PostgresFault;
+use super::session::{Link, Session, values};
+use crate::store::{
+    Backlog, ClaimRequest, DEDUPE_WINDOW, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
+    EventSeq, Events, ForwardId, ForwardRecord, Intake, Lease, LeaseToken, Leased, Maintenance, PurgeRule, Purged,
+    Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord,
+    Targets, Usage,
+};
+
+/// The tables of the inbox, for their size.
+const TABLES: [&str; 6] = ["deliveries", "events", "forwards", "attempts", "quarantine", "targets"];
+
+/// An inbox in a schema.
+pub(super) struct PostgresInbox {
+    session: Session,
+    watermark: Watermark,
+    /// A purge that has not come to its end.
+    purging: Option<(PurgeRule, purge::Reached)>,
+    /// For how long an event of a sender that gives no ids is the same.
+    dedupe_window: SignedDuration,
+    /// The leases that this process has: they are given back when it ends.
+    leases: HashMap<ForwardId, LeaseToken>,
+    max_ages: Vec<(TargetId, SignedDuration)>,
+}
+
+impl PostgresInbox {
+    /// The inbox of this session, whose schema is there.
+    pub(super) fn new(session: Session) -> Self {
+        Self {
+            session,
+            watermark: Watermark::default(),
+            purging: None,
+            dedupe_window: DEDUPE_WINDOW,
+            leases: HashMap::new(),
+            max_ages: Vec::new(),
+        }
+    }
+
+    fn outcome<T>(&self, outcome: Result<T, PostgresFault>) -> Result<T, StoreError> {
+        outcome.map_err(|fault| self.session.store_error(fault))
+    }
+}
+
+impl Drop for PostgresInbox {
+    fn drop(&mut self) {
+        if !self.leases.is_empty() {
+            let leases: Vec<Lease> = self.leases.drain().map(|(forward, token)| Lease { forward, token }).collect();
+            // Those that cannot be given back expire.
+            let _ = forwards::release(&self.session, &leases);
+        }
+    }
+}
+
+impl Intake for PostgresInbox {
+    fn dedupe_within(&mut self, window: SignedDuration) {
+        self.dedupe_window = window;
+    }
+
+    fn commit(&mut self, deliveries: &[EncodedDelivery], routes: &[Route]) -> Result<Vec<Receipt>, StoreError> {
+        self.outcome(intake::commit(&self.session, self.dedupe_window, deliveries, routes))
+    }
+
+    fn probe(&mut self, now: Timestamp, _bytes: u64) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO @probe (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+        let probe = self.session.once(async |link| link.commit_one(sql, values![stored(now) => INT8]).await);
+        // How much room the server has is for the server to know.
+        self.outcome(probe.map(|_| true))
+    }
+}
+
+impl Queue for PostgresInbox {
+    fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {
+        self.outcome(forwards::targets(&self.session, names))
+    }
+
+    fn claim(
+        &mut self,
+        target: TargetId,
+        request: ClaimRequest,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let claimed = self.outcome(forwards::claim(&self.session, target, request, now, lease))?;
+        self.leases.extend(claimed.iter().map(|leased| (leased.forward.id, leased.token)));
+        Ok(claimed)
+    }
+
+    fn renew(&mut self, leases: &[Lease], now: Timestamp, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        let lost = self.outcome(forwards::renew(&self.session, leases, now, lease))?;
+        for lease in &lost {
+            self.leases.remove(&lease.forward);
+        }
+        Ok(lost)
+    }
+
+    fn settle(&mut self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let settled = self.outcome(forwards::settle(&self.session, settlements))?;
+        for settlement in settlements {
+            self.leases.remove(&settlement.lease.forward);
+        }
+        Ok(settled)
+    }
+
+    fn release(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
+        for lease in leases {
+            self.leases.remove(&lease.forward);
+        }
+        self.outcome(forwards::release(&self.session, leases))
+    }
+
+    fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.outcome(forwards::next_due(&self.session, target, now))
+    }
+
+    fn set_max_ages(&mut self, ages: Vec<(TargetId, SignedDuration)>) {
+        self.max_ages = ages;
+    }
+
+    fn expire(&mut self, queued_before: Timestamp, now: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        let before =
+            |(target, age): &(TargetId, SignedDuration)| (*target, now.checked_sub(*age).unwrap_or(Timestamp::MIN));
+        let of_targets: Vec<_> = self.max_ages.iter().map(before).collect();
+        self.outcome(forwards::expire(&self.session, queued_before, &of_targets, now))
+    }
+}
+
+impl Events for PostgresInbox {
+    fn events(
+        &self,
+        selection: &EventSelection,
+        page: EventPage,
+        each: &mut dyn FnMut(EventRecord) -> bool,
+    ) -> Result<(), StoreError> {
+        self.outcome(query::events(&self.session, selection, page, each))
+    }
+
+    fn watermark(&self) -> Result<EventSeq, StoreError> {
+        self.outcome(self.watermark.get(&self.session)).map(EventSeq)
+    }
+
+    fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
+        self.outcome(query::count(&self.session, selection))
+    }
+
+    fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
+        self.outcome(self.session.try_run(async |link| quarantined(link, number, limit).await))
+    }
+
+    fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.session.run(backlog)
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        self.session.run(async |link| {
+            let quarantined = link.number("SELECT count(*) FROM @quarantine", values![]).await?;
+            let bytes = bytes(link).await?;
+            Ok(Usage { bytes, free_bytes: None, quarantined: unsigned(quarantined) })
+        })
+    }
+}
+
+impl Targets for PostgresInbox {
+    fn target_records(&self) -> Result<Vec<TargetRecord>, StoreError> {
+        self.outcome(targets::records(&self.session))
+    }
+
+    fn forwards_of(&self, event: EventSeq) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.outcome(targets::forwards_of(&self.session, event))
+    }
+
+    fn pause_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.outcome(targets::pause(&self.session, target, now))
+    }
+
+    fn resume_target(&mut self, target: TargetId, now: Timestamp) -> Result<bool, StoreError> {
+        self.outcome(targets::resume(&self.session, target, now))
+    }
+
+    fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.outcome(targets::drop_pending(&self.session, target, now))
+    }
+}
+
+impl Maintenance for PostgresInbox {
+    fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
+        let begun = self.purging.take().filter(|(begun, _)| begun == rule);
+        let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
+        let purged = self.outcome(purge::step(&self.session, rule, &mut reached))?;
+        self.purging = purged.more.then_some((*rule, reached));
+        Ok(purged)
+    }
+
+    fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
+        self.outcome(requeue::requeue(&self.session, selection, now))
+    }
+
+    fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        let delete = || {
+            let mut deleted = 0;
+            for EventSeq(event) in events {
+                deleted += u64::from(delete::delete(&self.session, *event)?);
+            }
+            // Their duplicates may have come in deliveries of other events.
+            let mut reached = 0;
+            while let Some((found, next)) = delete::with_duplicates(&self.session, reached)? {
+                for delivery in found {
+                    delete::blank_one(&self.session, delivery)?;
+                }
+                reached = next;
+            }
+            Ok(deleted)
+        };
+        self.outcome(delete())
+    }
+
+    /// The server's disk is for its operator to watch.
+    fn keep_reserve(&mut self, _bytes: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The server's autovacuum does it.
+    fn maintain(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Reads all that there is once; what a server keeps beside that is for `pg_amcheck`.
+    fn check(&self) -> Result<(), StoreError> {
+        self.session.run(async |link| {
+            for table in TABLES {
+                link.number(&format!("SELECT count(t.*) FROM @{table} t"), values![]).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn backlog(link: &Link) -> Result<Backlog, PostgresFault> {
+    let sql =
+        "SELECT (SELECT count(*) FROM @forwards WHERE state = 0), (SELECT count(*) FROM @forwards WHERE state = 2),
+                   (SELECT min(f.queued_at) FROM @targets t CROSS JOIN LATERAL
+                       (SELECT min(queued_at) AS queued_at FROM @forwards WHERE state = 0 AND target = t.id) f),
+                   (SELECT received_at FROM @deliveries ORDER BY id DESC LIMIT 1)";
+    let row = link.row(sql, values![]).await?.ok_or_else(|| PostgresFault::Damaged("a row is missing".to_owned()))?;
+    Ok(Backlog {
+        pending: unsigned(row.try_get(0)?),
+        dead: unsigned(row.try_get(1)?),
+        oldest_pending: row.try_get::<_, Option<i64>>(2)?.map(time),
+        last_event: row.try_get::<_, Option<i64>>(3)?.map(time),
+    })
+}
+
+async fn quarantined(link: &Link, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, PostgresFault> {
+    let sql = "SELECT id, sender, received_at, content_type, reason, octet_length(body)::bigint,
+                      CASE WHEN $1::bigint IS NOT NULL THEN body END
+               FROM @quarantine WHERE $1 IS NULL OR id = $1 ORDER BY id DESC LIMIT $2";
+    let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = link.rows(sql, values![number => INT8, limit => INT8]).await?;
+    let of_row = |row: &tokio_postgres::Row| {
+        Ok(Quarantined {
+            number: row.try_get(0)?,
+            sender: query::sender(row.try_get(1)?)?,
+            received_at: time(row.try_get(2)?),
+            content_type: row.try_get(3)?,
+            reason: row.try_get(4)?,
+            size: unsigned(row.try_get(5)?),
+            body: row.try_get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default(),
+        })
+    };
+    rows.iter().map(of_row).collect()
+}
+
+/// What the inbox takes up on the server's disk.
+pub(super) async fn bytes(link: &Link) -> Result<u64, PostgresFault> {
+    let tables: Vec<String> = TABLES.iter().map(|table| link.table(table)).collect();
+    let sql = "SELECT sum(pg_total_relation_size(t::regclass))::bigint FROM unnest($1::text[]) AS t";
+    Ok(unsigned(link.number(sql, values![tables => TEXT_ARRAY]).await?))
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A time as it is stored.
+fn stored(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+/// A time that was stored.
+fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default()
+}
+
+/// A text that the server takes: it has no NUL characters.
+pub(super) fn sendable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}

@@ -1,0 +1,240 @@
+//! Queries of events: which are meant, and how they are read.
+
+use std::fmt::Write as _;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::super::fault::PostgresFault;
+use super::super::session::{Link, Session, values};
+use super::fates::{self, Fate, Fates};
+use super::forwards::{DEAD, DELIVERED, PENDING};
+use super::{body, stored, time};
+use crate::domain::event::{EventKey, Sender};
+use crate::store::events::keys_of;
+use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq};
+
+/// How many events are fetched at once, and with their JSON.
+const FETCHED: u32 = 1000;
+const FETCHED_WITH_JSON: u32 = 200;
+
+/// A value of a statement that is put together.
+type Value = (Box<dyn ToSql + Sync>, Type);
+
+/// A condition on events `e` and their deliveries `d`.
+pub(super) struct Condition {
+    pub(super) sql: String,
+    values: Vec<Value>,
+}
+
+impl Condition {
+    /// What a selection means.
+    pub(super) fn of(selection: &EventSelection) -> Self {
+        let mut condition = Self { sql: "true".to_owned(), values: Vec::new() };
+        let EventSelection { ids, since, until, app_ids, types, sender, .. } = selection;
+        let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
+        if let Some(ids) = ids {
+            let keys: Vec<Vec<u8>> =
+                ids.iter().flat_map(|id| keys_of(id, *sender)).map(|key| key.bytes().to_vec()).collect();
+            condition.add("e.key = ANY (?)", keys, Type::BYTEA_ARRAY);
+        }
+        if let Some(since) = since {
+            condition.add("d.received_at >= ?", stored(*since), Type::INT8);
+            // Where to begin: times may go back, so it is not all that is meant.
+            let first = "e.id >= (SELECT min(first_event) FROM @deliveries WHERE received_at >= ?)";
+            condition.add(first, stored(*since), Type::INT8);
+        }
+        if let Some(until) = until {
+            condition.add("d.received_at < ?", stored(*until), Type::INT8);
+        }
+        if !app_ids.is_empty() {
+            condition.add("e.app_id = ANY (?)", app_ids.clone(), Type::INT8_ARRAY);
+        }
+        if !types.is_empty() {
+            let types: Vec<String> = types.iter().map(|name| name.to_ascii_lowercase()).collect();
+            condition.add("lower(e.type COLLATE \"C\") = ANY (?)", types, Type::TEXT_ARRAY);
+        }
+        if let Some(sender) = sender {
+            condition.add("d.sender = ?", sender.as_str(), Type::TEXT);
+        }
+        let places = [("e.id > ?", after), ("e.id < ?", before), ("e.id <= ?", up_to)];
+        for (sql, EventSeq(place)) in places.iter().filter_map(|(sql, place)| place.map(|place| (*sql, place))) {
+            condition.add(sql, place, Type::INT8);
+        }
+        if *dead || *undelivered || target.is_some() {
+            let states = match (dead, undelivered) {
+                (true, _) => vec![DEAD],
+                (false, true) => vec![PENDING, DEAD],
+                (false, false) => vec![PENDING, DELIVERED, DEAD],
+            };
+            condition.has_forwards(states, target.as_deref(), *after);
+        }
+        condition
+    }
+
+    fn add(&mut self, sql: &str, value: impl ToSql + Sync + 'static, of: Type) {
+        let place = self.value(value, of);
+        self.sql += " AND ";
+        self.sql += &sql.replace('?', &place);
+    }
+
+    /// Adds a value; returns its place in the statement.
+    pub(super) fn value(&mut self, value: impl ToSql + Sync + 'static, of: Type) -> String {
+        self.values.push((Box::new(value), of));
+        format!("${}", self.values.len())
+    }
+
+    /// Those with a forward in one of these states, to this target if it is named.
+    fn has_forwards(&mut self, states: Vec<i16>, target: Option<&str>, after: Option<EventSeq>) {
+        let states = self.value(states, Type::INT2_ARRAY);
+        let mut theirs = format!("x.state = ANY ({states})");
+        if let Some(target) = target {
+            let target = self.value(target.to_owned(), Type::TEXT);
+            let _ = write!(theirs, " AND x.target IN (SELECT id FROM @targets WHERE shown = {target})");
+        }
+        if let Some(EventSeq(after)) = after {
+            let after = self.value(after, Type::INT8);
+            let _ = write!(theirs, " AND x.last_event > {after}");
+        }
+        let _ = write!(
+            self.sql,
+            " AND e.id IN (SELECT y.id FROM @forwards x CROSS JOIN LATERAL (
+                 SELECT y.id FROM @events y WHERE y.id BETWEEN x.first_event AND x.last_event
+                     AND y.delivery = x.delivery OFFSET 0) y WHERE {theirs})"
+        );
+    }
+
+    /// The values, in the order of their places.
+    pub(super) fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.values.iter().map(|(value, of)| (&**value, of.clone())).collect()
+    }
+}
+
+/// Reads events through a cursor: all that is read is of one moment, and no more is in memory than was fetched.
+pub(super) fn events(
+    session: &Session,
+    selection: &EventSelection,
+    page: EventPage,
+    each: &mut dyn FnMut(EventRecord) -> bool,
+) -> Result<(), PostgresFault> {
+    let condition = Condition::of(selection);
+    let order = if page.newest_first { "DESC" } else { "ASC" };
+    let limit = page.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    let sql = format!(
+        "DECLARE found NO SCROLL CURSOR FOR
+         SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
+                e.start, e.length, e.previous, d.last_event
+         FROM @events e JOIN @deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}{limit}",
+        condition.sql
+    );
+    let fetched = if page.with_json { FETCHED_WITH_JSON } else { FETCHED };
+    let fetch = format!("FETCH {fetched} FROM found");
+    let each = std::cell::RefCell::new(each);
+    session.read(async |link| {
+        link.execute(&sql, &condition.values()).await?;
+        loop {
+            let rows = link.rows(&fetch, values![]).await?;
+            let is_last = rows.len() < fetched as usize;
+            let records = records(link, &rows, page.with_json).await?;
+            for record in records {
+                if !(*each.borrow_mut())(record) {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    })
+}
+
+async fn records(link: &Link, rows: &[Row], with_json: bool) -> Result<Vec<EventRecord>, PostgresFault> {
+    let fates = Fates::of(link, &fates::places(rows, 0, 9, 13), None).await?;
+    let json = if with_json {
+        let part = |row: &Row| Ok((row.try_get(9)?, body::place(row.try_get(10)?, row.try_get(11)?)));
+        let wanted = rows.iter().map(part).collect::<Result<Vec<_>, PostgresFault>>()?;
+        body::parts(link, &wanted).await?.into_iter().map(Some).collect()
+    } else {
+        vec![None; rows.len()]
+    };
+    let none = Fate::default();
+    rows.iter().zip(json).map(|(row, json)| record(row, fates.of_event(row.get(0)).unwrap_or(&none), json)).collect()
+}
+
+fn record(row: &Row, fate: &Fate, json: Option<Vec<u8>>) -> Result<EventRecord, PostgresFault> {
+    Ok(EventRecord {
+        seq: EventSeq(row.try_get(0)?),
+        key: known_by(row.try_get(8)?, row.try_get(12)?)?,
+        sender: sender(row.try_get(1)?)?,
+        id: row.try_get(2)?,
+        event_type: row.try_get(3)?,
+        app_id: row.try_get(4)?,
+        title: row.try_get(5)?,
+        received_at: time(row.try_get(6)?),
+        duplicates: u32::try_from(row.try_get::<_, i32>(7)?).unwrap_or(0),
+        state: fate.state(),
+        forwarded_at: fate.forwarded_at.map(time),
+        attempts: fate.attempts,
+        error: fate.error.as_deref().map(str::to_owned),
+        json,
+    })
+}
+
+/// Counts events by sender, type and app. What became of them is looked up from the forwards, all at once.
+pub(super) fn count(session: &Session, selection: &EventSelection) -> Result<Vec<EventCount>, PostgresFault> {
+    let mut condition = Condition::of(selection);
+    let theirs = selection.target.as_ref().map(|target| {
+        let target = condition.value(target.clone(), Type::TEXT);
+        format!("AND x.target IN (SELECT id FROM @targets WHERE shown = {target})")
+    });
+    let theirs = theirs.unwrap_or_default();
+    let with_forwards = |state: i16| {
+        format!(
+            "SELECT DISTINCT y.id FROM @forwards x JOIN @events y
+             ON y.id BETWEEN x.first_event AND x.last_event AND y.delivery = x.delivery WHERE x.state = {state} {theirs}"
+        )
+    };
+    let sql = format!(
+        "WITH pending AS ({}), dead AS ({})
+         SELECT d.sender, e.type, e.app_id, count(*), sum(e.duplicates)::bigint, count(p.id),
+                count(*) FILTER (WHERE p.id IS NULL AND k.id IS NOT NULL), min(d.received_at), max(d.received_at)
+         FROM @events e JOIN @deliveries d ON d.id = e.delivery
+         LEFT JOIN pending p ON p.id = e.id LEFT JOIN dead k ON k.id = e.id
+         WHERE {} GROUP BY d.sender, e.type, e.app_id
+         ORDER BY d.sender COLLATE \"C\", e.type COLLATE \"C\" NULLS FIRST, e.app_id NULLS FIRST",
+        with_forwards(PENDING),
+        with_forwards(DEAD),
+        condition.sql
+    );
+    let rows = session.try_run(async |link| link.rows(&sql, &condition.values()).await)?;
+    let count = |row: &Row, column: usize| -> Result<u64, PostgresFault> {
+        Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0))
+    };
+    let of_row = |row: &Row| {
+        Ok(EventCount {
+            sender: sender(row.try_get(0)?)?,
+            event_type: row.try_get(1)?,
+            app_id: row.try_get(2)?,
+            events: count(row, 3)?,
+            duplicates: count(row, 4)?,
+            pending: count(row, 5)?,
+            dead: count(row, 6)?,
+            first_at: time(row.try_get(7)?),
+            last_at: time(row.try_get(8)?),
+        })
+    };
+    rows.iter().map(of_row).collect()
+}
+
+/// A sender that was stored.
+pub(super) fn sender(text: &str) -> Result<Sender, PostgresFault> {
+    let found = Sender::ALL.into_iter().find(|sender| sender.as_str() == text);
+    found.ok_or_else(|| PostgresFault::Damaged("a sender".to_owned()))
+}
+
+/// The key that targets know an event by: one of its own, if an earlier event has its key.
+pub(super) fn known_by(key: &[u8], previous: Option<i64>) -> Result<EventKey, PostgresFault> {
+    let key = key.try_into().map_err(|_| PostgresFault::Damaged("a key".to_owned()))?;
+    let key = EventKey::from_bytes(key);
+    Ok(previous.map_or(key, |previous| key.after(previous)))
+}
