@@ -20,7 +20,7 @@ use crate::store::sqlite::SqliteStore;
 /// # Errors
 /// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
 pub fn store_of(settings: &Settings, environment: &Environment) -> Result<Box<dyn Store>> {
-    StoreLocation::of(settings, environment)?.open()
+    Ok(StoreLocation::of(settings, environment)?.open())
 }
 
 /// Where the store is, with all that is needed to open it.
@@ -54,11 +54,11 @@ impl StoreLocation {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Store>> {
+    pub(super) fn open(&self) -> Box<dyn Store> {
         match self {
-            Self::File(path) => Ok(Box::new(SqliteStore::at(path))),
+            Self::File(path) => Box::new(SqliteStore::at(path)),
             #[cfg(feature = "postgres")]
-            Self::Server(options) => Ok(Box::new(PostgresStore::new(options.clone()))),
+            Self::Server(options) => Box::new(PostgresStore::new(options.clone())),
         }
     }
 }
