@@ -21,7 +21,7 @@ use crate::store::{Actor, Store};
 /// # Errors
 /// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
 pub fn store_of(settings: &Settings, environment: &Environment) -> Result<Box<dyn Store>> {
-    StoreLocation::of(settings, environment)?.open()
+    Ok(StoreLocation::of(settings, environment)?.open())
 }
 
 /// Where the store is, with all that is needed to open it, and who changes it.
@@ -44,12 +44,12 @@ impl StoreLocation {
         Ok(Self { place: StorePlace::of(settings, environment)?, actor })
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Store>> {
+    pub(super) fn open(&self) -> Box<dyn Store> {
         let actor = self.actor.clone();
         match &self.place {
-            StorePlace::File(path) => Ok(Box::new(SqliteStore::at(path).by(actor))),
+            StorePlace::File(path) => Box::new(SqliteStore::at(path).by(actor)),
             #[cfg(feature = "postgres")]
-            StorePlace::Server(options) => Ok(Box::new(PostgresStore::new(options.clone()).by(actor))),
+            StorePlace::Server(options) => Box::new(PostgresStore::new(options.clone()).by(actor)),
         }
     }
 }

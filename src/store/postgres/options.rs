@@ -87,11 +87,6 @@ impl ConnectOptions {
         })
     }
 
-    /// The schema that holds the tables.
-    pub(super) fn schema(&self) -> &str {
-        &self.schema
-    }
-
     /// What stands before the name of a table.
     pub(super) fn schema_prefix(&self) -> String {
         format!("\"{}\".", self.schema.replace('"', "\"\""))

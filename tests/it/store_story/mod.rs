@@ -22,9 +22,8 @@ use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
-use crate::postgres::options;
 use crate::support::inbox::{at, encoded};
-use crate::support::postgres::server as postgres_server;
+use crate::support::postgres::{connect_options, server as postgres_server};
 
 /// An inbox that receives.
 fn receiver(store: &dyn Store) -> Box<dyn ReceiverInbox> {
@@ -142,7 +141,7 @@ impl Fixture for PostgresFixture {
     fn empty() -> Option<Self> {
         let server = postgres_server()?;
         let url = server.url(&server.new_database());
-        let options = options(&url, &[]).unwrap();
+        let options = connect_options(&url, &[]).unwrap();
         Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
     }
 

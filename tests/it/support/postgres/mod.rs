@@ -1,6 +1,7 @@
 //! Real PostgreSQL servers: one for all tests, which each have a database of their own, and others for single tests.
 
 mod bouncer;
+mod options;
 mod warden;
 
 use std::fs;
@@ -14,6 +15,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::{have, is_there, wait_until};
 pub use bouncer::PgBouncer;
+pub use options::connect_options;
 use warden::{Owner, Warden, free_port};
 
 /// What a server is started with.
