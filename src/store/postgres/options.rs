@@ -87,6 +87,11 @@ impl ConnectOptions {
         })
     }
 
+    /// The schema that holds the tables.
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// What stands before the name of a table.
     pub(super) fn schema_prefix(&self) -> String {
         format!("\"{}\".", self.schema.replace('"', "\"\""))
@@ -150,6 +155,10 @@ fn schema(given: &Given) -> Result<String> {
     }
     if text.value.starts_with("pg_") || text.value == "information_schema" {
         return Err(text.wrong("is a name that PostgreSQL keeps for itself"));
+    }
+    // In statements it stands for the schema.
+    if text.value.contains('@') {
+        return Err(text.wrong("has an @ in it"));
     }
     Ok(text.value.to_owned())
 }

@@ -46,6 +46,8 @@ pub(super) struct ServerSession {
 /// An open connection, and the schema that its statements are about.
 pub(super) struct Link {
     client: Client,
+    /// The name of the schema, and what stands before the names of its tables.
+    schema_name: String,
     schema: String,
     timeout: Duration,
 }
@@ -168,7 +170,12 @@ impl ServerSession {
             Ok(client) => {
                 self.failures.set(0);
                 self.rest_until.set(None);
-                Ok(Link { client, schema: self.options.schema_prefix(), timeout: self.options.timeout() })
+                Ok(Link {
+                    client,
+                    schema_name: self.options.schema().to_owned(),
+                    schema: self.options.schema_prefix(),
+                    timeout: self.options.timeout(),
+                })
             }
             Err(fault) => {
                 let failures = self.failures.get().min(10);
@@ -190,6 +197,11 @@ impl Link {
     /// A statement with `@` for the schema, as in `@events`.
     fn sql(&self, sql: &str) -> String {
         sql.replace('@', &self.schema)
+    }
+
+    /// The name of the schema.
+    pub(super) fn schema_name(&self) -> &str {
+        &self.schema_name
     }
 
     /// The schema, quoted.

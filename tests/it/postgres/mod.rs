@@ -4,6 +4,8 @@ mod faults;
 mod harness;
 mod passwords;
 mod pooler;
+mod receivers;
+mod shared_registry;
 mod tls;
 
 use bugfender_hooks::error::Result;

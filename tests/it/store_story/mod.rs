@@ -10,6 +10,7 @@ mod registry;
 mod sqlite_files;
 mod targets;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bugfender_hooks::domain::delivery::Delivery;
@@ -23,7 +24,7 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
 use crate::support::inbox::{at, encoded};
-use crate::support::postgres::{connect_options, server as postgres_server};
+use crate::support::postgres::{PgBouncer, connect_options, server as postgres_server};
 
 /// An inbox that receives.
 fn receiver(store: &dyn Store) -> Box<dyn ReceiverInbox> {
@@ -150,6 +151,25 @@ impl Fixture for PostgresFixture {
     }
 }
 
+/// The same behind a pooler, which gives each transaction another connection.
+struct PooledFixture {
+    store: PostgresStore,
+}
+
+impl Fixture for PooledFixture {
+    fn empty() -> Option<Self> {
+        static BOUNCER: OnceLock<Option<PgBouncer>> = OnceLock::new();
+        let server = postgres_server()?;
+        let bouncer = BOUNCER.get_or_init(|| PgBouncer::start(server)).as_ref()?;
+        let options = connect_options(&bouncer.url(&server.new_database()), &[]).unwrap();
+        Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+}
+
 /// A test for each of these stories.
 macro_rules! each_story {
     ($fixture:ty; $($part:ident::$story:ident),* $(,)?) => {$(
@@ -215,4 +235,4 @@ macro_rules! stories {
     )*};
 }
 
-stories! { sqlite: super::SqliteFixture, postgres: super::PostgresFixture }
+stories! { sqlite: super::SqliteFixture, postgres: super::PostgresFixture, pooled: super::PooledFixture }
