@@ -87,11 +87,6 @@ impl PostgresFault {
         code == Some(&SqlState::T_R_DEADLOCK_DETECTED) || code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
     }
 
-    /// Whether a unique index has a row in the way.
-    pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Server(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
-    }
-
     /// The store's error about this part at this place.
     pub(super) fn at(self, part: Part, place: &str) -> StoreError {
         if let Self::Rule(rule) = &self {
