@@ -203,7 +203,8 @@ fn shown(hosts: &[(String, u16)], user: &str, database: &str, schema: &str) -> S
     };
     if schema != DEFAULT_SCHEMA {
         url.push(if url.contains('?') { '&' } else { '?' });
-        url += &format!("schema={}", utf8_percent_encode(schema, KEPT));
+        url += "schema=";
+        url.extend(utf8_percent_encode(schema, KEPT));
     }
     url
 }
