@@ -64,8 +64,10 @@ fn send(
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
     // What is sent once more counts no duplicates.
     let counted = i32::from(!is_again);
-    let places =
-        session.once(async |link| link.commit_one(GROUP, &rows.values(unreadable, &window, &counted)).await)?;
+    let places = session.once(async |link| {
+        let begin = watermark::begin(link.schema());
+        link.commit_after(&begin, GROUP, &rows.values(unreadable, &window, &counted)).await
+    })?;
     Ok(places.iter().map(|row| (row.get(1), row.get(2))).collect())
 }
 
