@@ -25,8 +25,7 @@ use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::postgres::{ConnectOptions, PostgresStore};
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, EncodedDelivery, Intake, Queue, Route, Settlement, Store, TargetName,
-    Targets,
+    AttemptOutcome, AttemptReport, ClaimRequest, EncodedDelivery, Route, Settlement, Store, TargetName,
 };
 use jiff::Timestamp;
 use lz4_flex::block;

@@ -73,7 +73,7 @@ use self::writer::Writer;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Store, TargetRecord};
+use crate::store::{Intake, ReceiverInbox, Store, TargetRecord};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -178,17 +178,8 @@ impl Receiver {
             outcomes,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
-        let mut inbox = store.receiver_inbox()?;
-        inbox.dedupe_within(dedupe_window);
+        let (mut inbox, intakes) = open_inbox(store, dedupe_window, keep.reserve)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
-        if let Err(error) = inbox.keep_reserve(keep.reserve) {
-            tracing::warn!("no space is kept in reserve for a full disk: {error}");
-        }
-        let mut intakes = store.intakes()?;
-        intakes.iter_mut().for_each(|intake| intake.dedupe_within(dedupe_window));
-        for warning in inbox.warnings()? {
-            tracing::warn!("{warning}");
-        }
         let peers = Peers::new(inbox.attend()?);
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
@@ -344,6 +335,25 @@ impl Receiver {
         let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
         Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
+}
+
+/// An inbox to receive into, and further connections to store deliveries by.
+type OpenedInbox = (Box<dyn ReceiverInbox>, Vec<Box<dyn Intake>>);
+
+/// Opens the inbox to receive into, with the connections that deliveries are stored by, if they are others.
+fn open_inbox(store: &dyn Store, dedupe_window: SignedDuration, reserve: u64) -> Result<OpenedInbox> {
+    let (mut inbox, mut intakes) = (store.receiver_inbox()?, store.intakes()?);
+    inbox.dedupe_within(dedupe_window);
+    for intake in &mut intakes {
+        intake.dedupe_within(dedupe_window);
+    }
+    for warning in inbox.warnings()? {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = inbox.keep_reserve(reserve) {
+        tracing::warn!("no space is kept in reserve for a full disk: {error}");
+    }
+    Ok((inbox, intakes))
 }
 
 /// Binds an address. A port that was in use a moment ago can be bound again.

@@ -18,8 +18,8 @@ use super::metrics::Metrics;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::worker::{self, Reply, StoreJob, Worker};
 use crate::store::{
-    Attendance, ClaimRequest, EncodedDelivery, Intake, Lease, Leased, PurgeRule, Purged, Receipt, ReceiverInbox, Route,
-    Settled, Settlement, StoreError, TargetId,
+    Attendance, ClaimRequest, Coordination, EncodedDelivery, Intake, Lease, Leased, PurgeRule, Purged, Receipt,
+    ReceiverInbox, Route, Settled, Settlement, StoreError, TargetId,
 };
 
 /// How long a delivery waits for room in the queue.
@@ -143,7 +143,7 @@ impl Writer {
 
     /// See [`crate::store::Coordination::attend`].
     pub(super) async fn attend(&self) -> Result<Attendance> {
-        self.run(|inbox| inbox.attend()).await
+        self.run(Coordination::attend).await
     }
 
     /// Whether a delivery of as many bytes could be stored right now.

@@ -4,6 +4,7 @@ mod args;
 mod keys;
 mod monitoring;
 mod printer;
+mod reloading;
 mod route;
 mod service;
 mod target_file;

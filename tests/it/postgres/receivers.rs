@@ -7,7 +7,7 @@ use std::time::Duration;
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, ReceiverInbox, Route, Settled,
+    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, Receipt, ReceiverInbox, Route, Settled,
     Settlement, Store, TargetId, TargetName,
 };
 
@@ -48,13 +48,13 @@ fn events_that_come_to_several_receivers_at_once_are_stored_once() {
                 // The same events in another order for each, some of them twice, and one of its own.
                 let mut ids: Vec<String> = (0..50).map(|event| format!("{round}-{event}")).collect();
                 ids.rotate_left(number * 13);
-                ids.push(format!("{round}-{}", number));
+                ids.push(format!("{round}-{number}"));
                 ids.push(format!("own-{number}-{round}"));
                 let deliveries: Vec<_> =
                     ids.chunks(10).map(|ids| of_ids(1, &ids.iter().map(String::as_str).collect::<Vec<_>>())).collect();
                 together.wait();
                 stored +=
-                    inbox.commit(&encoded(&deliveries), &routes).unwrap().iter().map(|one| one.stored()).sum::<usize>();
+                    inbox.commit(&encoded(&deliveries), &routes).unwrap().iter().map(Receipt::stored).sum::<usize>();
             }
             stored
         };

@@ -23,11 +23,13 @@ fn begin(registry: &dyn Registry, app: i64) -> Reservation {
     registry.begin_subscribe(&wanted(app), None, false, at(1)).unwrap()
 }
 
+/// How many subscriptions are wanted.
+const APPS: i64 = 10;
+
 #[test]
 fn of_those_who_want_the_same_one_gets_it() {
     let Some(server) = server() else { return };
     let (store, _) = store(server);
-    const APPS: i64 = 10;
     store.registry().unwrap();
     let together = Barrier::new(8);
     let reserved: Vec<Vec<bool>> = thread::scope(|scope| {

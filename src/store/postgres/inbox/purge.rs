@@ -79,7 +79,7 @@ pub(super) fn step(
     for next in &looked {
         if next.may_go {
             // What comes behind is younger.
-            if !before.is_some_and(|before| next.received_at < before) && !is_too_large(bytes) {
+            if before.is_none_or(|before| next.received_at >= before) && !is_too_large(bytes) {
                 is_done = true;
                 break;
             }
