@@ -25,8 +25,7 @@ use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::postgres::{ConnectOptions, PostgresStore};
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, EncodedDelivery, Intake, Queue, Route, Settlement, Store, TargetName,
-    Targets,
+    AttemptOutcome, AttemptReport, ClaimRequest, EncodedDelivery, Route, Settlement, Store, TargetName,
 };
 use jiff::Timestamp;
 use lz4_flex::block;
@@ -49,9 +48,7 @@ fn main() -> Outcome {
         ["fill", store, number] => fill(store, number.parse()?),
         ["drain", store, batch] => drain(store, batch.parse()?),
         ["target", address] => target(address),
-        ["delay", listen, server, microseconds] => {
-            delay(listen, server, Duration::from_micros(microseconds.parse()?))
-        }
+        ["delay", listen, server, microseconds] => delay(listen, server, Duration::from_micros(microseconds.parse()?)),
         _ => Err(USAGE.into()),
     }
 }
@@ -94,7 +91,8 @@ const DELIVERIES: &str = "INSERT INTO deliveries (id, sender, received_at, conte
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[],
                          $7::bigint[], $8::integer[], $9::bytea[])";
 
-const EVENTS: &str = "INSERT INTO events (id, delivery, start, length, key, ordinal, event_id, type, app_id, app, title)
+const EVENTS: &str =
+    "INSERT INTO events (id, delivery, start, length, key, ordinal, event_id, type, app_id, app, title)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::integer[], $5::bytea[], $6::integer[],
                          $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::text[])
     ON CONFLICT (key, ordinal) DO NOTHING";
@@ -256,7 +254,8 @@ fn drain(url: &str, batch: usize) -> Outcome {
             return say_rate(number, started.elapsed());
         }
         number += claimed.len();
-        let settlement = |lease| Settlement { lease, at: now, outcome: AttemptOutcome::Delivered, report: report.clone() };
+        let settlement =
+            |lease| Settlement { lease, at: now, outcome: AttemptOutcome::Delivered, report: report.clone() };
         inbox.settle(&claimed.iter().map(|leased| settlement(leased.lease())).collect::<Vec<_>>())?;
     }
 }
