@@ -196,7 +196,13 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             }
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = attempts.join_next() => self.joined(ended.ok()),
+                Some(ended) = attempts.join_next() => {
+                    self.joined(ended.ok());
+                    // All that have ended by now: what is claimed for them is claimed at once.
+                    while let Some(ended) = attempts.try_join_next() {
+                        self.joined(ended.ok());
+                    }
+                }
                 () = heard => {}
                 () = tokio::time::sleep(wait) => {}
             }

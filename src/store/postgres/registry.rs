@@ -111,10 +111,7 @@ impl Registry for PostgresRegistry {
             if let Some(conflict) = conflict {
                 return Ok(Reservation::Conflict(conflict));
             }
-            let changes = self.changes(link);
-            let row = changes.insert(wanted, HookStatus::Pending, label, now).await?;
-            changes.record(row, Action::BeganSubscribe, now).await?;
-            Ok(Reservation::Reserved(row))
+            Ok(Reservation::Reserved(self.changes(link).begin_subscribe(wanted, label, now).await?))
         })
     }
 

@@ -120,8 +120,9 @@ impl ServerSession {
         work: impl AsyncFn(&Link) -> Result<T, PostgresFault>,
     ) -> Result<T, PostgresFault> {
         let transaction = async |link: &Link| {
-            link.batch(BEGIN).await?;
-            let outcome = work(link).await;
+            // The work is sent at once: if the transaction did not begin, the connection is of no use to it either.
+            let (begun, outcome) = tokio::join!(biased; link.batch(BEGIN), work(link));
+            let outcome = begun.and(outcome);
             let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
             match (outcome, link.batch(end).await) {
                 (Ok(_), Err(fault)) => Err(fault),

@@ -10,7 +10,7 @@ use super::super::session::{Link, Values, values};
 use crate::domain::{ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 
 /// The columns that [`found_row`] reads, in its order.
-const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_url, status, label, reason, created_at, updated_at, \
+pub(super) const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_url, status, label, reason, created_at, updated_at, \
                        coalesce(owned_until > now(), false)";
 
 /// How many rows are fetched at once.
@@ -71,7 +71,7 @@ pub(super) async fn change(link: &Link, changes: &str, values: &Values<'_>) -> R
     Ok(())
 }
 
-fn found_row(row: &Row) -> Result<RegistryRow, PostgresFault> {
+pub(super) fn found_row(row: &Row) -> Result<RegistryRow, PostgresFault> {
     let in_progress: bool = row.try_get(11)?;
     let mut record = HookRecord {
         row: RowId(row.try_get(0)?),
