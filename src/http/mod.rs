@@ -8,7 +8,6 @@ mod proxy;
 mod redirect;
 mod response;
 mod retry;
-mod roots;
 mod tls;
 
 use std::borrow::Cow;
@@ -21,8 +20,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
-pub use roots::Roots;
 use secrecy::{ExposeSecret, SecretString};
+pub use tls::Roots;
 use url::Url;
 
 use self::connected::Connected;
