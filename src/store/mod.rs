@@ -22,6 +22,7 @@ mod maintenance;
 pub mod postgres;
 mod queue;
 mod registry;
+mod registry_rules;
 pub mod sqlite;
 mod targets;
 pub mod worker;
