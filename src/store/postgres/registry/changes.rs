@@ -55,7 +55,8 @@ impl Changes<'_> {
         let Ending { status, action, .. } = Ending::SUBSCRIBED;
         let sql = format!(
             "WITH held AS (
-                 UPDATE @hooks h SET hook_id = $2, status = $3, reason = NULL, owner = NULL, owned_until = NULL, updated_at = $4
+                 UPDATE @hooks h SET hook_id = $2, status = $3, reason = NULL, owner = NULL, owned_until = NULL,
+                     updated_at = $4
                  WHERE id = $1 AND NOT EXISTS (
                      SELECT 1 FROM @hooks o WHERE o.api_url = h.api_url AND o.hook_id = $2 AND o.id <> h.id
                          AND o.status NOT IN ('removed', 'gone'))
