@@ -1,10 +1,16 @@
 //! PostgreSQL as the store: how it is reached, and what is said when it is not.
 
+mod chaos;
+mod deployment;
+mod failures;
 mod faults;
 mod harness;
 mod passwords;
 mod pooler;
+mod proxy;
+mod senders;
 mod tls;
+mod together;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Real PostgreSQL servers: one for all tests, which each have a database of their own, and others for single tests.
 
 mod bouncer;
-mod warden;
+pub mod warden;
 
 use std::fs;
 use std::net::TcpStream;
@@ -108,6 +108,11 @@ impl Server {
     /// Stops it: connections end with a message of the server's.
     pub fn stop(&self) {
         self.control(&["-m", "fast", "stop"]);
+    }
+
+    /// Stops it in the middle of what it does: connections break, and at the next start it recovers.
+    pub fn stop_immediately(&self) {
+        self.control(&["-m", "immediate", "stop"]);
     }
 
     /// Starts it again after it was stopped or killed.
