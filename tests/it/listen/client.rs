@@ -9,25 +9,25 @@ use crate::support::PATIENCE;
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Reply {
-    pub(super) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
 /// A request after which the connection is to be closed.
-pub(super) fn request(what: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub fn request(what: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let (mut head, length) = (format!("{what} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"), body.len());
     for header in headers {
         head.push_str(header);
@@ -40,7 +40,7 @@ pub(super) fn request(what: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-pub(super) fn connect(address: &str) -> TcpStream {
+pub fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -48,7 +48,7 @@ pub(super) fn connect(address: &str) -> TcpStream {
 }
 
 /// Sends these bytes; `None` when no whole answer comes.
-pub(super) fn call(address: &str, bytes: &[u8]) -> Option<Reply> {
+pub fn call(address: &str, bytes: &[u8]) -> Option<Reply> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // The answer may be there before everything is sent.
@@ -57,7 +57,7 @@ pub(super) fn call(address: &str, bytes: &[u8]) -> Option<Reply> {
 }
 
 /// Reads an answer; `None` when the connection ends before it is whole.
-pub(super) fn read_reply(stream: &mut impl Read) -> Option<Reply> {
+pub fn read_reply(stream: &mut impl Read) -> Option<Reply> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -1,6 +1,6 @@
 //! `listen`: the real receiver, real sockets, a real inbox.
 
-mod client;
+pub mod client;
 mod durability;
 mod edges;
 mod exec;
@@ -11,7 +11,7 @@ mod limits;
 mod observe;
 mod operators;
 mod sick_targets;
-mod sink;
+pub mod sink;
 mod store;
 mod subscribe;
 mod target_file;
@@ -32,12 +32,12 @@ use self::sink::{Call, Sink};
 use crate::support::{Home, Run, have, wait_until};
 
 /// A `listen` that serves, until it is dropped.
-struct Receiver {
+pub struct Receiver {
     child: Child,
     /// Host and port.
-    address: String,
+    pub address: String,
     /// The path that Bugfender delivers to.
-    path: String,
+    pub path: String,
     ready: Value,
     log: PathBuf,
 }
@@ -50,7 +50,7 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub fn start(home: &Home, args: &[&str]) -> Self {
         Self::of(home, Self::command(home, args))
     }
 
@@ -88,7 +88,7 @@ impl Receiver {
     }
 
     /// Posts what Bugfender would.
-    fn post(&self, body: impl AsRef<[u8]>) -> Reply {
+    pub fn post(&self, body: impl AsRef<[u8]>) -> Reply {
         self.post_to(&self.path, &["content-type: application/json"], body)
     }
 
@@ -103,12 +103,12 @@ impl Receiver {
         assert_eq!((reply.status, reply.json()["stored"].as_i64()), (200, Some(1)), "{reply:?}");
     }
 
-    fn get(&self, path: &str) -> Reply {
+    pub fn get(&self, path: &str) -> Reply {
         call(&self.address, &request(&format!("GET {path}"), &[], b"")).unwrap()
     }
 
     /// A metric's value, by its name with the labels; 0 when it is not there.
-    fn metric(&self, name: &str) -> u64 {
+    pub fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").body;
         let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         found.unwrap_or_default()
@@ -129,12 +129,12 @@ impl Receiver {
     }
 
     /// What it has said so far.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
     /// Asks it to end, and waits: exit code, and what it said.
-    fn end(self) -> (i32, String) {
+    pub fn end(self) -> (i32, String) {
         self.signal(Signal::TERM);
         self.wait()
     }

@@ -11,43 +11,41 @@ use crate::support::{answer, read, wait_until};
 
 /// A call that arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) line: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
-    pub(super) at: Instant,
+pub struct Call {
+    pub line: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    pub at: Instant,
 }
 
 impl Call {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         let known = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map_or_else(|| panic!("no {name}: {self:?}"), |(_, value)| value.as_str())
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// The id of its first event.
-    pub(super) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         self.json()[0]["id"].as_str().unwrap().to_owned()
     }
 }
 
-pub(super) struct Sink {
-    pub(super) url: String,
+pub struct Sink {
+    pub url: String,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Sink {
     /// Answers with what the closure gives: the status line's end, and headers. It may take its time.
-    pub(super) fn start(
-        script: impl Fn(usize, &Call) -> (&'static str, Vec<&'static str>) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start(script: impl Fn(usize, &Call) -> (&'static str, Vec<&'static str>) + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    pub(super) fn on(
+    pub fn on(
         listener: TcpListener,
         script: impl Fn(usize, &Call) -> (&'static str, Vec<&'static str>) + Send + Sync + 'static,
     ) -> Self {
@@ -75,22 +73,22 @@ impl Sink {
         Self { url, calls }
     }
 
-    pub(super) fn always(status: &'static str) -> Self {
+    pub fn always(status: &'static str) -> Self {
         Self::start(move |_, _| (status, Vec::new()))
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
 
     /// Waits until so many calls arrived, and gives them.
-    pub(super) fn wait_for(&self, count: usize) -> Vec<Call> {
+    pub fn wait_for(&self, count: usize) -> Vec<Call> {
         wait_until(&format!("{count} calls arrive"), || self.calls.lock().unwrap().len() >= count);
         self.calls()
     }
 
     /// The ids of the events that arrived, each once.
-    pub(super) fn ids(&self) -> HashSet<String> {
+    pub fn ids(&self) -> HashSet<String> {
         let of = |call: &Call| -> Vec<String> {
             let events = call.json();
             events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()

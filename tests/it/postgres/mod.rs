@@ -1,12 +1,18 @@
 //! PostgreSQL as the store: how it is reached, and what is said when it is not.
 
+mod chaos;
+mod deployment;
+mod failures;
 mod faults;
 mod harness;
 mod passwords;
 mod pooler;
+mod proxy;
 mod receivers;
+mod senders;
 mod shared_registry;
 mod tls;
+mod together;
 
 use bugfender_hooks::error::Result;
 

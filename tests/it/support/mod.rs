@@ -1,6 +1,7 @@
 //! The harness: a scratch home, a cleared environment, servers on free ports, runs that are compared whole.
 
 pub mod inbox;
+pub mod nginx;
 mod oauth;
 pub mod postgres;
 mod run;

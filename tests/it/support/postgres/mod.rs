@@ -2,7 +2,7 @@
 
 mod bouncer;
 mod options;
-mod warden;
+pub mod warden;
 
 use std::fs;
 use std::net::TcpStream;
@@ -110,6 +110,11 @@ impl Server {
     /// Stops it: connections end with a message of the server's.
     pub fn stop(&self) {
         self.control(&["-m", "fast", "stop"]);
+    }
+
+    /// Stops it in the middle of what it does: connections break, and at the next start it recovers.
+    pub fn stop_immediately(&self) {
+        self.control(&["-m", "immediate", "stop"]);
     }
 
     /// Starts it again after it was stopped or killed.
