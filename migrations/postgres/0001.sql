@@ -152,6 +152,13 @@ CREATE TABLE @roles (
     PRIMARY KEY (name, owner)
 );
 
+-- Which store this one was copied from, and whether all of it is here.
+CREATE TABLE @copied (
+    id     integer PRIMARY KEY CHECK (id = 1),
+    source text NOT NULL,
+    done   boolean NOT NULL
+);
+
 CREATE TABLE @probe (
     id integer PRIMARY KEY CHECK (id = 1),
     at bigint NOT NULL
