@@ -12,8 +12,8 @@ use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
+    Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq,
+    Events, ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
     ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo,
     TargetId, TargetName, TargetRecord, Targets, Usage,
 };
@@ -107,6 +107,8 @@ impl Store for Nothing {
 }
 
 struct KeepsNothing(Box<dyn ReceiverInbox>);
+
+impl Coordination for KeepsNothing {}
 
 impl Intake for KeepsNothing {
     fn dedupe_within(&mut self, window: SignedDuration) {

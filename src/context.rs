@@ -21,7 +21,7 @@ use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
-use crate::platform::{self, StopSignals};
+use crate::platform::StopSignals;
 use crate::render::Output;
 use crate::store::{Inbox, Registry, Store};
 
@@ -213,11 +213,11 @@ impl Context {
     /// A store error when there is no home directory and no setting.
     pub fn store(&self) -> Result<Box<dyn Store>> {
         if let Some(location) = self.store_location.get() {
-            return location.open();
+            return Ok(location.open());
         }
         // Once, as it may warn.
         let location = StoreLocation::of(&self.settings, &self.environment)?;
-        self.store_location.get_or_init(|| location).open()
+        Ok(self.store_location.get_or_init(|| location).open())
     }
 
     /// The store at another location.
@@ -225,7 +225,7 @@ impl Context {
     /// # Errors
     /// A usage error for a store that cannot be used.
     pub fn store_at(&self, url: &StoreUrl) -> Result<Box<dyn Store>> {
-        StoreLocation::at(url.clone(), &self.settings, &self.environment)?.open()
+        Ok(StoreLocation::at(url.clone(), &self.settings, &self.environment)?.open())
     }
 
     /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.

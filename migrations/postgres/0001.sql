@@ -143,11 +143,11 @@ CREATE TABLE @receiver_keys (
 );
 CREATE UNIQUE INDEX receiver_keys_current ON @receiver_keys ((true)) WHERE until IS NULL;
 
--- What one of several receivers does at a time, and which receivers there are: by whom, and until when that holds, by the
--- clock of this server.
+-- Which receivers there are: each says so from time to time, by the clock of this server.
 CREATE TABLE @roles (
     name  text NOT NULL,
     owner text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
     until timestamptz NOT NULL,
     PRIMARY KEY (name, owner)
 );

@@ -216,15 +216,18 @@ fn inbox(ctx: &Context, findings: &mut Findings) {
     let checked = ctx.existing_inbox().and_then(|inbox| {
         let Some(inbox) = inbox else { return Ok(None) };
         inbox.check()?;
-        Ok(Some((inbox.backlog()?, inbox.quarantined(None, Some(1))?)))
+        Ok(Some((inbox.backlog()?, inbox.quarantined(None, Some(1))?, inbox.warnings()?)))
     });
-    let (backlog, quarantined) = match checked {
+    let (backlog, quarantined, warnings) = match checked {
         // Most people have no receiver.
         Ok(None) => return,
         Ok(Some(found)) => found,
         Err(error) => return findings.failed("inbox", error),
     };
     findings.ok("inbox", format!("intact; pending forwards: {}", backlog.pending));
+    for warning in warnings {
+        findings.warning("inbox", warning, "switch it on in postgresql.conf, and restart the server");
+    }
     if backlog.dead > 0 {
         let hint = "list them: bugfender-hooks events list --dead; requeue them: bugfender-hooks events retry --dead";
         findings.warning("inbox", format!("dead-lettered forwards: {}", backlog.dead), hint.to_owned());

@@ -11,7 +11,6 @@ use crate::config::{ConfigFile, Environment, Overrides, Settings, environment};
 use crate::context::store_of;
 use crate::domain::{HookRecord, ProfileName};
 use crate::render::sanitize;
-use crate::store::Actor;
 
 /// How long completion waits for a registry that another process has locked.
 const COMPLETION_LOCK_TIMEOUT: Duration = Duration::from_millis(200);

@@ -21,16 +21,16 @@ use crate::store::{Actor, Store};
 /// # Errors
 /// A store error when there is no home directory and no setting; a usage error for a store that cannot be used.
 pub fn store_of(settings: &Settings, environment: &Environment) -> Result<Box<dyn Store>> {
-    StoreLocation::of(settings, environment)?.open()
+    Ok(StoreLocation::of(settings, environment)?.open())
 }
 
 /// Where the store is, with all that is needed to open it, and who changes it.
 pub(super) struct StoreLocation {
-    place: Place,
+    place: StorePlace,
     actor: Actor,
 }
 
-enum Place {
+enum StorePlace {
     /// The file of the registry.
     File(PathBuf),
     /// A PostgreSQL database.
@@ -46,20 +46,20 @@ impl StoreLocation {
     /// Another one than that of the settings.
     pub(super) fn at(url: StoreUrl, settings: &Settings, environment: &Environment) -> Result<Self> {
         let actor = Actor::new(actor_name(environment, platform::host_name().as_deref()));
-        Ok(Self { place: Place::of(url, settings, environment)?, actor })
+        Ok(Self { place: StorePlace::of(url, settings, environment)?, actor })
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Store>> {
+    pub(super) fn open(&self) -> Box<dyn Store> {
         let actor = self.actor.clone();
         match &self.place {
-            Place::File(path) => Ok(Box::new(SqliteStore::at(path).by(actor))),
+            StorePlace::File(path) => Box::new(SqliteStore::at(path).by(actor)),
             #[cfg(feature = "postgres")]
-            Place::Server(options) => Ok(Box::new(PostgresStore::new(options.clone()).by(actor))),
+            StorePlace::Server(options) => Box::new(PostgresStore::new(options.clone()).by(actor)),
         }
     }
 }
 
-impl Place {
+impl StorePlace {
     fn of(url: StoreUrl, settings: &Settings, environment: &Environment) -> Result<Self> {
         match url {
             StoreUrl::Sqlite(path) => Ok(Self::File(path)),

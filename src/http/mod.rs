@@ -11,7 +11,6 @@ mod retry;
 mod tls;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,8 +20,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
-use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
+pub use tls::Roots;
 use url::Url;
 
 use self::connected::Connected;
@@ -75,17 +74,6 @@ pub enum Peer {
     Endpoint,
 }
 
-/// Which certificate authorities are trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Roots {
-    /// The system's, or Mozilla's if the system has none.
-    System,
-    /// Only those in `SSL_CERT_FILE` or `SSL_CERT_DIR`.
-    Environment,
-    /// Only those in this PEM file.
-    File(PathBuf),
-}
-
 impl ClientOptions {
     /// The proxy that requests to this URL go through, if any, without its user name and password.
     pub fn proxy_of(&self, url: &Url) -> Option<String> {
@@ -96,24 +84,6 @@ impl ClientOptions {
     /// reported as such and the request is known not to have been sent.
     fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.min(self.attempt_timeout.mul_f32(0.75))
-    }
-}
-
-impl Roots {
-    /// Checks that they can be read and that there is at least one.
-    ///
-    /// # Errors
-    /// A usage error that names the file or the variables.
-    pub fn check(&self) -> Result<(), Error> {
-        self.load().map(|_| ())
-    }
-
-    /// Reads them.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn load(&self) -> Result<RootCertStore, Error> {
-        tls::load(self)
     }
 }
 

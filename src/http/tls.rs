@@ -1,7 +1,7 @@
 //! TLS 1.2 and 1.3 with rustls and ring, trusting the system's certificate authorities by default.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -9,9 +9,37 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::Roots;
 use crate::domain::bytes_without_bom;
 use crate::error::Error;
+
+/// Which certificate authorities are trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's, or Mozilla's if the system has none.
+    System,
+    /// Only those in `SSL_CERT_FILE` or `SSL_CERT_DIR`.
+    Environment,
+    /// Only those in this PEM file.
+    File(PathBuf),
+}
+
+impl Roots {
+    /// Checks that they can be read and that there is at least one.
+    ///
+    /// # Errors
+    /// A usage error that names the file or the variables.
+    pub fn check(&self) -> Result<(), Error> {
+        self.load().map(|_| ())
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load(&self) -> Result<RootCertStore, Error> {
+        load(self)
+    }
+}
 
 /// The TLS client configuration. Without `load_roots` it trusts no server, which avoids the cost of loading them.
 pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Error> {
@@ -26,7 +54,7 @@ pub(super) fn config(load_roots: bool, roots: &Roots) -> Result<ClientConfig, Er
 }
 
 /// The certificate authorities themselves.
-pub(super) fn load(roots: &Roots) -> Result<RootCertStore, Error> {
+fn load(roots: &Roots) -> Result<RootCertStore, Error> {
     match roots {
         Roots::File(path) => of_file(path),
         Roots::Environment => of_system(true),

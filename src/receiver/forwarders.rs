@@ -10,6 +10,7 @@ use super::forward::{Forwarder, Target};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use super::outcomes::OutcomeSender;
+use super::peers::Peers;
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{ReceiverInbox, Route, StoreError};
@@ -24,6 +25,7 @@ pub(super) struct ForwarderFactory {
     pub(super) clock: Clock,
     /// Who is told the outcomes.
     pub(super) outcomes: Option<OutcomeSender>,
+    pub(super) peers: Arc<Peers>,
 }
 
 impl ForwarderFactory {
@@ -32,7 +34,8 @@ impl ForwarderFactory {
         let forwarder = |(target, route): (Target, &Route)| {
             let shared = (Arc::clone(&self.metrics), self.in_flight.clone(), self.clock.clone());
             let policy = target.policy.clone();
-            Forwarder::new(target, route.target, policy, self.writer.clone(), shared).telling(self.outcomes.clone())
+            let forwarder = Forwarder::new(target, route.target, policy, self.writer.clone(), shared);
+            forwarder.telling(self.outcomes.clone()).among(Arc::clone(&self.peers))
         };
         targets.into_iter().zip(routes).map(forwarder).collect()
     }

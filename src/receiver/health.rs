@@ -36,6 +36,8 @@ pub(super) struct HealthCheck {
 struct Snapshot {
     writable: bool,
     inbox: Option<InboxSnapshot>,
+    /// See [`crate::store::Events::warnings`].
+    warnings: Vec<String>,
 }
 
 impl HealthCheck {
@@ -60,27 +62,28 @@ impl HealthCheck {
         if let Err(error) = &inbox {
             tracing::debug!("the backlog could not be counted: {error}");
         }
-        let snapshot = Snapshot { writable, inbox: inbox.ok() };
+        let (inbox, warnings) = inbox.map_or_else(|_| (None, Vec::new()), |(inbox, warnings)| (Some(inbox), warnings));
+        let snapshot = Snapshot { writable, inbox, warnings };
         *last = Some((Instant::now(), snapshot.clone()));
         snapshot
     }
 
-    async fn read_inbox(&self) -> Result<InboxSnapshot> {
+    async fn read_inbox(&self) -> Result<(InboxSnapshot, Vec<String>)> {
         let read = self.inbox.run(|inbox| {
             let (backlog, targets) = (inbox.backlog()?, inbox.target_records()?);
-            Ok::<_, StoreError>(InboxSnapshot { backlog, targets, usage: inbox.usage()? })
+            Ok::<_, StoreError>((InboxSnapshot { backlog, targets, usage: inbox.usage()? }, inbox.warnings()?))
         });
         read.await
     }
 
     /// Whether deliveries can be stored, and the backlog.
     pub(super) async fn ready(&self, writer: &Writer) -> FullResponse {
-        let Snapshot { writable, inbox } = self.snapshot(writer).await;
+        let Snapshot { writable, inbox, warnings } = self.snapshot(writer).await;
         let ready = writable && inbox.is_some();
         let backlog = inbox.unwrap_or_default().backlog;
         let now = Timestamp::now();
         let age = |time: Timestamp| now.duration_since(time).as_secs().max(0);
-        let body = json!({
+        let mut body = json!({
             "ready": ready,
             "store_writable": writable,
             "backlog": backlog.pending,
@@ -88,6 +91,9 @@ impl HealthCheck {
             "oldest_undelivered_seconds": backlog.oldest_pending.map(age),
             "last_event_at": backlog.last_event.map(|time| whole_second(time).to_string()),
         });
+        if !warnings.is_empty() {
+            body["warnings"] = warnings.into();
+        }
         if ready {
             response::json(StatusCode::OK, &body)
         } else {

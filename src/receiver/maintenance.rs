@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock::{Clock, Moment};
 use super::metrics::Metrics;
+use super::peers::Peers;
 use super::writer::Writer;
 use crate::error::Result;
-use crate::store::{PurgeRule, Purged};
+use crate::store::{Attendance, PurgeRule, Purged};
 
 /// How often old events are purged and forwards expired.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -78,12 +79,19 @@ pub(super) struct Upkeeper<U> {
     stage: MaintenanceStage,
     /// Whether the inbox was larger than allowed in the last round: logged once.
     is_too_large: bool,
+    peers: Arc<Peers>,
 }
 
 impl<U: Upkeep> Upkeeper<U> {
     pub(super) fn new(store: U, metrics: Arc<Metrics>, max_age: SignedDuration, keep: Keep, now: Moment) -> Self {
         let stage = MaintenanceStage::Expire(0);
-        Self { store, metrics, max_age, keep, started: now.instant, stage, is_too_large: false }
+        let peers = Peers::new(Attendance::default());
+        Self { store, metrics, max_age, keep, started: now.instant, stage, is_too_large: false, peers }
+    }
+
+    /// The same, as one of several receivers, of which one maintains the inbox.
+    pub(super) fn among(self, peers: Arc<Peers>) -> Self {
+        Self { peers, ..self }
     }
 
     /// Maintains the inbox until aborted.
@@ -98,6 +106,10 @@ impl<U: Upkeep> Upkeeper<U> {
 
     /// Makes one step. Returns how long to wait if the round has ended with it.
     async fn step(&mut self, now: Moment) -> Option<Duration> {
+        if !self.peers.is_first() {
+            self.stage = MaintenanceStage::Expire(0);
+            return Some(INTERVAL);
+        }
         match self.stage {
             MaintenanceStage::Expire(so_far) => self.expire(now, so_far).await,
             MaintenanceStage::Purge(rule) => self.purge(rule).await,

@@ -21,6 +21,7 @@ mod operators;
 mod optional_gauge;
 mod options;
 mod outcomes;
+mod peers;
 mod rejection;
 mod response;
 mod shares;
@@ -65,13 +66,14 @@ use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
 use self::operators::Operators;
+use self::peers::Peers;
 use self::shares::Shares;
 use self::tls::Tls;
 use self::writer::Writer;
 use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Store, TargetRecord};
+use crate::store::{Intake, ReceiverInbox, Store, TargetRecord};
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -139,7 +141,9 @@ pub struct Receiver {
     in_flight: InFlight,
     writer: Writer,
     /// The threads that own the inbox: it is closed when they have ended.
-    threads: [JoinHandle<()>; 2],
+    health_thread: JoinHandle<()>,
+    writer_threads: Vec<JoinHandle<()>>,
+    peers: Arc<Peers>,
     stored: Arc<Notify>,
     clock: Clock,
     keep: Keep,
@@ -174,20 +178,18 @@ impl Receiver {
             outcomes,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
-        let mut inbox = store.receiver_inbox()?;
-        inbox.dedupe_within(dedupe_window);
+        let (mut inbox, intakes) = open_inbox(store, dedupe_window, keep.reserve)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
-        if let Err(error) = inbox.keep_reserve(keep.reserve) {
-            tracing::warn!("no space is kept in reserve for a full disk: {error}");
-        }
+        let peers = Peers::new(inbox.attend()?);
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let is_named = |record: &TargetRecord| routes.iter().any(|route| route.target == record.id);
         let (named, unnamed): (Vec<_>, Vec<_>) = inbox.target_records()?.into_iter().partition(is_named);
-        let (health, health_thread) = HealthCheck::start(store.inbox()?, dropped_lines, limits.max_body as u64)?;
-        let (writer, thread) =
-            Writer::start(inbox, routes.clone(), limits.max_group, Arc::clone(&metrics), Arc::clone(&stored))?;
+        let (health, health_thread) =
+            HealthCheck::start(store.watched_inbox()?, dropped_lines, limits.max_body as u64)?;
+        let told = (Arc::clone(&metrics), Arc::clone(&stored));
+        let (writer, writer_threads) = Writer::start(inbox, intakes, routes.clone(), limits.max_group, told)?;
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
         let factory = ForwarderFactory {
@@ -196,6 +198,7 @@ impl Receiver {
             in_flight: in_flight.clone(),
             clock: clock.clone(),
             outcomes,
+            peers: Arc::clone(&peers),
         };
         let forwarders = factory.forwarders(targets, &routes);
         let (replacer, replacements) = mpsc::unbounded_channel();
@@ -227,7 +230,9 @@ impl Receiver {
             replacements,
             in_flight,
             writer,
-            threads: [thread, health_thread],
+            health_thread,
+            writer_threads,
+            peers,
             stored,
             clock,
             keep,
@@ -269,7 +274,9 @@ impl Receiver {
         let accepting: Vec<_> = listeners.into_iter().map(accept).collect();
         drop(connections);
         let mut forwarding = RunningForwarders::start(self.factory, self.forwarders, Arc::clone(&self.stored));
+        let peers = tokio::spawn(Arc::clone(&self.peers).run(self.writer.clone()));
         let upkeeper = Upkeeper::new(self.writer.clone(), metrics, self.max_age, self.keep, self.clock.now());
+        let upkeeper = upkeeper.among(self.peers);
         let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         let mut stop = std::pin::pin!(stop);
@@ -297,18 +304,19 @@ impl Receiver {
             let _ = operating.await;
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        for task in [maintenance, watchdog] {
+        for task in [maintenance, watchdog, peers] {
             task.abort();
             let _ = task.await;
         }
-        let [writer_thread, health_thread] = self.threads;
-        let writer = self.writer;
+        let (writer, writer_threads, health_thread) = (self.writer, self.writer_threads, self.health_thread);
         // Each ends when the last handle to it is gone. One after the other: of two connections that are closed at once,
         // SQLite takes neither for the last, and leaves the write-ahead log behind.
         let close = move || {
             let _ = health_thread.join();
             drop(writer);
-            let _ = writer_thread.join();
+            for thread in writer_threads {
+                let _ = thread.join();
+            }
         };
         let _ = tokio::task::spawn_blocking(close).await;
         Drained { calls: cut_off, forwards }
@@ -327,6 +335,25 @@ impl Receiver {
         let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
         Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
+}
+
+/// An inbox to receive into, and further connections to store deliveries by.
+type OpenedInbox = (Box<dyn ReceiverInbox>, Vec<Box<dyn Intake>>);
+
+/// Opens the inbox to receive into, with the connections that deliveries are stored by, if they are others.
+fn open_inbox(store: &dyn Store, dedupe_window: SignedDuration, reserve: u64) -> Result<OpenedInbox> {
+    let (mut inbox, mut intakes) = (store.receiver_inbox()?, store.intakes()?);
+    inbox.dedupe_within(dedupe_window);
+    for intake in &mut intakes {
+        intake.dedupe_within(dedupe_window);
+    }
+    for warning in inbox.warnings()? {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = inbox.keep_reserve(reserve) {
+        tracing::warn!("no space is kept in reserve for a full disk: {error}");
+    }
+    Ok((inbox, intakes))
 }
 
 /// Binds an address. A port that was in use a moment ago can be bound again.

@@ -1,4 +1,5 @@
-//! The one writer: the store's worker that owns the inbox and commits the deliveries of all connections in groups.
+//! The one writer: the store's worker that owns the inbox and commits the deliveries of all connections in groups. Where
+//! the store lets several commits go on at once, further threads take the deliveries.
 
 mod committer;
 
@@ -6,18 +7,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
-use self::committer::{Committer, LoggedTrouble};
+use self::committer::{Committer, GroupCommit, IntakeCommitter};
 use super::limits::MemoryPermit;
 use super::metrics::Metrics;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::worker::{self, Reply, StoreJob, Worker};
 use crate::store::{
-    ClaimRequest, EncodedDelivery, Lease, Leased, PurgeRule, Purged, Receipt, ReceiverInbox, Route, Settled,
-    Settlement, StoreError, TargetId,
+    Attendance, ClaimRequest, Coordination, EncodedDelivery, Intake, Lease, Leased, PurgeRule, Purged, Receipt,
+    ReceiverInbox, Route, Settled, Settlement, StoreError, TargetId,
 };
 
 /// How long a delivery waits for room in the queue.
@@ -42,10 +44,13 @@ enum Job {
 #[derive(Clone)]
 pub struct Writer {
     worker: Worker<Job>,
+    /// Where deliveries go: to the same worker, or to one with threads for them alone.
+    intake: Worker<Job>,
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the last `Writer` is dropped and all jobs are done.
+    /// Starts the threads. They end when the last `Writer` is dropped and all jobs are done. Deliveries are stored by
+    /// `intakes`, or by the inbox if there are none.
     ///
     /// A commit has at most `max_group` deliveries; `stored` is notified when there is something new to forward. To be
     /// called within the runtime that serves.
@@ -54,16 +59,23 @@ impl Writer {
     /// When the system refuses a thread, or there is no runtime.
     pub fn start(
         inbox: Box<dyn ReceiverInbox>,
+        intakes: Vec<Box<dyn Intake>>,
         routes: Vec<Route>,
         max_group: usize,
-        metrics: Arc<Metrics>,
-        stored: Arc<Notify>,
-    ) -> Result<(Self, JoinHandle<()>)> {
+        (metrics, stored): (Arc<Metrics>, Arc<Notify>),
+    ) -> Result<(Self, Vec<JoinHandle<()>>)> {
         let runtime = Handle::try_current().map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-        let trouble = LoggedTrouble::default();
-        let committer = Committer { inbox, routes, max_group, metrics, stored, runtime, trouble, rest_until: None };
+        let (routes, trouble) = (Arc::new(ArcSwap::from_pointee(routes)), Arc::default());
+        let shared = GroupCommit { routes, max_group, metrics, stored, runtime, trouble };
+        let committer = Committer { inbox, shared: shared.clone(), rest_until: None };
         let (worker, thread) = Worker::start("inbox", committer)?;
-        Ok((Self { worker }, thread))
+        if intakes.is_empty() {
+            return Ok((Self { intake: worker.clone(), worker }, vec![thread]));
+        }
+        let committer = |inbox| IntakeCommitter { inbox, shared: shared.clone() };
+        let (intake, mut threads) = Worker::start_all("intake", intakes.into_iter().map(committer).collect())?;
+        threads.push(thread);
+        Ok((Self { worker, intake }, threads))
     }
 
     /// Stores a delivery. When this returns without an error, it is durable. It is stored even if the future is dropped.
@@ -72,9 +84,9 @@ impl Writer {
     /// When it is not stored: the store failed, or too many deliveries are waiting.
     pub(super) async fn deliver(&self, delivery: EncodedDelivery, memory: DeliveryMemory) -> Result<Receipt> {
         let (reply, answer) = oneshot::channel();
-        if let Some(job) = self.worker.send_now(Job::Deliver(Box::new(delivery), memory, reply))? {
+        if let Some(job) = self.intake.send_now(Job::Deliver(Box::new(delivery), memory, reply))? {
             // A separate task goes on when the connection ends.
-            let waiting = tokio::spawn(send_in_time(self.worker.clone(), job));
+            let waiting = tokio::spawn(send_in_time(self.intake.clone(), job));
             waiting.await.map_err(|_| worker::ended())??;
         }
         answer.await.map_err(|_| worker::ended())?
@@ -122,6 +134,16 @@ impl Writer {
 
     pub(super) async fn settle(&self, settlement: Settlement) -> Result<Settled> {
         self.worker.ask(|reply| Job::Settle(settlement, reply)).await?
+    }
+
+    /// See [`crate::store::Coordination::hold`].
+    pub(super) async fn hold(&self, target: TargetId, until: Option<Timestamp>) -> Result<()> {
+        self.run(move |inbox| inbox.hold(target, until)).await
+    }
+
+    /// See [`crate::store::Coordination::attend`].
+    pub(super) async fn attend(&self) -> Result<Attendance> {
+        self.run(Coordination::attend).await
     }
 
     /// Whether a delivery of as many bytes could be stored right now.

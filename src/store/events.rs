@@ -217,6 +217,14 @@ pub trait Events: Send {
     /// # Errors
     /// When the store cannot be read.
     fn usage(&self) -> Result<Usage, StoreError>;
+
+    /// What is set so that a failure of power may cost what was answered for, in words for the operator.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// The keys under which an event with this id may stand.

@@ -48,6 +48,11 @@ pub trait ReceiverKeys: Send {
     /// # Errors
     /// As [`ReceiverKeys::load`]; the keys are then as they were.
     fn rotate(&self, former_until: Timestamp, now: Timestamp) -> Result<Keys>;
+
+    /// Whether others may rotate them on another machine, which tells nobody: they are to be looked at from time to time.
+    fn are_shared(&self) -> bool {
+        false
+    }
 }
 
 /// The file of a receiver's keys: the current one in the first line, and a former one with its end in each further line.

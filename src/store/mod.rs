@@ -4,12 +4,13 @@
 //! | trait | its role | who has it |
 //! |---|---|---|
 //! | [`Registry`] | hooks on record | commands that subscribe and remove, and their history |
-//! | [`Intake`], [`Queue`] | commit deliveries; claim, renew and settle forwards | a receiver |
+//! | [`Intake`], [`Queue`], [`Coordination`] | commit deliveries; claim, renew and settle forwards; know other receivers | a receiver |
 //! | [`Events`], [`Maintenance`], [`Targets`] | read the inbox; purge, requeue, check; pause targets | any process |
 //!
 //! All of them are synchronous: asynchronous code goes through a [`worker`].
 
 mod codec;
+mod coordination;
 mod copy;
 mod error;
 mod events;
@@ -28,6 +29,7 @@ mod targets;
 pub mod worker;
 
 pub use codec::EncodedDelivery;
+pub use coordination::{Attendance, Coordination};
 pub use copy::{
     ColumnKind, CopiedPart, CopiedRow, CopiedTable, CopiedValue, CopyState, LastNumbers, StoreExport, StoreImport,
     copy_store,
@@ -58,9 +60,9 @@ pub trait Inbox: Events + Maintenance + Targets {}
 impl<T: Events + Maintenance + Targets> Inbox for T {}
 
 /// An inbox, for a receiver.
-pub trait ReceiverInbox: Intake + Queue + Inbox {}
+pub trait ReceiverInbox: Intake + Queue + Coordination + Inbox {}
 
-impl<T: Intake + Queue + Inbox> ReceiverInbox for T {}
+impl<T: Intake + Queue + Coordination + Inbox> ReceiverInbox for T {}
 
 /// A place that holds both parts. Each is opened when it is asked for; either may be opened several times, by a thread
 /// each.
@@ -107,6 +109,23 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::registry`]; and when the backend allows one receiver at a time, and there is one.
     fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError>;
+
+    /// More connections to store deliveries by, beside that of [`Store::receiver_inbox`]: while one waits for its commit,
+    /// the next group goes by another. None where one writer is as fast.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn intakes(&self) -> Result<Vec<Box<dyn Intake>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The inbox, for a receiver's own checks: they wait no longer than its senders do.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn watched_inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
+        self.inbox()
+    }
 
     /// What the store consists of.
     ///

@@ -1,10 +1,11 @@
-//! The thread that owns a part of the store, and the asynchronous handle to it.
+//! The threads that own a part of the store, and the asynchronous handle to them.
 //!
 //! The store is synchronous, and waits: for the disk, and for other processes. Asynchronous code never calls it, but sends
 //! jobs to a thread that does.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
@@ -17,8 +18,14 @@ const QUEUE: usize = 4096;
 
 /// What a worker's thread does.
 pub trait Work<J>: Send + 'static {
-    /// Does a job, and with it as many of those that wait as share its work.
-    fn work(&mut self, job: J, waiting: &mut mpsc::Receiver<J>);
+    /// What is worked on at once.
+    type Batch;
+
+    /// Takes a job, and with it as many of those that wait as share its work.
+    fn gather(&mut self, job: J, waiting: &mut mpsc::Receiver<J>) -> Self::Batch;
+
+    /// Does what was gathered. Other threads of the worker gather meanwhile.
+    fn work(&mut self, batch: Self::Batch);
 
     /// Does a piece of what can wait, while no job does. Returns whether there is more.
     fn idle(&mut self) -> bool {
@@ -45,12 +52,26 @@ impl<J: Send + 'static> Worker<J> {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(name: &str, mut work: impl Work<J>) -> io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, mut queue) = mpsc::channel(QUEUE);
-        let log = tracing::dispatcher::get_default(Clone::clone);
-        let run = move || tracing::dispatcher::with_default(&log, || run(&mut work, &mut queue));
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok((Self { jobs }, thread))
+    pub fn start(name: &str, work: impl Work<J>) -> io::Result<(Self, JoinHandle<()>)> {
+        let (worker, mut threads) = Self::start_all(name, vec![work])?;
+        let thread = threads.pop().ok_or(io::ErrorKind::Other)?;
+        Ok((worker, thread))
+    }
+
+    /// Starts a thread for each of these, which share the jobs: while one works on a batch, another gathers the next.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start_all<W: Work<J>>(name: &str, works: Vec<W>) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        let start = |mut work: W| {
+            let (log, queue) = (tracing::dispatcher::get_default(Clone::clone), Arc::clone(&queue));
+            let run = move || tracing::dispatcher::with_default(&log, || run(&mut work, &queue));
+            std::thread::Builder::new().name(name.to_owned()).spawn(run)
+        };
+        let threads = works.into_iter().map(start).collect::<io::Result<_>>()?;
+        Ok((Self { jobs }, threads))
     }
 
     /// A handle without a thread, and its queue with this capacity.
@@ -96,14 +117,13 @@ pub fn ended() -> Error {
     Error::new(ErrorKind::Store, "the store's thread has ended")
 }
 
-fn run<J>(work: &mut impl Work<J>, queue: &mut mpsc::Receiver<J>) {
+fn run<J, W: Work<J>>(work: &mut W, queue: &Mutex<mpsc::Receiver<J>>) {
     let mut has_more = false;
     loop {
-        let job = if has_more { queue.try_recv() } else { queue.blocking_recv().ok_or(TryRecvError::Disconnected) };
         // A bug in one job must not end the thread. Its transaction is rolled back, and whoever waits is told.
-        let done = catch_unwind(AssertUnwindSafe(|| match job {
-            Ok(job) => {
-                work.work(job, queue);
+        let done = catch_unwind(AssertUnwindSafe(|| match next(work, queue, has_more) {
+            Ok(batch) => {
+                work.work(batch);
                 Some(true)
             }
             Err(TryRecvError::Empty) => Some(work.idle()),
@@ -120,13 +140,30 @@ fn run<J>(work: &mut impl Work<J>, queue: &mut mpsc::Receiver<J>) {
     }
 }
 
+/// The next batch. One thread waits for it at a time, and the others for that one.
+fn next<J, W: Work<J>>(
+    work: &mut W,
+    queue: &Mutex<mpsc::Receiver<J>>,
+    has_other_work: bool,
+) -> Result<W::Batch, TryRecvError> {
+    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let job = if has_other_work { queue.try_recv() } else { queue.blocking_recv().ok_or(TryRecvError::Disconnected) };
+    Ok(work.gather(job?, &mut queue))
+}
+
 /// A job for a part of the store that does one thing at a time.
 pub type StoreJob<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 struct OneByOne<S: ?Sized>(Box<S>);
 
 impl<S: ?Sized + Send + 'static> Work<StoreJob<S>> for OneByOne<S> {
-    fn work(&mut self, job: StoreJob<S>, _: &mut mpsc::Receiver<StoreJob<S>>) {
+    type Batch = StoreJob<S>;
+
+    fn gather(&mut self, job: StoreJob<S>, _: &mut mpsc::Receiver<StoreJob<S>>) -> StoreJob<S> {
+        job
+    }
+
+    fn work(&mut self, job: StoreJob<S>) {
         job(&mut self.0);
     }
 }

@@ -60,15 +60,19 @@ pub(super) fn rotate(ctx: &Context, args: &Args) -> Result<Keys> {
     })?;
     // Whole seconds are enough for a person to read.
     let until = whole_second(until);
-    let keys = source(ctx, args)?.rotate(until, now)?;
+    let source = source(ctx, args)?;
+    let keys = source.rotate(until, now)?;
+    let (who, when) = if source.are_shared() {
+        ("every receiver", "within 30 s")
+    } else {
+        ("listen", "from its next start or SIGHUP")
+    };
     ctx.out().note(&match keys.former.last() {
         Some((_, until)) => format!(
-            "listen accepts this key from its next start or SIGHUP, and the old one until {until}: \
-             subscribe this URL and unsubscribe the old one before that"
+            "{who} accepts this key {when}, and the old one until {until}: subscribe this URL and unsubscribe the old \
+             one before that"
         ),
-        None => "listen accepts only this key from its next start or SIGHUP: \
-             subscribe this URL and unsubscribe the old one"
-            .to_owned(),
+        None => format!("{who} accepts only this key {when}: subscribe this URL and unsubscribe the old one"),
     });
     Ok(keys)
 }

@@ -4,11 +4,13 @@ mod args;
 mod keys;
 mod monitoring;
 mod printer;
+mod reloading;
 mod route;
 mod service;
 mod target_file;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -124,6 +126,7 @@ fn serve(
         stored,
         printer,
         told_of_dropped: 0,
+        looked_at_keys: Instant::now(),
         told_of_certificate: None,
     };
     let ended = service.stand(signals, stop, serving);

@@ -12,8 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::args::{Args, SubscribeArgs};
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
-use super::route::MissingSecret;
-use super::{bugfender_url, is_url_known, keys, local_base, public_base, route, tell_of_unnamed};
+use super::{bugfender_url, is_url_known, local_base, public_base};
 use crate::commands::Report;
 use crate::commands::ready_file::ReadyFile;
 use crate::commands::removal::remove;
@@ -24,9 +23,9 @@ use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable, Target};
+use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
 use crate::render::Log;
-use crate::store::{Keys, ReceiverKeys, TargetRecord};
+use crate::store::{Keys, ReceiverKeys};
 
 /// How long to wait before checking again whether the reader accepts output.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -41,7 +40,7 @@ const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(24 * 3600);
 const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// How long to wait before a new URL is subscribed again; twice as long each time, and no longer than the second.
-const FIRST_WAIT: Duration = Duration::from_secs(30);
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
 /// A receiver that serves.
@@ -68,6 +67,8 @@ pub(super) struct Service<'a> {
     pub(super) printer: Option<Printer<'a>>,
     /// How many dropped lines of the log were reported.
     pub(super) told_of_dropped: u64,
+    /// When the keys were last looked at.
+    pub(super) looked_at_keys: Instant,
     /// When the expiry of the certificate was last looked at.
     pub(super) told_of_certificate: Option<Instant>,
 }
@@ -145,6 +146,7 @@ impl Service<'_> {
             self.print();
             self.tell_of_dropped_lines();
             self.tell_of_certificate();
+            self.look_at_keys();
             let resubscribe = self.resubscribe.map_or_else(Instant::now, |(at, _)| at);
             let next = self.runtime.block_on(async {
                 tokio::select! {
@@ -199,80 +201,6 @@ impl Service<'_> {
         }
     }
 
-    /// Reloads the keys, the secrets and the certificate. What cannot be read keeps its value.
-    fn reload(&mut self) {
-        let out = self.ctx.out();
-        match keys::luciq_secrets(self.ctx, self.args) {
-            Ok(secrets) => self.secrets = secrets,
-            Err(error) => out.warn(&format!("Luciq's secrets were not reloaded: {error}")),
-        }
-        let key = self.keys.current.clone();
-        let read = self.key_source.reload().map(|keys| self.keys = keys);
-        match keys::delivery_keys(&self.keys, &self.secrets) {
-            Ok(delivery_keys) => self.replaceable.replace_keys(delivery_keys),
-            Err(error) => out.warn(&format!("keys and secrets were not reloaded: {error}")),
-        }
-        match read {
-            Ok(()) => out.note("reloaded the keys"),
-            Err(error) => out.warn(&format!("the keys were not reloaded: {error}")),
-        }
-        if key != self.keys.current || self.resubscribe.is_some() {
-            if let Err(error) = self.write_ready() {
-                out.warn(&error.to_string());
-            }
-            self.subscribe_new_url(FIRST_WAIT);
-        }
-        if self.args.forwarding.config.is_some() {
-            self.reload_targets();
-        }
-        match self.replaceable.reread_certificate() {
-            Ok(true) => {
-                out.note("reloaded the certificate");
-                self.told_of_certificate = None;
-            }
-            Ok(false) => {}
-            Err(error) => out.warn(&format!("the certificate was not reloaded: {error}")),
-        }
-    }
-
-    /// Reads the targets again. If one of them is wrong, all stay as they were.
-    fn reload_targets(&self) {
-        let targets = route::targets(self.ctx, &self.args.forwarding, MissingSecret::Refuse);
-        let replace = |targets: Vec<Target>| {
-            let names: Vec<_> = targets.iter().map(|target| target.name.shown.clone()).collect();
-            self.runtime.block_on(self.replaceable.replace_targets(targets)).map(|()| names)
-        };
-        match targets.and_then(replace) {
-            Ok(names) => {
-                self.ctx.out().note("reloaded the targets");
-                self.tell_of_left(&names);
-            }
-            Err(error) => tracing::error!("the targets were not reloaded: {error}"),
-        }
-    }
-
-    /// Warns of forwards to targets that are not among these.
-    fn tell_of_left(&self, names: &[String]) {
-        let records = self.ctx.existing_inbox().and_then(|inbox| match inbox {
-            Some(inbox) => Ok(inbox.target_records()?),
-            None => Ok(Vec::new()),
-        });
-        let left = |target: &TargetRecord| target.pending > 0 && !names.contains(&target.name);
-        for target in records.unwrap_or_default().iter().filter(|target| left(target)) {
-            tell_of_unnamed(self.ctx, target);
-        }
-    }
-
-    /// Subscribes the URL of a new key. If that fails it is tried again after this time: the old URL is not taken for
-    /// ever.
-    fn subscribe_new_url(&mut self, wait: Duration) {
-        let errors = self.subscribe();
-        self.resubscribe = (!errors.is_empty()).then(|| (Instant::now() + wait, wait));
-        for error in errors {
-            self.ctx.out().warn(&format!("the new URL is not subscribed yet: {error}"));
-        }
-    }
-
     /// Prints stored events. The receiver keeps running after the reader closes the pipe.
     fn print(&mut self) {
         let Some(printer) = &mut self.printer else { return };
@@ -315,7 +243,7 @@ impl Service<'_> {
         Ok(())
     }
 
-    fn write_ready(&self) -> Result<()> {
+    pub(super) fn write_ready(&self) -> Result<()> {
         let url = local_base(self.args, self.address);
         let bugfender_url = bugfender_url(self.args, self.address, &self.keys.current);
         let base = public_base(self.args, self.address);
@@ -329,7 +257,7 @@ impl Service<'_> {
     }
 
     /// Subscribes to the requested events, and returns the failures.
-    fn subscribe(&mut self) -> Vec<Error> {
+    pub(super) fn subscribe(&mut self) -> Vec<Error> {
         if !self.args.subscription.subscribe {
             return Vec::new();
         }

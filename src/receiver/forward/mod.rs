@@ -33,7 +33,8 @@ use super::clock::{Clock, Moment};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
 use super::outcomes::OutcomeSender;
-use crate::store::{ClaimRequest, Lease, TargetId};
+use super::peers::Peers;
+use crate::store::{Attendance, ClaimRequest, Lease, TargetId};
 
 /// How often the queue is polled without a notification: another process may have requeued something.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -115,6 +116,16 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     stopped: bool,
     /// Whether the metrics have the target as paused.
     shown_paused: bool,
+    peers: Arc<Peers>,
+    /// What other receivers are to know of the target.
+    news: Option<News>,
+}
+
+/// What a forwarder tells other receivers of its target.
+enum News {
+    /// It is paused for so long.
+    Failing(Duration),
+    Recovered,
 }
 
 /// The result of a step.
@@ -154,7 +165,14 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             settle_at: None,
             stopped: false,
             shown_paused: false,
+            peers: Peers::new(Attendance::default()),
+            news: None,
         }
+    }
+
+    /// The same, as one of several receivers.
+    pub(super) fn among(self, peers: Arc<Peers>) -> Self {
+        Self { peers, ..self }
     }
 
     /// The same, and tells the outcomes.
@@ -178,7 +196,13 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             }
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = attempts.join_next() => self.joined(ended.ok()),
+                Some(ended) = attempts.join_next() => {
+                    self.joined(ended.ok());
+                    // All that have ended by now: what is claimed for them is claimed at once.
+                    while let Some(ended) = attempts.try_join_next() {
+                        self.joined(ended.ok());
+                    }
+                }
                 () = heard => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -198,13 +222,18 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     async fn step(&mut self, now: Moment, in_flight: usize) -> Step<Q, T> {
         self.tend_leases(now).await;
         self.show_paused(now);
+        self.tell_peers(now).await;
         let idle = Step { attempts: Vec::new(), wait: POLL_INTERVAL };
         let taken = in_flight + self.unsettled.len();
         let room = self.policy.max_in_flight.saturating_sub(taken).min(self.breaker.room(now.instant, taken));
         if self.stopped || room == 0 {
             return idle;
         }
-        let at_once = self.rate.as_mut().map_or(usize::MAX, |rate| rate.room(now.instant));
+        let receivers = self.peers.receivers();
+        let at_once = self.rate.as_mut().map_or(usize::MAX, |rate| {
+            rate.share_among(receivers);
+            rate.room(now.instant)
+        });
         if at_once == 0 {
             return Step { wait: self.wait_for_rate(), ..idle };
         }
@@ -285,6 +314,18 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
     }
 
+    /// Lets other receivers know that the target is failing, or has recovered.
+    async fn tell_peers(&mut self, now: Moment) {
+        let Some(news) = self.news.take().filter(|_| self.peers.receivers() > 1) else { return };
+        let until = match news {
+            News::Failing(wait) => now.time.checked_add(wait).ok(),
+            News::Recovered => None,
+        };
+        if let Err(error) = self.queue.hold(self.id, until).await {
+            tracing::debug!("other receivers were not told of a pause: {error}");
+        }
+    }
+
     /// Puts into the metrics whether the target is paused, if that has changed.
     fn show_paused(&mut self, now: Moment) {
         let paused = self.stopped || self.breaker.is_paused(now.instant);
@@ -309,7 +350,10 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         self.keep_unsettled(unsettled, now);
         let shown = self.target.shown();
         match finding {
-            Finding::Accepted if self.breaker.succeeded() => tracing::warn!("{shown} has recovered"),
+            Finding::Accepted if self.breaker.succeeded() => {
+                tracing::warn!("{shown} has recovered");
+                self.news = Some(News::Recovered);
+            }
             Finding::Accepted | Finding::FailedAgain => {}
             Finding::Skipped => {
                 if let Some(rate) = &mut self.rate {
@@ -328,6 +372,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
                 if let Some(wait) = self.breaker.failed(now.instant, pause) {
                     tracing::warn!("{shown} is failing; it is paused for {} s: {error}", wait.as_secs_f32().ceil());
+                    self.news = Some(News::Failing(wait));
                 }
             }
             // Only this event is rejected: others go on, unless all of them are rejected.
@@ -335,6 +380,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 if let Some(wait) = self.breaker.refused(now.instant) {
                     let seconds = wait.as_secs_f32().ceil();
                     tracing::warn!("{shown} rejects every event; it is paused for {seconds} s: {error}");
+                    self.news = Some(News::Failing(wait));
                 }
             }
         }

@@ -32,6 +32,9 @@ pub(in crate::receiver) trait ForwardQueue: Clone + Send + Sync + 'static {
     fn release(&self, lease: Lease);
 
     fn next_due(&self, target: TargetId, now: Timestamp) -> impl Future<Output = Result<Option<Timestamp>>> + Send;
+
+    /// See [`crate::store::Coordination::hold`].
+    fn hold(&self, target: TargetId, until: Option<Timestamp>) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl ForwardQueue for Writer {
@@ -59,5 +62,9 @@ impl ForwardQueue for Writer {
 
     async fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>> {
         self.next_due(target, now).await
+    }
+
+    async fn hold(&self, target: TargetId, until: Option<Timestamp>) -> Result<()> {
+        self.hold(target, until).await
     }
 }

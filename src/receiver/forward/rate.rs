@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 /// Lets so many events a second through, and as many at once after a pause of a second.
 #[derive(Debug)]
 pub(super) struct RateLimit {
+    /// For all receivers together, and for this one.
+    of_all: f64,
     per_second: f64,
     /// How many may go now. Below zero after a delivery of many events, which go together.
     tokens: f64,
@@ -13,7 +15,12 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(per_second: f64, now: Instant) -> Self {
-        Self { per_second, tokens: per_second.max(1.0), filled_at: now }
+        Self { of_all: per_second, per_second, tokens: per_second.max(1.0), filled_at: now }
+    }
+
+    /// This receiver has its part of the rate, as one of so many.
+    pub(super) fn share_among(&mut self, receivers: u32) {
+        self.per_second = self.of_all / f64::from(receivers);
     }
 
     /// Whether an event may go now.
@@ -63,6 +70,9 @@ mod tests {
         // Many that go together are paid for later.
         rate.spend(12);
         assert_eq!((rate.room(after(12_249)), rate.room(after(12_250))), (0, 1));
+        // Of two receivers each has half.
+        rate.share_among(2);
+        assert_eq!((rate.room(after(20_000)), rate.wait()), (2, Duration::ZERO));
         let mut slow = RateLimit::new(0.1, start);
         assert_eq!(slow.room(start), 1);
         slow.spend(1);

@@ -60,6 +60,10 @@ impl ForwardQueue for DirectQueue {
         self.inbox.lock().unwrap().release(&[lease]).unwrap();
     }
 
+    async fn hold(&self, target: TargetId, until: Option<Timestamp>) -> Result<()> {
+        Ok(self.inbox.lock().unwrap().hold(target, until)?)
+    }
+
     async fn next_due(&self, target: TargetId, now: Timestamp) -> Result<Option<Timestamp>> {
         Ok(self.inbox.lock().unwrap().next_due(target, now)?)
     }

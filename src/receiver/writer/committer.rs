@@ -1,8 +1,10 @@
-//! The writer's thread: deliveries that wait share a commit, and so do the outcomes of forwards.
+//! The writer's threads: deliveries that wait share a commit, and so do the outcomes of forwards.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -12,7 +14,7 @@ use super::{DeliveryMemory, Job};
 use crate::domain::event::Sender;
 use crate::error::{Error, Result};
 use crate::store::worker::{Reply, Work};
-use crate::store::{EncodedDelivery, Receipt, ReceiverInbox, Route, Settled, Settlement, StoreError};
+use crate::store::{EncodedDelivery, Intake, Receipt, ReceiverInbox, Route, Settled, Settlement, StoreError};
 
 /// The most bytes of bodies in a commit.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
@@ -20,10 +22,10 @@ const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// How long maintenance waits after a failure.
 const MAINTENANCE_RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// The state of the writer's thread.
-pub(super) struct Committer {
-    pub(super) inbox: Box<dyn ReceiverInbox>,
-    pub(super) routes: Vec<Route>,
+/// What the threads of a writer share.
+#[derive(Clone)]
+pub(super) struct GroupCommit {
+    pub(super) routes: Arc<ArcSwap<Vec<Route>>>,
     /// The most deliveries of a commit.
     pub(super) max_group: usize,
     pub(super) metrics: Arc<Metrics>,
@@ -31,49 +33,44 @@ pub(super) struct Committer {
     pub(super) stored: Arc<Notify>,
     /// The runtime that replies are sent on.
     pub(super) runtime: Handle,
-    pub(super) trouble: LoggedTrouble,
-    /// Until when there is no maintenance.
-    pub(super) rest_until: Option<Instant>,
+    pub(super) trouble: Arc<LoggedTrouble>,
 }
 
 /// What is wrong with the inbox: logged once, not for every delivery.
 #[derive(Default)]
 pub(super) struct LoggedTrouble {
     /// Whether the last commit failed.
-    failing: bool,
+    failing: AtomicBool,
     /// Whether there was no room for a large delivery.
-    is_low: bool,
+    is_low: AtomicBool,
 }
 
 impl LoggedTrouble {
-    fn note<T>(&mut self, outcome: &Result<T, StoreError>) {
+    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+        let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
         match outcome {
-            Err(error) if !self.failing => {
+            Err(error) if !was_failing => {
                 tracing::error!("nothing can be stored; senders are asked to retry: {error}");
-                self.failing = true;
             }
-            Ok(_) if self.failing => {
-                tracing::warn!("the inbox can be written again");
-                self.failing = false;
-            }
+            Ok(_) if was_failing => tracing::warn!("the inbox can be written again"),
             _ => {}
         }
     }
 
     /// Logs once that there is little room, and once that there is enough.
-    fn note_room(&mut self, has_room: bool, bytes: u64) {
-        if has_room && self.is_low {
+    fn note_room(&self, has_room: bool, bytes: u64) {
+        let was_low = self.is_low.swap(!has_room, Ordering::Relaxed);
+        if has_room && was_low {
             tracing::warn!("there is room for deliveries of every size again");
-        } else if !has_room && !self.is_low && !self.failing {
+        } else if !has_room && !was_low && !self.failing.load(Ordering::Relaxed) {
             tracing::error!("the disk is nearly full: a delivery of {bytes} bytes could not be stored");
         }
-        self.is_low = !has_room;
     }
 }
 
 /// Jobs that share a commit.
 #[derive(Default)]
-struct WriteGroup {
+pub(super) struct WriteGroup {
     deliveries: Vec<EncodedDelivery>,
     receipts: Vec<Reply<Result<Receipt>>>,
     memory: Vec<DeliveryMemory>,
@@ -110,8 +107,9 @@ impl WriteGroup {
     }
 }
 
-impl Work<Job> for Committer {
-    fn work(&mut self, job: Job, waiting: &mut mpsc::Receiver<Job>) {
+impl GroupCommit {
+    /// Takes jobs that wait, as many as share a commit.
+    fn gather(&self, job: Job, waiting: &mut mpsc::Receiver<Job>) -> WriteGroup {
         let mut group = WriteGroup::with_room_for((waiting.len() + 1).min(self.max_group));
         group.add(job);
         while group.deliveries.len() < self.max_group
@@ -120,76 +118,50 @@ impl Work<Job> for Committer {
         {
             group.add(job);
         }
-        self.work_on(group);
-        self.maintain();
+        group
     }
 
-    fn idle(&mut self) -> bool {
-        self.maintain()
-    }
-}
-
-impl Committer {
-    fn work_on(&mut self, group: WriteGroup) {
-        let WriteGroup { deliveries, receipts, memory, settlements, settled, others, .. } = group;
-        // What one of them failed over, the rest of the group would too, each after its own wait for a locked database.
-        let mut failed = None;
-        if !deliveries.is_empty() {
-            let outcome = self.store(&deliveries);
-            let one_spoils_it = deliveries.len() > 1 && outcome.as_ref().is_err_and(StoreError::may_be_of_one);
-            let outcome = outcome.map_err(Error::from);
-            failed = outcome.as_ref().err().filter(|_| !one_spoils_it).map(Error::again);
-            if one_spoils_it {
-                self.store_singly(&deliveries, receipts);
-            } else {
-                // From here each answer would wake a thread; from there, one does for all. The memory goes back where
-                // it came from, too.
-                self.runtime.spawn(async {
-                    answer_all(receipts, outcome);
-                    drop((deliveries, memory));
-                });
-            }
+    /// Commits the deliveries of a group, and replies. Returns what the rest of the group would fail over too, each after
+    /// its own wait.
+    fn store_group(&self, inbox: &mut dyn Intake, group: &mut WriteGroup) -> Option<Error> {
+        let deliveries = std::mem::take(&mut group.deliveries);
+        let (receipts, memory) = (std::mem::take(&mut group.receipts), std::mem::take(&mut group.memory));
+        if deliveries.is_empty() {
+            return None;
         }
-        if !settlements.is_empty() {
-            let settle = || self.inbox.settle(&settlements).map_err(Error::from);
-            let outcome = failed.take().map_or_else(settle, Err);
-            failed = outcome.as_ref().err().map(Error::again);
-            answer_all(settled, outcome);
+        let outcome = self.store(inbox, &deliveries);
+        let one_spoils_it = deliveries.len() > 1 && outcome.as_ref().is_err_and(StoreError::may_be_of_one);
+        let outcome = outcome.map_err(Error::from);
+        if one_spoils_it {
+            self.store_singly(inbox, &deliveries, receipts);
+            return None;
         }
-        for job in others {
-            match (job, &failed) {
-                (Job::Probe(_, reply), Some(error)) => drop(reply.send(Err(error.again()))),
-                (Job::Probe(bytes, reply), None) => {
-                    let outcome = self.inbox.probe(Timestamp::now(), bytes);
-                    self.trouble.note(&outcome);
-                    self.trouble.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
-                    drop(reply.send(outcome.map_err(Error::from)));
-                }
-                (Job::Routes(make, reply), _) => {
-                    let routes = make(&mut *self.inbox);
-                    if let Ok(routes) = &routes {
-                        self.routes.clone_from(routes);
-                    }
-                    drop(reply.send(routes));
-                }
-                (Job::Other(job), _) => job(&mut *self.inbox),
-                // Deliveries and settlements are committed with the group.
-                (Job::Deliver(..) | Job::Settle(..), _) => {}
-            }
-        }
+        let failed = outcome.as_ref().err().map(Error::again);
+        // From here each answer would wake a thread; from there, one does for all. The memory goes back where it came from,
+        // too.
+        self.runtime.spawn(async {
+            answer_all(receipts, outcome);
+            drop((deliveries, memory));
+        });
+        failed
     }
 
     /// Commits one by one, so that one delivery that cannot be stored does not fail the others.
-    fn store_singly(&mut self, deliveries: &[EncodedDelivery], receipts: Vec<Reply<Result<Receipt>>>) {
+    fn store_singly(
+        &self,
+        inbox: &mut dyn Intake,
+        deliveries: &[EncodedDelivery],
+        receipts: Vec<Reply<Result<Receipt>>>,
+    ) {
         for (delivery, reply) in deliveries.iter().zip(receipts) {
-            let outcome = self.store(std::slice::from_ref(delivery));
+            let outcome = self.store(inbox, std::slice::from_ref(delivery));
             answer_all(vec![reply], outcome.map_err(Error::from));
         }
     }
 
-    fn store(&mut self, deliveries: &[EncodedDelivery]) -> Result<Vec<Receipt>, StoreError> {
+    fn store(&self, inbox: &mut dyn Intake, deliveries: &[EncodedDelivery]) -> Result<Vec<Receipt>, StoreError> {
         let started = Instant::now();
-        let outcome = self.inbox.commit(deliveries, &self.routes);
+        let outcome = inbox.commit(deliveries, &self.routes.load());
         self.trouble.note(&outcome);
         let receipts = outcome?;
         self.metrics.committed(started.elapsed());
@@ -204,6 +176,84 @@ impl Committer {
             self.stored.notify_waiters();
         }
         Ok(receipts)
+    }
+}
+
+/// Stores deliveries, and nothing else, by a connection of its own.
+pub(super) struct IntakeCommitter {
+    pub(super) inbox: Box<dyn Intake>,
+    pub(super) shared: GroupCommit,
+}
+
+impl Work<Job> for IntakeCommitter {
+    type Batch = WriteGroup;
+
+    fn gather(&mut self, job: Job, waiting: &mut mpsc::Receiver<Job>) -> WriteGroup {
+        self.shared.gather(job, waiting)
+    }
+
+    fn work(&mut self, mut group: WriteGroup) {
+        self.shared.store_group(&mut *self.inbox, &mut group);
+    }
+}
+
+/// Does all that the inbox is written for.
+pub(super) struct Committer {
+    pub(super) inbox: Box<dyn ReceiverInbox>,
+    pub(super) shared: GroupCommit,
+    /// Until when there is no maintenance.
+    pub(super) rest_until: Option<Instant>,
+}
+
+impl Work<Job> for Committer {
+    type Batch = WriteGroup;
+
+    fn gather(&mut self, job: Job, waiting: &mut mpsc::Receiver<Job>) -> WriteGroup {
+        self.shared.gather(job, waiting)
+    }
+
+    fn work(&mut self, group: WriteGroup) {
+        self.work_on(group);
+        self.maintain();
+    }
+
+    fn idle(&mut self) -> bool {
+        self.maintain()
+    }
+}
+
+impl Committer {
+    fn work_on(&mut self, mut group: WriteGroup) {
+        let mut failed = self.shared.store_group(&mut *self.inbox, &mut group);
+        let WriteGroup { settlements, settled, others, .. } = group;
+        if !settlements.is_empty() {
+            let settle = || self.inbox.settle(&settlements).map_err(Error::from);
+            let outcome = failed.take().map_or_else(settle, Err);
+            failed = outcome.as_ref().err().map(Error::again);
+            answer_all(settled, outcome);
+        }
+        for job in others {
+            match (job, &failed) {
+                (Job::Probe(_, reply), Some(error)) => drop(reply.send(Err(error.again()))),
+                (Job::Probe(bytes, reply), None) => {
+                    let outcome = self.inbox.probe(Timestamp::now(), bytes);
+                    let trouble = &self.shared.trouble;
+                    trouble.note(&outcome);
+                    trouble.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
+                    drop(reply.send(outcome.map_err(Error::from)));
+                }
+                (Job::Routes(make, reply), _) => {
+                    let routes = make(&mut *self.inbox);
+                    if let Ok(routes) = &routes {
+                        self.shared.routes.store(Arc::new(routes.clone()));
+                    }
+                    drop(reply.send(routes));
+                }
+                (Job::Other(job), _) => job(&mut *self.inbox),
+                // Deliveries and settlements are committed with the group.
+                (Job::Deliver(..) | Job::Settle(..), _) => {}
+            }
+        }
     }
 
     /// Does a piece of the inbox's maintenance. Returns whether there is more to do at once.

@@ -15,7 +15,7 @@ fn delivery() -> EncodedDelivery {
 #[tokio::test]
 async fn what_was_brought_is_stored_when_its_bringer_has_gone() {
     let (worker, mut queue) = Worker::idle(1);
-    let writer = Writer { worker };
+    let writer = Writer { intake: worker.clone(), worker };
     for _ in 0..2 {
         // The second finds no room, and waits for it.
         let gone =
@@ -34,7 +34,7 @@ async fn a_body_that_waits_holds_its_memory_when_its_bringer_has_gone() {
     let budget = Budgets::new(&limits).unverified;
     let all = 64 * 1024 * 1024;
     let (worker, mut queue) = Worker::idle(1);
-    let writer = Writer { worker };
+    let writer = Writer { intake: worker.clone(), worker };
     let mut permit = MemoryPermit::default();
     permit.grow(&budget, all).unwrap();
     let gone =

@@ -47,9 +47,9 @@ pub(super) fn of_server(code: &SqlState, message: &str) -> Diagnosis {
     let (lasting, passing) = (Diagnosis::lasting, Diagnosis::passing);
     match code.code() {
         "08P01" => of_pooler(message),
-        "3D000" => lasting(Unavailable, NO_DATABASE),
+        "3D000" | "57P04" => lasting(Unavailable, NO_DATABASE),
         "28P01" => lasting(Unavailable, WRONG_PASSWORD),
-        "42501" => lasting(ReadOnly, NO_RIGHTS),
+        "42501" => no_rights(),
         "3F000" | "42P01" => lasting(Failed, NO_TABLES),
         "25006" => lasting(ReadOnly, STANDBY),
         "53100" => passing(Full, "free some space on the server's disk"),
@@ -59,7 +59,6 @@ pub(super) fn of_server(code: &SqlState, message: &str) -> Diagnosis {
             passing(Busy, "try again; the statement was stopped by somebody, or by the server's statement_timeout")
         }
         "57P01" | "57P02" | "57P03" | "57P05" => passing(Unavailable, STOPPED),
-        "57P04" => lasting(Unavailable, NO_DATABASE),
         "58030" | "58P01" => lasting(System, "the server's disk or file system fails: see its log"),
         "XX001" | "XX002" => {
             lasting(Damaged, "the database is damaged: see the server's log, and restore it from a backup")
@@ -84,7 +83,11 @@ fn of_pooler(message: &str) -> Diagnosis {
     if says("no such database") {
         return Diagnosis::lasting(Unavailable, "add the database to the section [databases] of PgBouncer's settings");
     }
-    if says("no such user") || says("password authentication failed") || says("auth failed") {
+    // What the server behind it says.
+    if says("database") && says("does not exist") {
+        return Diagnosis::lasting(Unavailable, NO_DATABASE);
+    }
+    if says("authentication failed") || says("no such user") || says("auth failed") {
         return Diagnosis::lasting(
             Unavailable,
             "check user and password; PgBouncer must know the user (auth_file, auth_query)",
@@ -94,6 +97,11 @@ fn of_pooler(message: &str) -> Diagnosis {
         return Diagnosis::lasting(Unavailable, "name the parameter in ignore_startup_parameters of PgBouncer");
     }
     Diagnosis::passing(Unavailable, "the server behind PgBouncer may be down or overloaded: see PgBouncer's log")
+}
+
+/// What the role may not do.
+pub(super) fn no_rights() -> Diagnosis {
+    Diagnosis::lasting(ReadOnly, NO_RIGHTS)
 }
 
 /// A connection that broke, or was never made.
@@ -112,7 +120,8 @@ pub(super) fn of_tls(error: &rustls::Error) -> Diagnosis {
                 "use the host name that the server's certificate is for, or issue it one for this name (subjectAltName); \
              sslmode=verify-ca with sslrootcert=FILE accepts any name"
             }
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            // One that has the name of the right one, but another key.
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
                 "name the authority that signed the server's certificate: add sslrootcert=FILE to the URL of the store, or set \
              PGSSLROOTCERT"
             }

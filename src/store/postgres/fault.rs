@@ -6,7 +6,7 @@ use std::io;
 use thiserror::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::diagnosis::{Diagnosis, IN_THE_WAY, NO_RIGHTS, of_lost_connection, of_server, of_tls};
+use super::diagnosis::{Diagnosis, no_rights, of_lost_connection, of_server, of_tls};
 use crate::domain::excerpt;
 use crate::store::error::{Part, Rule};
 use crate::store::{StoreError, StoreErrorKind};
@@ -19,12 +19,13 @@ const LONGEST_MESSAGE: usize = 300;
 pub(super) enum PostgresFault {
     #[error("{}", message(.0))]
     Server(#[from] tokio_postgres::Error),
+    /// The same while connecting.
+    #[error("{}", message(.0))]
+    Rejected(tokio_postgres::Error),
     #[error("the server did not answer in time")]
     TimedOut,
     #[error("the server was not available a moment ago")]
     Resting,
-    #[error("other transactions were in the way for too long")]
-    Contended,
     #[error("the host {host} could not be found: {error}")]
     NotResolved { host: String, error: io::Error },
     #[error("no connection to {place}: {error}")]
@@ -39,6 +40,8 @@ pub(super) enum PostgresFault {
     SignIn { reason: String, with_password: bool },
     #[error("the server allows no writes")]
     ReadOnlyServer,
+    #[error("other transactions were in the way for too long")]
+    Contended,
     #[error("what is stored is damaged: {0}")]
     Damaged(String),
     #[error("the schema was written by a newer bugfender-hooks (version {found}, this one knows {known})")]
@@ -54,7 +57,8 @@ impl PostgresFault {
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::Server(error) => error.as_db_error().is_none_or(ends_session),
-            Self::TimedOut
+            Self::Rejected(_)
+            | Self::TimedOut
             | Self::NotResolved { .. }
             | Self::Unreachable { .. }
             | Self::NotLocal(_)
@@ -71,7 +75,7 @@ impl PostgresFault {
         }
     }
 
-    /// Whether a connection broke that was open, so that another may be made at once.
+    /// Whether a connection that was there broke, which another may be made for at once.
     pub(super) fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Server(_)) && self.ends_connection()
     }
@@ -81,11 +85,6 @@ impl PostgresFault {
         let Self::Server(error) = self else { return false };
         let code = error.code();
         code == Some(&SqlState::T_R_DEADLOCK_DETECTED) || code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
-    }
-
-    /// Whether a unique index has a row in the way.
-    pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Server(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
     }
 
     /// The store's error about this part at this place.
@@ -98,9 +97,9 @@ impl PostgresFault {
     }
 
     fn diagnosis(&self) -> Diagnosis {
-        use StoreErrorKind::{Damaged, Failed, NewerSchema, ReadOnly, Unavailable};
+        use StoreErrorKind::{Busy, Damaged, Failed, NewerSchema, ReadOnly, Unavailable};
         match self {
-            Self::Server(error) => match error.as_db_error() {
+            Self::Server(error) | Self::Rejected(error) => match error.as_db_error() {
                 Some(said) => of_server(said.code(), said.message()),
                 None if is_of_network(error) => of_lost_connection(),
                 None => Diagnosis::lasting(Failed, "this is a bug: please report it, with the output of -vvv"),
@@ -138,8 +137,8 @@ impl PostgresFault {
                 ReadOnly,
                 "it may be a standby: name the primary server in the URL of the store, or all of them",
             ),
-            Self::Contended => Diagnosis::passing(StoreErrorKind::Busy, IN_THE_WAY),
-            Self::NoRights(_) => Diagnosis::lasting(ReadOnly, NO_RIGHTS),
+            Self::Contended => Diagnosis::passing(Busy, "try again"),
+            Self::NoRights(_) => no_rights(),
             Self::Damaged(_) => Diagnosis::lasting(Damaged, "restore the database from a backup"),
             Self::Newer { .. } => Diagnosis::lasting(NewerSchema, "update bugfender-hooks"),
             // A rule has an error of its own.
@@ -155,7 +154,9 @@ struct Cause(String);
 
 impl Cause {
     fn of(fault: &PostgresFault) -> Self {
-        let PostgresFault::Server(error) = fault else { return Self(format!("{fault}")) };
+        let (PostgresFault::Server(error) | PostgresFault::Rejected(error)) = fault else {
+            return Self(format!("{fault}"));
+        };
         Self(match error.as_db_error() {
             Some(said) => format!("{} {}: {}", said.severity(), said.code().code(), brief(said.message())),
             None => format!("{error}: {}", root(error)),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::fault::PostgresFault;
 use super::options::ConnectOptions;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 use crate::domain::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::error::Part;
@@ -22,8 +22,9 @@ impl PostgresKeys {
     }
 
     /// The session that a call works with.
-    fn session(&self) -> Result<Session> {
-        let session = Session::new(self.options.clone(), Part::Inbox)?;
+    fn session(&self) -> Result<ServerSession> {
+        let session = ServerSession::new(self.options.clone(), Part::Inbox)?;
+        session.set_timeout(super::RECEIVER_TIMEOUT);
         super::migrations::prepare(&session).map_err(|fault| session.store_error(fault))?;
         Ok(session)
     }
@@ -32,16 +33,9 @@ impl PostgresKeys {
         Ok(self.session()?.commit(work)?)
     }
 
-    fn keys(&self, found: Stored) -> Result<Option<Keys>> {
-        let Some(current) = found.current else { return Ok(None) };
-        let key = |text: &str| Secret::parse("the key", text);
-        let former = found.former.iter().map(|(text, until)| Ok((key(text)?, *until)));
-        Ok(Some(Keys { current: key(&current)?, former: former.collect::<Result<_>>()? }))
-    }
-
     /// The keys, if there are any.
     pub(super) fn existing(&self) -> Result<Option<Keys>> {
-        self.keys(self.session()?.run(read)?)
+        self.session()?.run(read)?.keys()
     }
 
     /// Puts these keys in place of those that are there.
@@ -64,15 +58,25 @@ impl PostgresKeys {
 
 /// The keys as they are stored.
 #[derive(Default)]
-struct Stored {
+struct StoredKeys {
     current: Option<String>,
     former: Vec<(String, Timestamp)>,
 }
 
-async fn read(link: &Link) -> Result<Stored, PostgresFault> {
+impl StoredKeys {
+    /// The keys, if there are any.
+    fn keys(self) -> Result<Option<Keys>> {
+        let Some(current) = self.current else { return Ok(None) };
+        let key = |text: &str| Secret::parse("the key", text);
+        let former = self.former.iter().map(|(text, until)| Ok((key(text)?, *until)));
+        Ok(Some(Keys { current: key(&current)?, former: former.collect::<Result<_>>()? }))
+    }
+}
+
+async fn read(link: &Link) -> Result<StoredKeys, PostgresFault> {
     let now = Timestamp::now();
     let sql = "SELECT key, until FROM @receiver_keys WHERE until IS NULL OR until > $1 ORDER BY id";
-    let mut found = Stored::default();
+    let mut found = StoredKeys::default();
     for row in link.rows(sql, values![now.as_microsecond() => INT8]).await? {
         match row.try_get::<_, Option<i64>>(1)? {
             None => found.current = Some(row.try_get(0)?),
@@ -94,13 +98,13 @@ async fn add(link: &Link, key: &Secret) -> Result<(), PostgresFault> {
 impl ReceiverKeys for PostgresKeys {
     fn load(&self) -> Result<Keys> {
         let session = self.session()?;
-        if let Some(keys) = self.keys(session.run(read)?)? {
+        if let Some(keys) = session.run(read)?.keys()? {
             return Ok(keys);
         }
         let key = new_key()?;
         session.commit(async |link| add(link, &key).await)?;
         // Another receiver may have made the first key meanwhile: its key is used.
-        self.keys(session.run(read)?)?.ok_or_else(|| self.missing())
+        session.run(read)?.keys()?.ok_or_else(|| self.missing())
     }
 
     fn reload(&self) -> Result<Keys> {
@@ -123,6 +127,10 @@ impl ReceiverKeys for PostgresKeys {
             link.execute(old, values![now.as_microsecond() => INT8]).await?;
             read(link).await
         })?;
-        self.keys(found)?.ok_or_else(|| self.missing())
+        found.keys()?.ok_or_else(|| self.missing())
+    }
+
+    fn are_shared(&self) -> bool {
+        true
     }
 }

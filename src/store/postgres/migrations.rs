@@ -2,7 +2,7 @@
 //! schema, as in all statements here.
 
 use super::fault::PostgresFault;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 
 /// Every version's step, first to last.
 const STEPS: &[&str] = &[include_str!("../../../migrations/postgres/0001.sql")];
@@ -30,15 +30,18 @@ pub(super) async fn version(link: &Link) -> Result<i64, PostgresFault> {
 
 /// Whether the schema has a table of this name.
 pub(super) async fn has_table(link: &Link, name: &str) -> Result<bool, PostgresFault> {
-    let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
-    let row = link.row(sql, values![link.table(name) => TEXT]).await?;
+    // By a query of the catalog: what functions such as to_regclass know may be of a time before this statement.
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                              WHERE n.nspname = $1::text::name AND c.relname = $2::text::name)";
+    let row = link.row(sql, values![link.schema_name() => TEXT, name => TEXT]).await?;
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
 /// Brings the schema to the newest version, unless it is.
 ///
 /// One process does it at a time, in one transaction: whoever is killed leaves nothing half done.
-pub(super) fn prepare(session: &Session) -> Result<(), PostgresFault> {
+pub(super) fn prepare(session: &ServerSession) -> Result<(), PostgresFault> {
     if session.try_run(version)? == known() {
         return Ok(());
     }
@@ -48,8 +51,8 @@ pub(super) fn prepare(session: &Session) -> Result<(), PostgresFault> {
         let from = version(link).await?;
         if from == 0 {
             // Who may not make schemas may have been given one.
-            let exists = "SELECT pg_catalog.to_regnamespace($1) IS NOT NULL";
-            let exists = link.row(exists, values![link.schema() => TEXT]).await?;
+            let exists = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1::text::name)";
+            let exists = link.row(exists, values![link.schema_name() => TEXT]).await?;
             if !exists.is_some_and(|row| row.get(0)) {
                 link.batch(&format!("CREATE SCHEMA {}", link.schema())).await?;
             }

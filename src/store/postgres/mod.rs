@@ -37,15 +37,18 @@ use self::inbox::PostgresInbox;
 use self::keys::PostgresKeys;
 pub use self::options::{Authorities, ConnectOptions};
 use self::registry::PostgresRegistry;
-use self::session::{Link, Session, values};
+use self::session::{Link, ServerSession, values};
 use super::error::Part;
 use super::{
-    Actor, Inbox, PartInfo, ReceiverInbox, ReceiverKeys, Registry, SchemaState, Store, StoreError, StoreErrorKind,
-    StoreExport, StoreImport, StoreInfo,
+    Actor, Inbox, Intake, PartInfo, ReceiverInbox, ReceiverKeys, Registry, SchemaState, Store, StoreError,
+    StoreErrorKind, StoreExport, StoreImport, StoreInfo,
 };
 
 /// How long a receiver waits for the server: senders wait as long for their answers.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many connections of a receiver store deliveries: while one group waits for its commit, the next is sent.
+const INTAKES: usize = 2;
 
 /// The store in a schema of a database.
 #[derive(Clone)]
@@ -67,20 +70,26 @@ impl PostgresStore {
     }
 
     /// A session whose schema is there and up to date.
-    fn prepared(&self, part: Part) -> Result<Session, StoreError> {
-        let session = Session::new(self.options.clone(), part)?;
+    fn prepared(&self, part: Part) -> Result<ServerSession, StoreError> {
+        let session = ServerSession::new(self.options.clone(), part)?;
         migrations::prepare(&session).map_err(|fault| session.store_error(fault))?;
         Ok(session)
     }
 
     /// The same, if the schema is there.
-    fn existing(&self, part: Part) -> Result<Option<Session>, StoreError> {
-        let session = Session::new(self.options.clone(), part)?;
+    fn existing(&self, part: Part) -> Result<Option<ServerSession>, StoreError> {
+        let session = ServerSession::new(self.options.clone(), part)?;
         if session.run(migrations::version)? == 0 {
             return Ok(None);
         }
         migrations::prepare(&session).map_err(|fault| session.store_error(fault))?;
         Ok(Some(session))
+    }
+
+    /// An inbox that waits no longer than senders do. It connects when it is used.
+    fn receivers_inbox(&self) -> Result<PostgresInbox, StoreError> {
+        let options = self.options.with_timeout(self.options.timeout().min(RECEIVER_TIMEOUT));
+        Ok(PostgresInbox::new(ServerSession::new(options, Part::Inbox)?))
     }
 
     fn place(&self) -> String {
@@ -115,7 +124,7 @@ impl Store for PostgresStore {
     }
 
     fn check_creatable(&self) -> Result<(), StoreError> {
-        let session = Session::new(self.options.clone(), Part::Registry)?;
+        let session = ServerSession::new(self.options.clone(), Part::Registry)?;
         session.run(migrations::check_creatable)
     }
 
@@ -130,8 +139,16 @@ impl Store for PostgresStore {
 
     fn receiver_inbox(&self) -> Result<Box<dyn ReceiverInbox>, StoreError> {
         self.prepared(Part::Inbox)?;
-        let options = self.options.with_timeout(self.options.timeout().min(RECEIVER_TIMEOUT));
-        Ok(Box::new(PostgresInbox::new(Session::new(options, Part::Inbox)?)))
+        Ok(Box::new(self.receivers_inbox()?))
+    }
+
+    fn intakes(&self) -> Result<Vec<Box<dyn Intake>>, StoreError> {
+        let intake = || Ok(Box::new(self.receivers_inbox()?) as Box<dyn Intake>);
+        std::iter::repeat_with(intake).take(INTAKES).collect()
+    }
+
+    fn watched_inbox(&self) -> Result<Box<dyn Inbox>, StoreError> {
+        Ok(Box::new(self.receivers_inbox()?))
     }
 
     fn info(&self) -> Result<StoreInfo, StoreError> {
@@ -152,7 +169,7 @@ impl Store for PostgresStore {
     }
 
     fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
-        let session = Session::new(self.options.clone(), Part::Inbox)?;
+        let session = ServerSession::new(self.options.clone(), Part::Inbox)?;
         let (found, newest) = (session.run(migrations::version)?, migrations::known());
         let script = migrations::script(&self.options.schema_prefix(), found);
         Ok(vec![SchemaState { part: "store", place: self.place(), found, newest, script }])
@@ -167,11 +184,11 @@ impl Store for PostgresStore {
             let advice = "name the store with --store, as in `bugfender-hooks store info`";
             self.cannot("there is no store to copy", advice)
         };
-        Ok(Box::new(PostgresCopy::new(self.existing(Part::Inbox)?.ok_or_else(missing)?)))
+        Ok(Box::new(PostgresCopy::new(self.existing(Part::Inbox)?.ok_or_else(missing)?, &self.options)))
     }
 
     fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
-        Ok(Box::new(PostgresCopy::new(self.prepared(Part::Inbox)?)))
+        Ok(Box::new(PostgresCopy::new(self.prepared(Part::Inbox)?, &self.options)))
     }
 
     fn free_reserve(&self) -> Result<bool, StoreError> {

@@ -156,6 +156,10 @@ fn schema(given: &Given) -> Result<String> {
     if text.value.starts_with("pg_") || text.value == "information_schema" {
         return Err(text.wrong("is a name that PostgreSQL keeps for itself"));
     }
+    // In statements it stands for the schema.
+    if text.value.contains('@') {
+        return Err(text.wrong("has an @ in it"));
+    }
     Ok(text.value.to_owned())
 }
 
@@ -199,7 +203,8 @@ fn shown(hosts: &[(String, u16)], user: &str, database: &str, schema: &str) -> S
     };
     if schema != DEFAULT_SCHEMA {
         url.push(if url.contains('?') { '&' } else { '?' });
-        url += &format!("schema={}", utf8_percent_encode(schema, KEPT));
+        url += "schema=";
+        url.extend(utf8_percent_encode(schema, KEPT));
     }
     url
 }

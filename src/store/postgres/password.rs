@@ -103,6 +103,10 @@ fn entries(path: &Path) -> Result<Option<Vec<PasswordEntry>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(not_read(path, error)),
     };
+    // Such as /dev/null, which stands for no file.
+    if !file.metadata().map_err(|error| not_read(path, error))?.is_file() {
+        return Ok(Some(Vec::new()));
+    }
     if platform::is_open_to_others(&file).map_err(|error| not_read(path, error))? {
         tracing::warn!("{} is not used, as other users can read it: chmod 600 it", path.display());
         return Ok(Some(Vec::new()));

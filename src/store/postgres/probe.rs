@@ -1,7 +1,7 @@
 //! Trying out a connection.
 
 use super::options::ConnectOptions;
-use super::session::Session;
+use super::session::ServerSession;
 use crate::store::StoreError;
 use crate::store::error::Part;
 
@@ -11,7 +11,7 @@ impl ConnectOptions {
     /// # Errors
     /// Why that could not be done.
     pub fn server_version(&self) -> Result<String, StoreError> {
-        let session = Session::new(self.clone(), Part::Registry)?;
+        let session = ServerSession::new(self.clone(), Part::Registry)?;
         session.run(async |link| {
             let row = link.row("SHOW server_version", &[]).await?;
             Ok(row.map_or_else(|| Ok(String::new()), |row| row.try_get(0))?)

@@ -9,10 +9,10 @@ mod rows;
 
 use jiff::Timestamp;
 
-use self::changes::{Changes, Ending};
-use self::rows::{FoundRow, found, row};
+use self::changes::{Changes, RowEnding};
+use self::rows::{RegistryRow, found, row};
 use super::fault::PostgresFault;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Rule;
 use crate::store::{
@@ -24,7 +24,7 @@ const ORDER: &str = "ORDER BY api_url, app_id, event, target_url, id";
 
 /// A registry in a schema.
 pub(super) struct PostgresRegistry {
-    session: Session,
+    session: ServerSession,
     /// This process, as it is named in rows.
     owner: String,
     /// Who it works for, as the history names them.
@@ -33,7 +33,7 @@ pub(super) struct PostgresRegistry {
 
 impl PostgresRegistry {
     /// The registry of this session, whose schema is there.
-    pub(super) fn new(session: Session, actor: Actor) -> Self {
+    pub(super) fn new(session: ServerSession, actor: Actor) -> Self {
         let owner = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
         Self { session, owner, actor }
     }
@@ -61,7 +61,7 @@ async fn lock(link: &Link, wanted: &Subscription) -> Result<(), PostgresFault> {
 }
 
 /// The rows of one endpoint that are not known to be over, oldest first.
-async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<FoundRow>, PostgresFault> {
+async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<RegistryRow>, PostgresFault> {
     let condition =
         "WHERE api_url = $1 AND app_id = $2 AND event = $3 AND status NOT IN ('removed', 'gone') ORDER BY id";
     let values = values![wanted.origin.as_str() => TEXT, wanted.app_id.get() => INT8, wanted.event.as_str() => TEXT];
@@ -88,7 +88,7 @@ impl Registry for PostgresRegistry {
         let condition = format!("WHERE $1::text IS NULL OR api_url = $1 {ORDER}");
         let origin = origin.map(ApiOrigin::as_str);
         let read = self.session.read(async |link| {
-            let give = |found: FoundRow| (*each.borrow_mut())(found.record);
+            let give = |found: RegistryRow| (*each.borrow_mut())(found.record);
             rows::each(link, &condition, values![origin => TEXT], give).await
         });
         read.map_err(|fault| self.session.store_error(fault))
@@ -111,10 +111,7 @@ impl Registry for PostgresRegistry {
             if let Some(conflict) = conflict {
                 return Ok(Reservation::Conflict(conflict));
             }
-            let changes = self.changes(link);
-            let row = changes.insert(wanted, HookStatus::Pending, label, now).await?;
-            changes.record(row, Action::BeganSubscribe, now).await?;
-            Ok(Reservation::Reserved(row))
+            Ok(Reservation::Reserved(self.changes(link).begin_subscribe(wanted, label, now).await?))
         })
     }
 
@@ -123,7 +120,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
-        let ending = Ending::LEFT_IN_DOUBT.because(reason);
+        let ending = RowEnding::LEFT_IN_DOUBT.because(reason);
         self.session.commit(async |link| self.changes(link).settle(row, ending, now).await)
     }
 
@@ -149,10 +146,10 @@ impl Registry for PostgresRegistry {
             let mut ended = Vec::with_capacity(ends.len());
             for (row, end) in ends {
                 let ending = match end {
-                    Removal::Removed => Ending::REMOVED,
-                    Removal::Gone => Ending::GONE,
-                    Removal::Refused => Ending::REMOVAL_REFUSED,
-                    Removal::InDoubt(reason) => Ending::REMOVAL_IN_DOUBT.because(reason),
+                    Removal::Removed => RowEnding::REMOVED,
+                    Removal::Gone => RowEnding::GONE,
+                    Removal::Refused => RowEnding::REMOVAL_REFUSED,
+                    Removal::InDoubt(reason) => RowEnding::REMOVAL_IN_DOUBT.because(reason),
                 };
                 match changes.settle(*row, ending, now).await {
                     Err(PostgresFault::Rule(Rule::Lost(_))) => ended.push(None),

@@ -56,7 +56,7 @@ impl PostgresServer {
     /// What went wrong, given whether the server has agreed to TLS, if that is needed.
     fn fault(&self, error: tokio_postgres::Error, agreed: bool) -> PostgresFault {
         if error.as_db_error().is_some() {
-            return PostgresFault::Server(error);
+            return PostgresFault::Rejected(error);
         }
         if let Some(error) = cause::<rustls::Error>(&error) {
             return PostgresFault::Tls(error.clone());
@@ -75,7 +75,7 @@ impl PostgresServer {
             _ if !agreed => PostgresFault::NoTls,
             // The password is missing, or the way to sign in is not known.
             Some(reason) => PostgresFault::SignIn { reason, with_password: self.password.is_some() },
-            None => PostgresFault::Server(error),
+            None => PostgresFault::Rejected(error),
         }
     }
 }

@@ -32,7 +32,7 @@ macro_rules! values {
 pub(super) use values;
 
 /// A connection that is made when it is needed. To be used by a thread outside any runtime.
-pub(super) struct Session {
+pub(super) struct ServerSession {
     options: ConnectOptions,
     part: Part,
     runtime: Runtime,
@@ -46,11 +46,13 @@ pub(super) struct Session {
 /// An open connection, and the schema that its statements are about.
 pub(super) struct Link {
     client: Client,
+    /// The name of the schema, and what stands before the names of its tables.
+    schema_name: String,
     schema: String,
     timeout: Duration,
 }
 
-impl Session {
+impl ServerSession {
     /// A session for this part of the store. Nothing is connected yet.
     pub(super) fn new(options: ConnectOptions, part: Part) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -67,11 +69,6 @@ impl Session {
             rest_until: Cell::default(),
             timeout,
         })
-    }
-
-    /// How to connect.
-    pub(super) fn options(&self) -> &ConnectOptions {
-        &self.options
     }
 
     /// From now on, waits no longer than this for an answer.
@@ -123,8 +120,9 @@ impl Session {
         work: impl AsyncFn(&Link) -> Result<T, PostgresFault>,
     ) -> Result<T, PostgresFault> {
         let transaction = async |link: &Link| {
-            link.batch(BEGIN).await?;
-            let outcome = work(link).await;
+            // The work is sent at once: if the transaction did not begin, the connection is of no use to it either.
+            let (begun, outcome) = tokio::join!(biased; link.batch(BEGIN), work(link));
+            let outcome = begun.and(outcome);
             let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
             match (outcome, link.batch(end).await) {
                 (Ok(_), Err(fault)) => Err(fault),
@@ -173,7 +171,12 @@ impl Session {
             Ok(client) => {
                 self.failures.set(0);
                 self.rest_until.set(None);
-                Ok(Link { client, schema: self.options.schema_prefix(), timeout: self.options.timeout() })
+                Ok(Link {
+                    client,
+                    schema_name: self.options.schema().to_owned(),
+                    schema: self.options.schema_prefix(),
+                    timeout: self.options.timeout(),
+                })
             }
             Err(fault) => {
                 let failures = self.failures.get().min(10);
@@ -195,6 +198,11 @@ impl Link {
     /// A statement with `@` for the schema, as in `@events`.
     fn sql(&self, sql: &str) -> String {
         sql.replace('@', &self.schema)
+    }
+
+    /// The name of the schema.
+    pub(super) fn schema_name(&self) -> &str {
+        &self.schema_name
     }
 
     /// The schema, quoted.
@@ -258,8 +266,8 @@ impl Link {
         let parts = async {
             let begin = self.client.batch_execute(begin);
             let statement = self.client.query_typed(&sql, values);
-            let (begun, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
-            begun?;
+            let (opened, rows, committed) = tokio::join!(biased; begin, statement, self.client.batch_execute("COMMIT"));
+            opened?;
             let rows = rows?;
             committed.map(|()| rows)
         };

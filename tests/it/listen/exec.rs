@@ -65,7 +65,7 @@ fn a_command_has_ended_when_it_has_though_its_input_is_open() {
 
 #[test]
 fn a_command_gets_the_event_and_the_facts() {
-    let home = home().set("BUGFENDER_HOOKS_INSTABUG_SECRET", "secretOfInstabug1");
+    let home = home().set("BUGFENDER_HOOKS_INSTABUG_SECRET", "secretOfInstabug1").set("PGPASSWORD", "hunter2");
     let command = script(
         &home,
         "cat > in.$BUGFENDER_EVENT_ID; env > env.$BUGFENDER_EVENT_ID; printf %s \"$*\" > args; echo printed",
@@ -85,7 +85,7 @@ fn a_command_gets_the_event_and_the_facts() {
         assert!(facts.lines().any(|line| line == format!("BUGFENDER_EVENT_{fact}")), "{fact}: {facts}");
     }
     assert!(facts.contains("BUGFENDER_EVENT_RECEIVED_AT=20"), "{facts}");
-    assert!(!facts.contains("secretOfInstabug1"), "{facts}");
+    assert!(!facts.contains("secretOfInstabug1") && !facts.contains("hunter2"), "{facts}");
     let others = fs::read_to_string(home.path().join("env.a2")).unwrap();
     assert!(!others.contains("EVENT_TYPE") && !others.contains("EVENT_TITLE"), "{others}");
     let (code, log) = receiver.end();

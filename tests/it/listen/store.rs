@@ -60,8 +60,8 @@ fn a_full_disk_is_told_and_survived() {
     // What cannot be read cannot be kept either, so that it is not refused for good.
     assert_unavailable(&receiver.post(event("broken", 500_000).trim_end_matches(']')));
     assert!(receiver.metric(r#"bugfender_hooks_rejected_calls_total{reason="store"}"#) >= 3);
-    let said = receiver.log().matches("the disk is full").count();
-    assert_eq!(said, 1, "{}", receiver.log());
+    wait_until("it is said", || receiver.log().contains("the disk is full"));
+    assert_eq!(receiver.log().matches("the disk is full").count(), 1, "{}", receiver.log());
     fs::remove_file(&ballast).unwrap();
     wait_until("it is ready", || receiver.get("/readyz").status == 200);
     assert_eq!(receiver.post(event("large", 500_000)).status, 200);

@@ -3,8 +3,14 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use super::{assert_trouble, options, trouble, version};
-use crate::support::postgres::{Server, ServerSettings, server};
+use bugfender_hooks::error::Error;
+use bugfender_hooks::store::postgres::PostgresStore;
+use bugfender_hooks::store::{Store, StoreError, StoreErrorKind};
+use serde_json::json;
+
+use super::{assert_trouble, trouble, version};
+use crate::support::postgres::{Server, ServerSettings, connect_options, server};
+use crate::support::{Home, wait_until};
 
 #[test]
 fn a_server_is_reached_by_port_and_by_socket() {
@@ -92,7 +98,7 @@ fn of_several_servers_one_must_allow_writes() {
     let url = standby.url("postgres");
     assert!(version(&url, &[]).is_ok());
     assert_trouble(&format!("{url}?target_session_attrs=read-write"), "allows no writes", "primary", true);
-    assert!(format!("{:?}", options(&both, &[])).contains(&primary.port().to_string()));
+    assert!(format!("{:?}", connect_options(&both, &[])).contains(&primary.port().to_string()));
 }
 
 #[test]
@@ -107,4 +113,58 @@ fn ways_to_sign_in_are_known_or_named() {
     assert_trouble(&server.url_of("postgres", "postgres"), "SQLSTATE 28000", "sslmode=verify-full", false);
     let (message, advice, _) = trouble(&server.url_of("kerberos", "postgres"), &[("PGPASSWORD", "hunter2")]);
     assert!(message.contains("unsupported authentication method") && advice.contains("scram-sha-256"), "{message}");
+}
+
+#[test]
+fn a_role_may_do_too_little() {
+    let Some(server) = server() else { return };
+    let database = server.new_database();
+    let (other, reader) = (format!("other_{database}"), format!("reader_{database}"));
+    server.psql(&database, &format!("CREATE ROLE {other} LOGIN; CREATE ROLE {reader} LOGIN SUPERUSER"));
+    server.psql(&database, &format!("ALTER ROLE {reader} SET default_transaction_read_only = on"));
+    let store = |role: &str| PostgresStore::new(connect_options(&server.url_of(role, &database), &[]).unwrap());
+    let error = |error: StoreError| {
+        let kind = error.kind();
+        let error = Error::from(error);
+        (kind, format!("{error}: {}", error.hints().join(" ")))
+    };
+    let (kind, said) = error(store(&other).registry().err().unwrap());
+    assert!(kind == StoreErrorKind::ReadOnly && said.contains("permission denied for database"), "{said}");
+    assert!(said.contains("CREATE on it"), "{said}");
+    let (kind, said) = error(store(&reader).registry().err().unwrap());
+    assert!(
+        kind == StoreErrorKind::ReadOnly && said.contains("25006") && said.contains("default_transaction"),
+        "{said}"
+    );
+    drop(store("postgres").registry().unwrap());
+    let (kind, said) = error(store(&other).existing_registry(None).err().unwrap());
+    assert!(kind == StoreErrorKind::ReadOnly && said.contains("42501") && said.contains("USAGE on it"), "{said}");
+}
+
+#[test]
+fn a_server_that_goes_away_is_met_again() {
+    let Some(server) = Server::start(ServerSettings::default()) else { return };
+    let store = PostgresStore::new(connect_options(&server.url("postgres"), &[]).unwrap());
+    let registry = store.registry().unwrap();
+    registry.check().unwrap();
+    server.stop();
+    let error = registry.check().unwrap_err();
+    assert!(error.retryable() && error.kind() == StoreErrorKind::Unavailable, "{error}");
+    server.resurrect();
+    wait_until("the registry is there again", || registry.check().is_ok());
+    server.kill();
+    assert!(registry.check().unwrap_err().retryable());
+    server.resurrect();
+    wait_until("the registry is there again", || registry.check().is_ok());
+}
+
+#[test]
+fn programs_are_told_that_they_may_try_again() {
+    let home = Home::new();
+    let list = |url: &str| home.run(["list", "--output", "json", "--store", url]);
+    let run = list("postgres://ci@127.0.0.1:1/x");
+    assert_eq!((run.code, &run.error()["retryable"]), (9, &json!(true)), "{run}");
+    let Some(server) = server() else { return };
+    let run = list(&server.url("nowhere"));
+    assert_eq!((run.code, &run.error()["retryable"]), (9, &json!(false)), "{run}");
 }

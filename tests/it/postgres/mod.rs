@@ -4,30 +4,17 @@ mod faults;
 mod harness;
 mod passwords;
 mod pooler;
+mod receivers;
+mod shared_registry;
 mod tls;
 
-use std::time::Duration;
-
-use bugfender_hooks::config::{Environment, PostgresUrl};
 use bugfender_hooks::error::Result;
-use bugfender_hooks::http::Roots;
-use bugfender_hooks::store::postgres::{Authorities, ConnectOptions};
 
-/// How to connect to a URL, in an environment of these variables alone.
-pub fn options(url: &str, variables: &[(&str, &str)]) -> Result<ConnectOptions> {
-    let no_file = ("PGPASSFILE", "/dev/null");
-    let variables = [&[no_file], variables].concat();
-    let value = |name: &str| variables.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-    let load = |authorities: &Authorities| match authorities {
-        Authorities::File(path) => Roots::File(path.clone()).load(),
-        _ => Roots::System.load(),
-    };
-    ConnectOptions::parse(&PostgresUrl::parse(url)?, &Environment::from_lookup(value), Duration::from_secs(20), load)
-}
+use crate::support::postgres::connect_options;
 
 /// Connects, and gives the version of the server.
 fn version(url: &str, variables: &[(&str, &str)]) -> Result<String> {
-    Ok(options(url, variables)?.server_version()?)
+    Ok(connect_options(url, variables)?.server_version()?)
 }
 
 /// What is wrong, its advice, and whether it may pass. It is an error of the store, and nowhere holds `hunter2`.

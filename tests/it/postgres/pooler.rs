@@ -10,7 +10,7 @@ fn a_server_is_reached_through_a_pooler() {
     let database = server.new_database();
     assert!(version(&bouncer.url(&database), &[]).unwrap().starts_with(char::is_numeric));
     let stranger = bouncer.url(&database).replace("postgres@", "stranger@");
-    assert_trouble(&stranger, "no such user", "PgBouncer must know the user", false);
+    assert_trouble(&stranger, "authentication failed", "PgBouncer must know the user", false);
     let nowhere = bouncer.url("nowhere");
     let error = version(&nowhere, &[]).unwrap_err();
     assert!(error.to_string().contains("does not exist") && !error.retryable(), "{error}: {:?}", error.hints());

@@ -10,6 +10,7 @@ mod registry;
 mod sqlite_files;
 mod targets;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bugfender_hooks::domain::delivery::Delivery;
@@ -22,9 +23,8 @@ use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
-use crate::postgres::options;
 use crate::support::inbox::{at, encoded};
-use crate::support::postgres::server as postgres_server;
+use crate::support::postgres::{PgBouncer, connect_options, server as postgres_server};
 
 /// An inbox that receives.
 fn receiver(store: &dyn Store) -> Box<dyn ReceiverInbox> {
@@ -142,7 +142,26 @@ impl Fixture for PostgresFixture {
     fn empty() -> Option<Self> {
         let server = postgres_server()?;
         let url = server.url(&server.new_database());
-        let options = options(&url, &[]).unwrap();
+        let options = connect_options(&url, &[]).unwrap();
+        Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+}
+
+/// The same behind a pooler, which gives each transaction another connection.
+struct PooledFixture {
+    store: PostgresStore,
+}
+
+impl Fixture for PooledFixture {
+    fn empty() -> Option<Self> {
+        static BOUNCER: OnceLock<Option<PgBouncer>> = OnceLock::new();
+        let server = postgres_server()?;
+        let bouncer = BOUNCER.get_or_init(|| PgBouncer::start(server)).as_ref()?;
+        let options = connect_options(&bouncer.url(&server.new_database()), &[]).unwrap();
         Some(Self { store: PostgresStore::new(options).by(Actor::new(ACTOR)) })
     }
 
@@ -216,4 +235,4 @@ macro_rules! stories {
     )*};
 }
 
-stories! { sqlite: super::SqliteFixture, postgres: super::PostgresFixture }
+stories! { sqlite: super::SqliteFixture, postgres: super::PostgresFixture, pooled: super::PooledFixture }

@@ -1,12 +1,12 @@
 //! Deleting events, which may be a person's data: nothing of them is left in the inbox.
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Link, Session, values};
+use super::super::session::{Link, ServerSession, values};
 use super::body;
 use crate::store::codec::StoredBody;
 
 /// Deletes an event with its forwards and its JSON. Returns whether it was there.
-pub(super) fn delete(session: &Session, event: i64) -> Result<bool, PostgresFault> {
+pub(super) fn delete(session: &ServerSession, event: i64) -> Result<bool, PostgresFault> {
     session.try_commit(async |link| {
         let sql = "DELETE FROM @events WHERE id = $1 RETURNING delivery";
         let Some(row) = link.row(sql, values![event => INT8]).await? else { return Ok(false) };
@@ -38,7 +38,7 @@ const LOOKS: i64 = 20_000;
 
 /// Of the next deliveries behind `after` those whose bodies hold more than the events that are stored, as duplicates came
 /// in them, and how far that was; `None` when there are no more.
-pub(super) fn with_duplicates(session: &Session, after: i64) -> Result<Option<(Vec<i64>, i64)>, PostgresFault> {
+pub(super) fn with_duplicates(session: &ServerSession, after: i64) -> Result<Option<(Vec<i64>, i64)>, PostgresFault> {
     let sql = "WITH looked AS MATERIALIZED (
                    SELECT id, events, first_event, last_event FROM @deliveries WHERE id > $1 ORDER BY id LIMIT $2)
                SELECT max(d.id), array_agg(d.id ORDER BY d.id) FILTER (WHERE d.events > (SELECT count(*) FROM @events e
@@ -50,7 +50,7 @@ pub(super) fn with_duplicates(session: &Session, after: i64) -> Result<Option<(V
 }
 
 /// Blanks a delivery in a transaction of its own.
-pub(super) fn blank_one(session: &Session, delivery: i64) -> Result<(), PostgresFault> {
+pub(super) fn blank_one(session: &ServerSession, delivery: i64) -> Result<(), PostgresFault> {
     session.try_commit(async |link| blank(link, delivery).await)
 }
 

@@ -7,12 +7,12 @@ use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
 use super::super::session::{Link, values};
-use super::forwards::{DEAD, PENDING};
+use super::states::{DEAD, PENDING};
 use crate::store::EventState;
 
 /// What became of the forwards of an event.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate {
+pub(super) struct EventFate {
     pending: u32,
     dead: u32,
     delivered: u32,
@@ -22,7 +22,7 @@ pub(super) struct Fate {
     pub(super) error: Option<Rc<str>>,
 }
 
-impl Fate {
+impl EventFate {
     pub(super) fn state(&self) -> EventState {
         match self {
             Self { pending: 1.., .. } => EventState::Pending,
@@ -48,18 +48,18 @@ pub(super) fn places(rows: &[Row], event: usize, delivery: usize, last_event: us
 }
 
 /// The fates of some events.
-pub(super) struct Fates {
-    by_event: HashMap<i64, Fate>,
+pub(super) struct EventFates {
+    by_event: HashMap<i64, EventFate>,
 }
 
-impl Fates {
+impl EventFates {
     /// Those of forwards to the target with this name, or to all.
     pub(super) async fn of(link: &Link, places: &[EventPlace], target: Option<&str>) -> Result<Self, PostgresFault> {
         let mut by_delivery: HashMap<i64, Vec<i64>> = HashMap::new();
         for place in places {
             by_delivery.entry(place.delivery).or_default().push(place.event);
         }
-        let mut by_event: HashMap<i64, Fate> = HashMap::new();
+        let mut by_event: HashMap<i64, EventFate> = HashMap::new();
         let (Some(first), Some(last), Some(end)) = (
             places.iter().map(|place| place.event).min(),
             places.iter().map(|place| place.event).max(),
@@ -89,12 +89,12 @@ impl Fates {
     }
 
     /// What became of this event; `None` if no target accepts it.
-    pub(super) fn of_event(&self, event: i64) -> Option<&Fate> {
+    pub(super) fn of_event(&self, event: i64) -> Option<&EventFate> {
         self.by_event.get(&event)
     }
 }
 
-impl Fate {
+impl EventFate {
     fn add(&mut self, state: i16, settled_at: Option<i64>, attempts: i32, error: Option<&Rc<str>>) {
         self.attempts = self.attempts.saturating_add(u32::try_from(attempts).unwrap_or(0));
         match state {

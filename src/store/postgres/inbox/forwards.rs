@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Session, values};
+use super::super::session::{ServerSession, values};
+use super::states::{DEAD, DELIVERED, PENDING, SKIPPED};
 use super::{body, query, sendable, stored, time};
 use crate::domain::event::{AppHash, EventFacts};
 use crate::store::{
@@ -29,13 +30,7 @@ const EXPIRED_AT_ONCE: i64 = 1000;
 /// No wait is longer than an hour: what is due later than this from now was noted by a clock that was wrong, and is due.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(2);
 
-/// The states of a forward, as they are stored. What is skipped is removed.
-pub(super) const PENDING: i16 = 0;
-pub(super) const DELIVERED: i16 = 1;
-pub(super) const DEAD: i16 = 2;
-const SKIPPED: i16 = 3;
-
-pub(super) fn targets(session: &Session, names: &[TargetName]) -> Result<Vec<TargetId>, PostgresFault> {
+pub(super) fn targets(session: &ServerSession, names: &[TargetName]) -> Result<Vec<TargetId>, PostgresFault> {
     session.try_commit(async |link| {
         let upsert = "INSERT INTO @targets (key, shown) VALUES ($1, $2)
                       ON CONFLICT (key) DO UPDATE SET shown = excluded.shown RETURNING id";
@@ -48,7 +43,7 @@ pub(super) fn targets(session: &Session, names: &[TargetName]) -> Result<Vec<Tar
 }
 
 pub(super) fn claim(
-    session: &Session,
+    session: &ServerSession,
     target: TargetId,
     ClaimRequest { limit, retries, newest }: ClaimRequest,
     now: Timestamp,
@@ -119,7 +114,7 @@ fn events(row: &Row) -> Result<Vec<EventFacts>, PostgresFault> {
 
 /// The leases that are on record, renewed; the others were lost.
 pub(super) fn renew(
-    session: &Session,
+    session: &ServerSession,
     leases: &[Lease],
     now: Timestamp,
     lease: Duration,
@@ -138,7 +133,7 @@ pub(super) fn renew(
     Ok(leases.iter().filter(|lease| !held.contains(&lease.forward.0)).copied().collect())
 }
 
-pub(super) fn release(session: &Session, leases: &[Lease]) -> Result<(), PostgresFault> {
+pub(super) fn release(session: &ServerSession, leases: &[Lease]) -> Result<(), PostgresFault> {
     let (forwards, tokens) = columns(leases);
     let sql = "UPDATE @forwards f SET token = NULL, leased_until = NULL
                FROM unnest($1::bigint[], $2::bigint[]) AS l (forward, token)
@@ -156,7 +151,7 @@ fn token(lease: Lease) -> i64 {
 }
 
 /// Records attempts and how they ended.
-pub(super) fn settle(session: &Session, settlements: &[Settlement]) -> Result<Vec<Settled>, PostgresFault> {
+pub(super) fn settle(session: &ServerSession, settlements: &[Settlement]) -> Result<Vec<Settled>, PostgresFault> {
     let ends: Vec<End<'_>> = settlements.iter().map(End::of).collect();
     let column = |of: fn(&End<'_>) -> i64| ends.iter().map(of).collect::<Vec<_>>();
     let (forwards, tokens) = (column(|end| end.lease.forward.0), column(|end| token(end.lease)));
@@ -215,7 +210,7 @@ impl<'a> End<'a> {
 }
 
 pub(super) fn next_due(
-    session: &Session,
+    session: &ServerSession,
     target: TargetId,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, PostgresFault> {
@@ -229,7 +224,7 @@ pub(super) fn next_due(
 
 /// Dead-letters what was queued before this time, or before that of its target.
 pub(super) fn expire(
-    session: &Session,
+    session: &ServerSession,
     queued_before: Timestamp,
     of_targets: &[(TargetId, Timestamp)],
     now: Timestamp,

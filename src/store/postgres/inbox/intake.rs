@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use jiff::SignedDuration;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Session, values};
+use super::super::session::{ServerSession, values};
 use super::{stored, watermark};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::{AppHash, EventFacts, EventKey};
@@ -22,7 +22,7 @@ const LOOKS: usize = 20;
 
 /// Stores them all, or nothing.
 pub(super) fn commit(
-    session: &Session,
+    session: &ServerSession,
     window: SignedDuration,
     deliveries: &[EncodedDelivery],
     routes: &[Route],
@@ -55,7 +55,7 @@ pub(super) fn commit(
 type Places = Vec<(Option<i64>, Option<i64>)>;
 
 fn send(
-    session: &Session,
+    session: &ServerSession,
     rows: &Rows<'_>,
     unreadable: &Unreadable<'_>,
     window: SignedDuration,
@@ -64,13 +64,15 @@ fn send(
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
     // What is sent once more counts no duplicates.
     let counted = i32::from(!is_again);
-    let places =
-        session.once(async |link| link.commit_one(GROUP, &rows.values(unreadable, &window, &counted)).await)?;
+    let places = session.once(async |link| {
+        let begin = watermark::begin(link.schema());
+        link.commit_after(&begin, GROUP, &rows.values(unreadable, &window, &counted)).await
+    })?;
     Ok(places.iter().map(|row| (row.get(1), row.get(2))).collect())
 }
 
 /// An event that may be new: no other in its group is the same.
-struct Candidate<'a> {
+struct NewEvent<'a> {
     delivery: usize,
     /// Its place in the delivery.
     place: usize,
@@ -82,25 +84,25 @@ struct Candidate<'a> {
 /// Deliveries that are stored together.
 struct Group<'a> {
     deliveries: &'a [EncodedDelivery],
-    candidates: Vec<Candidate<'a>>,
+    candidates: Vec<NewEvent<'a>>,
     receipts: Vec<Receipt>,
 }
 
 /// What an app is known by.
-type EventApp = (Option<i64>, Option<AppHash>);
+type AppOfEvent = (Option<i64>, Option<AppHash>);
 
 /// The candidates with a key: the newest, and each by its app.
 #[derive(Default)]
 struct Found {
     newest: HashMap<EventKey, usize, RandomState>,
-    of_apps: HashMap<(EventKey, EventApp), usize, RandomState>,
+    of_apps: HashMap<(EventKey, AppOfEvent), usize, RandomState>,
 }
 
 impl Found {
     /// The candidate that is the same as this event of this delivery.
     fn same(
         &self,
-        candidates: &[Candidate<'_>],
+        candidates: &[NewEvent<'_>],
         deliveries: &[EncodedDelivery],
         (event, delivery): (&EventFacts, &Delivery),
         window: SignedDuration,
@@ -114,7 +116,7 @@ impl Found {
         if is_same_app(newest.facts, event) {
             return Some(index);
         }
-        let of_app = |app: EventApp| self.of_apps.get(&(event.key, app)).copied();
+        let of_app = |app: AppOfEvent| self.of_apps.get(&(event.key, app)).copied();
         of_app((event.app_id, event.app)).or_else(|| of_app((event.app_id, None)))
     }
 
@@ -134,7 +136,7 @@ fn is_same_app(one: &EventFacts, other: &EventFacts) -> bool {
 
 impl<'a> Group<'a> {
     fn of(deliveries: &'a [EncodedDelivery], window: SignedDuration) -> Self {
-        let (mut candidates, mut found) = (Vec::<Candidate<'a>>::new(), Found::default());
+        let (mut candidates, mut found) = (Vec::<NewEvent<'a>>::new(), Found::default());
         let mut receipts = Vec::with_capacity(deliveries.len());
         for (delivery, encoded) in deliveries.iter().enumerate() {
             let read = encoded.delivery();
@@ -145,7 +147,7 @@ impl<'a> Group<'a> {
                     candidates[index].again += 1;
                 } else {
                     found.add(candidates.len(), facts);
-                    candidates.push(Candidate { delivery, place, facts, again: 0 });
+                    candidates.push(NewEvent { delivery, place, facts, again: 0 });
                 }
             }
         }
@@ -218,7 +220,7 @@ impl<'a> Rows<'a> {
         self.bodies.push(body.bytes());
     }
 
-    fn add_event(&mut self, candidate: &Candidate<'a>, routes: &[Route]) {
+    fn add_event(&mut self, candidate: &NewEvent<'a>, routes: &[Route]) {
         let facts = candidate.facts;
         self.deliveries.push(count(self.senders.len()));
         self.starts.push(count(facts.span.start));

@@ -1,5 +1,6 @@
 //! The inbox in a PostgreSQL schema. Any number of processes read it, receive into it and forward from it.
 
+mod attendance;
 mod body;
 mod delete;
 mod fates;
@@ -8,6 +9,7 @@ mod intake;
 mod purge;
 mod query;
 mod requeue;
+mod states;
 mod targets;
 mod watermark;
 
@@ -19,39 +21,48 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::watermark::Watermark;
 use super::fault::PostgresFault;
-use super::session::{Link, Session, values};
+use super::session::{Link, ServerSession, values};
 use crate::store::{
-    Backlog, ClaimRequest, DEDUPE_WINDOW, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardId, ForwardRecord, Intake, Lease, LeaseToken, Leased, Maintenance, PurgeRule, Purged,
-    Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord,
-    Targets, Usage,
+    Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventCount, EventPage,
+    EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardRecord, Intake, Lease, LeaseToken, Leased,
+    Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError,
+    TargetId, TargetName, TargetRecord, Targets, Usage,
 };
+
+/// Settings of the server that must not be off, and what may happen then.
+const UNSAFE_WHEN_OFF: [(&str, &str); 2] = [
+    ("fsync", "events that were answered may be lost when its machine fails"),
+    ("full_page_writes", "its tables may be damaged when its machine fails"),
+];
 
 /// The tables of the inbox, for their size.
 const TABLES: [&str; 6] = ["deliveries", "events", "forwards", "attempts", "quarantine", "targets"];
 
 /// An inbox in a schema.
 pub(super) struct PostgresInbox {
-    session: Session,
+    session: ServerSession,
     watermark: Watermark,
     /// A purge that has not come to its end.
-    purging: Option<(PurgeRule, purge::Reached)>,
+    purging: Option<(PurgeRule, purge::PurgeRound)>,
     /// For how long an event of a sender that gives no ids is the same.
     dedupe_window: SignedDuration,
     /// The leases that this process has: they are given back when it ends.
     leases: HashMap<ForwardId, LeaseToken>,
+    /// The name of this receiver among others, once it has one.
+    receiver: Option<String>,
     max_ages: Vec<(TargetId, SignedDuration)>,
 }
 
 impl PostgresInbox {
     /// The inbox of this session, whose schema is there.
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(session: ServerSession) -> Self {
         Self {
             session,
             watermark: Watermark::default(),
             purging: None,
             dedupe_window: DEDUPE_WINDOW,
             leases: HashMap::new(),
+            receiver: None,
             max_ages: Vec::new(),
         }
     }
@@ -67,6 +78,9 @@ impl Drop for PostgresInbox {
             let leases: Vec<Lease> = self.leases.drain().map(|(forward, token)| Lease { forward, token }).collect();
             // Those that cannot be given back expire.
             let _ = forwards::release(&self.session, &leases);
+        }
+        if let Some(receiver) = &self.receiver {
+            let _ = attendance::leave(&self.session, receiver);
         }
     }
 }
@@ -144,6 +158,17 @@ impl Queue for PostgresInbox {
     }
 }
 
+impl Coordination for PostgresInbox {
+    fn attend(&mut self) -> Result<Attendance, StoreError> {
+        let receiver = self.receiver.get_or_insert_with(attendance::new_name).clone();
+        self.outcome(attendance::attend(&self.session, &receiver))
+    }
+
+    fn hold(&mut self, target: TargetId, until: Option<Timestamp>) -> Result<(), StoreError> {
+        self.outcome(targets::hold(&self.session, target, until))
+    }
+}
+
 impl Events for PostgresInbox {
     fn events(
         &self,
@@ -175,6 +200,19 @@ impl Events for PostgresInbox {
             let quarantined = link.number("SELECT count(*) FROM @quarantine", values![]).await?;
             let bytes = bytes(link).await?;
             Ok(Usage { bytes, free_bytes: None, quarantined: unsigned(quarantined) })
+        })
+    }
+
+    fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        self.session.run(async |link| {
+            let mut warnings = Vec::new();
+            for (setting, loss) in &UNSAFE_WHEN_OFF {
+                let sql = "SELECT current_setting($1) = 'off'";
+                if link.row(sql, values![setting => TEXT]).await?.is_some_and(|row| row.get(0)) {
+                    warnings.push(format!("{setting} is off in the server: {loss}"));
+                }
+            }
+            Ok(warnings)
         })
     }
 }

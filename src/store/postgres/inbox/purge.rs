@@ -6,7 +6,7 @@
 use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Link, Session, values};
+use super::super::session::{Link, ServerSession, values};
 use super::stored;
 use crate::store::{PurgeRule, Purged};
 
@@ -27,14 +27,14 @@ const SIZES: &str = "SELECT coalesce((SELECT sum(octet_length(body) + 200 + even
 
 /// How far a round of steps has come: what was looked at is not looked at again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reached {
+pub(super) struct PurgeRound {
     delivery: (i64, i64),
     quarantined: (i64, i64),
     /// What there is, as far as it was added up.
     bytes: Option<i64>,
 }
 
-impl Default for Reached {
+impl Default for PurgeRound {
     fn default() -> Self {
         let none = (i64::MIN, i64::MIN);
         Self { delivery: none, quarantined: none, bytes: None }
@@ -43,7 +43,7 @@ impl Default for Reached {
 
 /// A delivery, read or not, that is looked at.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
+struct PurgeItem {
     is_delivery: bool,
     id: i64,
     received_at: i64,
@@ -52,7 +52,7 @@ struct Candidate {
     may_go: bool,
 }
 
-impl Candidate {
+impl PurgeItem {
     /// What it takes up.
     fn size(&self) -> i64 {
         self.bytes + OF_DELIVERY + self.events * OF_EVENT
@@ -60,7 +60,11 @@ impl Candidate {
 }
 
 /// Removes some of what a rule means.
-pub(super) fn step(session: &Session, rule: &PurgeRule, reached: &mut Reached) -> Result<Purged, PostgresFault> {
+pub(super) fn step(
+    session: &ServerSession,
+    rule: &PurgeRule,
+    reached: &mut PurgeRound,
+) -> Result<Purged, PostgresFault> {
     let before = rule.before.map(stored);
     let max_bytes = rule.max_bytes.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
     if max_bytes.is_some() && reached.bytes.is_none() {
@@ -75,7 +79,7 @@ pub(super) fn step(session: &Session, rule: &PurgeRule, reached: &mut Reached) -
     for next in &looked {
         if next.may_go {
             // What comes behind is younger.
-            if !before.is_some_and(|before| next.received_at < before) && !is_too_large(bytes) {
+            if before.is_none_or(|before| next.received_at >= before) && !is_too_large(bytes) {
                 is_done = true;
                 break;
             }
@@ -111,29 +115,29 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn has_room(&self, next: &Candidate) -> bool {
+    fn has_room(&self, next: &PurgeItem) -> bool {
         let is_first = self.deliveries.is_empty() && self.quarantined.is_empty();
         is_first || self.partial.is_none() && self.rows + next.events < ROWS && self.bytes + next.bytes < BYTES
     }
 
     /// Adds it; returns how many bytes go with it.
-    fn add(&mut self, next: &Candidate) -> i64 {
+    fn add(&mut self, next: &PurgeItem) -> i64 {
         self.rows += next.events + 1;
         self.bytes += next.bytes;
         match next {
-            Candidate { is_delivery: false, id, .. } => self.quarantined.push(*id),
-            Candidate { id, events, .. } if *events > ROWS => {
+            PurgeItem { is_delivery: false, id, .. } => self.quarantined.push(*id),
+            PurgeItem { id, events, .. } if *events > ROWS => {
                 self.partial = Some(*id);
                 return ROWS * OF_EVENT;
             }
-            Candidate { id, .. } => self.deliveries.push(*id),
+            PurgeItem { id, .. } => self.deliveries.push(*id),
         }
         next.size()
     }
 }
 
-impl Reached {
-    fn look(&mut self, next: &Candidate) {
+impl PurgeRound {
+    fn look(&mut self, next: &PurgeItem) {
         let place = (next.received_at, next.id);
         if next.is_delivery {
             self.delivery = place;
@@ -198,8 +202,8 @@ async fn candidates(
     link: &Link,
     limit: i64,
     even_pending: bool,
-    reached: &Reached,
-) -> Result<(Vec<Candidate>, bool), PostgresFault> {
+    reached: &PurgeRound,
+) -> Result<(Vec<PurgeItem>, bool), PostgresFault> {
     let sql = "SELECT * FROM (
             (SELECT true, d.id, d.received_at AS at, octet_length(d.body)::bigint, 
                  least(d.events, d.last_event - d.first_event + 1), $1 OR NOT EXISTS
@@ -216,7 +220,7 @@ async fn candidates(
         quarantined => INT8, LOOKS => INT8];
     let rows = link.rows(sql, values).await?;
     let candidate = |row: &Row| {
-        Ok::<_, PostgresFault>(Candidate {
+        Ok::<_, PostgresFault>(PurgeItem {
             is_delivery: row.try_get(0)?,
             id: row.try_get(1)?,
             received_at: row.try_get(2)?,
@@ -230,7 +234,7 @@ async fn candidates(
     Ok((found, more))
 }
 
-fn has_deliveries(session: &Session) -> Result<bool, PostgresFault> {
+fn has_deliveries(session: &ServerSession) -> Result<bool, PostgresFault> {
     let sql = "SELECT EXISTS (SELECT 1 FROM @deliveries)::integer::bigint";
     Ok(session.try_run(async |link| link.number(sql, values![]).await)? > 0)
 }

@@ -6,9 +6,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Link, Session, values};
-use super::fates::{self, Fate, Fates};
-use super::forwards::{DEAD, DELIVERED, PENDING};
+use super::super::session::{Link, ServerSession, values};
+use super::fates::{self, EventFate, EventFates};
+use super::states::{DEAD, DELIVERED, PENDING};
 use super::{body, stored, time};
 use crate::domain::event::{EventKey, Sender};
 use crate::store::events::keys_of;
@@ -22,12 +22,12 @@ const FETCHED_WITH_JSON: u32 = 200;
 type Value = (Box<dyn ToSql + Sync>, Type);
 
 /// A condition on events `e` and their deliveries `d`.
-pub(super) struct Condition {
+pub(super) struct EventFilter {
     pub(super) sql: String,
     values: Vec<Value>,
 }
 
-impl Condition {
+impl EventFilter {
     /// What a selection means.
     pub(super) fn of(selection: &EventSelection) -> Self {
         let mut condition = Self { sql: "true".to_owned(), values: Vec::new() };
@@ -112,12 +112,12 @@ impl Condition {
 
 /// Reads events through a cursor: all that is read is of one moment, and no more is in memory than was fetched.
 pub(super) fn events(
-    session: &Session,
+    session: &ServerSession,
     selection: &EventSelection,
     page: EventPage,
     each: &mut dyn FnMut(EventRecord) -> bool,
 ) -> Result<(), PostgresFault> {
-    let condition = Condition::of(selection);
+    let condition = EventFilter::of(selection);
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let limit = page.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     let sql = format!(
@@ -149,7 +149,7 @@ pub(super) fn events(
 }
 
 async fn records(link: &Link, rows: &[Row], with_json: bool) -> Result<Vec<EventRecord>, PostgresFault> {
-    let fates = Fates::of(link, &fates::places(rows, 0, 9, 13), None).await?;
+    let fates = EventFates::of(link, &fates::places(rows, 0, 9, 13), None).await?;
     let json = if with_json {
         let part = |row: &Row| Ok((row.try_get(9)?, body::place(row.try_get(10)?, row.try_get(11)?)));
         let wanted = rows.iter().map(part).collect::<Result<Vec<_>, PostgresFault>>()?;
@@ -157,11 +157,11 @@ async fn records(link: &Link, rows: &[Row], with_json: bool) -> Result<Vec<Event
     } else {
         vec![None; rows.len()]
     };
-    let none = Fate::default();
+    let none = EventFate::default();
     rows.iter().zip(json).map(|(row, json)| record(row, fates.of_event(row.get(0)).unwrap_or(&none), json)).collect()
 }
 
-fn record(row: &Row, fate: &Fate, json: Option<Vec<u8>>) -> Result<EventRecord, PostgresFault> {
+fn record(row: &Row, fate: &EventFate, json: Option<Vec<u8>>) -> Result<EventRecord, PostgresFault> {
     Ok(EventRecord {
         seq: EventSeq(row.try_get(0)?),
         key: known_by(row.try_get(8)?, row.try_get(12)?)?,
@@ -181,8 +181,8 @@ fn record(row: &Row, fate: &Fate, json: Option<Vec<u8>>) -> Result<EventRecord, 
 }
 
 /// Counts events by sender, type and app. What became of them is looked up from the forwards, all at once.
-pub(super) fn count(session: &Session, selection: &EventSelection) -> Result<Vec<EventCount>, PostgresFault> {
-    let mut condition = Condition::of(selection);
+pub(super) fn count(session: &ServerSession, selection: &EventSelection) -> Result<Vec<EventCount>, PostgresFault> {
+    let mut condition = EventFilter::of(selection);
     let theirs = selection.target.as_ref().map(|target| {
         let target = condition.value(target.clone(), Type::TEXT);
         format!("AND x.target IN (SELECT id FROM @targets WHERE shown = {target})")

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::super::fault::PostgresFault;
-use super::super::session::Session;
-use super::query::Condition;
+use super::super::session::ServerSession;
+use super::query::EventFilter;
 use super::stored;
 use crate::store::{EventSelection, EventSeq, Requeued};
 
@@ -14,13 +14,13 @@ const AT_ONCE: i64 = 500;
 
 /// Requeues some, in the order of their events. What was requeued at this very time is passed over.
 pub(super) fn requeue(
-    session: &Session,
+    session: &ServerSession,
     selection: &EventSelection,
     now: Timestamp,
 ) -> Result<Requeued, PostgresFault> {
     // Which forwards are meant is said here, of which events below.
     let of_events = EventSelection { target: None, undelivered: false, dead: false, ..selection.clone() };
-    let mut condition = Condition::of(&of_events);
+    let mut condition = EventFilter::of(&of_events);
     let now = condition.value(stored(now), Type::INT8);
     let target = condition.value(selection.target.clone(), Type::TEXT);
     let after = condition.value(selection.after.map_or(0, |EventSeq(after)| after), Type::INT8);

@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{Session, values};
-use super::forwards::{DELIVERED, PENDING};
+use super::super::session::{ServerSession, values};
+use super::states::{DELIVERED, PENDING};
 use super::{stored, time};
 use crate::store::{AttemptRecord, AttemptReport, EventSeq, EventState, ForwardRecord, TargetId, TargetRecord};
 
 /// How many forwards are dropped in one commit.
 const DROPPED_AT_ONCE: i64 = 500;
 
-pub(super) fn records(session: &Session) -> Result<Vec<TargetRecord>, PostgresFault> {
+pub(super) fn records(session: &ServerSession) -> Result<Vec<TargetRecord>, PostgresFault> {
     let sql = "SELECT t.id, t.shown, t.paused_at,
                    (SELECT count(*) FROM @forwards f WHERE f.target = t.id AND f.state = 0),
                    (SELECT count(*) FROM @forwards f WHERE f.target = t.id AND f.state = 2)
@@ -33,7 +33,10 @@ pub(super) fn records(session: &Session) -> Result<Vec<TargetRecord>, PostgresFa
     rows.iter().map(record).collect()
 }
 
-pub(super) fn forwards_of(session: &Session, EventSeq(event): EventSeq) -> Result<Vec<ForwardRecord>, PostgresFault> {
+pub(super) fn forwards_of(
+    session: &ServerSession,
+    EventSeq(event): EventSeq,
+) -> Result<Vec<ForwardRecord>, PostgresFault> {
     let sql =
         "SELECT f.id, t.shown, f.state, f.attempts, a.number, a.at, a.took, a.status, a.answer, a.error, a.next_at
                FROM @events e JOIN @deliveries d ON d.id = e.delivery
@@ -79,23 +82,23 @@ fn attempt(row: &Row) -> Result<Option<AttemptRecord>, PostgresFault> {
     }))
 }
 
-pub(super) fn pause(session: &Session, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
+pub(super) fn pause(session: &ServerSession, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
     let sql = "UPDATE @targets SET paused_at = $2 WHERE id = $1 AND paused_at IS NULL RETURNING id";
     change(session, sql, target, now)
 }
 
-pub(super) fn resume(session: &Session, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
+pub(super) fn resume(session: &ServerSession, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
     let sql = "UPDATE @targets SET paused_at = NULL, resumed_at = $2
                WHERE id = $1 AND paused_at IS NOT NULL RETURNING id";
     change(session, sql, target, now)
 }
 
-fn change(session: &Session, sql: &str, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
+fn change(session: &ServerSession, sql: &str, target: TargetId, now: Timestamp) -> Result<bool, PostgresFault> {
     let rows = session.once(async |link| link.commit_one(sql, values![target.0 => INT8, stored(now) => INT8]).await)?;
     Ok(!rows.is_empty())
 }
 
-pub(super) fn drop_pending(session: &Session, target: TargetId, now: Timestamp) -> Result<u64, PostgresFault> {
+pub(super) fn drop_pending(session: &ServerSession, target: TargetId, now: Timestamp) -> Result<u64, PostgresFault> {
     let sql = "UPDATE @forwards SET state = 2, error = 'it was dropped by hand' WHERE id IN
                (SELECT id FROM @forwards WHERE state = 0 AND target = $1 AND queued_at < $2 ORDER BY id LIMIT $3
                 FOR UPDATE) RETURNING id";
@@ -106,7 +109,7 @@ pub(super) fn drop_pending(session: &Session, target: TargetId, now: Timestamp) 
 }
 
 /// Keeps all receivers from claiming for a target until then.
-pub(super) fn hold(session: &Session, target: TargetId, until: Option<Timestamp>) -> Result<(), PostgresFault> {
+pub(super) fn hold(session: &ServerSession, target: TargetId, until: Option<Timestamp>) -> Result<(), PostgresFault> {
     let sql = "UPDATE @targets SET held_until = $2 WHERE id = $1 AND held_until IS DISTINCT FROM $2";
     let until = until.map(stored);
     session.try_run(async |link| link.execute(sql, values![target.0 => INT8, until => INT8]).await)?;

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{BEGIN, Link, Session, values};
+use super::super::session::{BEGIN, Link, ServerSession, values};
 
 /// How long to wait for transactions that are about to end: the pauses between looks grow up to here.
 const LONGEST_PAUSE: Duration = Duration::from_millis(512);
@@ -35,7 +35,7 @@ pub(super) struct Watermark {
 
 impl Watermark {
     /// The last number that is complete.
-    pub(super) fn get(&self, session: &Session) -> Result<i64, PostgresFault> {
+    pub(super) fn get(&self, session: &ServerSession) -> Result<i64, PostgresFault> {
         let mut pause = Duration::from_millis(1);
         loop {
             let (last, storing) = session.try_run(look)?;

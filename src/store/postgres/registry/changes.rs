@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
-use super::rows::{self, FoundRow, change, found, row, time};
+use super::rows::{self, COLUMNS, RegistryRow, change, found, found_row, row, time};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Rule;
 use crate::store::{Action, Activated, Actor, RemovalReservation};
@@ -15,20 +15,20 @@ const OWNED: &str = "now() + interval '120 seconds'";
 
 /// How a row ends up, and what the history says of it.
 #[derive(Clone, Copy)]
-pub(super) struct Ending<'a> {
+pub(super) struct RowEnding<'a> {
     status: HookStatus,
     action: Action,
     reason: Option<&'a str>,
 }
 
-impl<'a> Ending<'a> {
+impl<'a> RowEnding<'a> {
     /// The same, for this reason.
     pub(super) fn because(self, reason: &'a str) -> Self {
         Self { reason: Some(reason), ..self }
     }
 }
 
-impl Ending<'_> {
+impl RowEnding<'_> {
     const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
     const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
     const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
@@ -55,6 +55,9 @@ impl Changes<'_> {
     /// Gives a row the hook that its request made.
     pub(super) async fn hold(&self, pending: RowId, hook: HookId, now: Timestamp) -> Result<Activated, PostgresFault> {
         let link = self.link;
+        if let Some(record) = self.hold_new(pending, hook, now).await? {
+            return Ok(record.into());
+        }
         let wanted = row(link, pending).await?.ok_or(Rule::Lost(pending.0))?.record;
         let holder = rows::hook(link, &wanted.subscription.origin, hook).await?.map(|found| found.record);
         let mut displaced = None;
@@ -63,13 +66,72 @@ impl Changes<'_> {
                 self.record_of(pending, Action::Merged, Some(hook), None, now).await?;
                 link.execute(DELETE, values![pending.0 => INT8]).await?;
                 set_label(link, holder.row, wanted.label.as_ref()).await?;
-                return Ok(self.settle(holder.row, Ending::SUBSCRIBED, now).await?.into());
+                return Ok(self.settle(holder.row, RowEnding::SUBSCRIBED, now).await?.into());
             }
             // The server gave a new hook a number that is on record.
-            displaced = Some(self.settle(holder.row, Ending::DISPLACED, now).await?);
+            displaced = Some(self.settle(holder.row, RowEnding::DISPLACED, now).await?);
         }
         change(link, "hook_id = $2", values![pending.0 => INT8, hook.get() => INT8]).await?;
-        Ok(Activated { record: self.settle(pending, Ending::SUBSCRIBED, now).await?, displaced })
+        Ok(Activated { record: self.settle(pending, RowEnding::SUBSCRIBED, now).await?, displaced })
+    }
+
+    /// The same in one statement, if no other row holds that hook.
+    async fn hold_new(
+        &self,
+        pending: RowId,
+        hook: HookId,
+        now: Timestamp,
+    ) -> Result<Option<HookRecord>, PostgresFault> {
+        let RowEnding { status, action, .. } = RowEnding::SUBSCRIBED;
+        let sql = format!(
+            "WITH held AS (
+                 UPDATE @hooks h SET hook_id = $2, status = $3, reason = NULL, owner = NULL, owned_until = NULL, updated_at = $4
+                 WHERE id = $1 AND NOT EXISTS (
+                     SELECT 1 FROM @hooks o WHERE o.api_url = h.api_url AND o.hook_id = $2 AND o.id <> h.id
+                         AND o.status NOT IN ('removed', 'gone'))
+                 RETURNING {COLUMNS}),
+             noted AS (
+                 INSERT INTO @history (at, actor, action, row_id, api_url, hook_id, app_id, event, target_url)
+                 SELECT $4, $5, $6, id, api_url, hook_id, app_id, event, target_url FROM held RETURNING number)
+             SELECT held.*, noted.number FROM held, noted"
+        );
+        let values = values![pending.0 => INT8, hook.get() => INT8, status.as_str() => TEXT, time(now) => INT8,
+            self.actor.as_str() => TEXT, action.as_str() => TEXT];
+        let Some(row) = self.link.row(&sql, values).await? else { return Ok(None) };
+        self.trim(row.try_get("number")?).await?;
+        Ok(Some(found_row(&row)?.record))
+    }
+
+    /// Records the intent to subscribe in one statement; returns the row, which this process is at work on.
+    pub(super) async fn begin_subscribe(
+        &self,
+        wanted: &Subscription,
+        label: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<RowId, PostgresFault> {
+        let sql = format!(
+            "WITH added AS (
+                 INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, label, owner, owned_until,
+                                     created_at, updated_at)
+                 VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $7, {OWNED}, $8, $8) RETURNING *)
+             INSERT INTO @history (at, actor, action, row_id, api_url, app_id, event, target_url)
+             SELECT $8, $9, $10, id, api_url, app_id, event, target_url FROM added RETURNING row_id, number"
+        );
+        let values = values![
+            wanted.origin.as_str() => TEXT,
+            wanted.app_id.get() => INT8,
+            wanted.event.as_str() => TEXT,
+            wanted.target_url.expose() => TEXT,
+            HookStatus::Pending.as_str() => TEXT,
+            label.map(Label::as_str) => TEXT,
+            self.owner => TEXT,
+            time(now) => INT8,
+            self.actor.as_str() => TEXT,
+            Action::BeganSubscribe.as_str() => TEXT,
+        ];
+        let row = self.link.row(&sql, values).await?.ok_or_else(|| rows::damaged("a new row"))?;
+        self.trim(row.try_get(1)?).await?;
+        Ok(RowId(row.try_get(0)?))
     }
 
     /// Records the intent to remove.
@@ -103,13 +165,13 @@ impl Changes<'_> {
         let changes = "hook_id = $2, label = coalesce($3, label)";
         let values = values![row.0 => INT8, hook.get() => INT8, label.map(Label::as_str) => TEXT];
         change(self.link, changes, values).await?;
-        Ok((self.settle(row, Ending::IMPORTED, now).await?, true))
+        Ok((self.settle(row, RowEnding::IMPORTED, now).await?, true))
     }
 
     /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
     async fn import_again(
         &self,
-        holder: FoundRow,
+        holder: RegistryRow,
         subscription: &Subscription,
         label: Option<&Label>,
         now: Timestamp,
@@ -129,7 +191,7 @@ impl Changes<'_> {
             return Err(Rule::InUse.into());
         }
         set_label(self.link, record.row, label).await?;
-        let ending = if is_active { Ending::RELABELED } else { Ending::IMPORTED };
+        let ending = if is_active { RowEnding::RELABELED } else { RowEnding::IMPORTED };
         Ok((self.settle(record.row, ending, now).await?, true))
     }
 
@@ -147,47 +209,33 @@ impl Changes<'_> {
             (Some(found), 1) => Ok(found.record.row),
             (Some(_), _) => Err(Rule::Ambiguous.into()),
             (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
-            (None, _) => self.insert(subscription, HookStatus::Unknown, None, now).await,
+            (None, _) => self.insert(subscription, HookStatus::Unknown, now).await,
         }
     }
 
-    /// Adds a row that holds no hook yet. This process is at work on a pending one.
-    pub(super) async fn insert(
-        &self,
-        wanted: &Subscription,
-        status: HookStatus,
-        label: Option<&Label>,
-        now: Timestamp,
-    ) -> Result<RowId, PostgresFault> {
-        let sql = format!(
-            "INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, label, owner, owned_until,
-                                 created_at, updated_at)
-             VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $7, CASE WHEN $7::text IS NOT NULL THEN {OWNED} END,
-                     $8, $8)
-             RETURNING id"
-        );
-        let owner = (status == HookStatus::Pending).then_some(self.owner);
+    /// Adds a row that holds no hook yet, and that nobody is at work on.
+    async fn insert(&self, wanted: &Subscription, status: HookStatus, now: Timestamp) -> Result<RowId, PostgresFault> {
+        let sql = "INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, created_at, updated_at)
+                   VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $6) RETURNING id";
         let values = values![
             wanted.origin.as_str() => TEXT,
             wanted.app_id.get() => INT8,
             wanted.event.as_str() => TEXT,
             wanted.target_url.expose() => TEXT,
             status.as_str() => TEXT,
-            label.map(Label::as_str) => TEXT,
-            owner => TEXT,
             time(now) => INT8,
         ];
-        Ok(RowId(self.link.number(&sql, values).await?))
+        Ok(RowId(self.link.number(sql, values).await?))
     }
 
     /// Sets status and reason, and gives the row back.
     pub(super) async fn settle(
         &self,
         id: RowId,
-        ending: Ending<'_>,
+        ending: RowEnding<'_>,
         now: Timestamp,
     ) -> Result<HookRecord, PostgresFault> {
-        let Ending { status, action, reason } = ending;
+        let RowEnding { status, action, reason } = ending;
         let reason = reason.map(sendable);
         let changes = "status = $2, reason = $3, owner = NULL, owned_until = NULL, updated_at = $4";
         let values = values![id.0 => INT8, status.as_str() => TEXT, reason => TEXT, time(now) => INT8];

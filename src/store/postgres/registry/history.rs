@@ -43,7 +43,12 @@ impl Changes<'_> {
     ) -> Result<(), PostgresFault> {
         let values = values![row.0 => INT8, time(now) => INT8, self.actor.as_str() => TEXT, action.as_str() => TEXT,
             hook.map(HookId::get) => INT8, reason => TEXT];
-        let number = self.link.row(RECORD, values).await?.ok_or(Rule::Lost(row.0))?.try_get::<_, i64>(0)?;
+        let number = self.link.row(RECORD, values).await?.ok_or(Rule::Lost(row.0))?.try_get(0)?;
+        self.trim(number).await
+    }
+
+    /// Now and then removes the oldest changes, when the one of this number was recorded.
+    pub(super) async fn trim(&self, number: i64) -> Result<(), PostgresFault> {
         if number % TRIMMED_AT_ONCE == 0 {
             let old = number - KEPT_CHANGES;
             self.link.execute("DELETE FROM @history WHERE number <= $1", values![old => INT8]).await?;

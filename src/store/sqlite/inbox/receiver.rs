@@ -19,9 +19,9 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
-    Backlog, ClaimRequest, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events,
-    ForwardRecord, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route,
-    Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord, Targets, Usage,
+    Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq,
+    Events, ForwardRecord, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
+    Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// What a commit takes up beside a body: pages that it changes, in bytes.
@@ -75,6 +75,9 @@ impl Intake for SqliteReceiverInbox {
         Ok(platform::free_space(directory).is_none_or(|free| free >= needed))
     }
 }
+
+/// There is one receiver.
+impl Coordination for SqliteReceiverInbox {}
 
 impl Queue for SqliteReceiverInbox {
     fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 
 use super::Server;
-use super::warden::{Owner, Warden, free_port};
+use super::warden::{Owner, Warden, free_port, write};
 use crate::support::{have, wait_until};
 
 /// A pooler of its own for a test.
@@ -30,7 +30,7 @@ impl PgBouncer {
         let (dir, port) = (owner.dir(), free_port());
         let users = dir.join("users");
         // Whom it lets in: without a password, as the server does.
-        owner.write(&users, "\"postgres\" \"\"\n");
+        write(&users, "\"postgres\" \"\"\n");
         let settings = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n{}\n",
@@ -39,7 +39,7 @@ impl PgBouncer {
             users.display(),
             lines.join("\n")
         );
-        owner.write(&dir.join("settings"), &settings);
+        write(&dir.join("settings"), &settings);
         let warden = Warden::start(owner, include_str!("bouncer.sh"), &[&dir]);
         wait_until("PgBouncer listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Some(Self { port, dir, _warden: warden })

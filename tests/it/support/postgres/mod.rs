@@ -1,6 +1,7 @@
 //! Real PostgreSQL servers: one for all tests, which each have a database of their own, and others for single tests.
 
 mod bouncer;
+mod options;
 mod warden;
 
 use std::fs;
@@ -14,7 +15,8 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::{have, is_there, wait_until};
 pub use bouncer::PgBouncer;
-use warden::{Owner, Warden, free_port};
+pub use options::connect_options;
+use warden::{Owner, Warden, free_port, write};
 
 /// What a server is started with.
 #[derive(Clone, Copy, Default)]
@@ -118,10 +120,10 @@ impl Server {
 
     /// Starts it again after it was stopped, as a standby that follows nobody and may not be read.
     pub fn restart_as_standby(&self) {
-        self.owner.write(&self.dir.join("data/standby.signal"), "");
+        write(&self.dir.join("data/standby.signal"), "");
         let file = self.dir.join("data/postgresql.conf");
         let settings = fs::read_to_string(&file).unwrap();
-        self.owner.write(&file, &format!("{settings}hot_standby = off\n"));
+        write(&file, &format!("{settings}hot_standby = off\n"));
         let log = self.dir.join("log");
         // It is not ready before it is promoted: nobody waits for that.
         self.control(&["-W", "-l", log.to_str().unwrap(), "start"]);
@@ -187,18 +189,18 @@ fn prepare(owner: Owner, dir: &Path, port: u16, settings: ServerSettings) {
     if let Some(names) = settings.certified {
         certify(owner, dir, names);
         let file = |name: &str| dir.join(name).display().to_string();
-        lines += &format!("ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n", file("tls.pem"), file("tls.key"));
+        lines.extend(["ssl = on\nssl_cert_file = '", &file("tls.pem"), "'\nssl_key_file = '", &file("tls.key"), "'\n"]);
     }
     lines += &settings.lines.join("\n");
-    owner.write(&dir.join("settings"), &format!("{lines}\n"));
+    write(&dir.join("settings"), &format!("{lines}\n"));
     let open = ["local all all trust", "host all all 127.0.0.1/32 trust"];
     let rules = if settings.rules.is_empty() { &open } else { settings.rules };
-    owner.write(&dir.join("hba"), &format!("local all postgres trust\n{}\n", rules.join("\n")));
+    write(&dir.join("hba"), &format!("local all postgres trust\n{}\n", rules.join("\n")));
 }
 
 /// Makes an authority, and a certificate of the server's that it signs.
 fn certify(owner: Owner, dir: &Path, names: &str) {
-    owner.write(&dir.join("names"), &format!("subjectAltName={names}"));
+    write(&dir.join("names"), &format!("subjectAltName={names}"));
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     for arguments in [
         format!("req -x509 -subj /CN=Authority -keyout ca.key -out ca.pem -days 2 {key}"),

@@ -39,12 +39,12 @@ impl Owner {
         }
         dir
     }
+}
 
-    /// Makes a file that the owner can read.
-    pub fn write(self, path: &Path, text: &str) {
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
-    }
+/// Makes a file that the owner of a server can read.
+pub fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 /// A shell that runs a server until its standard input ends.
