@@ -6,6 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::fault::PostgresFault;
 use super::inbox::sendable;
 use super::keys::PostgresKeys;
+use super::options::ConnectOptions;
 use super::session::{Link, ServerSession, values};
 use crate::error::Result;
 use crate::store::copy::{Batch, TABLES};
@@ -23,22 +24,22 @@ const ORDINAL: &str = "coalesce((SELECT max(k.ordinal) + 1 FROM @events k WHERE 
 pub(super) struct PostgresCopy {
     session: ServerSession,
     keys: PostgresKeys,
+    place: String,
 }
 
 impl PostgresCopy {
-    pub(super) fn new(session: ServerSession) -> Self {
-        let keys = PostgresKeys::new(session.options().clone());
-        Self { session, keys }
+    pub(super) fn new(session: ServerSession, options: &ConnectOptions) -> Self {
+        Self { session, keys: PostgresKeys::new(options.clone()), place: options.shown().to_owned() }
     }
 
     /// The outcome of something that is about a table.
     fn outcome<T>(&self, table: &CopiedTable, outcome: Result<T, PostgresFault>) -> Result<T> {
         let part = if table.is_of_registry { Part::Registry } else { Part::Inbox };
-        Ok(outcome.map_err(|fault| fault.at(part, self.session.options().shown()))?)
+        Ok(outcome.map_err(|fault| fault.at(part, &self.place))?)
     }
 
     fn refused(&self, kind: StoreErrorKind, what: &str, advice: &'static str) -> StoreError {
-        StoreError::new(Part::Inbox, self.session.options().shown(), kind, what, advice)
+        StoreError::new(Part::Inbox, &*self.place, kind, what, advice)
     }
 }
 
@@ -180,7 +181,7 @@ async fn begin(link: &Link, source: &str) -> Result<Option<CopyState>, PostgresF
 
 impl StoreExport for PostgresCopy {
     fn place(&self) -> String {
-        self.session.options().shown().to_owned()
+        self.place.clone()
     }
 
     fn count(&mut self, table: &'static CopiedTable) -> Result<u64> {

@@ -184,11 +184,11 @@ impl Store for PostgresStore {
             let advice = "name the store with --store, as in `bugfender-hooks store info`";
             self.cannot("there is no store to copy", advice)
         };
-        Ok(Box::new(PostgresCopy::new(self.existing(Part::Inbox)?.ok_or_else(missing)?)))
+        Ok(Box::new(PostgresCopy::new(self.existing(Part::Inbox)?.ok_or_else(missing)?, &self.options)))
     }
 
     fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
-        Ok(Box::new(PostgresCopy::new(self.prepared(Part::Inbox)?)))
+        Ok(Box::new(PostgresCopy::new(self.prepared(Part::Inbox)?, &self.options)))
     }
 
     fn free_reserve(&self) -> Result<bool, StoreError> {

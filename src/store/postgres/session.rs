@@ -74,11 +74,6 @@ impl ServerSession {
         })
     }
 
-    /// How to connect.
-    pub(super) fn options(&self) -> &ConnectOptions {
-        &self.options
-    }
-
     /// From now on, waits no longer than this for an answer.
     pub(super) fn set_timeout(&self, timeout: Duration) {
         self.timeout.set(timeout.min(self.options.timeout()));

@@ -19,8 +19,8 @@ fn killed_in_the_middle_it_goes_on() {
         let hold = format!("BEGIN; LOCK TABLE bugfender_hooks.forwards IN SHARE MODE; {sleeper}");
         let name = database.clone();
         let holder = scope.spawn(move || server.psql(&name, &hold));
-        let held = "SELECT count(*) FROM pg_locks WHERE relation = 'bugfender_hooks.forwards'::regclass AND granted";
-        wait_until("the table is locked", || server.psql(&database, held) != "0");
+        let taken = "SELECT count(*) FROM pg_locks WHERE relation = 'bugfender_hooks.forwards'::regclass AND granted";
+        wait_until("the table is locked", || server.psql(&database, taken) != "0");
         let mut child = home.spawn(&["--store", &from, "store", "copy", "--to", &there]);
         wait_until("the copy waits", || server.psql(&database, waiting) != "0");
         child.kill().unwrap();

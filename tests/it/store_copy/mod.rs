@@ -14,9 +14,8 @@ use bugfender_hooks::store::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::postgres::options;
 use crate::support::inbox::{at, bugfender, encoded, instabug, of_ids};
-use crate::support::postgres::Server;
+use crate::support::postgres::{Server, connect_options};
 use crate::support::{Home, Run};
 
 const LEASE: std::time::Duration = std::time::Duration::from_secs(1000);
@@ -31,7 +30,7 @@ fn sqlite(path: &Path) -> SqliteStore {
 }
 
 fn postgres(url: &str) -> PostgresStore {
-    PostgresStore::new(options(url, &[]).unwrap())
+    PostgresStore::new(connect_options(url, &[]).unwrap())
 }
 
 fn run_on(home: &Home, store: &str, args: &[&str]) -> Run {

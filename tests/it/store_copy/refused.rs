@@ -48,11 +48,11 @@ fn while_somebody_receives() {
     let Some(server) = server() else { return };
     let (database, there) = new_database(server);
     copy(&home, &from, &there);
-    let receives =
-        "INSERT INTO bugfender_hooks.roles (name, owner, until) VALUES ('receiver', 'x', now() + interval '1 minute')";
-    server.psql(&database, receives);
+    let receiver = Listening::start(&home, &there);
     assert_refused(&home, &there, &sqlite_url(&home, "back.db"), 9, "receives into it");
     assert_refused(&home, &from, &there, 9, "receives into it");
+    drop(receiver);
+    // It was killed, and counts as there for a while.
     server.psql(&database, "UPDATE bugfender_hooks.roles SET until = now()");
     copy(&home, &there, &sqlite_url(&home, "back.db"));
 }

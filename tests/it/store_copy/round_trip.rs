@@ -53,6 +53,9 @@ fn there_and_back() {
     let ordinals =
         "SELECT string_agg(ordinal::text, ',' ORDER BY id) FROM bugfender_hooks.events WHERE event_id = 'shared'";
     assert_eq!(server.psql(&database, ordinals), "0,1,2");
+    // Within one kind of server too.
+    let (_, beside) = new_database(server);
+    assert_eq!(copy(&home, &there, &beside), parts);
     let back = sqlite_url(&home, "back/hooks.db");
     // The same rows have the same checksums, wherever they are.
     assert_eq!(copy(&home, &there, &back), parts);
