@@ -238,7 +238,9 @@ fn checksum_of(
         let rows = store.rows(table, reached)?;
         let Some(last) = rows.last() else { return Ok(checksum) };
         reached = table.key(last);
-        rows.iter().for_each(|row| checksum.add(row));
+        for row in &rows {
+            checksum.add(row);
+        }
         each(rows.len());
     }
 }

@@ -72,7 +72,9 @@ mod tests {
 
     fn of(rows: &[&[CopiedValue]]) -> Checksum {
         let mut checksum = Checksum::default();
-        rows.iter().for_each(|row| checksum.add(row));
+        for row in rows {
+            checksum.add(row);
+        }
         checksum
     }
 

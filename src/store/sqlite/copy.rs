@@ -77,7 +77,10 @@ impl SqliteCopy {
 
     fn of(store: &SqliteStore, registry: Option<Connection>, inbox: Option<Connection>) -> Result<Self, StoreError> {
         let path = store.inbox_path();
-        let lock = receiver_lock(&Owners::beside(&path)).map_err(|fault| fault.at(Part::Inbox, &path))?;
+        let lock = receiver_lock(&Owners::beside(&path)).map_err(|fault| {
+            let is_received = matches!(fault, StoreFault::Problem(Problem::Receiving));
+            if is_received { Problem::NotIdle.into() } else { fault }.at(Part::Inbox, &path)
+        })?;
         Ok(Self { store: store.clone(), registry, inbox, known: None, lock })
     }
 
@@ -93,9 +96,12 @@ impl SqliteCopy {
     ) -> Result<T, StoreError> {
         let connection = if is_registry { &self.registry } else { &self.inbox };
         let Some(connection) = connection else { return Ok(T::default()) };
-        work(connection).map_err(|fault| match is_registry {
-            true => fault.at(Part::Registry, &self.store.registry),
-            false => fault.at(Part::Inbox, &self.store.inbox_path()),
+        work(connection).map_err(|fault| {
+            if is_registry {
+                fault.at(Part::Registry, &self.store.registry)
+            } else {
+                fault.at(Part::Inbox, &self.store.inbox_path())
+            }
         })
     }
 
