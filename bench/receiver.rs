@@ -97,6 +97,22 @@ impl Store for Nothing {
         self.0.restore(directory, replace)
     }
 
+    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
+        self.0.schemas()
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        self.0.migrate()
+    }
+
+    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError> {
+        self.0.export()
+    }
+
+    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
+        self.0.import()
+    }
+
     fn free_reserve(&self) -> Result<bool, StoreError> {
         self.0.free_reserve()
     }

@@ -56,6 +56,9 @@ pub enum StoreErrorKind {
 /// What to do about a store that cannot be copied into.
 pub(super) const NAME_AN_EMPTY_STORE: &str = "name a store with --to that does not exist, or that is empty";
 
+/// What to do about a store that is received into, and therefore cannot be copied.
+pub(super) const STOP_RECEIVERS: &str = "stop all receivers of both stores, then try again";
+
 /// The two parts of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {

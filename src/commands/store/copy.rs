@@ -15,6 +15,8 @@ use crate::store::{CopiedPart, copy_store};
 /// Copies registry, history, events, forwards, attempts, targets and the receiver's key; events keep their order, their ids
 /// and what they are known by to targets, and forwards that are pending stay so. In the end both sides are compared. Stop all
 /// receivers before. A copy that was interrupted goes on when the same command is run again. The store stays as it is.
+// These comments are help texts for a terminal, not Markdown.
+#[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
 pub(super) struct CopyArgs {
     /// The store to copy to, which does not exist or is empty: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or @FILE with such a URL

@@ -10,7 +10,7 @@ use super::options::ConnectOptions;
 use super::session::{Link, ServerSession, values};
 use crate::error::Result;
 use crate::store::copy::{Batch, TABLES};
-use crate::store::error::{NAME_AN_EMPTY_STORE, Part};
+use crate::store::error::{NAME_AN_EMPTY_STORE, Part, STOP_RECEIVERS};
 use crate::store::{
     ColumnKind, CopiedRow, CopiedTable, CopiedValue, CopyState, Keys, LastNumbers, StoreError, StoreErrorKind,
     StoreExport, StoreImport,
@@ -211,9 +211,8 @@ impl StoreExport for PostgresCopy {
     fn check_idle(&mut self) -> Result<()> {
         let sql = "SELECT 1 FROM @roles WHERE name = 'receiver' AND until > now() LIMIT 1";
         if self.session.run(async |link| link.row(sql, values![]).await)?.is_some() {
-            let (what, advice) =
-                ("a `bugfender-hooks listen` receives into it", "stop all receivers of both stores, then try again");
-            return Err(self.refused(StoreErrorKind::InUse, what, advice).into());
+            let what = "a `bugfender-hooks listen` receives into it";
+            return Err(self.refused(StoreErrorKind::InUse, what, STOP_RECEIVERS).into());
         }
         Ok(())
     }

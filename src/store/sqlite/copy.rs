@@ -77,7 +77,10 @@ impl SqliteCopy {
 
     fn of(store: &SqliteStore, registry: Option<Connection>, inbox: Option<Connection>) -> Result<Self, StoreError> {
         let path = store.inbox_path();
-        let lock = receiver_lock(&Owners::beside(&path)).map_err(|fault| fault.at(Part::Inbox, &path))?;
+        let lock = receiver_lock(&Owners::beside(&path)).map_err(|fault| {
+            let is_received = matches!(fault, StoreFault::Problem(Problem::Receiving));
+            if is_received { Problem::NotIdle.into() } else { fault }.at(Part::Inbox, &path)
+        })?;
         Ok(Self { store: store.clone(), registry, inbox, known: None, lock })
     }
 

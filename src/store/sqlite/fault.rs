@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
-use crate::store::error::{NAME_AN_EMPTY_STORE, Part, Rule};
+use crate::store::error::{NAME_AN_EMPTY_STORE, Part, Rule, STOP_RECEIVERS};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// What can be wrong with a file.
@@ -20,6 +20,8 @@ pub(super) enum Problem {
     NoInbox,
     #[error("another `bugfender-hooks listen` receives into it")]
     Receiving,
+    #[error("a `bugfender-hooks listen` receives into it")]
+    NotIdle,
     #[error("it is there already")]
     InTheWay,
     #[error("there is no store to copy")]
@@ -53,7 +55,7 @@ impl Problem {
         match self {
             Self::Damaged => StoreErrorKind::Damaged,
             Self::NoRegistry | Self::NoInbox | Self::NotEmptyStore => StoreErrorKind::Foreign,
-            Self::Receiving => StoreErrorKind::InUse,
+            Self::Receiving | Self::NotIdle => StoreErrorKind::InUse,
             Self::InTheWay => StoreErrorKind::Conflict,
             Self::Moved => StoreErrorKind::Lost,
             Self::Newer { .. } => StoreErrorKind::NewerSchema,
@@ -76,6 +78,7 @@ impl Problem {
             (Self::NoStore, _) => "name the store with --store, as in `bugfender-hooks store info`",
             (Self::NoBackup, _) => "name the directory that `bugfender-hooks store backup` made",
             (Self::NotEmpty, _) => "name a directory that does not exist, or that is empty",
+            (Self::NotIdle, _) => STOP_RECEIVERS,
             (Self::NotEmptyStore, _) => NAME_AN_EMPTY_STORE,
             (Self::InTheWay, _) => "give --replace to put the backup in its place",
             (Self::Moved, _) => "start `listen` again: it makes a new inbox, or finds one put in its place",

@@ -95,16 +95,14 @@ pub(super) fn script(path: &Path, schema: &Schema, from: i64) -> String {
         return String::new();
     }
     let from = usize::try_from(from).unwrap_or(0);
-    let place = path.display().to_string().replace('"', "\\\"");
-    let mut script = format!(".open \"{place}\"\n");
-    if from == 0 {
-        script.extend([schema.first, if schema.first.is_empty() { "" } else { "\n" }]);
-        script += "PRAGMA journal_mode = WAL;\n";
-    }
-    script += "BEGIN IMMEDIATE;\n";
-    script.extend(schema.steps.iter().skip(from).copied());
-    let version = schema.mark + schema.known();
-    script + &format!("PRAGMA application_id = {};\nPRAGMA user_version = {version};\nCOMMIT;\n", schema.application_id)
+    let place = path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    let first = if from == 0 { format!("{}\nPRAGMA journal_mode = WAL;\n", schema.first) } else { String::new() };
+    let steps: String = schema.steps.iter().skip(from).copied().collect();
+    let (id, version) = (schema.application_id, schema.mark + schema.known());
+    format!(
+        ".open \"{place}\"\n{first}BEGIN IMMEDIATE;\n{steps}\
+         PRAGMA application_id = {id};\nPRAGMA user_version = {version};\nCOMMIT;\n"
+    )
 }
 
 fn read(connection: &Connection, sql: &str) -> Result<i64, rusqlite::Error> {

@@ -13,19 +13,22 @@ fn killed_in_the_middle_it_goes_on() {
     let (home, from) = filled(4500);
     let (database, there) = new_database(server);
     assert_eq!(run_on(&home, &there, &["store", "migrate"]).code, 0);
-    let (sleeper, waiting) = ("SELECT pg_sleep(600)", "SELECT count(*) FROM pg_locks WHERE NOT granted");
+    let locks = |condition: &str| {
+        let of_table = "relation = 'bugfender_hooks.forwards'::regclass AND mode <> 'AccessShareLock'";
+        let here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        server.psql(&database, &format!("SELECT count(*) FROM pg_locks WHERE {of_table} AND {here} AND {condition}"))
+    };
     thread::scope(|scope| {
         // Holds up the table that comes after the events.
-        let hold = format!("BEGIN; LOCK TABLE bugfender_hooks.forwards IN SHARE MODE; {sleeper}");
-        let name = database.clone();
-        let holder = scope.spawn(move || server.psql(&name, &hold));
-        let taken = "SELECT count(*) FROM pg_locks WHERE relation = 'bugfender_hooks.forwards'::regclass AND granted";
-        wait_until("the table is locked", || server.psql(&database, taken) != "0");
+        let hold = "BEGIN; LOCK TABLE bugfender_hooks.forwards IN SHARE MODE; SELECT pg_sleep(600)";
+        let holder = scope.spawn(|| server.psql(&database, hold));
+        wait_until("the table is locked", || locks("granted") != "0");
         let mut child = home.spawn(&["--store", &from, "store", "copy", "--to", &there]);
-        wait_until("the copy waits", || server.psql(&database, waiting) != "0");
+        wait_until("the copy waits", || locks("NOT granted") != "0");
         child.kill().unwrap();
         child.wait().unwrap();
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()";
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event = 'PgSleep'";
         server.psql(&database, end);
         // It fails, as it is stopped.
         let _ = holder.join();
