@@ -117,22 +117,6 @@ impl Store for Nothing {
         self.0.free_reserve()
     }
 
-    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
-        self.0.schemas()
-    }
-
-    fn migrate(&self) -> Result<(), StoreError> {
-        self.0.migrate()
-    }
-
-    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError> {
-        self.0.export()
-    }
-
-    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
-        self.0.import()
-    }
-
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {
         self.0.receiver_keys()
     }
