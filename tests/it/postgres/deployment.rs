@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Home, have};
 
 /// The addresses that the parts of `contrib/compose` have in a test.
 pub struct Places {
@@ -20,10 +23,13 @@ pub struct Deployment {
 const ADDRESS: &str = "0.0.0.0:4000";
 const SECRETS: &str = "/run/secrets/";
 
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/compose")
+}
+
 impl Deployment {
     pub fn read() -> Self {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/compose");
-        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        let read = |name: &str| fs::read_to_string(dir().join(name)).unwrap();
         Self { compose: read("compose.yaml"), nginx: read("nginx.conf") }
     }
 
@@ -79,17 +85,34 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 #[test]
 fn the_containers_fit_together() {
     let Deployment { compose, nginx } = Deployment::read();
-    for port in ["ports: [\"8080:8080\"]", "http://127.0.0.1:4000/readyz"] {
-        assert!(compose.contains(port), "{port}");
+    for line in ["    ports: [\"8080:8080\"]", "      - http://127.0.0.1:4000/readyz"] {
+        assert!(compose.lines().any(|known| known == line), "{line}");
     }
-    // Each secret that is mounted is a file that the README makes, and no other is.
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/compose/README.md")).unwrap();
-    for secret in ["store", "postgres_password", "target"] {
-        assert!(
-            compose.contains(&format!("file: secrets/{secret}")) && readme.contains(&format!(">secrets/{secret}\n"))
-        );
-    }
-    assert_eq!(compose.matches("file: secrets/").count(), 3);
     // As large as a body may be, and no idle connection is kept until a receiver closes it.
     assert!(nginx.contains("client_max_body_size 5m;") && nginx.contains("keepalive_timeout 5s;"));
+}
+
+/// The README makes each secret that is mounted, and they fit together too.
+#[test]
+fn the_secrets_are_made() {
+    if !have("openssl") {
+        return;
+    }
+    let Deployment { compose, .. } = Deployment::read();
+    let readme = fs::read_to_string(dir().join("README.md")).unwrap();
+    let script = readme.split_once("```sh\n").unwrap().1.split_once("docker compose").unwrap().0;
+    let home = Home::new();
+    let status = Command::new("sh").args(["-euc", script]).current_dir(home.path()).status().unwrap();
+    assert!(status.success(), "{script}");
+    let secret = |name: &str| fs::read_to_string(home.path().join("secrets").join(name)).unwrap();
+    for name in ["store", "postgres_password", "target"] {
+        assert!(compose.contains(&format!("    file: secrets/{name}\n")) && !secret(name).trim().is_empty(), "{name}");
+    }
+    assert_eq!(compose.matches("file: secrets/").count(), 3);
+    let (user, host, database) = ("bugfender_hooks", "postgres", "bugfender_hooks");
+    let password = secret("postgres_password");
+    let url = format!("postgres://{user}:{}@{host}/{database}?sslmode=disable", password.trim());
+    assert_eq!(secret("store").trim(), url);
+    assert!(compose.contains(&format!("POSTGRES_USER: {user}\n      POSTGRES_DB: {database}\n")), "{compose}");
+    assert!(compose.contains(&format!("\n  {host}:\n    image: postgres:")), "{compose}");
 }

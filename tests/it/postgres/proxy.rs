@@ -19,8 +19,8 @@ pub enum Cut {
 
 #[derive(Default)]
 struct Cutter {
-    /// A part of the statement that is waited for.
-    armed: Mutex<Option<(Cut, &'static str)>>,
+    /// The cuts that come next, the last one first, each with a part of the statement that is waited for.
+    armed: Mutex<Vec<(Cut, &'static str)>>,
     cuts: AtomicUsize,
 }
 
@@ -52,12 +52,14 @@ impl CutProxy {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Cuts the next connection that sends a statement with this in it.
-    pub fn arm(&self, cut: Cut, statement: &'static str) {
-        *self.cutter.armed.lock().unwrap() = Some((cut, statement));
+    /// Cuts the next connection that sends a statement with this in it, and then those that follow.
+    pub fn arm(&self, cuts: &[Cut], statement: &'static str) {
+        let cuts = cuts.iter().rev().map(|cut| (*cut, statement));
+        self.cutter.armed.lock().unwrap().extend(cuts);
     }
 
-    pub fn wait_for_cut(&self, number: usize) {
+    /// Waits until it has cut off connections so often since its start.
+    pub fn wait_for_cuts(&self, number: usize) {
         wait_until("a connection is cut off", || self.cutter.cuts.load(Ordering::Relaxed) >= number);
     }
 }
@@ -79,7 +81,7 @@ impl Cutter {
         while let Some(chunk) = chunk(&mut client) {
             tail.extend_from_slice(&chunk);
             let mut armed = self.armed.lock().unwrap();
-            let found = armed.take_if(|(_, statement)| contains(&tail, statement.as_bytes()));
+            let found = armed.pop_if(|(_, statement)| contains(&tail, statement.as_bytes()));
             drop(armed);
             tail.drain(..tail.len().saturating_sub(100));
             match found {

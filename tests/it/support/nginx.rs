@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 
-use super::postgres::warden::{Owner, Warden};
+use super::postgres::warden::{Owner, Warden, write};
 use super::{have, wait_until};
 
 /// It ends when it is dropped, or the tests end.
@@ -22,7 +22,7 @@ impl Nginx {
         }
         let owner = Owner::find();
         let dir = owner.dir();
-        owner.write(&dir.join("nginx.conf"), &settings.replace("/tmp/", &format!("{}/", dir.display())));
+        write(&dir.join("nginx.conf"), &settings.replace("/tmp/", &format!("{}/", dir.display())));
         let warden = Warden::start(owner, include_str!("nginx.sh"), &[&dir]);
         let nginx = Self { dir, _warden: warden };
         wait_until("nginx listens", || TcpStream::connect(address).is_ok());
