@@ -14,8 +14,8 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq,
     Events, ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
-    ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, Settled, Settlement, Store, StoreError, StoreInfo,
-    TargetId, TargetName, TargetRecord, Targets, Usage,
+    ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, SchemaState, Settled, Settlement, Store, StoreError,
+    StoreExport, StoreImport, StoreInfo, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -99,6 +99,22 @@ impl Store for Nothing {
 
     fn free_reserve(&self) -> Result<bool, StoreError> {
         self.0.free_reserve()
+    }
+
+    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
+        self.0.schemas()
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        self.0.migrate()
+    }
+
+    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError> {
+        self.0.export()
+    }
+
+    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
+        self.0.import()
     }
 
     fn receiver_keys(&self) -> Box<dyn ReceiverKeys> {

@@ -16,7 +16,7 @@ pub use self::store_location::store_of;
 use self::store_location::StoreLocation;
 use crate::api::{AuthenticatedApi, TokenProvider};
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
-use crate::config::{Environment, Settings, Source, Sourced, environment};
+use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, environment};
 use crate::domain::{AccessToken, ApiOrigin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
@@ -218,6 +218,14 @@ impl Context {
         // Once, as it may warn.
         let location = StoreLocation::of(&self.settings, &self.environment)?;
         Ok(self.store_location.get_or_init(|| location).open())
+    }
+
+    /// The store at another location.
+    ///
+    /// # Errors
+    /// A usage error for a store that cannot be used.
+    pub fn store_at(&self, url: &StoreUrl) -> Result<Box<dyn Store>> {
+        Ok(StoreLocation::at(url.clone(), &self.settings, &self.environment)?.open())
     }
 
     /// The registry. One that does not exist is made, which is said, as whoever lost theirs must know.

@@ -98,7 +98,7 @@ CREATE TABLE @forwards (
     error        text,
     token        bigint,                     -- fences the claim
     leased_until bigint
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 50);  -- each is changed when it is claimed and when it is settled
 CREATE INDEX forwards_by_event ON @forwards (last_event);
 CREATE INDEX forwards_pending ON @forwards (target, due_at, id) WHERE state = 0;
 CREATE INDEX forwards_by_age ON @forwards (target, queued_at) WHERE state = 0;
@@ -150,6 +150,13 @@ CREATE TABLE @roles (
     since timestamptz NOT NULL DEFAULT now(),
     until timestamptz NOT NULL,
     PRIMARY KEY (name, owner)
+);
+
+-- Which store this one was copied from, and whether all of it is here.
+CREATE TABLE @copied (
+    id     integer PRIMARY KEY CHECK (id = 1),
+    source text NOT NULL,
+    done   boolean NOT NULL
 );
 
 CREATE TABLE @probe (

@@ -38,7 +38,7 @@ impl StoreUrl {
         let location = Self::given(text)?;
         if !text.starts_with('@') && location.password().is_some() {
             return Err(Error::usage("the URL of the store holds a password, which others could read").hint(
-                "leave it out, and set PGPASSWORD or write it to ~/.pgpass; or give the URL in a file, as --store @FILE",
+                "leave it out, and set PGPASSWORD or write it to ~/.pgpass; or give the URL in a file, as @FILE",
             ));
         }
         Ok(location)

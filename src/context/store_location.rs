@@ -40,8 +40,13 @@ enum StorePlace {
 
 impl StoreLocation {
     pub(super) fn of(settings: &Settings, environment: &Environment) -> Result<Self> {
+        Self::at(settings.store_url()?, settings, environment)
+    }
+
+    /// Another one than that of the settings.
+    pub(super) fn at(url: StoreUrl, settings: &Settings, environment: &Environment) -> Result<Self> {
         let actor = Actor::new(actor_name(environment, platform::host_name().as_deref()));
-        Ok(Self { place: StorePlace::of(settings, environment)?, actor })
+        Ok(Self { place: StorePlace::of(url, settings, environment)?, actor })
     }
 
     pub(super) fn open(&self) -> Box<dyn Store> {
@@ -55,8 +60,8 @@ impl StoreLocation {
 }
 
 impl StorePlace {
-    fn of(settings: &Settings, environment: &Environment) -> Result<Self> {
-        match settings.store_url()? {
+    fn of(url: StoreUrl, settings: &Settings, environment: &Environment) -> Result<Self> {
+        match url {
             StoreUrl::Sqlite(path) => Ok(Self::File(path)),
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres(url) => {
@@ -69,7 +74,7 @@ impl StorePlace {
             }
             #[cfg(not(feature = "postgres"))]
             StoreUrl::Postgres(_) => {
-                let _ = environment;
+                let _ = (settings, environment);
                 Err(Error::usage("this build of bugfender-hooks cannot use PostgreSQL as its store")
                     .hint("use one built with the feature postgres, or --store sqlite:PATH"))
             }

@@ -53,6 +53,9 @@ pub enum StoreErrorKind {
     Failed,
 }
 
+/// What to do about a store that cannot be copied into.
+pub(super) const NAME_AN_EMPTY_STORE: &str = "name a store with --to that does not exist, or that is empty";
+
 /// The two parts of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {

@@ -75,9 +75,7 @@ impl ReceiverKeys for KeyFile {
         let former =
             if former_until > now { former.into_iter().chain([(current, former_until)]).collect() } else { Vec::new() };
         let keys = Keys { current: new_key()?, former };
-        let former = keys.former.iter().map(|(key, until)| format!("{}{UNTIL}{until}\n", key.expose()));
-        let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
-        platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))?;
+        self.replace(&keys)?;
         Ok(keys)
     }
 }
@@ -86,6 +84,18 @@ impl KeyFile {
     /// The keys in this file.
     pub fn at(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// Puts these keys in place of those that are there.
+    pub(super) fn put(&self, keys: &Keys) -> Result<()> {
+        let _lock = self.lock().map_err(|error| self.failed(&error))?;
+        self.replace(keys)
+    }
+
+    fn replace(&self, keys: &Keys) -> Result<()> {
+        let former = keys.former.iter().map(|(key, until)| format!("{}{UNTIL}{until}\n", key.expose()));
+        let contents: String = std::iter::once(format!("{}\n", keys.current.expose())).chain(former).collect();
+        platform::replace_private_file(&self.0, contents.as_bytes()).map_err(|error| self.failed(&error))
     }
 
     fn lock(&self) -> io::Result<File> {
@@ -102,7 +112,8 @@ impl KeyFile {
         dir.map_or(Ok(()), platform::create_private_dir)
     }
 
-    fn existing(&self) -> Result<Option<Keys>> {
+    /// The keys, if there are any.
+    pub(super) fn existing(&self) -> Result<Option<Keys>> {
         match fs::read_to_string(&self.0) {
             Ok(text) => {
                 // A file that is no key is somebody else's, and is left alone.

@@ -11,6 +11,7 @@
 
 mod codec;
 mod coordination;
+mod copy;
 mod error;
 mod events;
 mod history;
@@ -18,16 +19,22 @@ mod info;
 mod intake;
 mod keys;
 mod maintenance;
+mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod queue;
 mod registry;
+mod registry_rules;
 pub mod sqlite;
 mod targets;
 pub mod worker;
 
 pub use codec::EncodedDelivery;
 pub use coordination::{Attendance, Coordination};
+pub use copy::{
+    ColumnKind, CopiedPart, CopiedRow, CopiedTable, CopiedValue, CopyState, LastNumbers, StoreExport, StoreImport,
+    copy_store,
+};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
@@ -37,6 +44,7 @@ pub use info::{PartInfo, StoreInfo};
 pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
 pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
+pub use migration::SchemaState;
 pub use queue::{
     AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
     Route, Settled, Settlement, TargetId, TargetName,
@@ -138,6 +146,31 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it is no backup, a receiver runs, or a part is there and must not be replaced; all is then as it was.
     fn restore(&self, directory: &Path, replace: bool) -> Result<(), StoreError>;
+
+    /// The schema of each part, as it is. Nothing is changed.
+    ///
+    /// # Errors
+    /// When a part cannot be read, or is newer than this program.
+    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError>;
+
+    /// Brings the schema of each part to the newest version, made if need be: all of a part or nothing, whoever does it at
+    /// the same time.
+    ///
+    /// # Errors
+    /// As [`Store::registry`].
+    fn migrate(&self) -> Result<(), StoreError>;
+
+    /// What it holds, to be copied into another store.
+    ///
+    /// # Errors
+    /// When there is no store, it cannot be read, or somebody receives into it.
+    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError>;
+
+    /// The store, made if need be, to be filled from another one.
+    ///
+    /// # Errors
+    /// As [`Store::registry`], and when somebody receives into it.
+    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError>;
 
     /// Gives back the space that is kept in reserve for a full disk. Returns whether there was any.
     ///

@@ -45,6 +45,8 @@ const COMMANDS: &[&[&str]] = &[
     &["store", "info"],
     &["store", "backup"],
     &["store", "restore"],
+    &["store", "copy"],
+    &["store", "migrate"],
     &["targets"],
     &["targets", "list"],
     &["targets", "pause"],

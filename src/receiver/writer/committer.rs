@@ -239,7 +239,9 @@ impl Committer {
                     let outcome = self.inbox.probe(Timestamp::now(), bytes);
                     let trouble = &self.shared.trouble;
                     trouble.note(&outcome);
-                    trouble.note_room(outcome.as_ref().is_ok_and(|has_room| *has_room), bytes);
+                    if let Ok(has_room) = &outcome {
+                        trouble.note_room(*has_room, bytes);
+                    }
                     drop(reply.send(outcome.map_err(Error::from)));
                 }
                 (Job::Routes(make, reply), _) => {

@@ -24,8 +24,8 @@ pub(super) enum PostgresFault {
     Rejected(tokio_postgres::Error),
     #[error("the server did not answer in time")]
     TimedOut,
-    #[error("the server was not available a moment ago")]
-    Resting,
+    #[error("the server was not available a moment ago: {0}")]
+    Resting(String),
     #[error("the host {host} could not be found: {error}")]
     NotResolved { host: String, error: io::Error },
     #[error("no connection to {place}: {error}")]
@@ -66,7 +66,7 @@ impl PostgresFault {
             | Self::Tls(_)
             | Self::SignIn { .. }
             | Self::ReadOnlyServer => true,
-            Self::Resting
+            Self::Resting(_)
             | Self::Contended
             | Self::Damaged(_)
             | Self::Newer { .. }
@@ -108,7 +108,7 @@ impl PostgresFault {
                 Unavailable,
                 "check that the server is up and that no firewall is in between; --timeout gives it more time",
             ),
-            Self::Resting => Diagnosis::passing(Unavailable, "it is tried again soon"),
+            Self::Resting(_) => Diagnosis::passing(Unavailable, "it is tried again soon"),
             Self::NotResolved { .. } => {
                 Diagnosis::passing(Unavailable, "check the host in the URL of the store, and the network")
             }

@@ -33,6 +33,24 @@ impl PostgresKeys {
         Ok(self.session()?.commit(work)?)
     }
 
+    /// The keys, if there are any.
+    pub(super) fn existing(&self) -> Result<Option<Keys>> {
+        self.session()?.run(read)?.keys()
+    }
+
+    /// Puts these keys in place of those that are there.
+    pub(super) fn put(&self, keys: &Keys) -> Result<()> {
+        self.commit(async |link| {
+            link.batch("LOCK TABLE @receiver_keys IN SHARE ROW EXCLUSIVE MODE").await?;
+            link.batch("DELETE FROM @receiver_keys").await?;
+            for (key, until) in &keys.former {
+                let sql = "INSERT INTO @receiver_keys (key, until) VALUES ($1, $2)";
+                link.execute(sql, values![key.expose() => TEXT, until.as_microsecond() => INT8]).await?;
+            }
+            add(link, &keys.current).await
+        })
+    }
+
     fn missing(&self) -> Error {
         Error::new(ErrorKind::Store, format!("{} holds no key of a receiver", self.options.shown()))
     }
@@ -90,7 +108,7 @@ impl ReceiverKeys for PostgresKeys {
     }
 
     fn reload(&self) -> Result<Keys> {
-        self.session()?.run(read)?.keys()?.ok_or_else(|| self.missing())
+        self.existing()?.ok_or_else(|| self.missing())
     }
 
     fn rotate(&self, former_until: Timestamp, now: Timestamp) -> Result<Keys> {

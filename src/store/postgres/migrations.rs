@@ -66,8 +66,11 @@ pub(super) fn prepare(session: &ServerSession) -> Result<(), PostgresFault> {
     })
 }
 
-/// What has to be run to bring the schema from this version to the newest.
+/// What has to be run to bring the schema from this version to the newest; nothing if it is.
 pub(super) fn script(prefix: &str, from: i64) -> String {
+    if from == known() {
+        return String::new();
+    }
     let schema = format!("CREATE SCHEMA IF NOT EXISTS {};\n{VERSIONS}", prefix.trim_end_matches('.'));
     let begin = if from == 0 { schema } else { String::new() };
     let steps = STEPS.iter().zip(1_i64..).filter(|(_, version)| *version > from);

@@ -7,11 +7,13 @@
 //! | `fault`, `diagnosis` | what goes wrong with it, and what to do about that |
 //! | `migrations` | the schema |
 //! | `inbox`, `registry`, `keys` | the parts of the store |
+//! | `copy` | all of it, for copies |
 //!
 //! Nothing here needs a session of the server's: no statement is named, no setting or lock outlives its transaction. So
 //! PgBouncer may stand in between and give each transaction another connection.
 
 mod connect;
+mod copy;
 mod diagnosis;
 mod fault;
 mod given;
@@ -29,6 +31,7 @@ mod tls;
 use std::path::Path;
 use std::time::Duration;
 
+use self::copy::PostgresCopy;
 use self::fault::PostgresFault;
 use self::inbox::PostgresInbox;
 use self::keys::PostgresKeys;
@@ -37,7 +40,8 @@ use self::registry::PostgresRegistry;
 use self::session::{Link, ServerSession, values};
 use super::error::Part;
 use super::{
-    Actor, Inbox, Intake, PartInfo, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo,
+    Actor, Inbox, Intake, PartInfo, ReceiverInbox, ReceiverKeys, Registry, SchemaState, Store, StoreError,
+    StoreErrorKind, StoreExport, StoreImport, StoreInfo,
 };
 
 /// How long a receiver waits for the server: senders wait as long for their answers.
@@ -92,8 +96,8 @@ impl PostgresStore {
         self.options.shown().to_owned()
     }
 
-    /// Says that this is for the server's own tools.
-    fn for_the_server(&self, what: &str, advice: &'static str) -> StoreError {
+    /// Says that something cannot be done, and what can.
+    fn cannot(&self, what: &str, advice: &'static str) -> StoreError {
         StoreError::new(Part::Inbox, self.place(), StoreErrorKind::Unavailable, what, advice)
     }
 }
@@ -156,12 +160,35 @@ impl Store for PostgresStore {
     fn back_up(&self, _directory: &Path) -> Result<(), StoreError> {
         let advice =
             "copy it with `pg_dump --format=custom --schema=SCHEMA DATABASE`, which does not disturb receivers";
-        Err(self.for_the_server("a store in PostgreSQL is backed up by PostgreSQL's own tools", advice))
+        Err(self.cannot("a store in PostgreSQL is backed up by PostgreSQL's own tools", advice))
     }
 
     fn restore(&self, _directory: &Path, _replace: bool) -> Result<(), StoreError> {
         let advice = "restore it with `pg_restore --clean --if-exists --dbname=DATABASE FILE` while no receiver runs";
-        Err(self.for_the_server("a store in PostgreSQL is restored by PostgreSQL's own tools", advice))
+        Err(self.cannot("a store in PostgreSQL is restored by PostgreSQL's own tools", advice))
+    }
+
+    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
+        let session = ServerSession::new(self.options.clone(), Part::Inbox)?;
+        let (found, newest) = (session.run(migrations::version)?, migrations::known());
+        let script = migrations::script(&self.options.schema_prefix(), found);
+        Ok(vec![SchemaState { part: "store", place: self.place(), found, newest, script }])
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        self.prepared(Part::Inbox).map(drop)
+    }
+
+    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError> {
+        let missing = || {
+            let advice = "name the store with --store, as in `bugfender-hooks store info`";
+            self.cannot("there is no store to copy", advice)
+        };
+        Ok(Box::new(PostgresCopy::new(self.existing(Part::Inbox)?.ok_or_else(missing)?, &self.options)))
+    }
+
+    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
+        Ok(Box::new(PostgresCopy::new(self.prepared(Part::Inbox)?, &self.options)))
     }
 
     fn free_reserve(&self) -> Result<bool, StoreError> {

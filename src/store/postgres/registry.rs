@@ -7,14 +7,17 @@ mod changes;
 mod history;
 mod rows;
 
+use std::cell::Cell;
+
 use jiff::Timestamp;
 
-use self::changes::{Changes, RowEnding};
-use self::rows::{RegistryRow, found, row};
+use self::changes::Changes;
+use self::rows::{found, row};
 use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
-use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
 use crate::store::error::Rule;
+use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of};
 use crate::store::{
     Action, Activated, Actor, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError,
 };
@@ -29,13 +32,15 @@ pub(super) struct PostgresRegistry {
     owner: String,
     /// Who it works for, as the history names them.
     actor: Actor,
+    /// Whether it has begun anything.
+    has_begun: Cell<bool>,
 }
 
 impl PostgresRegistry {
     /// The registry of this session, whose schema is there.
     pub(super) fn new(session: ServerSession, actor: Actor) -> Self {
         let owner = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
-        Self { session, owner, actor }
+        Self { session, owner, actor, has_begun: Cell::new(false) }
     }
 
     fn changes<'a>(&'a self, link: &'a Link) -> Changes<'a> {
@@ -46,6 +51,9 @@ impl PostgresRegistry {
 /// What a process was at work on when it ended is in doubt at once.
 impl Drop for PostgresRegistry {
     fn drop(&mut self) {
+        if !self.has_begun.get() {
+            return;
+        }
         let sql = "UPDATE @hooks SET owned_until = now() WHERE owner = $1 AND owned_until > now()";
         // If it fails, it is in doubt when its time is over.
         let _ = self.session.once(async |link| link.execute(sql, values![self.owner => TEXT]).await);
@@ -61,7 +69,7 @@ async fn lock(link: &Link, wanted: &Subscription) -> Result<(), PostgresFault> {
 }
 
 /// The rows of one endpoint that are not known to be over, oldest first.
-async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<RegistryRow>, PostgresFault> {
+async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<FoundRow>, PostgresFault> {
     let condition =
         "WHERE api_url = $1 AND app_id = $2 AND event = $3 AND status NOT IN ('removed', 'gone') ORDER BY id";
     let values = values![wanted.origin.as_str() => TEXT, wanted.app_id.get() => INT8, wanted.event.as_str() => TEXT];
@@ -72,14 +80,7 @@ async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<RegistryRow>, P
 }
 
 async fn conflict(link: &Link, wanted: &Subscription) -> Result<Option<Conflict>, PostgresFault> {
-    let mut same = alike(link, wanted).await?;
-    if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
-        return Ok(Some(Conflict::Exists(Box::new(same.swap_remove(index).record))));
-    }
-    if same.iter().any(|found| found.in_progress) {
-        return Ok(Some(Conflict::InProgress));
-    }
-    Ok(same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record))))
+    Ok(conflict_among(alike(link, wanted).await?))
 }
 
 impl Registry for PostgresRegistry {
@@ -88,7 +89,7 @@ impl Registry for PostgresRegistry {
         let condition = format!("WHERE $1::text IS NULL OR api_url = $1 {ORDER}");
         let origin = origin.map(ApiOrigin::as_str);
         let read = self.session.read(async |link| {
-            let give = |found: RegistryRow| (*each.borrow_mut())(found.record);
+            let give = |found: FoundRow| (*each.borrow_mut())(found.record);
             rows::each(link, &condition, values![origin => TEXT], give).await
         });
         read.map_err(|fault| self.session.store_error(fault))
@@ -105,6 +106,7 @@ impl Registry for PostgresRegistry {
         force: bool,
         now: Timestamp,
     ) -> Result<Reservation, StoreError> {
+        self.has_begun.set(true);
         self.session.commit(async |link| {
             lock(link, wanted).await?;
             let conflict = if force { None } else { conflict(link, wanted).await? };
@@ -120,7 +122,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
-        let ending = RowEnding::LEFT_IN_DOUBT.because(reason);
+        let ending = Ending::LEFT_IN_DOUBT.because(reason);
         self.session.commit(async |link| self.changes(link).settle(row, ending, now).await)
     }
 
@@ -141,17 +143,12 @@ impl Registry for PostgresRegistry {
         intents: &[RowId],
         now: Timestamp,
     ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError> {
+        self.has_begun.set(true);
         self.session.commit(async |link| {
             let changes = self.changes(link);
             let mut ended = Vec::with_capacity(ends.len());
             for (row, end) in ends {
-                let ending = match end {
-                    Removal::Removed => RowEnding::REMOVED,
-                    Removal::Gone => RowEnding::GONE,
-                    Removal::Refused => RowEnding::REMOVAL_REFUSED,
-                    Removal::InDoubt(reason) => RowEnding::REMOVAL_IN_DOUBT.because(reason),
-                };
-                match changes.settle(*row, ending, now).await {
+                match changes.settle(*row, ending_of(end), now).await {
                     Err(PostgresFault::Rule(Rule::Lost(_))) => ended.push(None),
                     settled => ended.push(Some(settled?)),
                 }

@@ -40,6 +40,8 @@ pub(super) struct ServerSession {
     /// How often in a row no connection could be made, and when it is tried again.
     failures: Cell<u32>,
     rest_until: Cell<Option<Instant>>,
+    /// Why no connection could be made.
+    trouble: RefCell<String>,
     timeout: Cell<Duration>,
 }
 
@@ -67,6 +69,7 @@ impl ServerSession {
             link: RefCell::default(),
             failures: Cell::default(),
             rest_until: Cell::default(),
+            trouble: RefCell::default(),
             timeout,
         })
     }
@@ -165,7 +168,7 @@ impl ServerSession {
             }
         }
         if self.rest_until.get().is_some_and(|until| Instant::now() < until) {
-            return Err(PostgresFault::Resting);
+            return Err(PostgresFault::Resting(self.trouble.borrow().clone()));
         }
         match self.options.connect().await {
             Ok(client) => {
@@ -179,6 +182,7 @@ impl ServerSession {
                 })
             }
             Err(fault) => {
+                self.trouble.replace(fault.to_string());
                 let failures = self.failures.get().min(10);
                 self.failures.set(failures + 1);
                 let rest = FIRST_REST.saturating_mul(1 << failures).min(LONGEST_REST);

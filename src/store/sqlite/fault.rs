@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
-use crate::store::error::{Part, Rule};
+use crate::store::error::{NAME_AN_EMPTY_STORE, Part, Rule};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// What can be wrong with a file.
@@ -28,6 +28,8 @@ pub(super) enum Problem {
     NoBackup,
     #[error("the directory is not empty")]
     NotEmpty,
+    #[error("it holds something else than a copy of that store")]
+    NotEmptyStore,
     #[error("the file, or its log beside it, was moved or removed while it was in use")]
     Moved,
     #[error("it was written by a newer bugfender-hooks (schema {found}, this version knows {known})")]
@@ -50,7 +52,7 @@ impl Problem {
     fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Damaged => StoreErrorKind::Damaged,
-            Self::NoRegistry | Self::NoInbox => StoreErrorKind::Foreign,
+            Self::NoRegistry | Self::NoInbox | Self::NotEmptyStore => StoreErrorKind::Foreign,
             Self::Receiving => StoreErrorKind::InUse,
             Self::InTheWay => StoreErrorKind::Conflict,
             Self::Moved => StoreErrorKind::Lost,
@@ -74,6 +76,7 @@ impl Problem {
             (Self::NoStore, _) => "name the store with --store, as in `bugfender-hooks store info`",
             (Self::NoBackup, _) => "name the directory that `bugfender-hooks store backup` made",
             (Self::NotEmpty, _) => "name a directory that does not exist, or that is empty",
+            (Self::NotEmptyStore, _) => NAME_AN_EMPTY_STORE,
             (Self::InTheWay, _) => "give --replace to put the backup in its place",
             (Self::Moved, _) => "start `listen` again: it makes a new inbox, or finds one put in its place",
             (Self::NoRegistry | Self::NoInbox, _) => "name another file with --store sqlite:PATH",

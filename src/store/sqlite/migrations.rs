@@ -1,6 +1,7 @@
 //! Schema versions. A version once released is never edited; changes come as a further file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -77,6 +78,33 @@ pub(super) fn prepare(
     transaction.pragma_update(None, "application_id", schema.application_id)?;
     transaction.pragma_update(None, "user_version", schema.mark + schema.known())?;
     Ok(transaction.commit()?)
+}
+
+/// The version of the file at `path`, whatever it is: 0 if it is not there, or empty. The file stays as it is.
+pub(super) fn version_of(path: &Path, schema: &Schema, lock_timeout: Duration) -> Result<i64, StoreFault> {
+    if !super::has_content(path)? {
+        return Ok(0);
+    }
+    // In a transaction: another process may be setting the file up between one look at it and the next.
+    schema.version(&*super::connect(path, lock_timeout)?.transaction()?)
+}
+
+/// What has to be run by `sqlite3` to bring the file at `path` from this version to the newest.
+pub(super) fn script(path: &Path, schema: &Schema, from: i64) -> String {
+    if from == schema.known() {
+        return String::new();
+    }
+    let from = usize::try_from(from).unwrap_or(0);
+    let place = path.display().to_string().replace('"', "\\\"");
+    let mut script = format!(".open \"{place}\"\n");
+    if from == 0 {
+        script.extend([schema.first, if schema.first.is_empty() { "" } else { "\n" }]);
+        script += "PRAGMA journal_mode = WAL;\n";
+    }
+    script += "BEGIN IMMEDIATE;\n";
+    script.extend(schema.steps.iter().skip(from).copied());
+    let version = schema.mark + schema.known();
+    script + &format!("PRAGMA application_id = {};\nPRAGMA user_version = {version};\nCOMMIT;\n", schema.application_id)
 }
 
 fn read(connection: &Connection, sql: &str) -> Result<i64, rusqlite::Error> {

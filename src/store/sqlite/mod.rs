@@ -1,6 +1,7 @@
 //! The store in SQLite files, the registry in one and the inbox in another: WAL, every commit synced.
 
 mod backup;
+mod copy;
 mod dedup;
 mod fault;
 mod inbox;
@@ -15,13 +16,15 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use self::copy::SqliteCopy;
 use self::fault::{Problem, StoreFault};
 use self::inbox::{SqliteInbox, SqliteReceiverInbox};
 use self::owners::Owners;
 use self::registry::SqliteRegistry;
 use super::error::Part;
 use super::{
-    Actor, Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, Store, StoreError, StoreErrorKind, StoreInfo,
+    Actor, Inbox, KeyFile, ReceiverInbox, ReceiverKeys, Registry, SchemaState, Store, StoreError, StoreErrorKind,
+    StoreExport, StoreImport, StoreInfo,
 };
 use crate::platform;
 
@@ -118,6 +121,31 @@ impl Store for SqliteStore {
         backup::restore(self, directory, replace)
     }
 
+    fn schemas(&self) -> Result<Vec<SchemaState>, StoreError> {
+        let state = |part: Part, name: &'static str, path: &Path, schema: &migrations::Schema| {
+            let found = migrations::version_of(path, schema, BUSY_TIMEOUT).map_err(|fault| fault.at(part, path))?;
+            let (newest, script) = (schema.known(), migrations::script(path, schema, found));
+            Ok(SchemaState { part: name, place: path.display().to_string(), found, newest, script })
+        };
+        Ok(vec![
+            state(Part::Registry, "registry", &self.registry, &migrations::REGISTRY)?,
+            state(Part::Inbox, "inbox", &self.inbox_path(), &migrations::INBOX)?,
+        ])
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        self.registry()?;
+        self.inbox().map(drop)
+    }
+
+    fn export(&self) -> Result<Box<dyn StoreExport>, StoreError> {
+        Ok(Box::new(SqliteCopy::of_existing(self)?))
+    }
+
+    fn import(&self) -> Result<Box<dyn StoreImport>, StoreError> {
+        Ok(Box::new(SqliteCopy::of_target(self)?))
+    }
+
     fn free_reserve(&self) -> Result<bool, StoreError> {
         let path = self.inbox_path();
         platform::remove_file_if_there(&inbox::reserve_path(&path))
@@ -129,6 +157,18 @@ impl Store for SqliteStore {
     }
 }
 
+/// Connects to a file that exists, and leaves it as it is.
+fn connect(path: &Path, lock_timeout: Duration) -> Result<Connection, StoreFault> {
+    // SQLite takes a shorter one for an empty database.
+    if (1..SHORTEST_DATABASE).contains(&path.metadata()?.len()) {
+        return Err(Problem::NoRegistry.into());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(lock_timeout)?;
+    Ok(connection)
+}
+
 /// Opens a file that exists, with its schema brought up to date and every commit synced.
 fn open_database(
     path: &Path,
@@ -136,13 +176,7 @@ fn open_database(
     owners: &Owners,
     lock_timeout: Duration,
 ) -> Result<Connection, StoreFault> {
-    // SQLite takes a shorter one for an empty database.
-    if (1..SHORTEST_DATABASE).contains(&path.metadata()?.len()) {
-        return Err(Problem::NoRegistry.into());
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(lock_timeout)?;
+    let mut connection = connect(path, lock_timeout)?;
     // One plan for a statement, whatever is bound: SQLite would plan those anew, each time, that may use a partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A name in double quotes that no column has is an error, not a string.

@@ -192,8 +192,9 @@ fn kills_and_restarts_lose_nothing() {
     let (calls, forwards) = (scene.sink.calls().len(), "SELECT count(*) FROM bugfender_hooks.forwards");
     let forwards: usize = scene.server.psql(&scene.database, forwards).parse().unwrap();
     assert!(calls > forwards, "{calls} calls for {forwards} forwards");
-    eprintln!("{stored} events, {} refusals, {} without an answer, {killed:?} killed, {recoveries} restarts", sent.refusals, sent.broken);
-    eprintln!("{calls} calls for {forwards} forwards, {:?}", start.elapsed());
+    let (refusals, broken) = (sent.refusals, sent.broken);
+    eprintln!("{stored} events, {refusals} refusals, {broken} without an answer, {calls} calls for {forwards} forwards");
+    eprintln!("{killed:?} killed, {recoveries} restarts, {:?}", start.elapsed());
     for receiver in &scene.receivers {
         let address = receiver.address.to_string();
         assert!(log.lines().filter(|line| line.contains(&format!(" 200 {address} "))).count() > 100, "{log}");

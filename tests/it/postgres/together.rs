@@ -134,7 +134,9 @@ fn every_event_is_shown_once(server: &Server, url: &str, database: &str) {
     let shown = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS).map(|sender| scope.spawn(move || send(sender))).collect();
         let end = scope.spawn(|| {
-            senders.into_iter().for_each(|sender| sender.join().unwrap());
+            for sender in senders {
+                sender.join().unwrap();
+            }
             post(&receivers[1], &["last".to_owned()]);
         });
         let shown = tail.ids_until("last");

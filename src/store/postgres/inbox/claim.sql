@@ -1,11 +1,13 @@
 WITH
 open AS (
     SELECT id, resumed_at FROM @targets WHERE id = $1 AND paused_at IS NULL AND coalesce(held_until, 0) <= $2),
--- What nobody has leased, as far as no other receiver is claiming it right now.
+-- What nobody has leased, as far as no other receiver is claiming it right now. Due from 0 to 0, as the order by id alone
+-- would be that of all forwards, and those before the first pending one would be read each time.
 fresh AS (
     SELECT id, row_number() OVER () AS place FROM (
         SELECT f.id FROM @forwards f
-        WHERE f.state = 0 AND f.target = (SELECT id FROM open) AND f.due_at = 0 AND coalesce(f.leased_until, 0) <= $2
+        WHERE f.state = 0 AND f.target = (SELECT id FROM open) AND f.due_at BETWEEN 0 AND 0
+            AND coalesce(f.leased_until, 0) <= $2
         ORDER BY f.due_at {order}, f.id {order} LIMIT $4 FOR UPDATE SKIP LOCKED) f),
 -- What failed before and is due, and then what is due so late that a clock was wrong.
 late AS (
@@ -47,10 +49,10 @@ SELECT c.id, c.token, c.attempts, greatest(c.queued_at, coalesce((SELECT resumed
             ELSE substring(d.body FROM k.start + 1 FOR k.bytes::integer) END,
        e.starts, e.lengths, e.keys, e.event_ids, e.types, e.app_ids, e.titles, e.apps, e.previous
 FROM claimed c JOIN kept k ON k.id = c.id JOIN @deliveries d ON d.id = k.delivery CROSS JOIN LATERAL (
-    SELECT array_agg(e.start ORDER BY e.id) AS starts, array_agg(e.length ORDER BY e.id) AS lengths,
-           array_agg(e.key ORDER BY e.id) AS keys, array_agg(e.event_id ORDER BY e.id) AS event_ids,
-           array_agg(e.type ORDER BY e.id) AS types, array_agg(e.app_id ORDER BY e.id) AS app_ids,
-           array_agg(e.title ORDER BY e.id) AS titles, array_agg(e.app ORDER BY e.id) AS apps,
-           array_agg(e.previous ORDER BY e.id) AS previous
-    FROM @events e WHERE e.id BETWEEN k.first_event AND k.last_event AND e.delivery = k.delivery) e
+    SELECT array_agg(e.start) AS starts, array_agg(e.length) AS lengths, array_agg(e.key) AS keys,
+           array_agg(e.event_id) AS event_ids, array_agg(e.type) AS types, array_agg(e.app_id) AS app_ids,
+           array_agg(e.title) AS titles, array_agg(e.app) AS apps, array_agg(e.previous) AS previous
+    FROM (
+        SELECT * FROM @events e WHERE e.id BETWEEN k.first_event AND k.last_event AND e.delivery = k.delivery
+        ORDER BY e.id) e) e
 ORDER BY k.kind, k.place

@@ -3,9 +3,11 @@ s AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::text[],
             $7::bigint[], $8::integer[], $9::bytea[])
         WITH ORDINALITY AS s (forward, token, state, due_at, at, error, took, status, answer, place)),
--- In order: two receivers that settle the same ones, of which one has lost its leases, never wait in a circle.
+-- In order: two receivers that settle the same ones, of which one has lost its leases, never wait in a circle. One by
+-- one: joined as a whole, all forwards would be read while there are some ten thousands of them.
 held AS MATERIALIZED (
-    SELECT f.id FROM @forwards f JOIN s ON s.forward = f.id AND s.token = f.token ORDER BY f.id FOR UPDATE OF f),
+    SELECT f.id FROM (SELECT forward, token FROM s ORDER BY forward) s
+    CROSS JOIN LATERAL (SELECT f.id FROM @forwards f WHERE f.id = s.forward AND f.token = s.token FOR UPDATE) f),
 -- What is dead already was dropped by hand during the attempt: only a delivery counts.
 changed AS (
     UPDATE @forwards f SET

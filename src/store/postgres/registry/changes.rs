@@ -5,44 +5,14 @@ use jiff::Timestamp;
 use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
-use super::rows::{self, COLUMNS, RegistryRow, change, found, found_row, row, time};
+use super::rows::{self, COLUMNS, change, found, found_row, row, time};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Rule;
+use crate::store::registry_rules::{Ending, FoundRow, Reimport, removal_of, unresolved_row};
 use crate::store::{Action, Activated, Actor, RemovalReservation};
 
 /// For how long a process is taken to be at work on a row: longer than any request takes, with its retries.
 const OWNED: &str = "now() + interval '120 seconds'";
-
-/// How a row ends up, and what the history says of it.
-#[derive(Clone, Copy)]
-pub(super) struct RowEnding<'a> {
-    status: HookStatus,
-    action: Action,
-    reason: Option<&'a str>,
-}
-
-impl<'a> RowEnding<'a> {
-    /// The same, for this reason.
-    pub(super) fn because(self, reason: &'a str) -> Self {
-        Self { reason: Some(reason), ..self }
-    }
-}
-
-impl RowEnding<'_> {
-    const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
-    const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
-    const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
-    const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
-    pub(super) const LEFT_IN_DOUBT: Self = Self::new(HookStatus::Unknown, Action::LeftInDoubt);
-    pub(super) const REMOVED: Self = Self::new(HookStatus::Removed, Action::Removed);
-    pub(super) const GONE: Self = Self::new(HookStatus::Gone, Action::Gone);
-    pub(super) const REMOVAL_REFUSED: Self = Self::new(HookStatus::Active, Action::RemovalRefused);
-    pub(super) const REMOVAL_IN_DOUBT: Self = Self::new(HookStatus::Removing, Action::RemovalInDoubt);
-
-    const fn new(status: HookStatus, action: Action) -> Self {
-        Self { status, action, reason: None }
-    }
-}
 
 /// Changes the rows of a registry, on behalf of somebody.
 pub(super) struct Changes<'a> {
@@ -66,13 +36,13 @@ impl Changes<'_> {
                 self.record_of(pending, Action::Merged, Some(hook), None, now).await?;
                 link.execute(DELETE, values![pending.0 => INT8]).await?;
                 set_label(link, holder.row, wanted.label.as_ref()).await?;
-                return Ok(self.settle(holder.row, RowEnding::SUBSCRIBED, now).await?.into());
+                return Ok(self.settle(holder.row, Ending::SUBSCRIBED, now).await?.into());
             }
             // The server gave a new hook a number that is on record.
-            displaced = Some(self.settle(holder.row, RowEnding::DISPLACED, now).await?);
+            displaced = Some(self.settle(holder.row, Ending::DISPLACED, now).await?);
         }
         change(link, "hook_id = $2", values![pending.0 => INT8, hook.get() => INT8]).await?;
-        Ok(Activated { record: self.settle(pending, RowEnding::SUBSCRIBED, now).await?, displaced })
+        Ok(Activated { record: self.settle(pending, Ending::SUBSCRIBED, now).await?, displaced })
     }
 
     /// The same in one statement, if no other row holds that hook.
@@ -82,10 +52,11 @@ impl Changes<'_> {
         hook: HookId,
         now: Timestamp,
     ) -> Result<Option<HookRecord>, PostgresFault> {
-        let RowEnding { status, action, .. } = RowEnding::SUBSCRIBED;
+        let Ending { status, action, .. } = Ending::SUBSCRIBED;
         let sql = format!(
             "WITH held AS (
-                 UPDATE @hooks h SET hook_id = $2, status = $3, reason = NULL, owner = NULL, owned_until = NULL, updated_at = $4
+                 UPDATE @hooks h SET hook_id = $2, status = $3, reason = NULL, owner = NULL, owned_until = NULL,
+                     updated_at = $4
                  WHERE id = $1 AND NOT EXISTS (
                      SELECT 1 FROM @hooks o WHERE o.api_url = h.api_url AND o.hook_id = $2 AND o.id <> h.id
                          AND o.status NOT IN ('removed', 'gone'))
@@ -136,18 +107,14 @@ impl Changes<'_> {
 
     /// Records the intent to remove.
     pub(super) async fn begin_removal(&self, id: RowId, now: Timestamp) -> Result<RemovalReservation, PostgresFault> {
-        let Some(found) = row(self.link, id).await? else { return Ok(RemovalReservation::Forgotten) };
-        if found.record.status.is_ended() {
-            return Ok(RemovalReservation::Ended(Box::new(found.record)));
+        let reservation = removal_of(row(self.link, id).await?);
+        if matches!(reservation, RemovalReservation::Reserved { .. }) {
+            let changes =
+                format!("status = 'removing', owner = $2, owned_until = {OWNED}, reason = NULL, updated_at = $3");
+            change(self.link, &changes, values![id.0 => INT8, self.owner => TEXT, time(now) => INT8]).await?;
+            self.record(id, Action::BeganRemoval, now).await?;
         }
-        if found.in_progress {
-            return Ok(RemovalReservation::InProgress);
-        }
-        let changes = format!("status = 'removing', owner = $2, owned_until = {OWNED}, reason = NULL, updated_at = $3");
-        let values = values![id.0 => INT8, self.owner => TEXT, time(now) => INT8];
-        change(self.link, &changes, values).await?;
-        self.record(id, Action::BeganRemoval, now).await?;
-        Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
+        Ok(reservation)
     }
 
     /// Records a hook made elsewhere.
@@ -165,34 +132,25 @@ impl Changes<'_> {
         let changes = "hook_id = $2, label = coalesce($3, label)";
         let values = values![row.0 => INT8, hook.get() => INT8, label.map(Label::as_str) => TEXT];
         change(self.link, changes, values).await?;
-        Ok((self.settle(row, RowEnding::IMPORTED, now).await?, true))
+        Ok((self.settle(row, Ending::IMPORTED, now).await?, true))
     }
 
     /// Imports a hook that a row holds already: the same one again, or one that was taken for ended.
     async fn import_again(
         &self,
-        holder: RegistryRow,
+        holder: FoundRow,
         subscription: &Subscription,
         label: Option<&Label>,
         now: Timestamp,
     ) -> Result<(HookRecord, bool), PostgresFault> {
-        let record = holder.record;
-        let known = &record.subscription;
-        let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
-            && subscription.target_url.selects(&known.target_url);
-        if let Some(hook) = record.hook_id.filter(|_| !same) {
-            return Err(Rule::Conflict { hook, recorded: known.to_string() }.into());
+        let row = holder.record.row;
+        match holder.import_again(subscription, label)? {
+            Reimport::Unchanged => Ok((holder.record, false)),
+            Reimport::Settled(ending) => {
+                set_label(self.link, row, label).await?;
+                Ok((self.settle(row, ending, now).await?, true))
+            }
         }
-        let is_active = record.status == HookStatus::Active;
-        if is_active && (label.is_none() || record.label.as_ref() == label) {
-            return Ok((record, false));
-        }
-        if holder.in_progress {
-            return Err(Rule::InUse.into());
-        }
-        set_label(self.link, record.row, label).await?;
-        let ending = if is_active { RowEnding::RELABELED } else { RowEnding::IMPORTED };
-        Ok((self.settle(record.row, ending, now).await?, true))
     }
 
     /// The unresolved row that an import settles, or a fresh one.
@@ -200,16 +158,9 @@ impl Changes<'_> {
         let condition = "WHERE api_url = $1 AND app_id = $2 AND event = $3 AND hook_id IS NULL ORDER BY id FOR UPDATE";
         let values = values![subscription.origin.as_str() => TEXT, subscription.app_id.get() => INT8,
             subscription.event.as_str() => TEXT];
-        let mut unresolved = found(self.link, condition, values).await?;
-        let target = &subscription.target_url;
-        unresolved.retain(|found| !found.in_progress && target.selects(&found.record.subscription.target_url));
-        let mut targets: Vec<_> = unresolved.iter().map(|found| &found.record.subscription.target_url).collect();
-        targets.dedup();
-        match (unresolved.first(), targets.len()) {
-            (Some(found), 1) => Ok(found.record.row),
-            (Some(_), _) => Err(Rule::Ambiguous.into()),
-            (None, _) if target.is_redacted() => Err(Rule::HiddenPassword.into()),
-            (None, _) => self.insert(subscription, HookStatus::Unknown, now).await,
+        match unresolved_row(found(self.link, condition, values).await?, &subscription.target_url)? {
+            Some(row) => Ok(row),
+            None => self.insert(subscription, HookStatus::Unknown, now).await,
         }
     }
 
@@ -232,10 +183,10 @@ impl Changes<'_> {
     pub(super) async fn settle(
         &self,
         id: RowId,
-        ending: RowEnding<'_>,
+        ending: Ending<'_>,
         now: Timestamp,
     ) -> Result<HookRecord, PostgresFault> {
-        let RowEnding { status, action, reason } = ending;
+        let Ending { status, action, reason } = ending;
         let reason = reason.map(sendable);
         let changes = "status = $2, reason = $3, owner = NULL, owned_until = NULL, updated_at = $4";
         let values = values![id.0 => INT8, status.as_str() => TEXT, reason => TEXT, time(now) => INT8];

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::super::fault::PostgresFault;
 use super::super::session::{Link, Values, values};
 use crate::domain::{ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+use crate::store::registry_rules::FoundRow;
 
 /// The columns that [`found_row`] reads, in its order.
 pub(super) const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_url, status, label, reason, created_at, updated_at, \
@@ -16,19 +17,12 @@ pub(super) const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_ur
 /// How many rows are fetched at once.
 const FETCHED: usize = 1000;
 
-/// A row as it was read.
-pub(super) struct RegistryRow {
-    pub(super) record: HookRecord,
-    /// Whether somebody is at work on it.
-    pub(super) in_progress: bool,
-}
-
 /// Calls `give` with the rows that a condition and its order select, which may be many. Within a transaction.
 pub(super) async fn each(
     link: &Link,
     condition: &str,
     values: &Values<'_>,
-    give: impl Fn(RegistryRow),
+    give: impl Fn(FoundRow),
 ) -> Result<(), PostgresFault> {
     let sql = format!("DECLARE rows NO SCROLL CURSOR FOR SELECT {COLUMNS} FROM @hooks {condition}");
     link.execute(&sql, values).await?;
@@ -45,22 +39,18 @@ pub(super) async fn each(
 }
 
 /// The rows that a condition and its order select.
-pub(super) async fn found(
-    link: &Link,
-    condition: &str,
-    values: &Values<'_>,
-) -> Result<Vec<RegistryRow>, PostgresFault> {
+pub(super) async fn found(link: &Link, condition: &str, values: &Values<'_>) -> Result<Vec<FoundRow>, PostgresFault> {
     let sql = format!("SELECT {COLUMNS} FROM @hooks {condition}");
     link.rows(&sql, values).await?.iter().map(found_row).collect()
 }
 
 /// The row of that number, if it is still there. Nobody else changes it until this transaction ends.
-pub(super) async fn row(link: &Link, row: RowId) -> Result<Option<RegistryRow>, PostgresFault> {
+pub(super) async fn row(link: &Link, row: RowId) -> Result<Option<FoundRow>, PostgresFault> {
     Ok(found(link, "WHERE id = $1 FOR UPDATE", values![row.0 => INT8]).await?.pop())
 }
 
 /// The row that holds this hook: of several the one that has not ended, or else the newest.
-pub(super) async fn hook(link: &Link, origin: &ApiOrigin, hook: HookId) -> Result<Option<RegistryRow>, PostgresFault> {
+pub(super) async fn hook(link: &Link, origin: &ApiOrigin, hook: HookId) -> Result<Option<FoundRow>, PostgresFault> {
     let holders = "WHERE api_url = $1 AND hook_id = $2 ORDER BY status NOT IN ('removed', 'gone'), id FOR UPDATE";
     Ok(found(link, holders, values![origin.as_str() => TEXT, hook.get() => INT8]).await?.pop())
 }
@@ -71,7 +61,7 @@ pub(super) async fn change(link: &Link, changes: &str, values: &Values<'_>) -> R
     Ok(())
 }
 
-pub(super) fn found_row(row: &Row) -> Result<RegistryRow, PostgresFault> {
+pub(super) fn found_row(row: &Row) -> Result<FoundRow, PostgresFault> {
     let in_progress: bool = row.try_get(11)?;
     let mut record = HookRecord {
         row: RowId(row.try_get(0)?),
@@ -91,11 +81,7 @@ pub(super) fn found_row(row: &Row) -> Result<RegistryRow, PostgresFault> {
     if matches!(record.status, HookStatus::Unknown | HookStatus::Removing) {
         record.reason = row.try_get(8)?;
     }
-    if record.status == HookStatus::Pending && !in_progress {
-        record.status = HookStatus::Unknown;
-        record.reason = Some("the process that was subscribing ended without an answer".to_owned());
-    }
-    Ok(RegistryRow { record, in_progress })
+    Ok(FoundRow::new(record, in_progress))
 }
 
 pub(super) fn parsed<T: FromStr>(text: &str) -> Result<T, PostgresFault> {

@@ -23,7 +23,7 @@ pub(super) fn delete(connection: &Connection, event: i64) -> Result<bool, StoreF
     connection.prepare_cached(errors)?.execute(params![delivery, event])?;
     // Those that are left with no event.
     let forwards = "DELETE FROM forwards WHERE delivery = ?1 AND ?2 BETWEEN first_event AND last_event AND NOT EXISTS
-                    (SELECT 1 FROM events e WHERE e.id BETWEEN first_event AND last_event)";
+                    (SELECT 1 FROM events e WHERE e.id BETWEEN first_event AND last_event AND +e.delivery = ?1)";
     connection.prepare_cached(forwards)?.execute(params![delivery, event])?;
     blank(connection, delivery)?;
     Ok(true)
@@ -31,13 +31,18 @@ pub(super) fn delete(connection: &Connection, event: i64) -> Result<bool, StoreF
 
 /// The deliveries behind `after` whose bodies hold more than the events that are stored: duplicates came in them.
 pub(super) fn with_duplicates(connection: &Connection, after: i64) -> Result<Option<i64>, StoreFault> {
-    let sql = "SELECT id FROM deliveries WHERE id > ? AND events > last_event - first_event + 1 ORDER BY id LIMIT 1";
+    // In a store that was copied from PostgreSQL, events of other deliveries may be among those of one.
+    let sql = "SELECT id FROM deliveries d WHERE id > ? AND events > 1 AND (events > last_event - first_event + 1
+                   OR events > (SELECT count(*) FROM events e
+                                WHERE e.id BETWEEN d.first_event AND d.last_event AND +e.delivery = d.id))
+               ORDER BY id LIMIT 1";
     Ok(connection.prepare_cached(sql)?.query_row([after], |row| row.get(0)).optional()?)
 }
 
 /// Blanks out what is in a body beside the events that are stored; without any, the delivery goes.
 pub(super) fn blank(connection: &Connection, delivery: i64) -> Result<(), StoreFault> {
     let sql = "SELECT e.start, e.length FROM deliveries d JOIN events e ON e.id BETWEEN d.first_event AND d.last_event
+                   AND +e.delivery = d.id
                WHERE d.id = ? ORDER BY e.id";
     let mut statement = connection.prepare_cached(sql)?;
     let spans = statement.query_map([delivery], |row| Ok(place(row.get(0)?, row.get(1)?)))?;

@@ -234,6 +234,7 @@ fn remove(
                     (SELECT id FROM forwards WHERE delivery = ?1 AND (?2 OR state <> 0) LIMIT ?3)";
     let theirs = "DELETE FROM events WHERE id IN
                   (SELECT e.id FROM deliveries d JOIN events e ON e.id BETWEEN d.first_event AND d.last_event
+                       AND +e.delivery = d.id
                    WHERE d.id = ?1 LIMIT ?2)";
     let (_, is_all) =
         budget.remove(|limit| connection.prepare_cached(forwards)?.execute(params![delivery, even_pending, limit]))?;

@@ -9,32 +9,11 @@ use super::history::ChangeDetails;
 use super::rows::Reader;
 use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
 use crate::store::error::Rule;
+use crate::store::registry_rules::Ending;
 use crate::store::{Action, Activated};
 
 /// What changes when a subscription has become a hook.
 const ACTIVATE: &str = "hook_id = ?2, status = 'active', reason = NULL, owner = NULL, updated_at = ?3";
-
-/// How a row ends up, and what the history says of it.
-#[derive(Clone, Copy)]
-pub(super) struct Ending<'a> {
-    pub(super) status: HookStatus,
-    pub(super) action: Action,
-    pub(super) reason: Option<&'a str>,
-}
-
-impl Ending<'_> {
-    pub(super) const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
-    pub(super) const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
-    pub(super) const REMOVED: Self = Self::new(HookStatus::Removed, Action::Removed);
-    pub(super) const GONE: Self = Self::new(HookStatus::Gone, Action::Gone);
-    pub(super) const REMOVAL_REFUSED: Self = Self::new(HookStatus::Active, Action::RemovalRefused);
-    pub(super) const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
-    pub(super) const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
-
-    pub(super) const fn new(status: HookStatus, action: Action) -> Self {
-        Self { status, action, reason: None }
-    }
-}
 
 impl SqliteRegistry {
     /// Makes the row hold the hook that its request made.

@@ -11,13 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 
-use self::changes::{Ending, insert};
-use self::rows::{FoundRow, Reader};
+use self::changes::insert;
+use self::rows::Reader;
 use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 use crate::store::error::{Part, Rule};
+use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of, removal_of};
 use crate::store::{
     Action, Activated, Actor, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError,
 };
@@ -100,14 +101,7 @@ impl SqliteRegistry {
     }
 
     fn conflict(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
-        let mut same = self.rows_of_endpoint(connection, wanted)?;
-        if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
-            return Ok(Some(Conflict::Exists(Box::new(same.swap_remove(index).record))));
-        }
-        if same.iter().any(|found| found.in_progress) {
-            return Ok(Some(Conflict::InProgress));
-        }
-        Ok(same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record))))
+        Ok(conflict_among(self.rows_of_endpoint(connection, wanted)?))
     }
 
     fn begin_one_removal(
@@ -116,17 +110,13 @@ impl SqliteRegistry {
         row: RowId,
         now: Timestamp,
     ) -> Result<RemovalReservation, StoreFault> {
-        let Some(found) = reader.row(row)? else { return Ok(RemovalReservation::Forgotten) };
-        if found.record.status.is_ended() {
-            return Ok(RemovalReservation::Ended(Box::new(found.record)));
+        let reservation = removal_of(reader.row(row)?);
+        if matches!(reservation, RemovalReservation::Reserved { .. }) {
+            let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
+            reader.set(change, params![row.0, self.owners.own()?, now.as_second()])?;
+            self.record(reader.connection, row, Action::BeganRemoval, now)?;
         }
-        if found.in_progress {
-            return Ok(RemovalReservation::InProgress);
-        }
-        let change = "status = 'removing', owner = ?2, reason = NULL, updated_at = ?3";
-        reader.set(change, params![row.0, self.owners.own()?, now.as_second()])?;
-        self.record(reader.connection, row, Action::BeganRemoval, now)?;
-        Ok(RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing })
+        Ok(reservation)
     }
 }
 
@@ -189,7 +179,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
-        let ending = Ending { status: HookStatus::Unknown, action: Action::LeftInDoubt, reason: Some(reason) };
+        let ending = Ending::LEFT_IN_DOUBT.because(reason);
         self.write(|connection| self.settle(&mut self.reader(connection), row, ending, now))
     }
 
@@ -211,21 +201,9 @@ impl Registry for SqliteRegistry {
     ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError> {
         self.write(|connection| {
             let mut reader = self.reader(connection);
-            let end = |(row, end): &(RowId, Removal)| {
-                let ending = match end {
-                    Removal::Removed => Ending::REMOVED,
-                    Removal::Gone => Ending::GONE,
-                    Removal::Refused => Ending::REMOVAL_REFUSED,
-                    Removal::InDoubt(reason) => Ending {
-                        status: HookStatus::Removing,
-                        action: Action::RemovalInDoubt,
-                        reason: Some(reason.as_str()),
-                    },
-                };
-                match self.settle(&mut reader, *row, ending, now) {
-                    Err(StoreFault::Rule(Rule::Lost(_))) => Ok(None),
-                    settled => settled.map(Some),
-                }
+            let end = |(row, end): &(RowId, Removal)| match self.settle(&mut reader, *row, ending_of(end), now) {
+                Err(StoreFault::Rule(Rule::Lost(_))) => Ok(None),
+                settled => settled.map(Some),
             };
             let ended = ends.iter().map(end).collect::<Result<_, _>>()?;
             let begun =

@@ -12,17 +12,11 @@ use super::super::owners::Owners;
 use crate::domain::{
     ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl,
 };
+use crate::store::registry_rules::FoundRow;
 
 /// The columns that [`Reader::record`] reads, in its order.
 const COLUMNS: &str =
     "id, api_url, hook_id, app_id, event, target_url, status, label, owner, reason, created_at, updated_at";
-
-/// A row as it was read, with the process at work on it.
-pub(super) struct FoundRow {
-    pub(super) record: HookRecord,
-    /// Whether a living process is at work on it.
-    pub(super) in_progress: bool,
-}
 
 /// Reads rows. Remembers what many rows have in common, and which processes live.
 pub(super) struct Reader<'a> {
@@ -107,11 +101,7 @@ impl<'a> Reader<'a> {
         if matches!(record.status, HookStatus::Unknown | HookStatus::Removing) {
             record.reason = row.get(9)?;
         }
-        if record.status == HookStatus::Pending && !in_progress {
-            record.status = HookStatus::Unknown;
-            record.reason = Some("the process that was subscribing ended without an answer".to_owned());
-        }
-        Ok(FoundRow { record, in_progress })
+        Ok(FoundRow::new(record, in_progress))
     }
 
     fn record(&mut self, row: &Row<'_>) -> Result<HookRecord, rusqlite::Error> {

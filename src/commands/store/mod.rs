@@ -1,10 +1,15 @@
-//! `store`: what the store consists of, copies of it, and their return.
+//! `store`: what the store consists of, its schema, copies of it, and their return.
+
+mod copy;
+mod migrate;
 
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueHint};
 use serde::Serialize;
 
+use self::copy::CopyArgs;
+use self::migrate::MigrateArgs;
 use super::Report;
 use super::confirm::confirm;
 use crate::context::Context;
@@ -12,7 +17,7 @@ use crate::error::Result;
 use crate::render::{Cell, Row};
 use crate::store::{PartInfo, StoreInfo};
 
-/// Show, back up and restore the store: registry, inbox and key
+/// Show, back up, restore, copy and migrate the store: registry, inbox and key
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -25,6 +30,8 @@ enum StoreCommand {
     Info,
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Copy(CopyArgs),
+    Migrate(MigrateArgs),
 }
 
 /// Write a copy of the store into a new directory
@@ -110,6 +117,8 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
             ctx.out().note(&format!("the store is restored from {}", directory.display()));
             Ok(Report::nothing())
         }
+        StoreCommand::Copy(args) => copy::run(ctx, &args),
+        StoreCommand::Migrate(args) => migrate::run(ctx, &args),
     }
 }
 

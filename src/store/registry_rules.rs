@@ -1,0 +1,127 @@
+//! The rules of the registry, which are the same for every backend: what stands in the way of what, and how rows end up.
+
+use super::error::Rule;
+use super::{Action, Conflict, Removal, RemovalReservation};
+use crate::domain::{HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+
+/// A row as a backend found it.
+#[derive(Debug)]
+pub(super) struct FoundRow {
+    pub(super) record: HookRecord,
+    /// Whether somebody is at work on it.
+    pub(super) in_progress: bool,
+}
+
+impl FoundRow {
+    /// A row. One whose request nobody is at work on any more may have made a hook.
+    pub(super) fn new(mut record: HookRecord, in_progress: bool) -> Self {
+        if record.status == HookStatus::Pending && !in_progress {
+            record.status = HookStatus::Unknown;
+            record.reason = Some("the process that was subscribing ended without an answer".to_owned());
+        }
+        Self { record, in_progress }
+    }
+
+    /// What importing the hook that this row holds means.
+    pub(super) fn import_again(&self, subscription: &Subscription, label: Option<&Label>) -> Result<Reimport, Rule> {
+        let record = &self.record;
+        let known = &record.subscription;
+        let same = (known.app_id, known.event) == (subscription.app_id, subscription.event)
+            && subscription.target_url.selects(&known.target_url);
+        if let Some(hook) = record.hook_id.filter(|_| !same) {
+            return Err(Rule::Conflict { hook, recorded: known.to_string() });
+        }
+        let is_active = record.status == HookStatus::Active;
+        if is_active && (label.is_none() || record.label.as_ref() == label) {
+            return Ok(Reimport::Unchanged);
+        }
+        if self.in_progress {
+            return Err(Rule::InUse);
+        }
+        Ok(Reimport::Settled(if is_active { Ending::RELABELED } else { Ending::IMPORTED }))
+    }
+}
+
+/// What becomes of a row whose hook is imported again.
+pub(super) enum Reimport {
+    /// It is as it was.
+    Unchanged,
+    /// It may have another label, and ends up so.
+    Settled(Ending<'static>),
+}
+
+/// What stands in the way of a subscription, of the rows of its endpoint that are not known to be over, oldest first.
+pub(super) fn conflict_among(mut same: Vec<FoundRow>) -> Option<Conflict> {
+    if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
+        return Some(Conflict::Exists(Box::new(same.swap_remove(index).record)));
+    }
+    if same.iter().any(|found| found.in_progress) {
+        return Some(Conflict::InProgress);
+    }
+    same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record)))
+}
+
+/// Of the rows of an event of an app that hold no hook, the one that an import of a hook with this target settles; `None` if
+/// it needs a new one.
+pub(super) fn unresolved_row(mut unresolved: Vec<FoundRow>, target: &TargetUrl) -> Result<Option<RowId>, Rule> {
+    unresolved.retain(|found| !found.in_progress && target.selects(&found.record.subscription.target_url));
+    let mut targets: Vec<_> = unresolved.iter().map(|found| &found.record.subscription.target_url).collect();
+    targets.dedup();
+    match (unresolved.first(), targets.len()) {
+        (Some(found), 1) => Ok(Some(found.record.row)),
+        (Some(_), _) => Err(Rule::Ambiguous),
+        (None, _) if target.is_redacted() => Err(Rule::HiddenPassword),
+        (None, _) => Ok(None),
+    }
+}
+
+/// What is said to the intent to remove the hook of a row; only one that is reserved is recorded.
+pub(super) fn removal_of(found: Option<FoundRow>) -> RemovalReservation {
+    match found {
+        None => RemovalReservation::Forgotten,
+        Some(found) if found.record.status.is_ended() => RemovalReservation::Ended(Box::new(found.record)),
+        Some(found) if found.in_progress => RemovalReservation::InProgress,
+        Some(found) => RemovalReservation::Reserved { resumed: found.record.status == HookStatus::Removing },
+    }
+}
+
+/// How a removal's row ends up.
+pub(super) fn ending_of(removal: &Removal) -> Ending<'_> {
+    match removal {
+        Removal::Removed => Ending::REMOVED,
+        Removal::Gone => Ending::GONE,
+        Removal::Refused => Ending::REMOVAL_REFUSED,
+        Removal::InDoubt(reason) => Ending::REMOVAL_IN_DOUBT.because(reason),
+    }
+}
+
+/// How a row ends up, and what the history says of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending<'a> {
+    pub(super) status: HookStatus,
+    pub(super) action: Action,
+    pub(super) reason: Option<&'a str>,
+}
+
+impl<'a> Ending<'a> {
+    /// The same, for this reason.
+    pub(super) fn because(self, reason: &'a str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+}
+
+impl Ending<'_> {
+    pub(super) const SUBSCRIBED: Self = Self::new(HookStatus::Active, Action::Subscribed);
+    pub(super) const DISPLACED: Self = Self::new(HookStatus::Gone, Action::Displaced);
+    pub(super) const LEFT_IN_DOUBT: Self = Self::new(HookStatus::Unknown, Action::LeftInDoubt);
+    const REMOVED: Self = Self::new(HookStatus::Removed, Action::Removed);
+    const GONE: Self = Self::new(HookStatus::Gone, Action::Gone);
+    const REMOVAL_REFUSED: Self = Self::new(HookStatus::Active, Action::RemovalRefused);
+    const REMOVAL_IN_DOUBT: Self = Self::new(HookStatus::Removing, Action::RemovalInDoubt);
+    pub(super) const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
+    const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
+
+    const fn new(status: HookStatus, action: Action) -> Self {
+        Self { status, action, reason: None }
+    }
+}

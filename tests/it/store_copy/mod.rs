@@ -1,0 +1,147 @@
+//! `store copy`: between SQLite and PostgreSQL, both ways, with real servers.
+
+mod interrupted;
+mod refused;
+mod round_trip;
+
+use std::path::Path;
+
+use bugfender_hooks::domain::delivery::Delivery;
+use bugfender_hooks::store::postgres::PostgresStore;
+use bugfender_hooks::store::sqlite::SqliteStore;
+use bugfender_hooks::store::{
+    AttemptOutcome, AttemptReport, ClaimRequest, ReceiverInbox, Route, Settlement, Store, TargetName,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::support::inbox::{at, bugfender, encoded, instabug, of_ids};
+use crate::support::postgres::{Server, connect_options};
+use crate::support::{Home, Run};
+
+const LEASE: std::time::Duration = std::time::Duration::from_secs(1000);
+
+/// The location of a store in a file of a home.
+fn sqlite_url(home: &Home, name: &str) -> String {
+    format!("sqlite:{}", home.path().join(name).display())
+}
+
+fn sqlite(path: &Path) -> SqliteStore {
+    SqliteStore::at(path)
+}
+
+fn postgres(url: &str) -> PostgresStore {
+    PostgresStore::new(connect_options(url, &[]).unwrap())
+}
+
+fn run_on(home: &Home, store: &str, args: &[&str]) -> Run {
+    home.run(["--store", store].iter().chain(args))
+}
+
+/// Copies a store, which must succeed: the parts, with their checksums.
+fn copy(home: &Home, from: &str, to: &str) -> serde_json::Value {
+    let run = run_on(home, from, &["store", "copy", "--to", to, "--output", "json"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("and compared the two"), "{run}");
+    run.json()
+}
+
+fn rows_of(parts: &serde_json::Value, name: &str) -> u64 {
+    let parts = parts.as_array().unwrap();
+    parts.iter().find(|part| part["part"] == name).unwrap()["rows"].as_u64().unwrap()
+}
+
+/// What all commands say that read a store, each with what it was asked.
+fn said_of(home: &Home, store: &str) -> Vec<(String, String)> {
+    let asked: [&[&str]; 9] = [
+        &["list", "--all", "--output", "json"],
+        &["history", "--output", "json"],
+        &["events", "list", "--output", "json"],
+        &["events", "list", "--quarantined", "--output", "json"],
+        &["events", "stats", "--output", "json"],
+        &["events", "export"],
+        &["events", "show", "shared", "--output", "json"],
+        &["events", "show", "tried", "--output", "json"],
+        &["targets", "list", "--output", "json"],
+    ];
+    let ask = |args: &[&str]| {
+        let run = run_on(home, store, args);
+        (args.join(" "), format!("{} {}", run.code, run.stdout))
+    };
+    asked.into_iter().map(ask).collect()
+}
+
+/// A home whose store, in files, has something of everything in it; and its location.
+fn filled(events: usize) -> (Home, String) {
+    let home = Home::holding("https://bugfender.example", 5);
+    home.run(["forget", "3", "--yes"]);
+    let store = sqlite(&home.registry());
+    let keys = store.receiver_keys();
+    keys.load().unwrap();
+    keys.rotate(Timestamp::now() + SignedDuration::from_hours(1), Timestamp::now()).unwrap();
+    let mut inbox = store.receiver_inbox().unwrap();
+    fill(&mut *inbox, events);
+    drop(inbox);
+    let url = format!("sqlite:{}", home.registry().display());
+    (home, url)
+}
+
+fn fill(inbox: &mut dyn ReceiverInbox, events: usize) {
+    let names = ["x", "y", "z"].map(|name| TargetName { key: name.to_owned(), shown: format!("https://{name}") });
+    let targets = inbox.targets(&names).unwrap();
+    let to = |place: usize, types: &[&str], together| Route {
+        target: targets[place],
+        types: types.iter().map(|name| (*name).to_owned()).collect(),
+        together,
+    };
+    let routes = [to(0, &["crash"], true), to(1, &["crash"], false), to(2, &["crash"], true)];
+    let commit = |inbox: &mut dyn ReceiverInbox, deliveries: &[Delivery]| {
+        inbox.commit(&encoded(deliveries), &routes).unwrap();
+    };
+    // One id of several apps, and one without ids that comes again after long: chains.
+    let shared = |second, app: i64| {
+        bugfender(second, &format!(r#"[{{"id":"shared","app":{{"id":{app}}},"type":"crash","title":"In \u00fc"}}]"#))
+    };
+    commit(inbox, &[shared(1, 1), shared(2, 2), shared(3, 3), shared(4, 2)]);
+    commit(inbox, &[instabug(5, r#"{"Title":"again","Reported At":1}"#)]);
+    commit(inbox, &[instabug(50_000_000, r#"{"Title":"again","Reported At":1}"#)]);
+    commit(inbox, &[bugfender(6, r#"[{"id":"tried","type":"crash"},{"id":"second","type":"crash"},{"id":"tried"}]"#)]);
+    commit(
+        inbox,
+        &[bugfender(7, &format!(r#"[{{"id":"large","text":"{}"}}]"#, crate::support::inbox::noise(900_000)))],
+    );
+    commit(inbox, &[bugfender(8, "no JSON"), bugfender(9, "[1]")]);
+    let ids: Vec<String> = (0..events).map(|number| format!("event-{number}")).collect();
+    for ids in ids.chunks(20_000) {
+        let deliveries = ids.chunks(100).map(|ids| of_ids(20, &ids.iter().map(String::as_str).collect::<Vec<_>>()));
+        commit(inbox, &deliveries.collect::<Vec<_>>());
+        while inbox.maintain().unwrap() {}
+    }
+    try_forwards(inbox, targets[0]);
+    inbox.pause_target(targets[1], at(30)).unwrap();
+    inbox.pause_target(targets[2], at(30)).unwrap();
+    inbox.resume_target(targets[2], at(31)).unwrap();
+    // Leased by a receiver that is not there any more.
+    assert!(!inbox.claim(targets[2], ClaimRequest::up_to(2), at(40), LEASE).unwrap().is_empty());
+}
+
+/// Forwards that were delivered, failed many times, and were given up.
+fn try_forwards(inbox: &mut dyn ReceiverInbox, target: bugfender_hooks::store::TargetId) {
+    for second in 100..120 {
+        let leased = inbox.claim(target, ClaimRequest::up_to(1), at(second), LEASE).unwrap();
+        let Some(leased) = leased.first() else { return };
+        let outcome = match second {
+            100 => AttemptOutcome::Delivered,
+            101 => AttemptOutcome::DeadLettered { error: "410 Gone".to_owned() },
+            _ => AttemptOutcome::Retry { at: at(second + 1), error: format!("503 at {second}") },
+        };
+        let report = AttemptReport { status: Some(503), answer: b"not \xff now".to_vec(), ..AttemptReport::default() };
+        inbox.settle(&[Settlement { lease: leased.lease(), at: at(second), outcome, report }]).unwrap();
+    }
+}
+
+/// A new database, and its location.
+fn new_database(server: &Server) -> (String, String) {
+    let database = server.new_database();
+    let url = server.url(&database);
+    (database, url)
+}
