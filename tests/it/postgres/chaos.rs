@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use super::senders::{Senders, assert_forwarded, assert_stored_once};
 use crate::listen::sink::Sink;
 use crate::support::nginx::Nginx;
 use crate::support::postgres::{Server, ServerSettings};
-use crate::support::{Home, free_address, have, wait_until};
+use crate::support::{Home, Signal, free_address, have, wait_until};
 
 const KILLS: usize = 50;
 const RESTARTS: usize = 10;
@@ -33,8 +34,8 @@ struct Supervised {
 struct State {
     over: AtomicBool,
     child: Mutex<Option<Child>>,
-    /// Every process that there was.
-    pids: Mutex<Vec<u32>>,
+    /// The processes that were killed.
+    killed: Mutex<HashSet<u32>>,
 }
 
 impl Supervised {
@@ -54,9 +55,7 @@ impl Supervised {
                 let has_ended = |child: &mut Child| child.try_wait().unwrap().is_some();
                 let mut child = shared.child.lock().unwrap();
                 if child.as_mut().is_none_or(has_ended) {
-                    let new = command.spawn().unwrap();
-                    shared.pids.lock().unwrap().push(new.id());
-                    *child = Some(new);
+                    *child = Some(command.spawn().unwrap());
                 }
                 drop(child);
                 std::thread::sleep(Duration::from_millis(20));
@@ -71,12 +70,19 @@ impl Supervised {
 
     /// Kills the process that serves, at whatever it does.
     fn kill(&self) {
-        wait_until("the receiver serves", || self.serves());
-        self.state.child.lock().unwrap().as_mut().unwrap().kill().unwrap();
+        wait_until("a process that served was killed", || {
+            let mut child = self.state.child.lock().unwrap();
+            let Some(child) = child.as_mut().filter(|_| self.serves()) else { return false };
+            let pid = child.id();
+            child.kill().unwrap();
+            let is_killed = child.wait().unwrap().signal() == Some(Signal::KILL.as_raw());
+            is_killed && self.state.killed.lock().unwrap().insert(pid)
+        });
     }
 
-    fn pids(&self) -> HashSet<u32> {
-        self.state.pids.lock().unwrap().iter().copied().collect()
+    /// How many processes were killed.
+    fn killed(&self) -> usize {
+        self.state.killed.lock().unwrap().len()
     }
 
     fn log(&self) -> String {
@@ -177,17 +183,18 @@ fn kills_and_restarts_lose_nothing() {
 
     // It all happened.
     let log = scene.nginx.log();
-    let pids = scene.receivers.each_ref().map(|receiver| receiver.pids().len());
+    let killed = scene.receivers.each_ref().map(Supervised::killed);
     let recoveries = scene.server.log().matches("database system was interrupted").count();
-    assert!(pids.iter().sum::<usize>() >= KILLS + 2 && pids.iter().all(|pids| *pids > KILLS / 5), "{pids:?}");
+    assert!(killed[0] + killed[1] == KILLS && killed.iter().all(|killed| *killed > KILLS / 10), "{killed:?}");
     assert!(recoveries >= RESTARTS, "{recoveries}");
     assert!(stored > 2000 && sent.refusals > 0, "{stored} events, {} refusals", sent.refusals);
     // Some were killed between the answer of the target and their note of it.
     let (calls, forwards) = (scene.sink.calls().len(), "SELECT count(*) FROM bugfender_hooks.forwards");
     let forwards: usize = scene.server.psql(&scene.database, forwards).parse().unwrap();
     assert!(calls > forwards, "{calls} calls for {forwards} forwards");
-    eprintln!("{stored} events, {} refusals, {pids:?} processes, {recoveries} recoveries", sent.refusals);
-    eprintln!("{calls} calls for {forwards} forwards, {:?}", start.elapsed());
+    let (refusals, broken) = (sent.refusals, sent.broken);
+    eprintln!("{stored} events, {refusals} refusals, {broken} without an answer, {calls} calls for {forwards} forwards");
+    eprintln!("{killed:?} killed, {recoveries} restarts, {:?}", start.elapsed());
     for receiver in &scene.receivers {
         let address = receiver.address.to_string();
         assert!(log.lines().filter(|line| line.contains(&format!(" 200 {address} "))).count() > 100, "{log}");
