@@ -193,7 +193,9 @@ fn kills_and_restarts_lose_nothing() {
     let forwards: usize = scene.server.psql(&scene.database, forwards).parse().unwrap();
     assert!(calls > forwards, "{calls} calls for {forwards} forwards");
     let (refusals, broken) = (sent.refusals, sent.broken);
-    eprintln!("{stored} events, {refusals} refusals, {broken} without an answer, {calls} calls for {forwards} forwards");
+    eprintln!(
+        "{stored} events, {refusals} refusals, {broken} without an answer, {calls} calls for {forwards} forwards"
+    );
     eprintln!("{killed:?} killed, {recoveries} restarts, {:?}", start.elapsed());
     for receiver in &scene.receivers {
         let address = receiver.address.to_string();

@@ -85,8 +85,8 @@ impl Scene {
         self.senders.wait_for_more(50);
     }
 
-    /// What was answered is stored and forwarded.
-    fn end(self) {
+    /// What was answered is stored and forwarded. Gives back the server.
+    fn end(self) -> Server {
         let Self { server, database, sink, receiver, senders, .. } = self;
         let sent = senders.end();
         assert_stored_once(&server, &database, &sent.answered);
@@ -95,6 +95,7 @@ impl Scene {
         assert!(log.contains("can be written again"), "{log}");
         assert!(sent.refusals + sent.broken > 0, "no sender noticed anything");
         assert_eq!(receiver.end().0, 0, "{log}");
+        server
     }
 }
 
@@ -185,8 +186,10 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The server may have it open.
+        // The server may have it open; and where it has ended, this kept it from removing its directory.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+        let _ = self.0.parent().map(fs::remove_dir);
     }
 }
 
@@ -216,8 +219,9 @@ fn a_disk_is_full() {
     assert!(scene.receiver.log().contains("53100"), "{}", scene.receiver.log());
     scene.server.psql("small", "DROP TABLE ballast");
     scene.recovers();
-    scene.end();
+    let server = scene.end();
     drop(disk);
+    assert!(server.log().contains("No space left on device"));
 }
 
 /// The statements of a receiver, by a part of each that no other has.
