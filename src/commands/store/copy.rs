@@ -19,7 +19,7 @@ use crate::store::{CopiedPart, copy_store};
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
 pub(super) struct CopyArgs {
-    /// The store to copy to, which does not exist or is empty: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or @FILE with such a URL
+    /// The store to copy to, which does not exist or is empty: sqlite:PATH, postgres://USER@HOST/DATABASE, or @FILE with such a URL
     #[arg(long, value_name = "URL")]
     to: String,
 }
