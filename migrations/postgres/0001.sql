@@ -133,7 +133,6 @@ CREATE SEQUENCE @row_ids;
 CREATE SEQUENCE @event_ids;
 CREATE SEQUENCE @delivery_ids;
 CREATE SEQUENCE @forward_ids;
-CREATE SEQUENCE @tokens;
 
 -- The keys in the path that Bugfender delivers to: the current one has no end.
 CREATE TABLE @receiver_keys (

@@ -198,6 +198,10 @@ impl ServerSession {
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '5s'; \
                                 SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
+/// The same for what may be undone when the server crashes: the commit waits for no disk.
+pub(super) const BEGIN_LAX: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s'; \
+                                    SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '30s'";
+
 impl Link {
     /// A statement with `@` for the schema, as in `@events`.
     fn sql(&self, sql: &str) -> String {

@@ -37,8 +37,9 @@ kept AS MATERIALIZED (
     SELECT * FROM (
         SELECT s.*, sum(s.bytes) OVER (PARTITION BY s.kind ORDER BY s.place) - s.bytes AS before FROM sized s) s
     WHERE place = 1 OR before < $8 / CASE WHEN (SELECT count(DISTINCT kind) FROM sized) = 2 THEN 2 ELSE 1 END),
+-- By chance, not from a sequence: what a crash of the server undoes would be given again.
 claimed AS (
-    UPDATE @forwards f SET token = nextval('@tokens'), leased_until = $3
+    UPDATE @forwards f SET token = (random() * 9007199254740991)::bigint, leased_until = $3
     FROM kept k WHERE f.id = k.id AND k.events > 0 RETURNING f.id, f.token, f.attempts, f.queued_at),
 -- They would be due for ever.
 orphans AS (

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
-use super::super::session::{ServerSession, values};
+use super::super::session::{BEGIN_LAX, ServerSession, values};
 use super::states::{DEAD, DELIVERED, PENDING, SKIPPED};
 use super::{body, query, sendable, stored, time};
 use crate::domain::event::{AppHash, EventFacts};
@@ -59,7 +59,8 @@ pub(super) fn claim(
     let rows = session.once(async |link| {
         let values = values![target.0 => INT8, stored(now) => INT8, stored(end_of(now, lease)) => INT8,
             limit => INT8, retries => INT8, stored(far) => INT8, half => INT8, CLAIMED_BYTES => INT8];
-        link.commit_one(&sql, values).await
+        // A claim that a crash undoes is made again, and its token is known no more.
+        link.commit_after(BEGIN_LAX, &sql, values).await
     })?;
     rows.iter().map(leased).collect()
 }
