@@ -23,6 +23,16 @@ pub enum EventState {
 }
 
 impl EventState {
+    /// That of an event with so many forwards that are pending, dead-lettered and delivered.
+    pub(super) const fn of_forwards(pending: u32, dead: u32, delivered: u32) -> Self {
+        match (pending, dead, delivered) {
+            (1.., _, _) => Self::Pending,
+            (_, 1.., _) => Self::Dead,
+            (_, _, 1..) => Self::Forwarded,
+            _ => Self::Stored,
+        }
+    }
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {

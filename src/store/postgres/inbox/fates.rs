@@ -24,12 +24,7 @@ pub(super) struct EventFate {
 
 impl EventFate {
     pub(super) fn state(&self) -> EventState {
-        match self {
-            Self { pending: 1.., .. } => EventState::Pending,
-            Self { dead: 1.., .. } => EventState::Dead,
-            Self { delivered: 1.., .. } => EventState::Forwarded,
-            _ => EventState::Stored,
-        }
+        EventState::of_forwards(self.pending, self.dead, self.delivered)
     }
 }
 
@@ -53,8 +48,8 @@ pub(super) struct EventFates {
 }
 
 impl EventFates {
-    /// Those of forwards to the target with this name, or to all.
-    pub(super) async fn of(link: &Link, places: &[EventPlace], target: Option<&str>) -> Result<Self, PostgresFault> {
+    /// Those of the events at these places.
+    pub(super) async fn of(link: &Link, places: &[EventPlace]) -> Result<Self, PostgresFault> {
         let mut by_delivery: HashMap<i64, Vec<i64>> = HashMap::new();
         for place in places {
             by_delivery.entry(place.delivery).or_default().push(place.event);
@@ -71,10 +66,9 @@ impl EventFates {
             events.sort_unstable();
         }
         let sql = "SELECT delivery, first_event, last_event, state, settled_at, attempts, error FROM @forwards
-                   WHERE last_event BETWEEN $1 AND $2 AND first_event <= $3 AND delivery = ANY ($4)
-                       AND ($5::text IS NULL OR target IN (SELECT id FROM @targets WHERE shown = $5))";
+                   WHERE last_event BETWEEN $1 AND $2 AND first_event <= $3 AND delivery = ANY ($4)";
         let deliveries: Vec<i64> = by_delivery.keys().copied().collect();
-        let values = values![first => INT8, end => INT8, last => INT8, deliveries => INT8_ARRAY, target => TEXT];
+        let values = values![first => INT8, end => INT8, last => INT8, deliveries => INT8_ARRAY];
         for row in &link.rows(sql, values).await? {
             let (delivery, from, to): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let Some(events) = by_delivery.get(&delivery) else { continue };

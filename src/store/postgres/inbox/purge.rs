@@ -22,8 +22,8 @@ const OF_DELIVERY: i64 = 200;
 const OF_EVENT: i64 = 400;
 
 /// What there is, in bytes.
-const SIZES: &str = "SELECT coalesce((SELECT sum(octet_length(body) + 200 + events * 400) FROM @deliveries), 0)::bigint
-                          + coalesce((SELECT sum(octet_length(body) + 200) FROM @quarantine), 0)::bigint";
+const SIZES: &str = "SELECT coalesce((SELECT sum(octet_length(body) + $1 + events * $2) FROM @deliveries), 0)::bigint
+          + coalesce((SELECT sum(octet_length(body) + $1) FROM @quarantine), 0)::bigint";
 
 /// How far a round of steps has come: what was looked at is not looked at again.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,9 @@ pub(super) fn step(
     let before = rule.before.map(stored);
     let max_bytes = rule.max_bytes.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
     if max_bytes.is_some() && reached.bytes.is_none() {
-        reached.bytes = Some(session.try_run(async |link| link.number(SIZES, values![]).await)?);
+        reached.bytes = Some(
+            session.try_run(async |link| link.number(SIZES, values![OF_DELIVERY => INT8, OF_EVENT => INT8]).await)?,
+        );
     }
     // What is too much is removed whatever its age.
     let is_too_large = |bytes: Option<i64>| bytes.zip(max_bytes).is_some_and(|(bytes, max)| bytes > max);

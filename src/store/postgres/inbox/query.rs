@@ -149,7 +149,7 @@ pub(super) fn events(
 }
 
 async fn records(link: &Link, rows: &[Row], with_json: bool) -> Result<Vec<EventRecord>, PostgresFault> {
-    let fates = EventFates::of(link, &fates::places(rows, 0, 9, 13), None).await?;
+    let fates = EventFates::of(link, &fates::places(rows, 0, 9, 13)).await?;
     let json = if with_json {
         let part = |row: &Row| Ok((row.try_get(9)?, body::place(row.try_get(10)?, row.try_get(11)?)));
         let wanted = rows.iter().map(part).collect::<Result<Vec<_>, PostgresFault>>()?;

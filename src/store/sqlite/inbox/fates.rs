@@ -35,12 +35,7 @@ pub(super) struct Fate {
 
 impl Fate {
     pub(super) fn state(&self) -> EventState {
-        match self {
-            Self { pending: 1.., .. } => EventState::Pending,
-            Self { dead: 1.., .. } => EventState::Dead,
-            Self { delivered: 1.., .. } => EventState::Forwarded,
-            _ => EventState::Stored,
-        }
+        EventState::of_forwards(self.pending, self.dead, self.delivered)
     }
 }
 
