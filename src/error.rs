@@ -85,6 +85,24 @@ impl ErrorKind {
     }
 }
 
+/// A place in a text file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextPlace {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for TextPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column } = self;
+        write!(f, "{file}:{line}:{column}")
+    }
+}
+
 /// A failure: what happened, what to do about it, and the exit code.
 ///
 /// Messages, hints and causes never contain a secret, and text from a server in them is shortened.
@@ -98,6 +116,7 @@ pub struct Error {
     closed_pipe: bool,
     in_doubt: bool,
     may_pass: bool,
+    place: Option<TextPlace>,
 }
 
 /// The result type of this crate.
@@ -115,6 +134,7 @@ impl Error {
             closed_pipe: false,
             in_doubt: false,
             may_pass: false,
+            place: None,
         }
     }
 
@@ -139,8 +159,8 @@ impl Error {
     #[must_use]
     pub fn again(&self) -> Self {
         let Self { kind, http_status, closed_pipe, in_doubt, may_pass, .. } = *self;
-        let (message, hints) = (self.message.clone(), self.hints.clone());
-        Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt, may_pass }
+        let (message, hints, place) = (self.message.clone(), self.hints.clone(), self.place.clone());
+        Self { kind, message, hints, http_status, source: None, closed_pipe, in_doubt, may_pass, place }
     }
 
     /// A copy with `secret` replaced in message and hints, without its cause.
@@ -155,6 +175,22 @@ impl Error {
     #[must_use]
     pub fn about(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// Names the place in a file where it was found, which the message begins with.
+    #[must_use]
+    pub fn at(self, place: TextPlace) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// The place in a file where it was found.
+    pub fn place(&self) -> Option<&TextPlace> {
+        self.place.as_ref()
+    }
+
+    /// The message without the place.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Records the HTTP status of the response.
@@ -232,6 +268,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
         f.write_str(&self.message)
     }
 }

@@ -5,6 +5,7 @@
 //! | [`cli`], [`commands`] | the command line: a file a command, and no command imports another |
 //! | [`context`] | what flags, environment and files resolve to |
 //! | [`hooks`] | the engines of subscribing and removing, without a command line |
+//! | [`manifest`] | hooks as code: the file that names the hooks of a team, and the plan of what has to change |
 //! | [`receiver`] | the endpoint that stores what it receives before it answers, and forwards it |
 //! | [`sandbox`], [`samples`] | a local stand-in for Bugfender; sample events of both senders |
 //! | [`api`], [`auth`], [`http`] | the Bugfender API; signing in; HTTP with retries that never repeat what may have been done |
@@ -25,6 +26,7 @@ pub mod domain;
 pub mod error;
 pub mod hooks;
 pub mod http;
+pub mod manifest;
 pub mod platform;
 pub mod receiver;
 pub mod render;

@@ -26,7 +26,7 @@ pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
 pub use ids::{AppId, AppName, HookId};
 pub use label::Label;
-pub use names::{ClientId, ProfileName};
+pub use names::{ClientId, ManifestName, ProfileName};
 pub use origin::ApiOrigin;
 pub use redaction::Redaction;
 pub use secret::{AccessToken, Password, Secret};

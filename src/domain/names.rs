@@ -1,4 +1,4 @@
-//! Client ids and names of profiles.
+//! Client ids, and names of profiles and manifests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -51,7 +51,7 @@ impl fmt::Display for ClientId {
 #[serde(try_from = "String")]
 pub struct ProfileName(String);
 
-/// The maximum length of a profile's name.
+/// The maximum length of a name.
 const MAX_LENGTH: usize = 64;
 
 impl ProfileName {
@@ -98,6 +98,52 @@ impl TryFrom<String> for ProfileName {
 }
 
 impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a manifest, which is the owner of the hooks in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ManifestName(String);
+
+impl ManifestName {
+    /// A name from the registry, which was validated when it was stored.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ManifestName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        if !starts_well || !text.bytes().all(inner) || text.len() > MAX_LENGTH {
+            return Err(Error::usage(format!(
+                "a manifest's name must be 1 to {MAX_LENGTH} letters, digits and . - _, and start with a letter or digit"
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for ManifestName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for ManifestName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::{ApiOrigin, AppId, EventKind, HookId, Label, TargetUrl};
+use super::{ApiOrigin, AppId, EventKind, HookId, Label, ManifestName, TargetUrl};
 use crate::error::Error;
 
 /// A subscription, identified by installation, app, event and endpoint.
@@ -25,7 +25,7 @@ impl Subscription {
     /// Whether it is a subscription to the same events at the same endpoint.
     pub fn is_same_as(&self, other: &Self) -> bool {
         (&self.origin, self.app_id, self.event) == (&other.origin, other.app_id, other.event)
-            && self.target_url.endpoint() == other.target_url.endpoint()
+            && self.target_url.is_same_endpoint(&other.target_url)
     }
 }
 
@@ -108,6 +108,10 @@ pub struct HookRecord {
     pub status: HookStatus,
     /// The label.
     pub label: Option<Label>,
+    /// The manifest that owns it, if one does.
+    pub managed_by: Option<ManifestName>,
+    /// The hook that this one takes the place of, which is to be removed once this one exists.
+    pub replaces: Option<HookId>,
     /// Why the status is `unknown` or `removing`.
     pub reason: Option<String>,
     /// When the row was created.

@@ -83,6 +83,14 @@ impl TargetUrl {
             })
     }
 
+    /// Whether both are the same endpoint. One whose password is redacted, as in an export of a registry, is the same as
+    /// any that differs from it by nothing but the password.
+    pub fn is_same_endpoint(&self, other: &Self) -> bool {
+        let hidden =
+            |hidden: &Self, whole: &Self| hidden.is_redacted() && hidden.endpoint() == equivalent(&whole.redacted());
+        self.endpoint() == other.endpoint() || hidden(self, other) || hidden(other, self)
+    }
+
     /// The endpoint, the same text for all URLs that RFC 3986 (section 6.2.2) calls equivalent. Only for comparisons: what
     /// is sent stays as it was written.
     pub fn endpoint(&self) -> Cow<'_, str> {
@@ -217,6 +225,18 @@ mod tests {
         assert!(target("https://ci:****@hooks.example.com/bf").is_redacted());
         assert!(target("https://****@hooks.example.com/bf").is_redacted());
         assert!(!stored.is_redacted() && !target("https://hooks.example.com/bf").is_redacted());
+    }
+
+    #[test]
+    fn a_redacted_url_is_the_endpoint_that_it_was_made_of() {
+        let whole = target("https://ci:s3cret@hooks.example.com/bf");
+        let redacted = target(&whole.redacted());
+        assert!(whole.is_same_endpoint(&redacted) && redacted.is_same_endpoint(&whole));
+        assert!(redacted.is_same_endpoint(&target("https://ci:new@hooks.example.com/bf")));
+        for other in ["https://ci:new@hooks.example.com/bf", "https://hooks.example.com/bf"] {
+            assert!(!whole.is_same_endpoint(&target(other)), "{other}");
+        }
+        assert!(!redacted.is_same_endpoint(&target("https://hooks.example.com/bf")));
     }
 
     #[test]

@@ -13,12 +13,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "context", "hooks", "receiver", "sandbox", "samples", "api", "auth", "http", "store", "config", "render",
-            "domain", "error", "platform",
+            "context", "hooks", "manifest", "receiver", "sandbox", "samples", "api", "auth", "http", "store", "config",
+            "render", "domain", "error", "platform",
         ],
     ),
     ("context", &["hooks", "api", "auth", "http", "store", "config", "render", "domain", "error", "platform"]),
-    ("hooks", &["api", "store", "domain", "error"]),
+    ("hooks", &["manifest", "api", "store", "domain", "error"]),
+    ("manifest", &["config", "domain", "error"]),
     ("receiver", &["http", "store", "domain", "error", "platform"]),
     ("sandbox", &["samples", "http", "domain", "error"]),
     ("samples", &["domain"]),

@@ -74,6 +74,8 @@ pub(super) fn found_row(row: &Row) -> Result<FoundRow, PostgresFault> {
         },
         status: parsed(row.try_get(6)?)?,
         label: row.try_get::<_, Option<String>>(7)?.map(Label::from_stored),
+        managed_by: None,
+        replaces: None,
         reason: None,
         created_at: second(row.try_get(9)?)?,
         updated_at: second(row.try_get(10)?)?,

@@ -117,6 +117,8 @@ impl<'a> Reader<'a> {
             },
             status: text(row, 6, &mut self.status)?,
             label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
+            managed_by: None,
+            replaces: None,
             reason: None,
             created_at: time(row, 10)?,
             updated_at: time(row, 11)?,

@@ -1,0 +1,5 @@
+//! Hooks as code: the file that says which hooks there are to be, and what has to be done for that. No network, no store.
+
+mod wanted;
+
+pub use wanted::{Manifest, WantedHook};
