@@ -87,7 +87,7 @@ impl TargetUrl {
     /// any that differs from it by nothing but the password.
     pub fn is_same_endpoint(&self, other: &Self) -> bool {
         let hidden =
-            |hidden: &Self, whole: &Self| hidden.is_redacted() && hidden.endpoint() == equivalent(&whole.redacted());
+            |hidden: &Self, whole: &Self| hidden.is_redacted() && *hidden.endpoint() == whole.redacted_endpoint();
         self.endpoint() == other.endpoint() || hidden(self, other) || hidden(other, self)
     }
 
@@ -95,6 +95,11 @@ impl TargetUrl {
     /// is sent stays as it was written.
     pub fn endpoint(&self) -> Cow<'_, str> {
         equivalent(&self.0)
+    }
+
+    /// The endpoint of the URL with its password redacted.
+    pub fn redacted_endpoint(&self) -> String {
+        equivalent(&self.redacted()).into_owned()
     }
 
     /// From where the endpoint can be reached, as far as its name shows.

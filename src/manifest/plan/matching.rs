@@ -1,0 +1,197 @@
+//! Which hook on record is which of the manifest.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{PlanAction, PlanOptions, PlannedHook, RemovalReason};
+use crate::domain::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName};
+use crate::manifest::WantedHook;
+
+/// An endpoint of an event of an app.
+type EndpointKey = (AppId, EventKind, String);
+
+/// Hooks that may take one another's place: those of an event of an app with the same label.
+type PlaceKey = (AppId, EventKind, Option<Label>);
+
+/// The hooks on record that have not ended, and what becomes of them.
+pub(super) struct Matching<'a> {
+    name: &'a ManifestName,
+    options: PlanOptions,
+    /// The records, in the order of the registry; those that have found what becomes of them are gone.
+    records: Vec<Option<HookRecord>>,
+    by_endpoint: HashMap<EndpointKey, Vec<usize>>,
+    /// Of URLs whose password is redacted.
+    by_redacted_endpoint: HashMap<EndpointKey, Vec<usize>>,
+    planned: Vec<PlannedHook>,
+    /// The hooks of this manifest that are wanted and exist.
+    kept: HashSet<HookId>,
+    /// Hooks of this manifest, by the hook that they take the place of.
+    successors: HashMap<HookId, Successor>,
+}
+
+/// A hook that takes the place of another.
+#[derive(Clone, Copy)]
+enum Successor {
+    Active(Option<HookId>),
+    InDoubt,
+}
+
+impl<'a> Matching<'a> {
+    pub(super) fn new(name: &'a ManifestName, options: PlanOptions, mut records: Vec<HookRecord>) -> Self {
+        // Whatever order the registry gives them in.
+        records.sort_by_cached_key(|record| (record_key(record), record.hook_id, record.row));
+        let mut by_endpoint: HashMap<_, Vec<usize>> = HashMap::with_capacity(records.len());
+        let mut by_redacted_endpoint: HashMap<_, Vec<usize>> = HashMap::new();
+        let mut successors = HashMap::new();
+        for (index, record) in records.iter().enumerate() {
+            let map =
+                if record.subscription.target_url.is_redacted() { &mut by_redacted_endpoint } else { &mut by_endpoint };
+            map.entry(record_key(record)).or_default().push(index);
+            let successor = match record.status {
+                HookStatus::Active => Successor::Active(record.hook_id),
+                _ => Successor::InDoubt,
+            };
+            if let Some(replaced) = record.replaces.filter(|_| record.managed_by.as_ref() == Some(name)) {
+                successors.insert(replaced, successor);
+            }
+        }
+        let records = records.into_iter().map(Some).collect();
+        let (planned, kept) = (Vec::new(), HashSet::new());
+        Self { name, options, records, by_endpoint, by_redacted_endpoint, planned, kept, successors }
+    }
+
+    /// What is to be done, by app, event and endpoint.
+    pub(super) fn plan(mut self, wanted: Vec<WantedHook>) -> Vec<PlannedHook> {
+        let mut missing = Vec::new();
+        for wanted in wanted {
+            let found = self.find(&wanted);
+            match found.and_then(|index| self.records[index].take()) {
+                Some(record) => self.settle_found(wanted, record),
+                None => missing.push(wanted),
+            }
+        }
+        let left = self.settle_unwanted();
+        self.pair(missing, left);
+        self.planned.sort_by_cached_key(sort_key);
+        self.planned
+    }
+
+    fn is_own(&self, record: &HookRecord) -> bool {
+        record.managed_by.as_ref() == Some(self.name)
+    }
+
+    /// The record that stands for a wanted hook the best.
+    fn find(&self, wanted: &WantedHook) -> Option<usize> {
+        let key = |endpoint| (wanted.app_id, wanted.event, endpoint);
+        let exact = self.by_endpoint.get(&key(wanted.target_url.endpoint().into_owned()));
+        let redacted = (!self.by_redacted_endpoint.is_empty())
+            .then(|| self.by_redacted_endpoint.get(&key(wanted.target_url.redacted_endpoint())))
+            .flatten();
+        let candidates = exact.into_iter().chain(redacted).flatten().copied();
+        let rank = |index: &usize| {
+            let record = self.records[*index].as_ref()?;
+            let is_own = self.is_own(record);
+            Some(match (record.status, &record.managed_by) {
+                (HookStatus::Active, _) if is_own => 0,
+                (HookStatus::Active, None) => 1,
+                (HookStatus::Active, Some(_)) => 2,
+                _ if is_own => 3,
+                _ => 4,
+            })
+        };
+        candidates.filter_map(|index| Some((rank(&index)?, index))).min().map(|(_, index)| index)
+    }
+
+    /// A wanted hook that is on record.
+    fn settle_found(&mut self, wanted: WantedHook, record: HookRecord) {
+        let is_own = self.is_own(&record);
+        let same_label = record.label == wanted.label;
+        let action = match (record.status, &record.managed_by) {
+            (HookStatus::Active, Some(_)) if !is_own => PlanAction::Foreign,
+            (HookStatus::Active, None) if !self.options.adopt => PlanAction::Unowned,
+            (HookStatus::Active, None) => PlanAction::Adopt,
+            (HookStatus::Active, Some(_)) if same_label => PlanAction::Keep,
+            (HookStatus::Active, Some(_)) => PlanAction::Relabel,
+            // Its removal began, and it is wanted again: one that surely exists is made before the removal is finished.
+            (HookStatus::Removing, _) if is_own => PlanAction::Replace,
+            _ => PlanAction::Unknown,
+        };
+        if record.status == HookStatus::Active && is_own {
+            self.kept.extend(record.hook_id);
+        }
+        self.planned.push(PlannedHook::of_wanted(action, wanted, Some(record)));
+    }
+
+    /// The records of this manifest that it does not name. Gives those that are in nobody's place and may be replaced.
+    fn settle_unwanted(&mut self) -> Vec<HookRecord> {
+        let mut left = Vec::new();
+        let mut own: Vec<HookRecord> = std::mem::take(&mut self.records).into_iter().flatten().collect();
+        own.retain(|record| self.is_own(record));
+        for record in own {
+            let successor = record.hook_id.and_then(|id| self.successors.get(&id)).copied();
+            let undone = record.replaces.filter(|replaced| self.kept.contains(replaced));
+            match (record.status, successor, undone) {
+                (HookStatus::Removing, ..) => {
+                    self.planned.push(PlannedHook::removal(record, RemovalReason::Begun));
+                }
+                (HookStatus::Active, Some(Successor::Active(by)), _) => {
+                    self.planned.push(PlannedHook::removal(record, RemovalReason::Superseded(by)));
+                }
+                // Until it is known whether the new one exists, this one stays.
+                (HookStatus::Active, Some(Successor::InDoubt), _) => {
+                    self.planned.push(PlannedHook::of_record(PlanAction::Extra, record));
+                }
+                (HookStatus::Active, None, Some(_)) => {
+                    self.planned.push(PlannedHook::removal(record, RemovalReason::Superseded(undone)));
+                }
+                (HookStatus::Active, None, None) => left.push(record),
+                _ => self.planned.push(PlannedHook::of_record(PlanAction::Unknown, record)),
+            }
+        }
+        left
+    }
+
+    /// Finds for each wanted hook that is not there the one whose place it takes, if there is one.
+    fn pair(&mut self, missing: Vec<WantedHook>, left: Vec<HookRecord>) {
+        let mut places: BTreeMap<PlaceKey, (Vec<WantedHook>, Vec<HookRecord>)> = BTreeMap::new();
+        for wanted in missing {
+            places.entry((wanted.app_id, wanted.event, wanted.label.clone())).or_default().0.push(wanted);
+        }
+        for record in left {
+            let subscription = &record.subscription;
+            let key = (subscription.app_id, subscription.event, record.label.clone());
+            places.entry(key).or_default().1.push(record);
+        }
+        for (mut wanted, records) in places.into_values() {
+            wanted.sort_by_cached_key(wanted_key);
+            // With more old ones than new ones it cannot be told which are replaced. Those that nobody asked to remove stay.
+            let may_pair = self.options.prune || records.len() <= wanted.len();
+            let (mut wanted, mut records) = (wanted.into_iter(), records.into_iter());
+            while may_pair && wanted.len() > 0 && records.len() > 0 {
+                let pair = wanted.next().zip(records.next());
+                self.planned.extend(
+                    pair.map(|(wanted, record)| PlannedHook::of_wanted(PlanAction::Replace, wanted, Some(record))),
+                );
+            }
+            self.planned.extend(wanted.map(|wanted| PlannedHook::of_wanted(PlanAction::Create, wanted, None)));
+            let unwanted = |record| match self.options.prune {
+                true => PlannedHook::removal(record, RemovalReason::Pruned),
+                false => PlannedHook::of_record(PlanAction::Extra, record),
+            };
+            self.planned.extend(records.map(unwanted));
+        }
+    }
+}
+
+fn record_key(record: &HookRecord) -> EndpointKey {
+    let subscription = &record.subscription;
+    (subscription.app_id, subscription.event, subscription.target_url.endpoint().into_owned())
+}
+
+fn wanted_key(wanted: &WantedHook) -> EndpointKey {
+    (wanted.app_id, wanted.event, wanted.target_url.endpoint().into_owned())
+}
+
+fn sort_key(planned: &PlannedHook) -> (Option<EndpointKey>, PlanAction, Option<HookId>) {
+    let key = planned.wanted.as_ref().map(wanted_key).or_else(|| planned.record.as_ref().map(record_key));
+    (key, planned.action, planned.record.as_ref().and_then(|record| record.hook_id))
+}
