@@ -2,6 +2,7 @@
 
 mod app_args;
 mod app_cache;
+mod apply;
 mod apps;
 mod auth;
 mod calls;
@@ -25,7 +26,10 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod manifest_args;
 mod named_targets;
+mod plan;
+mod planning;
 mod progress;
 mod quotes;
 mod ready_file;
@@ -68,6 +72,8 @@ pub enum Command {
     List(list::Args),
     History(history::Args),
     Import(import::Args),
+    Plan(plan::Args),
+    Apply(Box<apply::Args>),
     Forget(forget::Args),
     Listen(Box<listen::Args>),
     Trigger(trigger::Args),
@@ -152,6 +158,8 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::History(args) => history::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Plan(args) => plan::run(ctx, &args),
+        Command::Apply(args) => apply::run(ctx, &args),
         Command::Listen(args) => listen::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),
