@@ -25,6 +25,7 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod manifest_args;
 mod named_targets;
 mod progress;
 mod quotes;
