@@ -209,19 +209,30 @@ const COMPANIONS: [&str; 8] = [
 
 /// The values of [`ALL`] and their companions at the start of the command.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<&'static str, OsString>);
+pub struct Environment {
+    known: BTreeMap<&'static str, OsString>,
+    /// What looks others up.
+    others: Option<fn(&str) -> Option<OsString>>,
+}
 
 impl Environment {
     /// Reads them from the process. An empty variable counts as not set.
     pub fn of_process() -> Self {
-        Self::from_lookup(|name| std::env::var_os(name))
+        let lookup = |name: &str| std::env::var_os(name);
+        Self { others: Some(lookup), ..Self::from_lookup(lookup) }
     }
 
     /// Reads them with a lookup function.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let names = ALL.iter().map(|variable| variable.name).chain(COMPANIONS);
         let set = |name| lookup(name).filter(|value| !value.is_empty()).map(|value| (name, value));
-        Self(names.filter_map(set).collect())
+        Self { known: names.filter_map(set).collect(), others: None }
+    }
+
+    /// The value of a variable that a file of the user names. None if it is not set, empty or not valid Unicode.
+    pub fn named(&self, name: &str) -> Option<String> {
+        let value = self.known.get(name).cloned().or_else(|| self.others.and_then(|lookup| lookup(name)))?;
+        value.into_string().ok().filter(|value| !value.is_empty())
     }
 
     /// The value of a variable, if set.
@@ -229,7 +240,7 @@ impl Environment {
     /// # Errors
     /// A usage error when it is not valid Unicode.
     pub fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
-        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let Some(value) = self.known.get(name) else { return Ok(None) };
         let text = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid Unicode")))?;
         Ok(Some(text))
     }
@@ -248,14 +259,14 @@ impl Environment {
 
     /// Whether a variable is set.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.known.contains_key(name)
     }
 }
 
 /// Shows names only, as values may be secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.known.keys()).finish()
     }
 }
 

@@ -40,3 +40,10 @@ pub fn shown_key(name: &str) -> &str {
     let plain = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if plain { name } else { "…" }
 }
+
+/// The key among these that was probably meant.
+pub fn nearest_key<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = known.into_iter().map(|known| (strsim::jaro_winkler(known, key), known));
+    let nearest = likeness.max_by(|one, other| one.0.total_cmp(&other.0));
+    nearest.filter(|(likeness, _)| *likeness > 0.7).map(|(_, nearest)| nearest)
+}

@@ -11,7 +11,7 @@ use toml_edit::{Array, Document, Item, TableLike, Value};
 
 use super::super::input::read_secret;
 use super::super::units::{duration, event_type};
-use crate::config::toml_text::{TomlText, shown_key, span_of};
+use crate::config::toml_text::{TomlText, nearest_key, shown_key, span_of};
 use crate::domain::jq::JqFilter;
 use crate::domain::{TargetUrl, without_bom};
 use crate::error::{Error, Result};
@@ -309,9 +309,8 @@ fn number(value: &Value) -> Option<f64> {
 /// The error of a key that is not known, with the nearest that is.
 fn unknown_key(place: &TomlText, table: &dyn TableLike, key: &str, known: &[&str]) -> Error {
     let error = place.error(span_of(table, key), &format!("unknown key `{}`", shown_key(key)));
-    let nearest = known.iter().map(|known| (strsim::jaro_winkler(known, key), known));
-    match nearest.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7) {
-        Some((_, nearest)) => error.hint(format!("did you mean `{nearest}`?")),
+    match nearest_key(key, known.iter().copied()) {
+        Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
         None => error.hint(format!("the keys are {}", known.join(", "))),
     }
 }

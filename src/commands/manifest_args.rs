@@ -1,0 +1,37 @@
+//! The manifest that the command line names.
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::manifest::{LoadedManifest, Manifest};
+
+/// The files of a manifest.
+#[derive(clap::Args)]
+pub struct ManifestArgs {
+    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input; several are one manifest
+    #[arg(short, long = "file", value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+}
+
+impl ManifestArgs {
+    /// Reads the manifest, with the values of its variables and files, and writes its warnings.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn load(&self, ctx: &Context) -> Result<Manifest, Vec<Error>> {
+        let variable = |name: &str| ctx.environment().named(name);
+        let LoadedManifest { manifest, warnings } = crate::manifest::load(&self.files, &variable)?;
+        warn(ctx, &warnings);
+        Ok(manifest)
+    }
+}
+
+/// Writes the warnings of a manifest.
+pub fn warn(ctx: &Context, warnings: &[Error]) {
+    for warning in warnings {
+        ctx.out().warn(&warning.to_string());
+    }
+}
