@@ -6,6 +6,7 @@ use clap::ValueHint;
 
 use super::Report;
 use super::existing::existing_registry;
+use super::manifest_args::ManifestArgs;
 use super::planning::{PlanArgs, PlanRequest, PlanView, SavedPlan, refusals};
 use crate::context::Context;
 use crate::error::Result;
@@ -21,9 +22,8 @@ const CHANGES: u8 = 10;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The manifest: a file (TOML, YAML or JSON), a directory of such files, or "-"; may be repeated
-    #[arg(short, long = "file", value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    manifest: ManifestArgs,
 
     #[command(flatten)]
     plan: PlanArgs,
@@ -52,7 +52,7 @@ Examples:
   bugfender-hooks plan -f hooks.toml --output json --jq .counts";
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
-    let request = match PlanRequest::read(ctx, args.files.clone(), args.plan.options()) {
+    let request = match PlanRequest::read(ctx, args.manifest.files.clone(), args.plan.options()) {
         Ok(request) => request,
         Err(errors) => return Ok(Report { errors, ..Report::nothing() }),
     };
