@@ -25,6 +25,7 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod manifest;
 mod manifest_args;
 mod named_targets;
 mod progress;
@@ -70,6 +71,7 @@ pub enum Command {
     History(history::Args),
     Import(import::Args),
     Forget(forget::Args),
+    Manifest(manifest::Args),
     Listen(Box<listen::Args>),
     Trigger(trigger::Args),
     Check(check::Args),
@@ -92,6 +94,7 @@ impl Command {
     pub fn needs_no_settings(&self) -> bool {
         match self {
             Self::Config(args) => args.needs_no_settings(),
+            Self::Manifest(args) => args.needs_no_settings(),
             Self::Verify(_)
             | Self::Sandbox(_)
             | Self::Demo(_)
@@ -153,6 +156,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::History(args) => history::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
+        Command::Manifest(args) => manifest::run(ctx, args),
         Command::Listen(args) => listen::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),
