@@ -82,7 +82,7 @@ struct HookSchema {
 
 /// One, or a list of them
 #[derive(JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, rename = "{T}List")]
 enum OneOrMore<T> {
     One(T),
     List(#[schemars(length(min = 1))] Vec<T>),

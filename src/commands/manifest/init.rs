@@ -1,6 +1,7 @@
 //! `manifest init`: a manifest of the hooks that are on record.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
@@ -8,7 +9,7 @@ use clap::ValueHint;
 use crate::commands::Report;
 use crate::commands::existing::existing_registry;
 use crate::commands::hook_args::FilterArgs;
-use crate::commands::input::not_made;
+use crate::config::text_file::not_read;
 use crate::context::Context;
 use crate::domain::ManifestName;
 use crate::error::{Error, Result};
@@ -56,8 +57,11 @@ pub(super) fn run(ctx: &Context, args: InitArgs) -> Result<Report> {
     if !is_stdout {
         let written = if force { replace_private_file } else { add_private_file }(&file, text.as_bytes());
         written.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => exists(&file),
-            _ => not_made("FILE", &file, error),
+            ErrorKind::AlreadyExists => exists(&file),
+            ErrorKind::NotFound => {
+                Error::usage(format!("{}: there is no such directory", file.display())).source(error)
+            }
+            _ => not_read(&file, error),
         })?;
     }
     explain(ctx, &file, is_stdout, &draft);

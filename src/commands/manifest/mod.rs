@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::manifest::schema;
 
-/// Write and check manifests: files that say which hooks there are to be
+/// Write and check manifests, the files of `plan` and `apply`
 ///
-/// `plan` shows what a manifest would change, and `apply` does it.
+/// A manifest says which hooks there are to be. `plan` shows what it would change, and `apply` does it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -53,7 +53,7 @@ fn a_manifest_comes_from_standard_input_too() {
     let run = home.run_with_input(&["manifest", "validate", "-f", "-", "-o", "json"], json);
     assert_eq!(
         (run.code, run.error()["message"].as_str()),
-        (2, Some("<stdin>:1:67: `target_url` must be a string, and this is a number"))
+        (2, Some("<stdin>:1:69: `target_url` must be a string, and this is a number"))
     );
 }
 
