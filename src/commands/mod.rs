@@ -26,6 +26,7 @@ mod input;
 mod list;
 mod listen;
 mod man;
+mod manifest;
 mod manifest_args;
 mod named_targets;
 mod plan;
@@ -75,6 +76,7 @@ pub enum Command {
     Plan(plan::Args),
     Apply(Box<apply::Args>),
     Forget(forget::Args),
+    Manifest(manifest::Args),
     Listen(Box<listen::Args>),
     Trigger(trigger::Args),
     Check(check::Args),
@@ -97,6 +99,7 @@ impl Command {
     pub fn needs_no_settings(&self) -> bool {
         match self {
             Self::Config(args) => args.needs_no_settings(),
+            Self::Manifest(args) => args.needs_no_settings(),
             Self::Verify(_)
             | Self::Sandbox(_)
             | Self::Demo(_)
@@ -160,6 +163,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Forget(args) => forget::run(ctx, &args),
         Command::Plan(args) => plan::run(ctx, &args),
         Command::Apply(args) => apply::run(ctx, &args),
+        Command::Manifest(args) => manifest::run(ctx, args),
         Command::Listen(args) => listen::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),

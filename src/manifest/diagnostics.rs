@@ -17,7 +17,7 @@ pub(super) struct Diagnostics {
     files: Vec<String>,
     errors: Vec<(Spot, Error)>,
     warnings: Vec<(Spot, Error)>,
-    broken_files: usize,
+    has_broken_files: bool,
 }
 
 impl Diagnostics {
@@ -45,22 +45,27 @@ impl Diagnostics {
         self.warnings.push((spot, Error::usage(message)));
     }
 
-    /// A file that does not parse: what is only there is not known.
+    /// Remembers that what is only in one of the files is not known.
+    pub(super) fn lose_a_file(&mut self) {
+        self.has_broken_files = true;
+    }
+
+    /// A file that does not parse.
     pub(super) fn broken(&mut self, file: usize, SyntaxError { position, message, hint }: SyntaxError) {
-        self.broken_files += 1;
+        self.lose_a_file();
         let error = Error::usage(message);
         self.error(Spot { file, position }, hint.into_iter().fold(error, Error::hint));
     }
 
     /// A file that cannot be read. The error names it.
     pub(super) fn unreadable(&mut self, file: usize, error: Error) {
-        self.broken_files += 1;
+        self.lose_a_file();
         self.error(Spot { file, position: Position { line: 0, column: 0 } }, error);
     }
 
     /// Whether a file could not be read, so that names may be missing which are in it.
     pub(super) fn has_broken_files(&self) -> bool {
-        self.broken_files > 0
+        self.has_broken_files
     }
 
     /// Ends with the errors, if there are any.

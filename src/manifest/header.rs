@@ -1,6 +1,6 @@
 //! What the files of a manifest say beside their hooks: the name, the apps and the defaults.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -26,6 +26,8 @@ const MAX_APP_NAME: usize = 100;
 pub(super) struct AppNames {
     ids: BTreeMap<Rc<str>, (AppId, Spot)>,
     names: HashMap<AppId, Rc<str>>,
+    /// Those whose numbers are wrong, which was said.
+    wrong: HashSet<String>,
 }
 
 impl AppNames {
@@ -44,7 +46,10 @@ impl AppNames {
                 continue;
             }
             let spot = Spot { file: file.file, position: entry.node.position };
-            let Some(id) = values::app_id(&entry.node, spot, diagnostics) else { continue };
+            let Some(id) = values::app_id(&entry.node, spot, diagnostics) else {
+                self.wrong.insert(entry.key.clone().into_owned());
+                continue;
+            };
             match self.ids.get(&*entry.key) {
                 Some((other, first)) if *other != id => {
                     let (name, first) = (shown_key(&entry.key), diagnostics.place(*first));
@@ -66,7 +71,7 @@ impl AppNames {
             return Some((*id, Rc::clone(known)));
         }
         // It may be in a file that could not be read.
-        if !diagnostics.has_broken_files() {
+        if !diagnostics.has_broken_files() && !self.wrong.contains(name) {
             let error = Error::usage(format!("there is no app `{}` in `apps`", shown_key(name)));
             let error = match nearest_key(name, self.ids.keys().map(|name| &**name)) {
                 Some(nearest) => error.hint(format!("did you mean `{}`?", shown_key(nearest))),
@@ -116,7 +121,7 @@ impl NameFinder {
         if self.found.is_none() && !self.has_wrong_name && !diagnostics.has_broken_files() {
             let error = Error::usage("there is no `name`, which says who owns the hooks");
             diagnostics
-                .error(Spot { file: 0, position: Position::START }, error.hint("add one, such as: name = \"mobile\""));
+                .error(Spot { file: 0, position: Position::START }, error.hint("a name is one word, such as mobile"));
         }
         self.found.map(|(name, _)| name)
     }

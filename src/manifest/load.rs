@@ -160,7 +160,10 @@ fn validate(
     let mut targets = TargetResolver::new(variable, missing);
     let mut files = Vec::new();
     for (number, file, root) in parsed {
-        let Some(table) = TableView::of(root, *number, "a manifest", diagnostics) else { continue };
+        let Some(table) = TableView::of(root, *number, "a manifest", diagnostics) else {
+            diagnostics.lose_a_file();
+            continue;
+        };
         table.check(&FILE_KEYS, diagnostics);
         names.read(table, diagnostics);
         apps.read(table, diagnostics);

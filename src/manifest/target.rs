@@ -68,6 +68,10 @@ impl<'v> TargetResolver<'v> {
         diagnostics: &mut Diagnostics,
     ) -> Option<Rc<ManifestTarget>> {
         let text = text.trim();
+        if text == "@" {
+            diagnostics.wrong(spot, "`target_url` names no file: it is written as @FILE");
+            return None;
+        }
         let path = text.strip_prefix('@').map(|path| dir.join(path));
         let key = path.as_ref().map_or(Cow::Borrowed(text), |path| Cow::Owned(format!("@{}", path.display())));
         if let Some(known) = self.known.get(&*key) {
@@ -142,10 +146,6 @@ impl<'v> TargetResolver<'v> {
     }
 
     fn in_file(&mut self, path: &Path, spot: Spot, diagnostics: &mut Diagnostics) -> Lookup {
-        if path.file_name().is_none() {
-            diagnostics.wrong(spot, "`target_url` names no file: it is written as @FILE");
-            return Lookup::Wrong;
-        }
         match read_file(path) {
             Err(error) if !path.exists() => {
                 let name = format!("@{}", path.display());

@@ -8,6 +8,12 @@ use crate::config::toml_text::shown_key;
 /// How deep values may be nested; a manifest needs four levels.
 pub(super) const MAX_DEPTH: usize = 32;
 
+/// What errors call a number that is not whole.
+pub(super) const DECIMAL: &str = "a decimal number";
+
+/// What errors call a number that is out of range.
+pub(super) const LARGE: &str = "a number that is too large";
+
 /// A line and a column in characters, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Position {

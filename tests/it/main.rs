@@ -20,6 +20,7 @@ mod keyring;
 mod layout;
 mod list;
 mod listen;
+mod manifest;
 mod migrate;
 mod new_store;
 mod output;

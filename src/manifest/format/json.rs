@@ -4,7 +4,9 @@ use jsonc_parser::ast::{ObjectPropName, Value};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use super::super::tree::{MAX_DEPTH, Position, Positions, SyntaxError, TreeEntry, TreeNode, TreeValue, check_keys};
+use super::super::tree::{
+    DECIMAL, LARGE, MAX_DEPTH, Position, Positions, SyntaxError, TreeEntry, TreeNode, TreeValue, check_keys,
+};
 
 /// As in RFC 8259: the parser would allow more.
 const STRICT: ParseOptions = ParseOptions {
@@ -39,7 +41,11 @@ fn of_value<'a>(value: Value<'a>, positions: &mut Positions, depth: usize) -> Re
     }
     let value = match value {
         Value::StringLit(text) => TreeValue::Text(text.value),
-        Value::NumberLit(number) => number.value.parse().map_or(TreeValue::Other("a number"), TreeValue::Integer),
+        Value::NumberLit(number) => {
+            let is_decimal = number.value.contains(['.', 'e', 'E']);
+            let other = TreeValue::Other(if is_decimal { DECIMAL } else { LARGE });
+            number.value.parse().map_or(other, TreeValue::Integer)
+        }
         Value::BooleanLit(_) => TreeValue::Other("a boolean"),
         Value::NullKeyword(_) => TreeValue::Other("null"),
         Value::Array(list) => {

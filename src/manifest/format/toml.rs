@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::tree::{Position, Positions, SyntaxError, TreeEntry, TreeNode, TreeValue};
+use super::super::tree::{DECIMAL, LARGE, Position, Positions, SyntaxError, TreeEntry, TreeNode, TreeValue};
 
 pub(super) fn parse(text: &str) -> Result<TreeNode<'_>, SyntaxError> {
     let mut positions = Positions::of(text);
@@ -30,9 +30,10 @@ fn of_value<'a>(value: Spanned<DeValue<'a>>, positions: &mut Positions) -> TreeN
     let position = positions.at(value.span().start);
     let value = match value.into_inner() {
         DeValue::String(text) => TreeValue::Text(text),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(TreeValue::Other("a number"), TreeValue::Integer),
-        DeValue::Float(_) => TreeValue::Other("a number"),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(TreeValue::Other(LARGE), TreeValue::Integer)
+        }
+        DeValue::Float(_) => TreeValue::Other(DECIMAL),
         DeValue::Boolean(_) => TreeValue::Other("a boolean"),
         DeValue::Datetime(_) => TreeValue::Other("a date or time"),
         DeValue::Array(list) => TreeValue::List(list.into_iter().map(|value| of_value(value, positions)).collect()),

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-use super::super::tree::{MAX_DEPTH, Position, SyntaxError, TreeEntry, TreeNode, TreeValue, check_keys};
+use super::super::tree::{
+    DECIMAL, LARGE, MAX_DEPTH, Position, SyntaxError, TreeEntry, TreeNode, TreeValue, check_keys,
+};
 
 pub(super) fn parse(text: &str) -> Result<TreeNode<'_>, SyntaxError> {
     let mut builder = TreeBuilder::default();
@@ -118,7 +120,7 @@ fn plain(text: Cow<'_, str>) -> TreeValue<'_> {
         _ => {}
     }
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_or(TreeValue::Other("a number"), TreeValue::Integer);
+        return text.parse().map_or(TreeValue::Other(LARGE), TreeValue::Integer);
     }
     let radix = |prefix: &str, radix| digits.strip_prefix(prefix).map(|digits| i64::from_str_radix(digits, radix));
     if let Some(Ok(number)) = radix("0x", 16).or_else(|| radix("0o", 8)) {
@@ -126,7 +128,7 @@ fn plain(text: Cow<'_, str>) -> TreeValue<'_> {
     }
     let is_float = digits.contains(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
     if is_float || matches!(digits, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
-        return TreeValue::Other("a number");
+        return TreeValue::Other(DECIMAL);
     }
     TreeValue::Text(text)
 }

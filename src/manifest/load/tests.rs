@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Files in a directory of their own, read together.
@@ -142,7 +144,7 @@ fn the_formats_say_the_same() {
     let url = ("url.txt", "https://ci:pw@hooks.example.com/all\n");
     let toml = read_files(&[("hooks.toml", TOML), url]).unwrap();
     insta::assert_snapshot!(rows(&toml).join("\n"));
-    assert!(toml.warnings.is_empty() && toml.manifest.has_secrets());
+    assert!(toml.warnings.is_empty() && toml.manifest.hooks.iter().any(|hook| hook.is_secret));
     let without_place = |rows: Vec<String>| -> Vec<String> {
         rows.into_iter().map(|row| row.rsplit_once(' ').unwrap().0.to_owned()).collect()
     };
@@ -155,5 +157,355 @@ fn the_formats_say_the_same() {
         let (unix, windows) =
             (read_files(&[(name, text), url]).unwrap(), read_files(&[(name, &windows), url]).unwrap());
         assert_eq!(rows(&windows), rows(&unix), "{name}");
+    }
+}
+
+const WRONG_TOML: &str = r##"#:schema hooks.schema.json
+name = "two words"
+nam = "https://ci:s3cret@x"
+"s3cret key" = 1
+
+[apps]
+shop = 0
+web = "dashboard"
+press = true
+" " = 3
+fine = 7
+
+[defaults]
+event = ["new_crash"]
+label = ""
+target_url = "https://hooks.example.com/${UNSET}/${EMPTY}"
+
+[[hook]]
+app = "fin"
+app_id = 3
+
+[[hook]]
+label = 3
+
+[[hook]]
+app = ["fine", "fine", "shp", "s3cret app", 7]
+events = []
+target_url = "ftp://ci:s3cret@h/"
+
+[[hook]]
+app = 7
+events = "new_crsh"
+target_url = "https://ci:****@hooks.example.com/"
+
+[[hook]]
+app_id = [0, "DXtETPbMAq", 1.5, [1]]
+events = ["all", "new_crash", "new_crash", "s3cret event", 2026-01-02]
+target_url = "https://hooks.example.com/$KEY"
+
+[[hook]]
+app_id = []
+events = { new_crash = true }
+target_url = ["https://hooks.example.com/"]
+
+[[hook]]
+app_id = 3
+events = "all"
+target_url = "@missing.txt"
+
+[[hook]]
+app_id = 4
+events = "all"
+target_url = "https://h.example/${s3cret-}"
+labels = "x"
+
+[[hook]]
+app_id = 5
+events = "all"
+label = "a"
+target_url = "@empty.txt"
+
+[[hook]]
+app_id = 6
+events = ["new_crash"]
+label = "a"
+target_url = "https://ci:s3cret@h.example/a/../%7Ex"
+
+[[hook]]
+app_id = 6
+events = "all"
+label = "a"
+target_url = "https://ci:s3cret@H.example/~x"
+
+[[hook]]
+app_id = 7
+events = "all"
+label = "a"
+target_url = "@"
+
+[[hook]]
+app_id = 99999999999999999999
+events = "all"
+label = "a"
+target_url = "https://h.example/${BUGFENDER_API_TOKEN}"
+"##;
+
+const WRONG_YAML: &str = r#"
+name: [mobile]
+apps: [1, 2]
+defaults: yes
+hook:
+  - app: shop
+    app_id: 3
+  - 17
+  - {app_id: true, events: null, target_url: 3.5}
+  - &a
+    app_id: 0x10
+    events: [new_crash, ~]
+    target_url: https://hooks.example.com/é/${UNSET}
+    lable: x
+  - app_id: 9
+    events: all
+    label: ok
+    target_url: ${BASE}
+  - {app_id: 9, events: new_crash, label: ok, target_url: "https://BASE.example"}
+hooks: []
+"#;
+
+const WRONG_JSON: &str = r#"{
+  "$schema": "hooks.schema.json", "names": "mobile",
+  "apps": null, "defaults": { "events": 1, "é": 2, "labell": 3 },
+  "hook": { "app_id": 3 }
+}"#;
+
+#[test]
+fn all_that_is_wrong_is_said_at_once_with_its_place() {
+    let empty = ("empty.txt", "\n");
+    insta::assert_snapshot!("wrong_toml", errors(&[("hooks.toml", WRONG_TOML), empty]));
+    insta::assert_snapshot!("wrong_yaml", errors(&[("hooks.yaml", WRONG_YAML)]));
+    insta::assert_snapshot!("wrong_json", errors(&[("hooks.json", WRONG_JSON)]));
+}
+
+#[test]
+fn a_file_that_does_not_parse_is_one_error_with_its_place() {
+    let mut said = String::new();
+    for (name, text) in [
+        ("a.toml", "name = \"s3cret\n"),
+        ("a.toml", "name = \"a\"\nname = \"s3cret\"\n"),
+        ("a.toml", "[[hook]]\n[hook]\n"),
+        ("a.toml", "é = s3cret\n"),
+        ("a.toml", "a = 1 é s3cret"),
+        ("a.yaml", "name: mobile\n target: s3cret\n"),
+        ("a.yaml", "name: mobile\nname: s3cret\n"),
+        ("a.yaml", "hook:\n  - target_url: @s3cret\n"),
+        ("a.yaml", "a: &x [s3cret]\nb: *x\n"),
+        ("a.yaml", "a: *s3cret\n"),
+        ("a.yaml", "name: !!str s3cret\n"),
+        ("a.yaml", "name: mobile\n---\nname: s3cret\n"),
+        ("a.yaml", "name: \"s3cret\n"),
+        ("a.yaml", "[a, b]: s3cret\n"),
+        ("a.yaml", "name: mobile\n\tx: s3cret\n"),
+        ("a.yaml", "- s3cret\n"),
+        ("a.json", ""),
+        ("a.json", "[]"),
+        ("a.json", "{\"name\": \"s3cret\",}"),
+        ("a.json", "{\"name\": \"s3cret\" // why\n}"),
+        ("a.json", "{\"name\": 's3cret'}"),
+        ("a.json", "{\"é\": 1, \"name\": \"a\", \"name\": \"s3cret\"}"),
+        ("a.json", "{\"name\": s3cret}"),
+        ("a.json", "{name: \"s3cret\"}"),
+        ("a.json", "{} {}"),
+        ("a.json", "{\"name\": \"s3cret"),
+        ("a.txt.xml", "<name/>"),
+    ] {
+        let errors = errors(&[(name, text)]);
+        said.push_str(&format!("{text:?}\n{errors}"));
+    }
+    insta::assert_snapshot!(said);
+    for (name, open, close) in [("a.json", "[", "]"), ("a.yaml", "[", "]"), ("a.toml", "[", "]"), ("a.yaml", "- ", "")]
+    {
+        let start = if name == "a.toml" { "a = " } else { "" };
+        for depth in [100, 5000] {
+            let deep = format!("{start}{}{}", open.repeat(depth), close.repeat(depth));
+            assert_eq!(read_files(&[(name, &deep)]).unwrap_err().len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn several_files_are_one_manifest() {
+    let apps = ("a.toml", "name = 'mobile'\n[apps]\nshop = 1\n");
+    let hooks = "[[hook]]\napp = 'shop'\nevents = 'new_crash'\ntarget_url = 'https://h.example/'\n";
+    let both = read_files(&[apps, ("b.toml", hooks)]).unwrap();
+    assert_eq!(rows(&both), ["1 shop new_crash https://h.example/ https://h.example/ - 1:1"]);
+    let other = "name = 'web'\n[apps]\nshop = 2\n[defaults]\nlabel = 'x'\n";
+    let json = r#"{"hook": [{"app_id": 1, "events": "all", "target_url": "https://h.example"}]}"#;
+    insta::assert_snapshot!(errors(&[apps, ("b.toml", other), ("c.toml", hooks), ("d.json", json)]));
+    // What is only in a file that does not parse is not said to be missing.
+    assert_eq!(errors(&[("a.toml", "name ="), ("b.toml", hooks)]).lines().count(), 1);
+    assert_eq!(errors(&[("a.toml", "x = 1\n"), ("b.toml", hooks)]).lines().count(), 6);
+}
+
+#[test]
+fn directories_are_read_and_a_file_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let none = load(&[dir.path().to_owned(), dir.path().join("none.toml")], &variable).unwrap_err();
+    assert!(none.len() == 2 && none[0].message().contains("no manifest in this directory"), "{none:?}");
+    assert!(none[1].message().contains("none.toml: No such file"), "{none:?}");
+    write("a.toml", "name = 'mobile'\n");
+    write("b.yml", "hook: [{app_id: 1, events: all, target_url: '@url.txt'}]\n");
+    write("url.txt", "https://h.example/\n");
+    write(".hidden.toml", "=");
+    write("hooks.schema.json", "=");
+    write("notes.md", "=");
+    fs::create_dir(dir.path().join("more.toml")).unwrap();
+    let sources = [dir.path().to_owned(), dir.path().join("b.yml"), dir.path().join("./a.toml")];
+    let loaded = load(&sources, &variable).unwrap_or_else(|errors| panic!("{}", shown(&errors)));
+    assert_eq!(loaded.manifest.hooks.len(), 3);
+    let files = check(&sources, &variable, true).unwrap().files;
+    assert_eq!(files.len(), 2);
+}
+
+#[test]
+fn passwords_in_a_manifest_are_warned_of_and_never_shown() {
+    let hook = |url: &str| format!("[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = '{url}'\n");
+    let text =
+        ["name = 'a'\n", &hook("https://ci:s3cret@h.example/1"), &hook("https://ci:s3cret@h.example/${KEY}")].concat();
+    let loaded = read_files(&[("a.toml", &text)]).unwrap();
+    insta::assert_snapshot!(shown(&loaded.warnings));
+    let shown: Vec<&str> = loaded.manifest.hooks.iter().map(|hook| hook.shown_target.as_str()).collect();
+    assert_eq!(shown, ["https://ci:****@h.example/1", "https://ci:****@h.example/${KEY}"]);
+    assert!(!format!("{:?}", loaded.manifest).contains("s3cret"));
+}
+
+#[test]
+fn what_is_missing_is_tolerated_by_a_check_unless_it_is_strict() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.toml");
+    let hook = |url: &str| format!("[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = '{url}'\n");
+    let urls = ["https://h.example/${UNSET}", "https://h.example/${UNSET}/x", "@none.txt"];
+    fs::write(&path, format!("name = 'a'\n{}", urls.map(hook).concat())).unwrap();
+    let checked = check(std::slice::from_ref(&path), &variable, false).unwrap();
+    let shown: Vec<&str> = checked.hooks.iter().map(|hook| hook.shown_target.as_str()).collect();
+    assert_eq!(shown, urls);
+    // The variable is named once.
+    assert_eq!(checked.warnings.len(), 2, "{:?}", checked.warnings);
+    assert_eq!(check(std::slice::from_ref(&path), &variable, true).unwrap_err().len(), 2);
+    fs::write(&path, format!("name = 'a'\n{}", [urls[0]; 2].map(hook).concat())).unwrap();
+    let twice = check(&[path], &variable, false).unwrap_err();
+    assert!(twice.len() == 1 && twice[0].message().contains("already"), "{twice:?}");
+}
+
+/// A text that may be one of a manifest.
+fn arbitrary_text() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "name",
+        "apps",
+        "defaults",
+        "hook",
+        "app",
+        "app_id",
+        "events",
+        "target_url",
+        "label",
+        "=",
+        ":",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        ",",
+        "\"",
+        "'",
+        "'''",
+        "- ",
+        "\n",
+        "\n  ",
+        "\r\n",
+        "1001",
+        "-1",
+        "1.5",
+        "true",
+        "null",
+        "all",
+        "new_crash",
+        "https://h.example/${KEY}",
+        "@url.txt",
+        "$",
+        "é",
+        "\u{feff}",
+        "#",
+        "&a",
+        "*a",
+        "!t",
+        "|",
+        ">",
+        "---",
+        "\t",
+        "\\u12",
+        "0x",
+        "\0",
+    ]);
+    prop_oneof![
+        ".{0,200}",
+        prop::collection::vec(word, 0..60).prop_map(|words| words.concat()),
+        (
+            prop::sample::select(vec![TOML, YAML, JSON]),
+            any::<prop::sample::Index>(),
+            any::<prop::sample::Index>(),
+            ".{0,3}"
+        )
+            .prop_map(|(text, from, to, put)| {
+                let at = |index: prop::sample::Index| {
+                    let index = index.index(text.len());
+                    (0..=index).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0)
+                };
+                let (from, to) = (at(from), at(to));
+                format!("{}{put}{}", &text[..from.min(to)], &text[from.max(to)..])
+            }),
+    ]
+}
+
+/// One hook, as a line of YAML.
+fn hook_line() -> impl Strategy<Value = String> {
+    let event = prop::sample::select(vec!["new_crash", "[new_issue_separate, new_user_feedback]", "all"]);
+    (1..4_u8, event, 0..3_u8, prop::option::of(0..2_u8)).prop_map(|(app, event, target, label)| {
+        let label = label.map_or(String::new(), |label| format!(", label: l{label}"));
+        format!("  - {{app_id: {app}, events: {event}, target_url: 'https://h.example/{target}'{label}}}\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_manifest_or_wrong(text in arbitrary_text()) {
+        for name in ["a.toml", "a.yaml", "a.json"] {
+            if let Err(errors) = read_files(&[(name, &text)]) {
+                prop_assert!(!errors.is_empty());
+                let lines = text.split('\n').count();
+                for error in &errors {
+                    let place = error.place().unwrap();
+                    prop_assert!((1..=lines + 1).contains(&place.line) && place.column >= 1, "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_hooks_makes_no_other_set(lines in prop::collection::vec(hook_line(), 1..8), seed in any::<u64>()) {
+        let mut others = lines.clone();
+        let len = others.len();
+        others.rotate_left(usize::try_from(seed % len as u64).unwrap());
+        if seed % 3 == 0 {
+            others.reverse();
+        }
+        let read = |lines: &[String]| {
+            let text = format!("name: a\nhook:\n{}", lines.concat());
+            let mut rows = read_files(&[("a.yaml", &text)]).map_err(|errors| errors.len()).map(|loaded| rows(&loaded))?;
+            for row in &mut rows {
+                row.truncate(row.rfind(' ').unwrap());
+            }
+            rows.sort();
+            Ok::<_, usize>(rows)
+        };
+        prop_assert_eq!(read(&lines), read(&others));
     }
 }
