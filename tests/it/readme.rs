@@ -91,6 +91,24 @@ fn the_tables_of_the_receiver_agree_with_it() {
 }
 
 #[test]
+fn the_session_with_a_manifest_is_a_real_one() {
+    let sandbox = SandboxServer::start();
+    let text = readme();
+    let manifest = text.split_once("```toml hooks\n").unwrap().1.split_once("```").unwrap().0;
+    let home = Home::of(&sandbox);
+    std::fs::write(home.path().join("hooks.toml"), manifest).unwrap();
+    let (home, run) = run_block_in(home, "hooks as code");
+    assert_eq!(run.code, 0, "{run}");
+    assert_eq!(sandbox.hooks().len(), 8);
+    // What is shown of it is what the last two commands showed.
+    let session = text.split_once("```console session\n").unwrap().1.split_once("```").unwrap().0;
+    let shown: Vec<&str> = session.split_inclusive('\n').filter(|line| !line.starts_with("$ ")).collect();
+    assert!(run.stdout.ends_with(&shown.concat()), "{run}");
+    let again = home.set("BUGFENDER_KEY", "another-key").run(["plan", "-f", "hooks.toml", "--detailed-exitcode"]);
+    assert_eq!(again.code, 0, "{again}");
+}
+
+#[test]
 fn the_profiles_example_runs() {
     let sandbox = SandboxServer::start();
     let home = Home::new().set("COMPANY_URL", &sandbox.url).set("COMPANY_CLIENT", "sandbox-client");
@@ -163,7 +181,7 @@ fn the_schema_agrees_with_the_output() {
     let listed = keys(&home.json(&["list"])[0]);
     let imported = keys(&home.json(&[&["import", "1"], &args[..]].concat())[0]);
     let unsubscribed = keys(&home.json(&["unsubscribe", "1"])[0]);
-    let (common, extra) = documented.split_at(9);
+    let (common, extra) = documented.split_at(10);
     assert_eq!(listed, common);
     assert_eq!(imported, common);
     assert_eq!(subscribed, [common, &extra[..1]].concat());
@@ -173,11 +191,13 @@ fn the_schema_agrees_with_the_output() {
 /// A command of the table of keys, with arguments that make it show something.
 fn command_line(command: &str, url: &str) -> Vec<String> {
     let line = match command {
+        "apply" => "apply -f hooks.toml --yes --initial".to_owned(),
         "check" => format!("check {url} --timeout 5"),
         "events delete" => "events delete x --yes".to_owned(),
         "events purge" => "events purge --older-than 1d --yes".to_owned(),
         "events replay" => format!("events replay --all --yes --to {url}"),
         "events retry" => "events retry --all".to_owned(),
+        "plan" => "plan -f hooks.toml".to_owned(),
         "store copy" => "store copy --to sqlite:copy.db".to_owned(),
         "trigger" => format!("trigger new_crash --to {url}"),
         "verify" => "verify --secret-file secret -H x-ibg-signature-256:00 secret".to_owned(),
@@ -193,11 +213,12 @@ fn the_keys_of_results_are_those_that_come() {
     let home = Home::of(&sandbox);
     SqliteStore::at(&home.registry()).inbox().unwrap();
     std::fs::write(home.path().join("secret"), "0123456789abcdef").unwrap();
+    std::fs::write(home.path().join("hooks.toml"), "name = \"empty\"\n").unwrap();
     let endpoint = Scripted::always(answer("200 OK", &[], ""));
     let text = readme();
     let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
     let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
-    assert_eq!(lines.len(), 23);
+    assert_eq!(lines.len(), 25);
     for line in lines {
         let [command, shape, keys] = line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
             panic!("{line}")
