@@ -89,7 +89,7 @@ impl ChangeRow {
 
 fn tone(action: Action) -> Tone {
     match action {
-        Action::Subscribed | Action::Imported => Tone::Good,
+        Action::Subscribed | Action::Imported | Action::Adopted => Tone::Good,
         Action::LeftInDoubt | Action::RemovalInDoubt | Action::RemovalRefused | Action::Displaced => Tone::Caution,
         Action::Removed | Action::Gone | Action::Forgotten | Action::Abandoned => Tone::Faint,
         Action::BeganSubscribe | Action::BeganRemoval | Action::Merged | Action::Relabeled => Tone::Plain,

@@ -16,17 +16,15 @@ pub struct ManifestArgs {
     pub files: Vec<PathBuf>,
 }
 
-impl ManifestArgs {
-    /// Reads the manifest, with the values of its variables and files, and writes its warnings.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
-    pub fn load(&self, ctx: &Context) -> Result<Manifest, Vec<Error>> {
-        let variable = |name: &str| ctx.environment().named(name);
-        let LoadedManifest { manifest, warnings } = crate::manifest::load(&self.files, &variable)?;
-        warn(ctx, &warnings);
-        Ok(manifest)
-    }
+/// Reads a manifest, with the values of its variables and files, and writes its warnings.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load(ctx: &Context, files: &[PathBuf]) -> Result<Manifest, Vec<Error>> {
+    let variable = |name: &str| ctx.environment().named(name);
+    let LoadedManifest { manifest, warnings } = crate::manifest::load(files, &variable)?;
+    warn(ctx, &warnings);
+    Ok(manifest)
 }
 
 /// Writes the warnings of a manifest.

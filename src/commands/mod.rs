@@ -2,6 +2,7 @@
 
 mod app_args;
 mod app_cache;
+mod apply;
 mod apps;
 mod auth;
 mod calls;
@@ -28,6 +29,8 @@ mod man;
 mod manifest;
 mod manifest_args;
 mod named_targets;
+mod plan;
+mod planning;
 mod progress;
 mod quotes;
 mod ready_file;
@@ -72,6 +75,8 @@ pub enum Command {
     Import(import::Args),
     Forget(forget::Args),
     Manifest(manifest::Args),
+    Plan(plan::Args),
+    Apply(Box<apply::Args>),
     Listen(Box<listen::Args>),
     Trigger(trigger::Args),
     Check(check::Args),
@@ -157,6 +162,8 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),
         Command::Manifest(args) => manifest::run(ctx, args),
+        Command::Plan(args) => plan::run(ctx, &args),
+        Command::Apply(args) => apply::run(ctx, &args),
         Command::Listen(args) => listen::run(ctx, &args),
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),

@@ -117,9 +117,9 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         confirm_each(ctx, &what, &question, args.yes)?;
     }
     let options = RemovalOptions { by_id, ignore_missing: args.ignore_missing };
-    let removals = remove(ctx, &*registry, targets, options)?;
+    let (hooks, errors) = remove(ctx, &*registry, targets, options)?.split();
     let row = |hook| UnsubscribedRow::of(ctx, hook, args.show_secrets);
-    Ok(Report::list(removals.hooks.into_iter().map(row).collect(), removals.errors))
+    Ok(Report::list(hooks.into_iter().map(row).collect(), errors))
 }
 
 /// Asks on a terminal before hooks are deleted that this registry does not hold: a mistyped id is somebody else's hook.

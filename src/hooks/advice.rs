@@ -2,7 +2,6 @@
 
 use crate::domain::{HookId, HookRecord, HookStatus, Subscription};
 use crate::error::{Error, ErrorKind};
-use crate::store::StoreError;
 
 /// The flags that select a subscription, quoted for a shell.
 pub fn selector(subscription: &Subscription) -> String {
@@ -37,8 +36,18 @@ pub(super) fn with_ways_out(error: Error, record: &HookRecord) -> Error {
         .hint("to subscribe anyway, perhaps receiving every event twice: add --force")
 }
 
+/// The error of a request to subscribe that may have been carried out, and left this record.
+pub(super) fn in_doubt(error: Error, record: &HookRecord) -> Error {
+    let message = format!("{error}; it is not known whether the hook was created");
+    let mut shown = with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), record);
+    if let Some(status) = error.http_status() {
+        shown = shown.status(status);
+    }
+    shown.source(error)
+}
+
 /// The error of a hook that exists and could not be recorded: its id must not be lost.
-pub(super) fn unrecorded(wanted: &Subscription, hook: HookId, error: StoreError) -> Error {
+pub(super) fn unrecorded(wanted: &Subscription, hook: HookId, error: Error) -> Error {
     let message = format!("hook {hook} was created for {wanted}, but could not be recorded: {error}");
     Error::new(ErrorKind::Store, message)
         .hint(format!("once the registry can be written: bugfender-hooks import {hook} {}", selector(wanted)))

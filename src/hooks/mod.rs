@@ -4,11 +4,14 @@
 //! They know neither a command line nor a terminal: whoever runs them is their [`Frontend`].
 
 mod advice;
+mod apply;
+mod concurrency;
 mod frontend;
 mod remove;
 mod subscribe;
 
 pub use advice::{selector, unresolved};
+pub use apply::{Applied, AppliedHook, Applier, ApplyOptions, ApplyOutcome, ManifestLockGuard, lock_manifest};
 pub use frontend::Frontend;
 pub use remove::{
     HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, Removals, RemovedHook, Remover, pick,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::advice::{unrecorded, unresolved, with_ways_out};
+use super::advice::{in_doubt, unrecorded, unresolved, with_ways_out};
 use super::frontend::Frontend;
 use crate::api::{AuthenticatedApi, CarriedOut, Failure};
 use crate::domain::{HookRecord, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Activated, Conflict, Registry, Reservation, StoreError};
+use crate::store::{Activated, Conflict, Registry, Reservation, StoreError, SubscriptionIntent};
 
 /// How often to look whether another process has finished the same subscription.
 const SUBSCRIBING_POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -126,12 +126,10 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     let api = self.api()?;
                     // From now on only what waits notices an interruption: nothing ends between intent and request.
                     self.frontend.wait(async {})?.ok_or_else(|| not_subscribed(wanted))?;
-                    let begun = self.registry.begin_subscribe(
-                        wanted,
-                        self.options.label,
-                        self.options.force,
-                        Timestamp::now(),
-                    )?;
+                    let SubscribeOptions { label, force } = self.options;
+                    let intent =
+                        SubscriptionIntent { label: label.cloned(), force, ..SubscriptionIntent::of(wanted.clone()) };
+                    let begun = self.registry.begin_subscribe(&intent, Timestamp::now())?;
                     if let Reservation::Reserved(row) = begun {
                         return self.send(api, wanted, row).map(|record| Subscribed { record, created: true });
                     }
@@ -171,7 +169,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                 let Activated { record, displaced } = self
                     .registry
                     .activate(row, hook, Timestamp::now())
-                    .map_err(|error| unrecorded(wanted, hook, error))?;
+                    .map_err(|error| unrecorded(wanted, hook, error.into()))?;
                 if let Some(displaced) = displaced {
                     self.frontend.warn(&format!(
                         "hook {hook} was on record as {}: the server gives its number to this one, so that record is \
@@ -187,12 +185,8 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             }
             Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
                 let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string(), Timestamp::now())?);
-                let message = format!("{error}; it is not known whether the hook was created");
-                let mut shown = with_ways_out(Error::new(ErrorKind::OutcomeUnknown, message), &record);
-                if let Some(status) = error.http_status() {
-                    shown = shown.status(status);
-                }
-                Err(SubscribeFailure::with_record(record, shown.source(error)))
+                let error = in_doubt(error, &record);
+                Err(SubscribeFailure::with_record(record, error))
             }
             None if !api.may_have_been_carried_out() => {
                 self.registry.abandon(row)?;

@@ -14,13 +14,6 @@ pub struct Manifest {
     pub hooks: Vec<WantedHook>,
 }
 
-impl Manifest {
-    /// Whether a target URL comes from the environment or a file, as secrets do.
-    pub fn has_secrets(&self) -> bool {
-        self.hooks.iter().any(|hook| hook.is_secret)
-    }
-}
-
 /// A hook that is to exist: one event of one app.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WantedHook {

@@ -70,6 +70,11 @@ impl Output {
         self.options.format == OutputFormat::Table && self.options.jq.is_none() && !self.options.quiet
     }
 
+    /// Whether only ids are shown.
+    pub fn is_quiet(&self) -> bool {
+        self.options.quiet
+    }
+
     /// Whether standard error is coloured.
     pub fn color_err(&self) -> bool {
         self.color_err

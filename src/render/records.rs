@@ -70,6 +70,19 @@ pub trait Row: Serialize {
     }
 }
 
+impl<T: Row> Row for &T {
+    const FIELDS: &'static [&'static str] = T::FIELDS;
+    const HEADERS: &'static [&'static str] = T::HEADERS;
+
+    fn cells(&self) -> Vec<Cell> {
+        T::cells(self)
+    }
+
+    fn id(&self) -> Option<String> {
+        T::id(self)
+    }
+}
+
 /// Whether a result is a list (an array in JSON) or a single record (an object).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {

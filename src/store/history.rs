@@ -71,15 +71,17 @@ pub enum Action {
     RemovalInDoubt,
     /// A hook made elsewhere was recorded.
     Imported,
-    /// An import gave a hook on record another label.
+    /// The hook got another label.
     Relabeled,
+    /// A manifest owns the hook from now on.
+    Adopted,
     /// The row was deleted, whatever became of the hook.
     Forgotten,
 }
 
 impl Action {
     /// All of them, in the order of a row's life.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BeganSubscribe,
         Self::Subscribed,
         Self::LeftInDoubt,
@@ -93,6 +95,7 @@ impl Action {
         Self::RemovalInDoubt,
         Self::Imported,
         Self::Relabeled,
+        Self::Adopted,
         Self::Forgotten,
     ];
 
@@ -112,6 +115,7 @@ impl Action {
             Self::RemovalInDoubt => "removal_in_doubt",
             Self::Imported => "imported",
             Self::Relabeled => "relabeled",
+            Self::Adopted => "adopted",
             Self::Forgotten => "forgotten",
         }
     }

@@ -49,7 +49,10 @@ pub use queue::{
     AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
     Route, Settled, Settlement, TargetId, TargetName,
 };
-pub use registry::{Activated, Conflict, Registry, Removal, RemovalReservation, Reservation};
+pub use registry::{
+    Activated, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation, Reservation,
+    SubscriptionEnd, SubscriptionIntent,
+};
 pub use targets::{AttemptRecord, ForwardRecord, TargetRecord, Targets};
 
 use std::path::Path;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Change, StoreError};
-use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
+use super::{Actor, Change, StoreError};
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, ManifestName, RowId, Subscription, TargetUrl};
 
 /// What the registry holds of a subscription that somebody wants to make.
 #[derive(Debug)]
@@ -58,6 +58,66 @@ pub enum RemovalReservation {
     InProgress,
 }
 
+/// The intent to subscribe.
+#[derive(Debug, Clone)]
+pub struct SubscriptionIntent {
+    /// What to subscribe.
+    pub wanted: Subscription,
+    /// The label of the hook.
+    pub label: Option<Label>,
+    /// The manifest that owns the hook.
+    pub managed_by: Option<ManifestName>,
+    /// The hook that it takes the place of.
+    pub replaces: Option<HookId>,
+    /// Whether conflicts are ignored.
+    pub force: bool,
+}
+
+impl SubscriptionIntent {
+    /// The intent to subscribe this, without a label, for nobody, and only if nothing conflicts.
+    pub fn of(wanted: Subscription) -> Self {
+        Self { wanted, label: None, managed_by: None, replaces: None, force: false }
+    }
+}
+
+/// How the request for a subscription ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// It made this hook.
+    Made(HookId),
+    /// It may have made a hook, for this reason.
+    InDoubt(String),
+    /// It surely made no hook.
+    Abandoned,
+}
+
+/// What a manifest says of a hook on record.
+#[derive(Debug, Clone)]
+pub struct OwnershipChange {
+    /// The row.
+    pub row: RowId,
+    /// The manifest, which owns it from now on.
+    pub managed_by: ManifestName,
+    /// The label; none removes the one that there is.
+    pub label: Option<Label>,
+    /// The endpoint with its password, if the one on record is redacted.
+    pub target_url: Option<TargetUrl>,
+}
+
+/// What the registry says to somebody who wants to apply a manifest.
+#[derive(Debug)]
+pub enum ManifestLock {
+    /// Nobody else applies it until this one has ended, or is taken for dead.
+    Granted,
+    /// Somebody is applying it.
+    HeldBy {
+        /// Who.
+        actor: Actor,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
 /// How a removal ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
@@ -85,14 +145,8 @@ pub trait Registry: Send {
     /// The conflict of a subscription with one on record, if there is one.
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
 
-    /// Records the intent to subscribe, unless one on record conflicts. With `force`, conflicts are ignored.
-    fn begin_subscribe(
-        &self,
-        wanted: &Subscription,
-        label: Option<&Label>,
-        force: bool,
-        now: Timestamp,
-    ) -> Result<Reservation, StoreError>;
+    /// Records the intent to subscribe, unless one on record conflicts and it is not forced.
+    fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError>;
 
     /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes
     /// this one; if one of another does, the server has given its number anew, and that one is `gone`.
@@ -113,6 +167,35 @@ pub trait Registry: Send {
         intents: &[RowId],
         now: Timestamp,
     ) -> Result<(Vec<Option<HookRecord>>, Vec<RemovalReservation>), StoreError>;
+
+    /// Says how some requests to subscribe ended and records the intents of others, all in one commit.
+    ///
+    /// Returns an answer to each end and to each intent, in order: the row of a hook that was made, or may have been; none if
+    /// there is no row any more.
+    fn record_subscriptions(
+        &self,
+        ends: &[(RowId, SubscriptionEnd)],
+        intents: &[SubscriptionIntent],
+        now: Timestamp,
+    ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), StoreError>;
+
+    /// Gives hooks an owner and a label, all in one commit: active ones that nobody or the same manifest owns. Returns the
+    /// rows as they are now; none for another row, which stays as it is.
+    fn manage(&self, changes: &[OwnershipChange], now: Timestamp) -> Result<Vec<Option<HookRecord>>, StoreError>;
+
+    /// Reserves the applying of a manifest to an installation. Does not wait for whoever does it now.
+    fn lock_manifest(
+        &self,
+        origin: &ApiOrigin,
+        name: &ManifestName,
+        now: Timestamp,
+    ) -> Result<ManifestLock, StoreError>;
+
+    /// Says that the holder of such a lock lives, at least every ten seconds. False if it is not the holder any more.
+    fn renew_manifest_lock(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<bool, StoreError>;
+
+    /// Gives such a lock back.
+    fn unlock_manifest(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<(), StoreError>;
 
     /// Records a hook made elsewhere as `active`, in place of an unresolved row for the same if there is one.
     /// The flag says whether anything changed.

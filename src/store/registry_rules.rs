@@ -1,7 +1,9 @@
 //! The rules of the registry, which are the same for every backend: what stands in the way of what, and how rows end up.
 
+use std::collections::HashSet;
+
 use super::error::Rule;
-use super::{Action, Conflict, Removal, RemovalReservation};
+use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, SubscriptionIntent};
 use crate::domain::{HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 
 /// A row as a backend found it.
@@ -75,6 +77,33 @@ pub(super) fn unresolved_row(mut unresolved: Vec<FoundRow>, target: &TargetUrl) 
     }
 }
 
+/// How a row ends up that a manifest is to own, if it may: one that exists, and that nobody or the same manifest owns.
+pub(super) fn managed(found: &FoundRow, change: &OwnershipChange) -> Option<Ending<'static>> {
+    let FoundRow { record, .. } = found;
+    if record.status != HookStatus::Active {
+        return None;
+    }
+    match &record.managed_by {
+        Some(owner) if *owner == change.managed_by => Some(Ending::RELABELED),
+        Some(_) => None,
+        None => Some(Ending::ADOPTED),
+    }
+}
+
+/// The endpoint that a row is to have: the one that is given, if it is the same and the one on record lacks its password.
+pub(super) fn completed_target<'a>(record: &HookRecord, change: &'a OwnershipChange) -> Option<&'a TargetUrl> {
+    let known = &record.subscription.target_url;
+    change.target_url.as_ref().filter(|given| known.is_redacted() && known.is_same_endpoint(given))
+}
+
+/// The intents of a batch that are for the same as an earlier one of it, by their places.
+pub(super) fn repeated(intents: &[SubscriptionIntent]) -> HashSet<usize> {
+    let key = |wanted: &Subscription| (wanted.app_id, wanted.event, wanted.target_url.redacted_endpoint());
+    let mut seen = HashSet::with_capacity(intents.len());
+    let repeats = |(index, intent): (usize, &SubscriptionIntent)| (!seen.insert(key(&intent.wanted))).then_some(index);
+    intents.iter().enumerate().filter_map(repeats).collect()
+}
+
 /// What is said to the intent to remove the hook of a row; only one that is reserved is recorded.
 pub(super) fn removal_of(found: Option<FoundRow>) -> RemovalReservation {
     match found {
@@ -119,7 +148,9 @@ impl Ending<'_> {
     const REMOVAL_REFUSED: Self = Self::new(HookStatus::Active, Action::RemovalRefused);
     const REMOVAL_IN_DOUBT: Self = Self::new(HookStatus::Removing, Action::RemovalInDoubt);
     pub(super) const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
-    const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
+    pub(super) const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
+
+    pub(super) const ADOPTED: Self = Self::new(HookStatus::Active, Action::Adopted);
 
     const fn new(status: HookStatus, action: Action) -> Self {
         Self { status, action, reason: None }

@@ -37,7 +37,8 @@ fn a_damaged_registry_is_found() {
         home.subscribe("1001", event, URL);
     }
     let mut bytes = std::fs::read(home.registry()).unwrap();
-    let page = bytes.len() / 2;
+    // The beginning of a page, which says what is in it.
+    let page = bytes.len() / 2 / 4096 * 4096;
     bytes[page..page + 2048].fill(0x5a);
     std::fs::write(home.registry(), &bytes).unwrap();
     let run = home.run(["doctor"]);

@@ -30,7 +30,7 @@ pub enum Expected {
 }
 
 /// What to do for a case.
-pub enum Plan {
+pub enum CasePlan {
     /// Send these requests concurrently.
     Send(Vec<Request>),
     /// Skip the case, for this reason.
@@ -43,15 +43,15 @@ pub struct Case {
     pub expected: Expected,
     /// What to do about a receiver that gets it wrong.
     pub advice: &'static str,
-    pub plan: Plan,
+    pub plan: CasePlan,
 }
 
 impl Case {
     fn taken(name: &'static str, advice: &'static str, requests: Vec<Request>) -> Self {
-        Self { name, expected: Expected::Taken, advice, plan: Plan::Send(requests) }
+        Self { name, expected: Expected::Taken, advice, plan: CasePlan::Send(requests) }
     }
 
-    fn refused(name: &'static str, advice: &'static str, plan: Plan) -> Self {
+    fn refused(name: &'static str, advice: &'static str, plan: CasePlan) -> Self {
         Self { name, expected: Expected::Refused, advice, plan }
     }
 }
@@ -95,7 +95,7 @@ pub fn of_bugfender(endpoint: &Endpoint, app_id: i64, origin: &str) -> Result<Ve
         Case::refused(
             "malformed",
             MALFORMED,
-            Plan::Send(vec![endpoint.request(&bugfender::malformed(&title("malformed")))]),
+            CasePlan::Send(vec![endpoint.request(&bugfender::malformed(&title("malformed")))]),
         ),
         Case::refused("wrong_path", WRONG_PATH, wrong_path(&endpoint.url, call(vec![crash("wrong_path")])?)),
     ])
@@ -126,7 +126,7 @@ pub fn of_instabug(endpoint: &Endpoint) -> Result<Vec<Case>> {
         Case::refused(
             "malformed",
             MALFORMED,
-            Plan::Send(vec![endpoint.request(&instabug::malformed(&title("malformed")))]),
+            CasePlan::Send(vec![endpoint.request(&instabug::malformed(&title("malformed")))]),
         ),
     ];
     cases.extend(signatures(endpoint, &to_bytes(&crash("bad_signature"))?, &to_bytes(&crash("missing_signature"))?));
@@ -140,9 +140,9 @@ fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
         // Made with the right secret, but over another body.
         Some(secret) => {
             let signature = signed.then(|| sign_instabug(secret, &[body, b" "].concat()));
-            Plan::Send(vec![endpoint.request_with(body, signature)])
+            CasePlan::Send(vec![endpoint.request_with(body, signature)])
         }
-        None => Plan::Skip("expected 4xx, skipped: there is no secret; give --secret-file"),
+        None => CasePlan::Skip("expected 4xx, skipped: there is no secret; give --secret-file"),
     };
     [
         Case::refused("bad_signature", ADVICE, plan(bad, true)),
@@ -151,7 +151,7 @@ fn signatures(endpoint: &Endpoint, bad: &[u8], missing: &[u8]) -> [Case; 2] {
 }
 
 /// A request to a wrong path, if the URL ends with a segment long enough to be a key.
-fn wrong_path(url: &Url, mut request: Request) -> Plan {
+fn wrong_path(url: &Url, mut request: Request) -> CasePlan {
     let path = url.path().trim_end_matches('/');
     let slashes = &url.path()[path.len()..];
     match path.rsplit_once('/') {
@@ -159,9 +159,9 @@ fn wrong_path(url: &Url, mut request: Request) -> Plan {
             // All of it: in base64, one other character at the end may mean the same bytes.
             let other: String = std::iter::repeat_with(fastrand::alphanumeric).take(key.len()).collect();
             request.url.set_path(&format!("{before}/{other}{slashes}"));
-            Plan::Send(vec![request])
+            CasePlan::Send(vec![request])
         }
-        _ => Plan::Skip("expected 4xx, skipped: the URL's path does not end with a key of 16 characters or more"),
+        _ => CasePlan::Skip("expected 4xx, skipped: the URL's path does not end with a key of 16 characters or more"),
     }
 }
 

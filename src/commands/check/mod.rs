@@ -11,7 +11,7 @@ use clap::ValueHint;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use self::cases::{Case, Plan};
+use self::cases::{Case, CasePlan};
 use self::judge::Judge;
 use super::Report;
 use super::calls::{self, Endpoint, SigningArgs, Timed};
@@ -157,8 +157,8 @@ fn play(ctx: &Context, client: &Client, cases: Vec<Case>, judge: &mut Judge) -> 
     let mut rows = Vec::new();
     for case in cases {
         let requests = match &case.plan {
-            Plan::Send(requests) => requests,
-            Plan::Skip(why) => {
+            CasePlan::Send(requests) => requests,
+            CasePlan::Skip(why) => {
                 rows.push(judge::skipped(case.name, (*why).to_owned()));
                 continue;
             }

@@ -294,7 +294,7 @@ impl Service<'_> {
         let registry = self.ctx.registry()?;
         let targets = hooks::pick_settled(self.ctx, &*registry, self.ctx.origin(), &HookChoice::Ids(hooks))?;
         let options = RemovalOptions { by_id: true, ignore_missing: true };
-        Ok(remove(self.ctx, &*registry, targets, options)?.errors)
+        Ok(remove(self.ctx, &*registry, targets, options)?.split().1)
     }
 }
 

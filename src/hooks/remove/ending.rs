@@ -1,9 +1,9 @@
 //! How the removal of each hook ended, for the user.
 
 use super::answered::{AnsweredRemoval, RemovalResponse};
-use super::outcome::{RemovalOutcome, RemovalSubject, RemovedHook};
+use super::outcome::{RemovalOutcome, RemovalSubject};
 use super::target::{Placed, RemovalTarget};
-use super::{EndedRemoval, Frontend, Remover};
+use super::{EndedHook, EndedRemoval, Frontend, Remover};
 use crate::api::Unsubscribed;
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus};
 use crate::error::{Error, ErrorKind};
@@ -97,7 +97,7 @@ impl<F: Frontend> Remover<'_, F> {
     }
 
     /// A target as the registry has it now.
-    fn unchanged(target: RemovalTarget, outcome: RemovalOutcome) -> RemovedHook {
+    fn unchanged(target: RemovalTarget, outcome: RemovalOutcome) -> EndedHook {
         match target {
             RemovalTarget::Held(_, record)
             | RemovalTarget::Resumed(_, record)
@@ -105,13 +105,13 @@ impl<F: Frontend> Remover<'_, F> {
             | RemovalTarget::Nameless(record) => Self::recorded(record, outcome),
             RemovalTarget::Elsewhere(id) | RemovalTarget::Foreign(id, _) => {
                 let status = status_after(outcome).unwrap_or(HookStatus::Unknown);
-                RemovedHook { subject: RemovalSubject::Unrecorded(id, status), outcome }
+                (RemovalSubject::Unrecorded(id, status), outcome)
             }
         }
     }
 
-    pub(super) fn recorded(record: Box<HookRecord>, outcome: RemovalOutcome) -> RemovedHook {
-        RemovedHook { subject: RemovalSubject::Recorded(record), outcome }
+    pub(super) fn recorded(record: Box<HookRecord>, outcome: RemovalOutcome) -> EndedHook {
+        (RemovalSubject::Recorded(record), outcome)
     }
 }
 

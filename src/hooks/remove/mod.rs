@@ -1,7 +1,6 @@
 //! Removing: many requests in flight, few commits.
 
 mod answered;
-mod concurrency;
 mod ending;
 mod outcome;
 mod recording;
@@ -18,8 +17,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
 use self::answered::{AnsweredRemoval, RemovalResponse, ask};
-use self::concurrency::ConcurrencyLimit;
 use self::target::Placed;
+use super::concurrency::ConcurrencyLimit;
 use super::frontend::Frontend;
 use crate::api::AuthenticatedApi;
 use crate::domain::ApiOrigin;
@@ -61,6 +60,7 @@ pub struct Remover<'a, F> {
     options: RemovalOptions,
     on_end: &'a dyn Fn(),
     ended: Vec<EndedRemoval>,
+    max_concurrency: Option<usize>,
     concurrency: ConcurrencyLimit,
     /// Targets whose intents are recorded; each is sent as soon as the concurrency limit allows it.
     ready: VecDeque<Placed>,
@@ -79,10 +79,13 @@ pub struct Remover<'a, F> {
 /// Requests that have not been answered.
 type RequestsInFlight<'a> = FuturesUnordered<LocalBoxFuture<'a, (usize, RemovalResponse)>>;
 
+/// What is known of a hook, and what became of it.
+type EndedHook = (RemovalSubject, RemovalOutcome);
+
 /// A result, the error in it, and its place among the others.
 struct EndedRemoval {
     index: usize,
-    hook: RemovedHook,
+    hook: EndedHook,
     error: Option<Error>,
 }
 
@@ -104,6 +107,7 @@ impl<'a, F: Frontend> Remover<'a, F> {
             options,
             on_end,
             ended: Vec::new(),
+            max_concurrency: None,
             concurrency: ConcurrencyLimit::new(0),
             ready: VecDeque::new(),
             answered: Vec::new(),
@@ -114,22 +118,28 @@ impl<'a, F: Frontend> Remover<'a, F> {
         }
     }
 
+    /// The same, with no more requests at once than `max`.
+    #[must_use]
+    pub fn at_most(self, max: usize) -> Self {
+        Self { max_concurrency: Some(max), ..self }
+    }
+
     /// Removes these, several at once.
     ///
     /// # Errors
     /// When waiting is not possible. What goes wrong with a hook is given beside what does not.
     pub fn remove(mut self, targets: Vec<RemovalTarget>) -> Result<Removals> {
-        self.concurrency = ConcurrencyLimit::new(targets.len());
+        self.concurrency = match self.max_concurrency {
+            Some(max) => ConcurrencyLimit::at_most(max, targets.len()),
+            None => ConcurrencyLimit::new(targets.len()),
+        };
         self.ended.reserve_exact(targets.len());
         let finished = self.remove_all(targets)?;
-        let mut errors = if finished { Vec::new() } else { self.interrupt() };
+        let interruption = if finished { Vec::new() } else { self.interrupt() };
         self.ended.sort_by_key(|ended| ended.index);
-        let mut hooks = Vec::with_capacity(self.ended.len());
-        for ended in self.ended {
-            hooks.push(ended.hook);
-            errors.extend(ended.error);
-        }
-        Ok(Removals { hooks, errors })
+        let removed =
+            |EndedRemoval { index, hook: (subject, outcome), error }| RemovedHook { subject, outcome, error, index };
+        Ok(Removals { hooks: self.ended.into_iter().map(removed).collect(), interruption })
     }
 
     /// Keeps as many requests in flight as it may. What has ended and what is to begin share a commit, as each one waits

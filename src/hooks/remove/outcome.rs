@@ -46,6 +46,10 @@ pub struct RemovedHook {
     pub subject: RemovalSubject,
     /// What became of it.
     pub outcome: RemovalOutcome,
+    /// What went wrong with it.
+    pub error: Option<Error>,
+    /// The place of its target among the others.
+    pub index: usize,
 }
 
 /// What became of all hooks that were to be removed.
@@ -53,6 +57,15 @@ pub struct RemovedHook {
 pub struct Removals {
     /// Each of them, in the order of the targets; after an interruption those that had an end by then.
     pub hooks: Vec<RemovedHook>,
-    /// What went wrong, in the same order; an interruption first.
-    pub errors: Vec<Error>,
+    /// The interruption, if there was one, and what it left undone.
+    pub interruption: Vec<Error>,
+}
+
+impl Removals {
+    /// The hooks, and all that went wrong: an interruption first.
+    pub fn split(self) -> (Vec<RemovedHook>, Vec<Error>) {
+        let (mut hooks, mut errors) = (self.hooks, self.interruption);
+        errors.extend(hooks.iter_mut().filter_map(|hook| hook.error.take()));
+        (hooks, errors)
+    }
 }

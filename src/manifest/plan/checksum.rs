@@ -9,7 +9,7 @@ impl Plan {
     /// The SHA-256 of all that the plan says, in hexadecimal digits. Row numbers and times are left out: they differ
     /// between copies of a registry.
     pub fn checksum(&self) -> String {
-        let mut sum = Checksum(Context::new(&SHA256));
+        let mut sum = PlanDigest(Context::new(&SHA256));
         sum.add("bugfender-hooks plan 1");
         sum.add(self.name.as_str());
         sum.add(self.origin.as_str());
@@ -22,9 +22,9 @@ impl Plan {
     }
 }
 
-struct Checksum(Context);
+struct PlanDigest(Context);
 
-impl Checksum {
+impl PlanDigest {
     /// Adds a text with its length, so that no two lists of texts are the same bytes.
     fn add(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_le_bytes());

@@ -23,9 +23,16 @@ pub(super) struct Matching<'a> {
     by_redacted_endpoint: HashMap<EndpointKey, Vec<usize>>,
     planned: Vec<PlannedHook>,
     /// The hooks of this manifest that are wanted and exist.
-    kept: HashSet<HookId>,
+    kept: HashSet<HookPlace>,
     /// Hooks of this manifest, by the hook that they take the place of.
-    successors: HashMap<HookId, Successor>,
+    successors: HashMap<HookPlace, Successor>,
+}
+
+/// A hook of an event of an app: one with the number of another app's is none that could be replaced.
+type HookPlace = (AppId, EventKind, HookId);
+
+fn place(record: &HookRecord, hook: HookId) -> HookPlace {
+    (record.subscription.app_id, record.subscription.event, hook)
 }
 
 /// A hook that takes the place of another.
@@ -47,11 +54,14 @@ impl<'a> Matching<'a> {
                 if record.subscription.target_url.is_redacted() { &mut by_redacted_endpoint } else { &mut by_endpoint };
             map.entry(record_key(record)).or_default().push(index);
             let successor = match record.status {
-                HookStatus::Active => Successor::Active(record.hook_id),
-                _ => Successor::InDoubt,
+                HookStatus::Active => Some(Successor::Active(record.hook_id)),
+                // It goes itself.
+                HookStatus::Removing => None,
+                _ => Some(Successor::InDoubt),
             };
-            if let Some(replaced) = record.replaces.filter(|_| record.managed_by.as_ref() == Some(name)) {
-                successors.insert(replaced, successor);
+            let replaced = record.replaces.filter(|_| record.managed_by.as_ref() == Some(name));
+            if let Some((replaced, successor)) = replaced.zip(successor) {
+                successors.insert(place(record, replaced), successor);
             }
         }
         let records = records.into_iter().map(Some).collect();
@@ -116,7 +126,7 @@ impl<'a> Matching<'a> {
             _ => PlanAction::Unknown,
         };
         if record.status == HookStatus::Active && is_own {
-            self.kept.extend(record.hook_id);
+            self.kept.extend(record.hook_id.map(|id| place(&record, id)));
         }
         self.planned.push(PlannedHook::of_wanted(action, wanted, Some(record)));
     }
@@ -127,8 +137,8 @@ impl<'a> Matching<'a> {
         let mut own: Vec<HookRecord> = std::mem::take(&mut self.records).into_iter().flatten().collect();
         own.retain(|record| self.is_own(record));
         for record in own {
-            let successor = record.hook_id.and_then(|id| self.successors.get(&id)).copied();
-            let undone = record.replaces.filter(|replaced| self.kept.contains(replaced));
+            let successor = record.hook_id.and_then(|id| self.successors.get(&place(&record, id))).copied();
+            let undone = record.replaces.filter(|replaced| self.kept.contains(&place(&record, *replaced)));
             match (record.status, successor, undone) {
                 (HookStatus::Removing, ..) => {
                     self.planned.push(PlannedHook::removal(record, RemovalReason::Begun));

@@ -224,6 +224,17 @@ impl Plan {
         counts
     }
 
+    /// How many requests it takes.
+    pub fn requests(&self) -> usize {
+        let counts = self.counts();
+        counts.create + 2 * counts.replace + counts.remove
+    }
+
+    /// Whether an endpoint of the manifest comes from the environment or a file.
+    pub fn has_secrets(&self) -> bool {
+        self.hooks.iter().any(|hook| hook.wanted.as_ref().is_some_and(|wanted| wanted.is_secret))
+    }
+
     /// Whether something is to be done.
     pub fn has_changes(&self) -> bool {
         self.hooks.iter().any(|hook| hook.action.is_change())

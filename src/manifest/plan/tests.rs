@@ -1,3 +1,5 @@
+//! The plan in tables of cases, and its properties.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

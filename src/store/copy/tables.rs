@@ -139,6 +139,8 @@ pub(in crate::store) static TABLES: [CopiedTable; 8] = [
             ("target_url", Text),
             ("status", Text),
             ("label", Text),
+            ("managed_by", Text),
+            ("replaces", Number),
             ("reason", Text),
             ("created_at", Second),
             ("updated_at", Second),

@@ -3,8 +3,10 @@
 //! Who is at work on a row has it for a time, by the clock of the server. When that is over, the row is in doubt: whatever
 //! became of the process, nobody else may send the same request, but anybody may find out what it made.
 
+mod batch;
 mod changes;
 mod history;
+mod locks;
 mod rows;
 
 use std::cell::Cell;
@@ -15,11 +17,12 @@ use self::changes::Changes;
 use self::rows::{found, row};
 use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
-use crate::domain::{ApiOrigin, HookId, HookRecord, Label, RowId, Subscription};
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, ManifestName, RowId, Subscription};
 use crate::store::error::Rule;
 use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of};
 use crate::store::{
-    Action, Activated, Actor, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError,
+    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
+    Reservation, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`].
@@ -54,7 +57,8 @@ impl Drop for PostgresRegistry {
         if !self.has_begun.get() {
             return;
         }
-        let sql = "UPDATE @hooks SET owned_until = now() WHERE owner = $1 AND owned_until > now()";
+        let sql = "WITH freed AS (DELETE FROM @manifest_locks WHERE owner = $1)
+                   UPDATE @hooks SET owned_until = now() WHERE owner = $1 AND owned_until > now()";
         // If it fails, it is in doubt when its time is over.
         let _ = self.session.once(async |link| link.execute(sql, values![self.owner => TEXT]).await);
     }
@@ -74,8 +78,7 @@ async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<FoundRow>, Post
         "WHERE api_url = $1 AND app_id = $2 AND event = $3 AND status NOT IN ('removed', 'gone') ORDER BY id";
     let values = values![wanted.origin.as_str() => TEXT, wanted.app_id.get() => INT8, wanted.event.as_str() => TEXT];
     let mut rows = found(link, condition, values).await?;
-    let endpoint = wanted.target_url.endpoint();
-    rows.retain(|found| found.record.subscription.target_url.endpoint() == endpoint);
+    rows.retain(|found| found.record.subscription.target_url.is_same_endpoint(&wanted.target_url));
     Ok(rows)
 }
 
@@ -99,21 +102,11 @@ impl Registry for PostgresRegistry {
         self.session.run(async |link| conflict(link, wanted).await)
     }
 
-    fn begin_subscribe(
-        &self,
-        wanted: &Subscription,
-        label: Option<&Label>,
-        force: bool,
-        now: Timestamp,
-    ) -> Result<Reservation, StoreError> {
+    fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError> {
         self.has_begun.set(true);
         self.session.commit(async |link| {
-            lock(link, wanted).await?;
-            let conflict = if force { None } else { conflict(link, wanted).await? };
-            if let Some(conflict) = conflict {
-                return Ok(Reservation::Conflict(conflict));
-            }
-            Ok(Reservation::Reserved(self.changes(link).begin_subscribe(wanted, label, now).await?))
+            lock(link, &intent.wanted).await?;
+            self.begin_one_subscription(link, intent, now).await
         })
     }
 
@@ -127,14 +120,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn abandon(&self, row: RowId) -> Result<(), StoreError> {
-        self.session.commit(async |link| {
-            let pending =
-                found(link, "WHERE id = $1 AND status = 'pending' FOR UPDATE", values![row.0 => INT8]).await?;
-            if pending.is_empty() {
-                return Ok(());
-            }
-            self.changes(link).delete(row, Action::Abandoned, Timestamp::now()).await
-        })
+        self.session.commit(async |link| self.changes(link).abandon(row, Timestamp::now()).await)
     }
 
     fn record_removals(
@@ -159,6 +145,44 @@ impl Registry for PostgresRegistry {
             }
             Ok((ended, begun))
         })
+    }
+
+    fn record_subscriptions(
+        &self,
+        ends: &[(RowId, SubscriptionEnd)],
+        intents: &[SubscriptionIntent],
+        now: Timestamp,
+    ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), StoreError> {
+        self.has_begun.set(true);
+        self.session.commit(async |link| self.record_batch(link, ends, intents, now).await)
+    }
+
+    fn manage(&self, changes: &[OwnershipChange], now: Timestamp) -> Result<Vec<Option<HookRecord>>, StoreError> {
+        self.session.commit(async |link| {
+            let mut managed = Vec::with_capacity(changes.len());
+            for change in changes {
+                managed.push(self.changes(link).manage(change, now).await?);
+            }
+            Ok(managed)
+        })
+    }
+
+    fn lock_manifest(
+        &self,
+        origin: &ApiOrigin,
+        name: &ManifestName,
+        now: Timestamp,
+    ) -> Result<ManifestLock, StoreError> {
+        self.has_begun.set(true);
+        self.session.commit(async |link| self.take_lock(link, origin, name, now).await)
+    }
+
+    fn renew_manifest_lock(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<bool, StoreError> {
+        self.session.commit(async |link| self.renew_lock(link, origin, name).await)
+    }
+
+    fn unlock_manifest(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<(), StoreError> {
+        self.session.commit(async |link| self.free_lock(link, origin, name).await)
     }
 
     fn import(

@@ -27,6 +27,7 @@ pub(super) const REGISTRY: Schema = Schema {
     steps: &[
         include_str!("../../../migrations/sqlite/0001_registry.sql"),
         include_str!("../../../migrations/sqlite/0002_registry.sql"),
+        include_str!("../../../migrations/sqlite/0003_registry.sql"),
     ],
     application_id: 0x6266_686b,
     mark: 0x6266 << 16,

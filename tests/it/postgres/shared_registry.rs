@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use bugfender_hooks::domain::{AppId, EventKind, HookId, HookStatus, Subscription};
-use bugfender_hooks::store::{Conflict, Registry, Removal, RemovalReservation, Reservation, Store};
+use bugfender_hooks::store::{Conflict, Registry, Removal, RemovalReservation, Reservation, Store, SubscriptionIntent};
 
 use super::receivers::store;
 use crate::support::inbox::{at, noise};
@@ -20,7 +20,7 @@ fn wanted(app: i64) -> Subscription {
 }
 
 fn begin(registry: &dyn Registry, app: i64) -> Reservation {
-    registry.begin_subscribe(&wanted(app), None, false, at(1)).unwrap()
+    registry.begin_subscribe(&SubscriptionIntent::of(wanted(app)), at(1)).unwrap()
 }
 
 /// How many subscriptions are wanted.
@@ -92,7 +92,7 @@ fn texts_that_the_server_does_not_take_are_stored_nonetheless() {
     // As long as a URL may be.
     let long = format!("https://hooks.example.com/{}", noise(2000));
     let long = Subscription { target_url: long.parse().unwrap(), ..wanted(3) };
-    let reserved = registry.begin_subscribe(&long, None, false, at(1)).unwrap();
+    let reserved = registry.begin_subscribe(&SubscriptionIntent::of(long.clone()), at(1)).unwrap();
     assert!(matches!(reserved, Reservation::Reserved(_)));
     assert!(matches!(registry.find_conflict(&long).unwrap(), Some(Conflict::InProgress)));
 }

@@ -1,7 +1,9 @@
 //! Hooks are recorded before they are made, and until they surely are no more.
 
 use bugfender_hooks::domain::{HookId, HookRecord, HookStatus, RowId, Subscription};
-use bugfender_hooks::store::{Action, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, Store};
+use bugfender_hooks::store::{
+    Action, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, Store, SubscriptionIntent,
+};
 
 use super::ACTOR;
 use crate::support::inbox::at;
@@ -28,7 +30,8 @@ fn statuses(registry: &dyn Registry) -> Vec<HookStatus> {
 }
 
 fn begin(registry: &dyn Registry, wanted: &Subscription) -> RowId {
-    let Reservation::Reserved(row) = registry.begin_subscribe(wanted, None, false, at(1)).unwrap() else {
+    let Reservation::Reserved(row) = registry.begin_subscribe(&SubscriptionIntent::of(wanted.clone()), at(1)).unwrap()
+    else {
         panic!("it is blocked")
     };
     row
@@ -48,7 +51,7 @@ pub(super) fn subscriptions_are_made_once(store: &dyn Store) {
         matches!(other.find_conflict(&wanted).unwrap(), Some(Conflict::Exists(found)) if found.hook_id == HookId::new(7))
     );
     assert!(matches!(
-        registry.begin_subscribe(&wanted, None, false, at(1)).unwrap(),
+        registry.begin_subscribe(&SubscriptionIntent::of(wanted.clone()), at(1)).unwrap(),
         Reservation::Conflict(Conflict::Exists(_))
     ));
     // The same elsewhere, or of another app, is another one.
@@ -110,7 +113,12 @@ fn actions(registry: &dyn Registry, hook: Option<i64>) -> Vec<Action> {
 
 /// Subscribes an app at this second, and gives the row.
 fn subscribe(registry: &dyn Registry, app: i64, hook: i64, second: i64) -> RowId {
-    let begun = registry.begin_subscribe(&subscription(app, HERE), None, true, at(second)).unwrap();
+    let begun = registry
+        .begin_subscribe(
+            &SubscriptionIntent { force: true, ..SubscriptionIntent::of(subscription(app, HERE)) },
+            at(second),
+        )
+        .unwrap();
     let Reservation::Reserved(row) = begun else { panic!("it is blocked") };
     registry.activate(row, HookId::new(hook).unwrap(), at(second)).unwrap().record.row
 }
@@ -128,12 +136,18 @@ pub(super) fn every_change_is_in_the_history(store: &dyn Store) {
     let gone = subscribe(&*registry, 2, 8, 5);
     removal(gone, Removal::Gone, 6);
     let doubtful = subscription(3, HERE);
-    let Reservation::Reserved(row) = registry.begin_subscribe(&doubtful, None, false, at(7)).unwrap() else { panic!() };
+    let Reservation::Reserved(row) =
+        registry.begin_subscribe(&SubscriptionIntent::of(doubtful.clone()), at(7)).unwrap()
+    else {
+        panic!()
+    };
     registry.leave_in_doubt(row, "timed out", at(8)).unwrap();
     registry.import(HookId::new(9).unwrap(), &doubtful, None, at(9)).unwrap();
     registry.import(HookId::new(9).unwrap(), &doubtful, Some(&"ci".parse().unwrap()), at(10)).unwrap();
     registry.forget(row).unwrap();
-    let Reservation::Reserved(row) = registry.begin_subscribe(&doubtful, None, false, at(11)).unwrap() else {
+    let Reservation::Reserved(row) =
+        registry.begin_subscribe(&SubscriptionIntent::of(doubtful.clone()), at(11)).unwrap()
+    else {
         panic!()
     };
     registry.abandon(row).unwrap();
@@ -228,7 +242,10 @@ pub(super) fn what_changes_nothing_is_not_in_the_history(store: &dyn Store) {
     let other = begin(&*registry, &subscription(2, HERE));
     let before = history(&*registry, None, None, None);
     // It exists, is on record, or is no hook any more.
-    assert!(matches!(registry.begin_subscribe(&wanted, None, false, at(2)).unwrap(), Reservation::Conflict(_)));
+    assert!(matches!(
+        registry.begin_subscribe(&SubscriptionIntent::of(wanted.clone()), at(2)).unwrap(),
+        Reservation::Conflict(_)
+    ));
     assert!(!registry.import(hook, &wanted, None, at(2)).unwrap().1);
     assert!(registry.import(hook, &subscription(3, HERE), None, at(2)).is_err());
     registry.abandon(row).unwrap();

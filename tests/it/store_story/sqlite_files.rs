@@ -428,7 +428,7 @@ fn a_store_of_the_version_before_loses_nothing() {
     assert_eq!(actions, [(1, Action::Forgotten)]);
     registry.check().unwrap();
     drop(registry);
-    assert_eq!(store.info().unwrap().registry.schema, Some(2));
+    assert_eq!(store.info().unwrap().registry.schema, Some(3));
     let known = ["a", "b", "5e914e96e9b0317ff37e106b449e9c224595087c69d1cc31d0d8b9ff5c3147c4"];
     // Whoever only looks brings the schema up to date, too.
     let inbox = store.existing_inbox().unwrap().unwrap();

@@ -6,10 +6,10 @@ use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
 use super::rows::{self, COLUMNS, change, found, found_row, row, time};
-use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl};
 use crate::store::error::Rule;
-use crate::store::registry_rules::{Ending, FoundRow, Reimport, removal_of, unresolved_row};
-use crate::store::{Action, Activated, Actor, RemovalReservation};
+use crate::store::registry_rules::{Ending, FoundRow, Reimport, completed_target, managed, removal_of, unresolved_row};
+use crate::store::{Action, Activated, Actor, OwnershipChange, RemovalReservation, SubscriptionIntent};
 
 /// For how long a process is taken to be at work on a row: longer than any request takes, with its retries.
 const OWNED: &str = "now() + interval '120 seconds'";
@@ -36,6 +36,10 @@ impl Changes<'_> {
                 self.record_of(pending, Action::Merged, Some(hook), None, now).await?;
                 link.execute(DELETE, values![pending.0 => INT8]).await?;
                 set_label(link, holder.row, wanted.label.as_ref()).await?;
+                let owner = "managed_by = coalesce($2, managed_by), replaces = coalesce($3, replaces)";
+                let values = values![holder.row.0 => INT8, wanted.managed_by.as_ref().map(ManifestName::as_str) => TEXT,
+                    wanted.replaces.map(HookId::get) => INT8];
+                change(link, owner, values).await?;
                 return Ok(self.settle(holder.row, Ending::SUBSCRIBED, now).await?.into());
             }
             // The server gave a new hook a number that is on record.
@@ -76,15 +80,15 @@ impl Changes<'_> {
     /// Records the intent to subscribe in one statement; returns the row, which this process is at work on.
     pub(super) async fn begin_subscribe(
         &self,
-        wanted: &Subscription,
-        label: Option<&Label>,
+        intent: &SubscriptionIntent,
         now: Timestamp,
     ) -> Result<RowId, PostgresFault> {
+        let wanted = &intent.wanted;
         let sql = format!(
             "WITH added AS (
                  INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, label, owner, owned_until,
-                                     created_at, updated_at)
-                 VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $7, {OWNED}, $8, $8) RETURNING *)
+                                     created_at, updated_at, managed_by, replaces)
+                 VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $7, {OWNED}, $8, $8, $11, $12) RETURNING *)
              INSERT INTO @history (at, actor, action, row_id, api_url, app_id, event, target_url)
              SELECT $8, $9, $10, id, api_url, app_id, event, target_url FROM added RETURNING row_id, number"
         );
@@ -94,15 +98,43 @@ impl Changes<'_> {
             wanted.event.as_str() => TEXT,
             wanted.target_url.expose() => TEXT,
             HookStatus::Pending.as_str() => TEXT,
-            label.map(Label::as_str) => TEXT,
+            intent.label.as_ref().map(Label::as_str) => TEXT,
             self.owner => TEXT,
             time(now) => INT8,
             self.actor.as_str() => TEXT,
             Action::BeganSubscribe.as_str() => TEXT,
+            intent.managed_by.as_ref().map(ManifestName::as_str) => TEXT,
+            intent.replaces.map(HookId::get) => INT8,
         ];
         let row = self.link.row(&sql, values).await?.ok_or_else(|| rows::damaged("a new row"))?;
         self.trim(row.try_get(1)?).await?;
         Ok(RowId(row.try_get(0)?))
+    }
+
+    /// Deletes a row whose request surely made no hook.
+    pub(super) async fn abandon(&self, id: RowId, now: Timestamp) -> Result<(), PostgresFault> {
+        let pending = "WHERE id = $1 AND status = 'pending' FOR UPDATE";
+        if found(self.link, pending, values![id.0 => INT8]).await?.is_empty() {
+            return Ok(());
+        }
+        self.delete(id, Action::Abandoned, now).await
+    }
+
+    /// Gives a hook its owner and label.
+    pub(super) async fn manage(
+        &self,
+        ownership: &OwnershipChange,
+        now: Timestamp,
+    ) -> Result<Option<HookRecord>, PostgresFault> {
+        let id = ownership.row;
+        let Some(found) = row(self.link, id).await? else { return Ok(None) };
+        let Some(ending) = managed(&found, ownership) else { return Ok(None) };
+        let target = completed_target(&found.record, ownership).map(TargetUrl::expose);
+        let changes = "managed_by = $2, label = $3, target_url = coalesce($4, target_url)";
+        let values = values![id.0 => INT8, ownership.managed_by.as_str() => TEXT,
+            ownership.label.as_ref().map(Label::as_str) => TEXT, target => TEXT];
+        change(self.link, changes, values).await?;
+        self.settle(id, ending, now).await.map(Some)
     }
 
     /// Records the intent to remove.

@@ -7,12 +7,14 @@ use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
 use super::super::session::{Link, Values, values};
-use crate::domain::{ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+use crate::domain::{
+    ApiOrigin, AppId, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl,
+};
 use crate::store::registry_rules::FoundRow;
 
 /// The columns that [`found_row`] reads, in its order.
 pub(super) const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_url, status, label, reason, created_at, updated_at, \
-                       coalesce(owned_until > now(), false)";
+                       coalesce(owned_until > now(), false), managed_by, replaces";
 
 /// How many rows are fetched at once.
 const FETCHED: usize = 1000;
@@ -74,8 +76,8 @@ pub(super) fn found_row(row: &Row) -> Result<FoundRow, PostgresFault> {
         },
         status: parsed(row.try_get(6)?)?,
         label: row.try_get::<_, Option<String>>(7)?.map(Label::from_stored),
-        managed_by: None,
-        replaces: None,
+        managed_by: row.try_get::<_, Option<String>>(12)?.map(ManifestName::from_stored),
+        replaces: row.try_get::<_, Option<i64>>(13)?.and_then(HookId::new),
         reason: None,
         created_at: second(row.try_get(9)?)?,
         updated_at: second(row.try_get(10)?)?,

@@ -7,7 +7,7 @@ use super::super::fault::StoreFault;
 use super::SqliteRegistry;
 use super::history::ChangeDetails;
 use super::rows::Reader;
-use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription};
+use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription};
 use crate::store::error::Rule;
 use crate::store::registry_rules::Ending;
 use crate::store::{Action, Activated};
@@ -46,6 +46,7 @@ impl SqliteRegistry {
             self.delete(connection, pending, merged, now)?;
             let mut reader = self.reader(connection);
             set_label(&reader, holder.row, wanted.label.as_ref())?;
+            set_owner(&reader, holder.row, wanted.managed_by.as_ref(), wanted.replaces)?;
             return Ok(self.settle(&mut reader, holder.row, Ending::SUBSCRIBED, now)?.into());
         }
         let displaced = Some(self.settle(&mut self.reader(connection), holder.row, Ending::DISPLACED, now)?);
@@ -87,16 +88,14 @@ pub(super) fn insert(
     connection: &Connection,
     wanted: &Subscription,
     status: HookStatus,
-    label: Option<&Label>,
-    owner: Option<&str>,
     now: Timestamp,
 ) -> Result<RowId, StoreFault> {
     // Never one that was given before, though its row be gone: somebody may still mean that one.
     let at_least = now.as_millisecond();
     let next = "SELECT max(coalesce(max(id), 0) + 1, ?1) FROM hooks";
-    let id: i64 = connection.query_row(next, [at_least], |row| row.get(0))?;
-    let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, label, owner, created_at, updated_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
+    let id: i64 = connection.prepare_cached(next)?.query_row([at_least], |row| row.get(0))?;
+    let sql = "INSERT INTO hooks (id, api_url, app_id, event, target_url, status, created_at, updated_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)";
     let values = params![
         id,
         wanted.origin.as_str(),
@@ -104,17 +103,26 @@ pub(super) fn insert(
         wanted.event.as_str(),
         wanted.target_url.expose(),
         status.as_str(),
-        label.map(Label::as_str),
-        owner,
         now.as_second(),
     ];
-    connection.execute(sql, values)?;
+    connection.prepare_cached(sql)?.execute(values)?;
     Ok(RowId(id))
 }
 
 /// Gives the row a label, if there is one.
 pub(super) fn set_label(reader: &Reader<'_>, row: RowId, label: Option<&Label>) -> Result<(), StoreFault> {
     reader.set("label = coalesce(?2, label)", params![row.0, label.map(Label::as_str)])
+}
+
+/// Gives the row an owner and what it replaces, if there are any.
+pub(super) fn set_owner(
+    reader: &Reader<'_>,
+    row: RowId,
+    managed_by: Option<&ManifestName>,
+    replaces: Option<HookId>,
+) -> Result<(), StoreFault> {
+    let values = params![row.0, managed_by.map(ManifestName::as_str), replaces.map(HookId::get)];
+    reader.set("managed_by = coalesce(?2, managed_by), replaces = coalesce(?3, replaces)", values)
 }
 
 /// The row, which was there, is not there any more.

@@ -58,7 +58,7 @@ impl SqliteRegistry {
         let unresolved = self.reader(connection).all(condition, key)?;
         match unresolved_row(unresolved, &subscription.target_url)? {
             Some(row) => Ok(row),
-            None => insert(connection, subscription, HookStatus::Unknown, None, None, now),
+            None => insert(connection, subscription, HookStatus::Unknown, now),
         }
     }
 }

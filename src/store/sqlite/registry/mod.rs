@@ -1,26 +1,28 @@
 //! The registry in an SQLite file: each change is one transaction, in which the history records it.
 
+mod batch;
 mod changes;
 mod history;
 mod import;
+mod locks;
 mod rows;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, params};
 
-use self::changes::insert;
 use self::rows::Reader;
 use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
-use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+use crate::domain::{ApiOrigin, HookId, HookRecord, Label, ManifestName, RowId, Subscription, TargetUrl};
 use crate::store::error::{Part, Rule};
 use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of, removal_of};
 use crate::store::{
-    Action, Activated, Actor, Change, Conflict, Registry, Removal, RemovalReservation, Reservation, StoreError,
+    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
+    Reservation, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
@@ -89,10 +91,9 @@ impl SqliteRegistry {
     fn rows_of_endpoint(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<FoundRow>, StoreFault> {
         let mut statement = connection.prepare_cached(ALIKE)?;
         let mut rows = statement.query((wanted.origin.as_str(), wanted.app_id.get(), wanted.event.as_str()))?;
-        let endpoint = wanted.target_url.endpoint();
         let mut same = Vec::new();
         while let Some(row) = rows.next()? {
-            if TargetUrl::from_stored(row.get(1)?).endpoint() == endpoint {
+            if TargetUrl::from_stored(row.get(1)?).is_same_endpoint(&wanted.target_url) {
                 same.push(RowId(row.get(0)?));
             }
         }
@@ -149,33 +150,12 @@ impl Registry for SqliteRegistry {
         }
     }
 
-    fn begin_subscribe(
-        &self,
-        wanted: &Subscription,
-        label: Option<&Label>,
-        force: bool,
-        now: Timestamp,
-    ) -> Result<Reservation, StoreError> {
-        self.write(|connection| {
-            let conflict = if force { None } else { self.conflict(connection, wanted)? };
-            if let Some(conflict) = conflict {
-                return Ok(Reservation::Conflict(conflict));
-            }
-            let owner = self.owners.own()?;
-            let row = insert(connection, wanted, HookStatus::Pending, label, Some(owner), now)?;
-            self.record(connection, row, Action::BeganSubscribe, now)?;
-            Ok(Reservation::Reserved(row))
-        })
+    fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError> {
+        self.write(|connection| self.begin_one_subscription(connection, intent, now))
     }
 
     fn activate(&self, row: RowId, hook: HookId, now: Timestamp) -> Result<Activated, StoreError> {
-        self.write(|connection| match self.hold(connection, row, hook, now) {
-            Ok(record) => Ok(record.into()),
-            Err(StoreFault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                self.take_over(connection, row, hook, now)
-            }
-            Err(fault) => Err(fault),
-        })
+        self.write(|connection| self.hold_or_take_over(connection, row, hook, now))
     }
 
     fn leave_in_doubt(&self, row: RowId, reason: &str, now: Timestamp) -> Result<HookRecord, StoreError> {
@@ -184,13 +164,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn abandon(&self, row: RowId) -> Result<(), StoreError> {
-        self.write(|connection| {
-            let pending = "SELECT EXISTS (SELECT 1 FROM hooks WHERE id = ?1 AND status = 'pending')";
-            if connection.query_row(pending, [row.0], |row| row.get(0))? {
-                self.delete(connection, row, Action::Abandoned, Timestamp::now())?;
-            }
-            Ok(())
-        })
+        self.write(|connection| self.abandon_one(connection, row, Timestamp::now()))
     }
 
     fn record_removals(
@@ -210,6 +184,36 @@ impl Registry for SqliteRegistry {
                 intents.iter().map(|row| self.begin_one_removal(&mut reader, *row, now)).collect::<Result<_, _>>()?;
             Ok((ended, begun))
         })
+    }
+
+    fn record_subscriptions(
+        &self,
+        ends: &[(RowId, SubscriptionEnd)],
+        intents: &[SubscriptionIntent],
+        now: Timestamp,
+    ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), StoreError> {
+        self.write(|connection| self.record_batch(connection, ends, intents, now))
+    }
+
+    fn manage(&self, changes: &[OwnershipChange], now: Timestamp) -> Result<Vec<Option<HookRecord>>, StoreError> {
+        self.write(|connection| changes.iter().map(|change| self.manage_one(connection, change, now)).collect())
+    }
+
+    fn lock_manifest(
+        &self,
+        origin: &ApiOrigin,
+        name: &ManifestName,
+        now: Timestamp,
+    ) -> Result<ManifestLock, StoreError> {
+        self.write(|connection| self.take_lock(connection, origin, name, now))
+    }
+
+    fn renew_manifest_lock(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<bool, StoreError> {
+        self.has_lock(origin, name).map_err(|fault| self.store_error(fault))
+    }
+
+    fn unlock_manifest(&self, origin: &ApiOrigin, name: &ManifestName) -> Result<(), StoreError> {
+        self.write(|connection| self.free_lock(connection, origin, name))
     }
 
     fn import(

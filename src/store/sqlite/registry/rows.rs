@@ -10,13 +10,13 @@ use rusqlite::{Connection, Params, Row};
 use super::super::fault::StoreFault;
 use super::super::owners::Owners;
 use crate::domain::{
-    ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl,
+    ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl,
 };
 use crate::store::registry_rules::FoundRow;
 
 /// The columns that [`Reader::record`] reads, in its order.
-const COLUMNS: &str =
-    "id, api_url, hook_id, app_id, event, target_url, status, label, owner, reason, created_at, updated_at";
+const COLUMNS: &str = "id, api_url, hook_id, app_id, event, target_url, status, label, owner, reason, created_at, updated_at, \
+     managed_by, replaces";
 
 /// Reads rows. Remembers what many rows have in common, and which processes live.
 pub(super) struct Reader<'a> {
@@ -117,8 +117,8 @@ impl<'a> Reader<'a> {
             },
             status: text(row, 6, &mut self.status)?,
             label: row.get::<_, Option<String>>(7)?.map(Label::from_stored),
-            managed_by: None,
-            replaces: None,
+            managed_by: row.get::<_, Option<String>>(12)?.map(ManifestName::from_stored),
+            replaces: row.get::<_, Option<i64>>(13)?.and_then(HookId::new),
             reason: None,
             created_at: time(row, 10)?,
             updated_at: time(row, 11)?,

@@ -22,6 +22,8 @@ const GROWTH_STEP: usize = 8;
 /// success.
 pub(super) struct ConcurrencyLimit {
     limit: usize,
+    /// The most that it may grow to.
+    max: usize,
     /// Until when nothing is sent.
     paused_until: Option<Instant>,
     /// How many pauses there were since a request was accepted.
@@ -37,9 +39,14 @@ pub(super) struct ConcurrencyLimit {
 impl ConcurrencyLimit {
     /// The limit for so many hooks.
     pub(super) fn new(hooks: usize) -> Self {
+        Self::at_most(CONCURRENCY, hooks)
+    }
+
+    /// The same, with no more requests at once than `max`.
+    pub(super) fn at_most(max: usize, hooks: usize) -> Self {
         // With a single hook, one rejection is enough.
         let enough = if hooks == 1 { 1 } else { LONE_REFUSALS };
-        Self { limit: CONCURRENCY, paused_until: None, pauses: 0, accepted: 0, lone_refusals: 0, enough }
+        Self { limit: max, max, paused_until: None, pauses: 0, accepted: 0, lone_refusals: 0, enough }
     }
 
     /// How many requests may be in flight: one at least, but for a pause.
@@ -70,7 +77,7 @@ impl ConcurrencyLimit {
         (self.pauses, self.lone_refusals) = (0, 0);
         self.accepted += 1;
         if self.accepted >= self.limit + GROWTH_STEP {
-            self.limit = (self.limit + 1).min(CONCURRENCY);
+            self.limit = (self.limit + 1).min(self.max);
             self.accepted = 0;
         }
     }

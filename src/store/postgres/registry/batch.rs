@@ -1,0 +1,73 @@
+//! Many subscriptions in a commit. Their statements are sent without waiting for one another's answers.
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use super::super::fault::PostgresFault;
+use super::super::session::Link;
+use super::{PostgresRegistry, conflict, lock};
+use crate::domain::RowId;
+use crate::store::error::Rule;
+use crate::store::registry_rules::{Ending, repeated};
+use crate::store::{Activated, Conflict, Reservation, SubscriptionEnd, SubscriptionIntent};
+
+impl PostgresRegistry {
+    /// Records how requests ended, and the intents of others.
+    pub(super) async fn record_batch(
+        &self,
+        link: &Link,
+        ends: &[(RowId, SubscriptionEnd)],
+        intents: &[SubscriptionIntent],
+        now: Timestamp,
+    ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), PostgresFault> {
+        // All batches take their locks in the same order, so that none of them waits for one that waits for it. They are
+        // sent in that order, and the server works on them in the order in which they come.
+        let mut wanted: Vec<_> = intents.iter().map(|intent| &intent.wanted).collect();
+        wanted.sort_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
+        wanted.dedup_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
+        try_join_all(wanted.into_iter().map(|wanted| lock(link, wanted))).await?;
+        let ended = try_join_all(ends.iter().map(|(row, end)| self.end_one(link, *row, end, now))).await?;
+        let repeated = repeated(intents);
+        let begin = async |(index, intent): (usize, &SubscriptionIntent)| match repeated.contains(&index) {
+            true => Ok(Reservation::Conflict(Conflict::InProgress)),
+            false => self.begin_one_subscription(link, intent, now).await,
+        };
+        let begun = try_join_all(intents.iter().enumerate().map(begin)).await?;
+        Ok((ended, begun))
+    }
+
+    async fn end_one(
+        &self,
+        link: &Link,
+        row: RowId,
+        end: &SubscriptionEnd,
+        now: Timestamp,
+    ) -> Result<Option<Activated>, PostgresFault> {
+        let changes = self.changes(link);
+        let ended = match end {
+            SubscriptionEnd::Made(hook) => changes.hold(row, *hook, now).await,
+            SubscriptionEnd::InDoubt(reason) => {
+                changes.settle(row, Ending::LEFT_IN_DOUBT.because(reason), now).await.map(Activated::from)
+            }
+            SubscriptionEnd::Abandoned => return changes.abandon(row, now).await.map(|()| None),
+        };
+        match ended {
+            Err(PostgresFault::Rule(Rule::Lost(_))) => Ok(None),
+            ended => ended.map(Some),
+        }
+    }
+
+    /// Records the intent to subscribe, unless one on record conflicts. The lock of the subscription is held.
+    pub(super) async fn begin_one_subscription(
+        &self,
+        link: &Link,
+        intent: &SubscriptionIntent,
+        now: Timestamp,
+    ) -> Result<Reservation, PostgresFault> {
+        let conflict = if intent.force { None } else { conflict(link, &intent.wanted).await? };
+        if let Some(conflict) = conflict {
+            return Ok(Reservation::Conflict(conflict));
+        }
+        Ok(Reservation::Reserved(self.changes(link).begin_subscribe(intent, now).await?))
+    }
+}
