@@ -166,9 +166,14 @@ impl Error {
     /// A copy with `secret` replaced in message and hints, without its cause.
     #[must_use]
     pub fn hiding(&self, secret: &str) -> Self {
-        let hide = |text: &String| text.replace(secret, "****");
-        let hints = self.hints.iter().map(hide).collect();
-        Self { message: hide(&self.message), hints, ..self.again() }
+        self.rewritten(|text| text.replace(secret, "****"))
+    }
+
+    /// A copy with message and hints rewritten, without its cause.
+    #[must_use]
+    pub fn rewritten(&self, rewrite: impl Fn(&str) -> String) -> Self {
+        let hints = self.hints.iter().map(|hint| rewrite(hint)).collect();
+        Self { message: rewrite(&self.message), hints, ..self.again() }
     }
 
     /// Prefixes the message with its context.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ShownTime};
+use crate::domain::{ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, ShownTime};
 use crate::render::{Cell, Row, Tone};
 
 /// A hook, in the fields of the documented schema. Every key is always present.
@@ -15,6 +15,7 @@ pub struct HookRow {
     #[serde(serialize_with = "status_name")]
     pub status: HookStatus,
     pub label: Option<Label>,
+    pub managed_by: Option<ManifestName>,
     #[serde(rename = "api_url")]
     pub origin: ApiOrigin,
     pub created_at: Option<ShownTime>,
@@ -24,7 +25,7 @@ pub struct HookRow {
 /// The fields of [`HookRow`] with further ones behind them.
 macro_rules! fields {
     ($($further:literal)?) => {
-        &["hook_id", "app_id", "event", "target_url", "status", "label", "api_url", "created_at", "updated_at" $(, $further)?]
+        &["hook_id", "app_id", "event", "target_url", "status", "label", "managed_by", "api_url", "created_at", "updated_at" $(, $further)?]
     };
 }
 pub(super) use fields;
@@ -44,6 +45,7 @@ impl HookRow {
             target_url: Some(subscription.target_url.into_shown(show_secrets)),
             status: record.status,
             label: record.label,
+            managed_by: record.managed_by,
             origin: subscription.origin,
             created_at: Some(created_at),
             updated_at: Some(updated_at),
@@ -59,6 +61,7 @@ impl HookRow {
             target_url: None,
             status,
             label: None,
+            managed_by: None,
             origin: origin.clone(),
             created_at: None,
             updated_at: None,

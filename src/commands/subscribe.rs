@@ -109,7 +109,7 @@ fn plan(ctx: &Context, args: &Args, wanted: Vec<Subscription>) -> Result<Report>
                 ctx.out()
                     .note(&format!("another process is subscribing to {subscription}: subscribe would wait for it"));
             }
-            Some(Conflict::Unresolved(record)) => errors.push(hooks::unresolved(&record)),
+            Some(Conflict::Unresolved(record)) => errors.push(hooks::or_by_force(hooks::unresolved(&record), &record)),
         }
     }
     Ok(Report { errors, ..dry_run::report(requests, args.show_secrets) })

@@ -31,7 +31,7 @@ pub use origin::ApiOrigin;
 pub use redaction::Redaction;
 pub use secret::{AccessToken, Password, Secret};
 pub use selection::Selection;
-pub use shown_target::{ShownTarget, in_json, secrets_in, secrets_of_target};
+pub use shown_target::{ShownTarget, in_json, secrets_in, secrets_of_target, texts_of};
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
 pub use text::{bytes_without_bom, excerpt, is_unsafe_char, without_bom};

@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use url::Url;
 
+use super::TargetUrl;
+
 /// What may be shown of a target's URL: scheme, host and port. The rest of it is often a secret, as that of chat services is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownTarget(String);
@@ -51,6 +53,13 @@ pub fn secrets_of_target<'a>(url: &Url, others: impl Iterator<Item = &'a str>) -
     let mut secrets = in_all_forms(found);
     secrets.retain(|secret| secret.len() >= SHORTEST);
     secrets
+}
+
+/// What texts about a target must not repeat if all of it is a secret: the URL, and the parts of it that may be keys. The
+/// longest first.
+pub fn texts_of(target: &TargetUrl) -> Vec<String> {
+    let parts = Url::parse(target.expose()).map(|url| secrets_in(&url)).unwrap_or_default();
+    [target.expose().to_owned(), target.redacted().into_owned()].into_iter().chain(parts).collect()
 }
 
 /// User name, password and the values of the query.

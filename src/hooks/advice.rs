@@ -33,7 +33,14 @@ pub(super) fn with_ways_out(error: Error, record: &HookRecord) -> Error {
             "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
         ))
         .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
-        .hint("to subscribe anyway, perhaps receiving every event twice: add --force")
+}
+
+/// The same error, for who can subscribe nevertheless.
+pub fn or_by_force(error: Error, record: &HookRecord) -> Error {
+    if record.hook_id.is_some() {
+        return error;
+    }
+    error.hint("to subscribe anyway, perhaps receiving every event twice: add --force")
 }
 
 /// The error of a request to subscribe that may have been carried out, and left this record.

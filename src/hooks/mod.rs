@@ -10,7 +10,7 @@ mod frontend;
 mod remove;
 mod subscribe;
 
-pub use advice::{selector, unresolved};
+pub use advice::{or_by_force, selector, unresolved};
 pub use apply::{Applied, AppliedHook, Applier, ApplyOptions, ApplyOutcome, ManifestLockGuard, lock_manifest};
 pub use frontend::Frontend;
 pub use remove::{

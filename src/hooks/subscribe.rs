@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::advice::{in_doubt, unrecorded, unresolved, with_ways_out};
+use super::advice::{in_doubt, or_by_force, unrecorded, unresolved, with_ways_out};
 use super::frontend::Frontend;
 use crate::api::{AuthenticatedApi, CarriedOut, Failure};
 use crate::domain::{HookRecord, HostScope, Label, RowId, Subscription};
@@ -117,7 +117,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     return Ok(Subscribed { record: *record, created: false });
                 }
                 Some(Conflict::Unresolved(record)) => {
-                    let error = unresolved(&record);
+                    let error = or_by_force(unresolved(&record), &record);
                     return Err(SubscribeFailure::with_record(record, error));
                 }
                 Some(Conflict::InProgress) => self.wait(wanted)?,
@@ -185,7 +185,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             }
             Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
                 let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string(), Timestamp::now())?);
-                let error = in_doubt(error, &record);
+                let error = or_by_force(in_doubt(error, &record), &record);
                 Err(SubscribeFailure::with_record(record, error))
             }
             None if !api.may_have_been_carried_out() => {
@@ -199,7 +199,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     Timestamp::now(),
                 )?);
                 let what = format_args!("while subscribing to {wanted}; it is not known whether the hook was created");
-                let error = with_ways_out(Error::interrupted(what), &record);
+                let error = or_by_force(with_ways_out(Error::interrupted(what), &record), &record);
                 Err(SubscribeFailure::with_record(record, error))
             }
         }

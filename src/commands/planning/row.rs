@@ -3,7 +3,7 @@
 use serde::Serialize;
 use url::Url;
 
-use crate::domain::{AppId, EventKind, HookId, HookRecord, Label, ShownTarget, TargetUrl};
+use crate::domain::{AppId, EventKind, HookId, HookRecord, Label, ShownTarget, TargetUrl, texts_of};
 use crate::hooks::{AppliedHook, ApplyOutcome};
 use crate::manifest::{PlanAction, PlannedHook, RemovalReason};
 use crate::render::{Cell, Row, Tone};
@@ -69,7 +69,7 @@ impl PlannedRow {
             target_url: shown_wanted.or(on_record),
             label,
             old_label,
-            reason: reason(planned),
+            reason: reason(planned).map(|reason| disclosure.hide(reason, record)),
             file: wanted.map(|wanted| wanted.place.file.clone()),
             line: wanted.map(|wanted| wanted.place.line),
         }
@@ -101,6 +101,15 @@ impl Disclosure {
         let row = PlannedRow::of(planned, self);
         let cells = row.cells().into_iter().map(|cell| cell.text).filter(|text| text != "-");
         cells.collect::<Vec<_>>().join("  ")
+    }
+
+    /// A text about a hook on record, without its endpoint if that may be secret.
+    fn hide(self, text: String, record: Option<&HookRecord>) -> String {
+        if self.show_secrets || !self.has_secrets {
+            return text;
+        }
+        let texts = record.map(|record| texts_of(&record.subscription.target_url)).unwrap_or_default();
+        texts.iter().fold(text, |text, secret| text.replace(secret.as_str(), "****"))
     }
 
     fn on_record(self, target: &TargetUrl) -> String {

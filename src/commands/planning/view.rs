@@ -94,7 +94,7 @@ pub fn planned_counts(counts: &PlanCounts, name: &ManifestName) -> String {
     ];
     let changes = listed(verbs.iter().copied());
     let rest = [
-        (counts.keep, "as they are to be"),
+        (counts.keep, "up to date"),
         (counts.unowned, "without an owner"),
         (counts.extra, "not in the manifest"),
         (counts.unknown, "unknown"),

@@ -1,0 +1,214 @@
+//! A Bugfender of the tests' own, made after the contract and not after the sandbox, which fails now and then in every way
+//! that a server can.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::{delete, post};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+/// What a hook is for: app, event and target.
+pub type HookFor = (i64, String, String);
+
+/// How often it fails, of a hundred requests.
+#[derive(Clone, Copy, Default)]
+pub struct Trouble {
+    /// 503 before it acts.
+    pub unavailable: u32,
+    /// 429 before it acts.
+    pub too_fast: u32,
+    /// 500 before it acts, as far as a client can tell perhaps after.
+    pub broken: u32,
+    /// It acts, and breaks the answer off.
+    pub cut_short: u32,
+    /// 400 before it acts.
+    pub refused: u32,
+    /// The most requests at once; more are answered with 429.
+    pub most_at_once: Option<usize>,
+    /// How long an answer takes at least.
+    pub latency: std::time::Duration,
+}
+
+#[derive(Default)]
+struct Account {
+    hooks: BTreeMap<i64, HookFor>,
+    last: i64,
+    trouble: Trouble,
+    seed: u64,
+    in_flight: usize,
+    requests: usize,
+    /// The events of apps that had hooks, and had none for a moment.
+    gaps: Vec<(i64, String)>,
+}
+
+enum Fault {
+    Status(u16),
+    CutShort,
+}
+
+impl Account {
+    fn fault(&mut self) -> Option<Fault> {
+        // The same faults in every run: xorshift.
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        let Trouble { unavailable, too_fast, broken, cut_short, refused, .. } = self.trouble;
+        let mut drawn = u32::try_from(self.seed % 100).unwrap();
+        for (share, fault) in [
+            (unavailable, Fault::Status(503)),
+            (too_fast, Fault::Status(429)),
+            (broken, Fault::Status(500)),
+            (refused, Fault::Status(400)),
+            (cut_short, Fault::CutShort),
+        ] {
+            if drawn < share {
+                return Some(fault);
+            }
+            drawn -= share;
+        }
+        None
+    }
+}
+
+type Shared = Arc<Mutex<Account>>;
+
+/// The server. It ends when it is dropped.
+pub struct Bugfender {
+    pub url: String,
+    account: Shared,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bugfender {
+    pub fn start(trouble: Trouble) -> Self {
+        let account = Arc::new(Mutex::new(Account { trouble, seed: 0x9e37_79b9_7f4a_7c15, ..Account::default() }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let shared = Arc::clone(&account);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+                let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+                ready.send(listener.local_addr().unwrap()).unwrap();
+                let app = axum::Router::new()
+                    .route("/api/hook/subscribe", post(subscribe))
+                    .route("/api/hook/{id}/", delete(unsubscribe))
+                    .with_state(shared);
+                let served = std::future::IntoFuture::into_future(axum::serve(listener, app));
+                tokio::select! { _ = served => {}, _ = stopped => {} }
+            });
+        });
+        let url = format!("http://{}", is_ready.recv().unwrap());
+        Self { url, account, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn account(&self) -> std::sync::MutexGuard<'_, Account> {
+        self.account.lock().unwrap()
+    }
+
+    pub fn set(&self, trouble: Trouble) {
+        self.account().trouble = trouble;
+    }
+
+    /// The hooks that there are, by their numbers.
+    pub fn hooks(&self) -> BTreeMap<i64, HookFor> {
+        self.account().hooks.clone()
+    }
+
+    pub fn requests(&self) -> usize {
+        self.account().requests
+    }
+
+    /// The events of apps that had hooks, and had none for a moment.
+    pub fn gaps(&self) -> Vec<(i64, String)> {
+        self.account().gaps.clone()
+    }
+}
+
+impl Drop for Bugfender {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn plain(status: u16, body: &Value) -> Response<Body> {
+    let builder = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    let builder = if status == 429 || status == 503 { builder.header("retry-after", "0") } else { builder };
+    builder.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
+}
+
+/// An answer that breaks off.
+fn cut_short(status: u16) -> Response<Body> {
+    let pieces: Vec<Result<Bytes, std::io::Error>> =
+        vec![Ok(Bytes::from_static(b"{\"i")), Err(std::io::ErrorKind::ConnectionReset.into())];
+    Response::builder()
+        .status(StatusCode::from_u16(status).unwrap())
+        .header("content-length", "40")
+        .body(Body::from_stream(stream::iter(pieces)))
+        .unwrap()
+}
+
+/// Counts a request in, and decides how it fails. The guard counts it out.
+async fn enter(shared: &Shared) -> (Option<Fault>, Leave) {
+    let (fault, latency) = {
+        let mut account = shared.lock().unwrap();
+        account.requests += 1;
+        account.in_flight += 1;
+        let crowded = account.trouble.most_at_once.is_some_and(|most| account.in_flight > most);
+        (if crowded { Some(Fault::Status(429)) } else { account.fault() }, account.trouble.latency)
+    };
+    let leave = Leave(Arc::clone(shared));
+    tokio::time::sleep(latency).await;
+    (fault, leave)
+}
+
+struct Leave(Shared);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().in_flight -= 1;
+    }
+}
+
+async fn subscribe(State(shared): State<Shared>, body: Bytes) -> Response<Body> {
+    let (fault, _leave) = enter(&shared).await;
+    if let Some(Fault::Status(status)) = fault {
+        return plain(status, &json!({"code": status, "message": "no"}));
+    }
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let mut account = shared.lock().unwrap();
+    account.last += 1;
+    let id = account.last;
+    let text = |key: &str| asked[key].as_str().unwrap().to_owned();
+    account.hooks.insert(id, (asked["app_id"].as_i64().unwrap(), text("event"), text("target_url")));
+    if fault.is_some() {
+        return cut_short(201);
+    }
+    let app = asked["app_id"].to_string();
+    plain(201, &json!({"id": id, "event": asked["event"], "target_url": asked["target_url"], "app_id": app}))
+}
+
+async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<i64>) -> Response<Body> {
+    let (fault, _leave) = enter(&shared).await;
+    if let Some(Fault::Status(status)) = fault {
+        return plain(status, &json!({"code": status, "message": "no"}));
+    }
+    let mut account = shared.lock().unwrap();
+    let Some((app, event, _)) = account.hooks.remove(&id) else {
+        return plain(404, &json!({"code": 404, "message": "not found"}));
+    };
+    if !account.hooks.values().any(|hook| (hook.0, &hook.1) == (app, &event)) {
+        account.gaps.push((app, event));
+    }
+    if fault.is_some() { cut_short(200) } else { plain(200, &json!({})) }
+}
