@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::domain::{AppName, EventKind, HookId, Label, Subscription};
 use crate::error::Result;
 
-/// Record a hook that was made elsewhere; nothing is sent to Bugfender
+/// Record a hook that was made elsewhere; Bugfender is not asked
 ///
 /// If a subscription of unknown outcome is on record for the same app, event and endpoint, it becomes this hook.
 #[derive(clap::Args)]

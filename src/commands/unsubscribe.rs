@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::hooks::{self, HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, RemovedHook};
 use crate::render::{Cell, Row, Tone};
 
-/// Remove hooks at Bugfender, and record that they are removed
+/// Remove hooks at Bugfender, and record their removal
 ///
 /// Hooks are named by id, or selected from the registry by filters. An id that is not in the registry
 /// is still deleted at the server.

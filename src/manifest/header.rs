@@ -32,7 +32,7 @@ pub(super) struct AppNames {
 
 impl AppNames {
     /// Reads `apps` of a file.
-    pub(super) fn read<'t>(&mut self, file: TableView<'t>, diagnostics: &mut Diagnostics) {
+    pub(super) fn read(&mut self, file: TableView, diagnostics: &mut Diagnostics) {
         let Some(entry) = file.get("apps") else { return };
         let Some(table) = TableView::of(&entry.node, file.file, "`apps`", diagnostics) else { return };
         for entry in table.entries {

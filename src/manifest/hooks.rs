@@ -107,7 +107,7 @@ impl HookReader<'_, '_> {
     }
 
     /// The apps of a hook, each once.
-    fn apps<'t>(&mut self, table: TableView<'t>, hook: Spot) -> Option<Vec<NamedApp>> {
+    fn apps(&mut self, table: TableView, hook: Spot) -> Option<Vec<NamedApp>> {
         let (entry, by_name) = match (table.get("app"), table.get("app_id")) {
             (Some(entry), None) => (entry, true),
             (None, Some(entry)) => (entry, false),

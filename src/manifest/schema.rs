@@ -118,6 +118,8 @@ enum AllEventsSchema {
 }
 
 /// An event
+// The names are those of the API.
+#[allow(clippy::enum_variant_names)]
 #[derive(JsonSchema)]
 #[schemars(rename = "Event", rename_all = "snake_case")]
 enum EventSchema {

@@ -54,6 +54,36 @@ enum Lookup {
     Found(TargetUrl),
 }
 
+/// An endpoint as it is written.
+struct WrittenTarget {
+    lookup: Lookup,
+    /// What is shown of one that is not written as it is.
+    shown: Option<String>,
+}
+
+impl WrittenTarget {
+    /// The endpoint, if it is known, and what is shown of it.
+    fn checked(self, spot: Spot, diagnostics: &mut Diagnostics) -> Option<(Option<TargetUrl>, String)> {
+        match (self.lookup, self.shown) {
+            (Lookup::Wrong, _) => None,
+            (Lookup::Unknown, shown) => Some((None, shown.unwrap_or_default())),
+            (Lookup::Found(url), _) if url.is_redacted() => {
+                let wrong = Error::usage("`target_url` has a redacted password (****)");
+                diagnostics.error(spot, wrong.hint("use ${NAME} for the password, or @FILE for all of the URL"));
+                None
+            }
+            (Lookup::Found(url), Some(shown)) => Some((Some(url), shown)),
+            (Lookup::Found(url), None) => {
+                if url.has_secret() {
+                    warn_of_password(spot, diagnostics);
+                }
+                let shown = url.redacted().into_owned();
+                Some((Some(url), shown))
+            }
+        }
+    }
+}
+
 impl<'v> TargetResolver<'v> {
     pub(super) fn new(variable: &'v dyn Fn(&str) -> Option<String>, missing: MissingValues) -> Self {
         Self { variable, missing, known: HashMap::new(), endpoints: HashMap::new(), said: HashSet::new() }
@@ -77,34 +107,12 @@ impl<'v> TargetResolver<'v> {
         if let Some(known) = self.known.get(&*key) {
             return Some(known.clone());
         }
-        let (lookup, shown, is_secret) = match &path {
-            Some(path) => (self.in_file(path, spot, diagnostics), Some(text.to_owned()), true),
-            None => {
-                let parts = parts(text).map_err(|what| diagnostics.wrong(spot, what)).ok()?;
-                let has_variables = parts.iter().any(|part| matches!(part, TextPart::Variable(_)));
-                let shown = has_variables.then(|| self.shown_template(text, spot, diagnostics));
-                (self.expanded(&parts, spot, diagnostics), shown, has_variables)
-            }
+        let written = match &path {
+            Some(path) => WrittenTarget { lookup: self.in_file(path, spot, diagnostics), shown: Some(text.to_owned()) },
+            None => self.written(text, spot, diagnostics)?,
         };
-        let url = match lookup {
-            Lookup::Wrong => return None,
-            Lookup::Unknown => None,
-            Lookup::Found(url) if url.is_redacted() => {
-                let wrong = Error::usage("`target_url` has a redacted password (****)");
-                diagnostics.error(spot, wrong.hint("use ${NAME} for the password, or @FILE for all of the URL"));
-                return None;
-            }
-            Lookup::Found(url) => Some(url),
-        };
-        let shown = match (shown, &url) {
-            (None, Some(url)) => {
-                if url.has_secret() {
-                    warn_of_password(spot, diagnostics);
-                }
-                url.redacted().into_owned()
-            }
-            (shown, _) => shown.unwrap_or_default(),
-        };
+        let is_secret = written.shown.is_some();
+        let (url, shown) = written.checked(spot, diagnostics)?;
         let endpoint = url.as_ref().map_or_else(|| format!("?{key}"), |url| url.endpoint().into_owned());
         let next = self.endpoints.len();
         let endpoint = *self.endpoints.entry(endpoint).or_insert(next);
@@ -113,14 +121,20 @@ impl<'v> TargetResolver<'v> {
         Some(target)
     }
 
-    fn shown_template(&self, text: &str, spot: Spot, diagnostics: &mut Diagnostics) -> String {
-        match redacted_template(text) {
-            None => text.to_owned(),
-            Some(redacted) => {
-                warn_of_password(spot, diagnostics);
-                redacted
-            }
-        }
+    /// An endpoint that is written as a URL, maybe with variables.
+    fn written(&mut self, text: &str, spot: Spot, diagnostics: &mut Diagnostics) -> Option<WrittenTarget> {
+        let parts = parts(text).map_err(|what| diagnostics.wrong(spot, what)).ok()?;
+        let has_variables = parts.iter().any(|part| matches!(part, TextPart::Variable(_)));
+        let shown = has_variables.then(|| {
+            redacted_template(text).map_or_else(
+                || text.to_owned(),
+                |redacted| {
+                    warn_of_password(spot, diagnostics);
+                    redacted
+                },
+            )
+        });
+        Some(WrittenTarget { lookup: self.expanded(&parts, spot, diagnostics), shown })
     }
 
     fn expanded(&mut self, parts: &[TextPart], spot: Spot, diagnostics: &mut Diagnostics) -> Lookup {
@@ -132,14 +146,15 @@ impl<'v> TargetResolver<'v> {
                     diagnostics.wrong(spot, format!("{name} is a credential of bugfender-hooks: it is never in a URL"));
                     lookup = Some(Lookup::Wrong);
                 }
-                TextPart::Variable(name) => match (self.variable)(name).filter(|value| !value.is_empty()) {
-                    Some(value) => text.push_str(&value),
-                    None => {
-                        let message = format!("the variable {} is not set", shown_key(name));
-                        let missing = self.missing(name, message, spot, diagnostics);
-                        lookup.get_or_insert(missing);
+                TextPart::Variable(name) => {
+                    if let Some(value) = (self.variable)(name).filter(|value| !value.is_empty()) {
+                        text.push_str(&value);
+                        continue;
                     }
-                },
+                    let message = format!("the variable {} is not set", shown_key(name));
+                    let missing = self.missing(name, message, spot, diagnostics);
+                    lookup.get_or_insert(missing);
+                }
             }
         }
         lookup.unwrap_or_else(|| parsed(text.parse(), spot, diagnostics))

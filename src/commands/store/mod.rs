@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::render::{Cell, Row};
 use crate::store::{PartInfo, StoreInfo};
 
-/// Show, back up, restore, copy and migrate the store: registry, inbox and key
+/// Show, back up, restore, copy and migrate registry, inbox and key
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -98,8 +98,8 @@ fn without_hooks_a_valid_starter_is_written() {
         fs::write(&path, &starter).unwrap();
         assert!(load(std::slice::from_ref(&path), &|_| None).unwrap().manifest.hooks.is_empty());
         // What it explains is valid too.
-        let commented: String =
-            starter.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+        let lines: Vec<&str> = starter.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+        let commented = lines.join("\n");
         fs::write(&path, commented.replace("\n#\n", "\n").replace("yaml-language-server", "# yaml")).unwrap();
         let hooks =
             load(&[path], &|_| Some("key".to_owned())).unwrap_or_else(|errors| panic!("{errors:?}")).manifest.hooks;

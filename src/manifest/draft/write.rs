@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{DraftEntry, ManifestDraft, SCHEMA_FILE};
 
 /// What a manifest without hooks says in their place.
-const TOML_STARTER: &str = r##"
+const TOML_STARTER: &str = r#"
 # [apps]                                # names for apps
 # shop = 1001
 #
@@ -18,9 +18,9 @@ const TOML_STARTER: &str = r##"
 # app = "shop"                          # or a list; or app_id = 1001
 # events = ["new_crash"]                # or "all"
 # label = "production"
-"##;
+"#;
 
-const YAML_STARTER: &str = r##"
+const YAML_STARTER: &str = r#"
 # apps:                                 # names for apps
 #   shop: 1001
 #
@@ -31,7 +31,7 @@ const YAML_STARTER: &str = r##"
 #   - app: shop                         # or a list; or app_id: 1001
 #     events: [new_crash]               # or all
 #     label: production
-"##;
+"#;
 
 impl ManifestDraft {
     pub(super) fn toml(&self) -> String {

@@ -62,21 +62,23 @@ impl<'a> TreeBuilder<'a> {
             Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
                 Err(SyntaxError::new(at, "tags (`!name`) are not allowed"))
             }
-            Event::Scalar(text, style, _, None) => self.scalar(text, style, at),
+            Event::Scalar(text, style, _, None) => {
+                self.scalar(text, style, at);
+                Ok(())
+            }
             Event::SequenceStart(..) => self.begin(TreeValue::List(Vec::new()), at),
             Event::MappingStart(..) => self.begin(TreeValue::Table(Vec::new()), at),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
         }
     }
 
-    fn scalar(&mut self, text: Cow<'a, str>, style: ScalarStyle, at: Position) -> Result<(), SyntaxError> {
+    fn scalar(&mut self, text: Cow<'a, str>, style: ScalarStyle, at: Position) {
         if let Some(OpenNode { value: TreeValue::Table(_), key: key @ None, .. }) = self.open.last_mut() {
             *key = Some((text, at));
-            return Ok(());
+            return;
         }
         let value = if style == ScalarStyle::Plain { plain(text) } else { TreeValue::Text(text) };
         self.add(TreeNode { position: at, value });
-        Ok(())
     }
 
     fn begin(&mut self, value: TreeValue<'a>, position: Position) -> Result<(), SyntaxError> {
