@@ -150,8 +150,10 @@ impl GlobalArgs {
     /// # Errors
     /// A usage error for a `--jq` expression that does not compile, before anything is done.
     pub fn output_options(&self) -> Result<OutputOptions> {
-        if self.jq.is_some() && self.output == OutputFormat::Csv {
-            return Err(crate::error::Error::usage("--jq works on JSON: it can't be used with --output csv"));
+        if self.jq.is_some() && matches!(self.output, OutputFormat::Csv | OutputFormat::Markdown) {
+            return Err(crate::error::Error::usage(
+                "--jq works on JSON: it can't be used with --output csv or markdown",
+            ));
         }
         let jq = self.jq.as_deref().map(JqFilter::for_output).transpose()?;
         let causes = self.verbose >= 3;

@@ -197,7 +197,7 @@ fn confirm(ctx: &Context, args: &Args, plan: &Plan) -> Result<Option<String>> {
     let disclosure = disclosure(plan, args.show_secrets);
     let changes = plan.hooks.iter().filter(|hook| hook.action.is_change());
     let lines: Vec<String> = changes.map(|hook| disclosure.line(hook)).collect();
-    let question = format!("{} Apply this to {}?", planned_counts(&plan.counts(), &plan.name), plan.origin);
+    let question = format!("{} Apply this to {}?", planned_counts(&plan.counts(), plan.name.as_str()), plan.origin);
     confirm_each(ctx, &lines, &question, false)?;
     Ok(Some(plan.checksum()))
 }

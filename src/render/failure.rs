@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::style::{self, Styled};
-use super::{LogFormat, Output, json, sanitize};
+use super::{LogFormat, Output, OutputFormat, json, sanitize, workflow};
 use crate::domain::excerpt;
 use crate::error::Error;
 
@@ -25,6 +25,12 @@ struct ErrorBody<'a> {
     hints: &'a [String],
     http_status: Option<u16>,
     retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
 }
 
 impl Output {
@@ -36,6 +42,13 @@ impl Output {
             if let Some(log) = log {
                 let parts: Vec<_> = [error.to_string()].into_iter().chain(error.hints().iter().cloned()).collect();
                 log.line("ERROR", "", &parts.join("; "));
+                continue;
+            }
+            if self.format() == OutputFormat::Github {
+                self.write_err_line(&workflow::annotation(
+                    "error",
+                    &error.rewritten(|text| sanitize(text).into_owned()),
+                ));
                 continue;
             }
             let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
@@ -92,6 +105,9 @@ fn machine_line(error: &Error) -> String {
         hints: error.hints(),
         http_status: error.http_status(),
         retryable: error.retryable(),
+        file: error.place().map(|place| place.file.as_str()),
+        line: error.place().map(|place| place.line),
+        column: error.place().map(|place| place.column),
     };
     let mut line = Vec::new();
     // Serialising plain fields to memory cannot fail.

@@ -14,11 +14,20 @@ pub enum OutputFormat {
     Ndjson,
     /// Comma-separated values with a header line (RFC 4180).
     Csv,
+    /// Tables in GitHub-flavoured Markdown.
+    Markdown,
+    /// As the table; errors and warnings are annotations of GitHub Actions.
+    Github,
 }
 
 impl OutputFormat {
     /// The names for `--output`.
-    pub const NAMES: [&str; 4] = ["table", "json", "ndjson", "csv"];
+    pub const NAMES: [&str; 6] = ["table", "json", "ndjson", "csv", "markdown", "github"];
+
+    /// Whether it is for people to read as it is.
+    pub fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Github)
+    }
 
     /// Whether it is JSON.
     pub fn is_json(self) -> bool {
@@ -35,6 +44,8 @@ impl FromStr for OutputFormat {
             "json" => Ok(Self::Json),
             "ndjson" => Ok(Self::Ndjson),
             "csv" => Ok(Self::Csv),
+            "markdown" => Ok(Self::Markdown),
+            "github" => Ok(Self::Github),
             _ => Err(format!("the formats are {}", Self::NAMES.join(", "))),
         }
     }

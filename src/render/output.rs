@@ -1,5 +1,6 @@
 //! The handle for all output. Standard output is for data, standard error for everything else.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use super::fit::GAP;
 use super::records::{Cell, RecordSource, Row, Shape, Tone};
 use super::style::{self, Styled};
-use super::{ColorChoice, Log, OutputFormat, fit, json, sanitize};
+use super::{ColorChoice, Log, OutputFormat, fit, json, markdown, sanitize, workflow};
 use crate::domain::jq::JqFilter;
 use crate::error::{Error, Result};
 
@@ -67,7 +68,7 @@ impl Output {
 
     /// Whether results are shown as a table: no other format, no filter, no `--quiet`.
     pub fn is_for_people(&self) -> bool {
-        self.options.format == OutputFormat::Table && self.options.jq.is_none() && !self.options.quiet
+        self.options.format.is_table() && self.options.jq.is_none() && !self.options.quiet
     }
 
     /// Whether only ids are shown.
@@ -110,7 +111,7 @@ impl Output {
     /// # Errors
     /// As [`Output::show`].
     pub fn show_lines<S: RecordSource>(&self, records: &S) -> Result<()> {
-        let lines = self.options.jq.is_some() || self.options.format == OutputFormat::Table;
+        let lines = self.options.jq.is_some() || self.options.format.is_table();
         let format = if lines { OutputFormat::Ndjson } else { self.options.format };
         self.write(records, format).map_err(Error::of_output)
     }
@@ -120,7 +121,8 @@ impl Output {
         match (self.options.quiet, &self.options.jq, format) {
             (true, _, _) => self.write_ids(&mut *out, records)?,
             (_, Some(jq), format) => self.write_filtered(&mut *out, jq, format, records)?,
-            (_, None, OutputFormat::Table) => self.write_table(&mut *out, records)?,
+            (_, None, OutputFormat::Table | OutputFormat::Github) => self.write_table(&mut *out, records)?,
+            (_, None, OutputFormat::Markdown) => write_markdown(&mut *out, records)?,
             (_, None, OutputFormat::Json) => write_json(&mut *out, records)?,
             (_, None, OutputFormat::Ndjson) => write_lines(&mut *out, records)?,
             (_, None, OutputFormat::Csv) => self.write_csv(&mut *out, records)?,
@@ -155,7 +157,7 @@ impl Output {
     /// Writes a note to standard error, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
-            self.write_message("INFO", &sanitize(text), text);
+            self.write_message("INFO", &self.line_of_results(&sanitize(text)), text);
         }
     }
 
@@ -166,6 +168,9 @@ impl Output {
 
     /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
+        if self.options.format == OutputFormat::Github {
+            return self.write_err_line(&workflow::plain_annotation("warning", &sanitize(text)));
+        }
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
         self.write_message("WARN", &format!("{word} {}", sanitize(text)), text);
     }
@@ -243,9 +248,17 @@ impl Output {
             column.set_padding((0, GAP));
         }
         for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
+            writeln!(out, "{}", self.line_of_results(line.trim_end()))?;
         }
         Ok(())
+    }
+
+    /// A line as the format has it: in a log of GitHub Actions none but ours may be a command.
+    pub(super) fn line_of_results<'a>(&self, line: &'a str) -> Cow<'a, str> {
+        match self.options.format {
+            OutputFormat::Github => workflow::harmless(line).into(),
+            _ => line.into(),
+        }
     }
 
     fn write_csv<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
@@ -320,6 +333,17 @@ fn write_json<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
         Shape::List => json::write_list(out, |each| records.each(each))?,
     }
     Ok(writeln!(out)?)
+}
+
+fn write_markdown<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {
+    let mut is_first = true;
+    records.each(&mut |row| {
+        if std::mem::take(&mut is_first) {
+            markdown::write_row(out, S::Row::HEADERS)?;
+            markdown::write_rule(out, S::Row::HEADERS.len())?;
+        }
+        Ok(markdown::write_row(out, row.cells().iter().map(|cell| &cell.text))?)
+    })
 }
 
 fn write_lines<S: RecordSource>(out: &mut dyn Write, records: &S) -> Result<()> {

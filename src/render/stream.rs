@@ -3,7 +3,7 @@
 use super::output::{csv_fields, csv_line};
 use super::records::{Cell, Row};
 use super::style::{self, Styled};
-use super::{Output, OutputFormat, json, sanitize};
+use super::{Output, OutputFormat, json, markdown, sanitize};
 use crate::error::Result;
 
 /// A result without an end. In the JSON formats it has one record per line.
@@ -22,12 +22,18 @@ impl<'a> Stream<'a> {
         let stream = Self { out, widths };
         let head = match out.format() {
             _ if out.options().quiet || out.options().jq.is_some() => return Ok(stream),
-            OutputFormat::Table => {
+            OutputFormat::Table | OutputFormat::Github => {
                 let cells = R::HEADERS.iter().zip(widths).map(|(head, width)| padded(head, *width));
                 format!("{}\n", cells.collect::<String>().trim_end()).into_bytes()
             }
             OutputFormat::Csv => csv_line(R::FIELDS)?,
             OutputFormat::Json | OutputFormat::Ndjson => return Ok(stream),
+            OutputFormat::Markdown => {
+                let mut head = Vec::new();
+                markdown::write_row(&mut head, R::HEADERS)?;
+                markdown::write_rule(&mut head, R::HEADERS.len())?;
+                head
+            }
         };
         stream.write(&head)?;
         Ok(stream)
@@ -78,10 +84,15 @@ impl<'a> Stream<'a> {
                 line.push(b'\n');
                 Ok(line)
             }
-            OutputFormat::Table => {
+            OutputFormat::Markdown => {
+                let mut line = Vec::new();
+                markdown::write_row(&mut line, row.cells().iter().map(|cell| &cell.text))?;
+                Ok(line)
+            }
+            OutputFormat::Table | OutputFormat::Github => {
                 let cell = |(cell, width): (&Cell, &usize)| format!("{}  ", self.styled(cell, *width));
                 let line: Vec<String> = row.cells().iter().zip(self.widths).map(cell).collect();
-                Ok(format!("{}\n", line.concat().trim_end()).into_bytes())
+                Ok(format!("{}\n", self.out.line_of_results(line.concat().trim_end())).into_bytes())
             }
         }
     }

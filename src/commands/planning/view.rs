@@ -7,7 +7,7 @@ use crate::domain::{ApiOrigin, ManifestName};
 use crate::error::Result;
 use crate::hooks::{AppliedHook, ApplyOutcome};
 use crate::manifest::{Plan, PlanAction, PlanCounts};
-use crate::render::{Cell, Output, OutputFormat, Records, Row, View};
+use crate::render::{Cell, Output, OutputFormat, Records, Row, View, cell_text};
 
 /// A plan.
 pub struct PlanView {
@@ -70,21 +70,34 @@ impl View for PlanView {
         if out.is_for_people() {
             out.show(&Records::list(report.changes.iter().collect()))?;
             let gap = if report.changes.is_empty() { "" } else { "\n" };
-            let mut text = format!("{gap}{}\n", planned_counts(&report.counts, &report.name));
+            let mut text = format!("{gap}{}\n", planned_counts(&report.counts, report.name.as_str()));
             if *with_checksum {
                 text.push_str(&format!("Checksum: {}\n", report.checksum));
             }
             return out.raw(&text);
         }
         match out.format() {
+            _ if out.is_quiet() => out.show(&Records::single(report)),
             OutputFormat::Ndjson | OutputFormat::Csv => out.show(&Records::list(report.changes.iter().collect())),
+            OutputFormat::Markdown => {
+                out.raw(&heading("Plan for", &report.name, &report.api_url))?;
+                out.show(&Records::list(report.changes.iter().collect()))?;
+                let gap = if report.changes.is_empty() { "" } else { "\n" };
+                let counts = planned_counts(&report.counts, &cell_text(report.name.as_str()));
+                out.raw(&format!("{gap}{counts}\n\nChecksum: `{}`\n", report.checksum))
+            }
             _ => out.show(&Records::single(report)),
         }
     }
 }
 
+/// The heading of a comment in Markdown.
+fn heading(what: &str, name: &ManifestName, origin: &ApiOrigin) -> String {
+    format!("### {what} {} at {}\n\n", cell_text(name.as_str()), cell_text(origin.as_str()))
+}
+
 /// What a plan does, in a sentence.
-pub fn planned_counts(counts: &PlanCounts, name: &ManifestName) -> String {
+pub fn planned_counts(counts: &PlanCounts, name: &str) -> String {
     let verbs = [
         (counts.create, "to create"),
         (counts.replace, "to replace"),
@@ -157,7 +170,7 @@ impl AppliedCounts {
         *place += 1;
     }
 
-    fn sentence(&self, name: &ManifestName) -> String {
+    fn sentence(&self, name: &str) -> String {
         let counts = [
             (self.created, "created"),
             (self.replaced, "replaced"),
@@ -200,11 +213,17 @@ impl View for AppliedView {
         if out.is_for_people() {
             out.show(&Records::list(report.changes.iter().collect()))?;
             let gap = if report.changes.is_empty() { "" } else { "\n" };
-            return out.raw(&format!("{gap}{}\n", report.counts.sentence(&report.name)));
+            return out.raw(&format!("{gap}{}\n", report.counts.sentence(report.name.as_str())));
         }
         match out.format() {
-            OutputFormat::Ndjson | OutputFormat::Csv => out.show(&Records::list(report.changes.iter().collect())),
             _ if out.is_quiet() => out.show(&Records::list(report.changes.iter().collect())),
+            OutputFormat::Ndjson | OutputFormat::Csv => out.show(&Records::list(report.changes.iter().collect())),
+            OutputFormat::Markdown => {
+                out.raw(&heading("Applied", &report.name, &report.api_url))?;
+                out.show(&Records::list(report.changes.iter().collect()))?;
+                let gap = if report.changes.is_empty() { "" } else { "\n" };
+                out.raw(&format!("{gap}{}\n", report.counts.sentence(&cell_text(report.name.as_str()))))
+            }
             _ => out.show(&Records::single(report)),
         }
     }
