@@ -5,6 +5,7 @@
 mod apply;
 mod auth;
 mod check;
+mod ci_examples;
 mod completions;
 mod concurrency;
 mod contrib;
