@@ -34,6 +34,7 @@ mod planning;
 mod progress;
 mod quotes;
 mod ready_file;
+mod registry;
 mod removal;
 mod report;
 mod sandbox;
@@ -82,6 +83,7 @@ pub enum Command {
     Check(check::Args),
     Verify(verify::Args),
     Events(events::Args),
+    Registry(registry::Args),
     Store(store::Args),
     Targets(targets::Args),
     Config(config::Args),
@@ -99,6 +101,7 @@ impl Command {
     pub fn needs_no_settings(&self) -> bool {
         match self {
             Self::Config(args) => args.needs_no_settings(),
+            Self::Registry(args) => args.needs_no_settings(),
             Self::Manifest(args) => args.needs_no_settings(),
             Self::Verify(_)
             | Self::Sandbox(_)
@@ -169,6 +172,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
         Command::Events(args) => events::run(ctx, args),
+        Command::Registry(args) => registry::run(ctx, &args),
         Command::Store(args) => store::run(ctx, args),
         Command::Targets(args) => targets::run(ctx, &args),
         Command::Config(args) => config::run(ctx, args),

@@ -14,6 +14,7 @@ mod coordination;
 mod copy;
 mod error;
 mod events;
+pub mod exchange;
 mod history;
 mod info;
 mod intake;
@@ -50,7 +51,7 @@ pub use queue::{
     Route, Settled, Settlement, TargetId, TargetName,
 };
 pub use registry::{
-    Activated, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation, Reservation,
+    Activated, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation, Reservation, Restored,
     SubscriptionEnd, SubscriptionIntent,
 };
 pub use targets::{AttemptRecord, ForwardRecord, TargetRecord, Targets};

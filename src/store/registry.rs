@@ -104,6 +104,21 @@ pub struct OwnershipChange {
     pub target_url: Option<TargetUrl>,
 }
 
+/// What became of a hook that another registry holds, and that was brought into this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// It was not on record.
+    Added,
+    /// It was changed: what the other registry says is newer.
+    Changed,
+    /// It is as it was: the same, or newer.
+    Unchanged,
+    /// A living process is at work on it: it is as it was.
+    InProgress,
+    /// Its number is on record for another subscription: it is as it was.
+    Conflict,
+}
+
 /// What the registry says to somebody who wants to apply a manifest.
 #[derive(Debug)]
 pub enum ManifestLock {
@@ -206,6 +221,10 @@ pub trait Registry: Send {
         label: Option<&Label>,
         now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreError>;
+
+    /// Brings in hooks of another registry, all in one commit: those that are not on record, and what is newer of others.
+    /// None goes. Their row numbers do not count; their times do.
+    fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError>;
 
     /// Deletes a row whose hook may exist. Refused while a living process is at work on it.
     fn forget(&self, row: RowId) -> Result<(), StoreError>;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::Rule;
-use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, SubscriptionIntent};
+use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, Restored, SubscriptionIntent};
 use crate::domain::{HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 
 /// A row as a backend found it.
@@ -94,6 +94,60 @@ pub(super) fn managed(found: &FoundRow, change: &OwnershipChange) -> Option<Endi
 pub(super) fn completed_target<'a>(record: &HookRecord, change: &'a OwnershipChange) -> Option<&'a TargetUrl> {
     let known = &record.subscription.target_url;
     change.target_url.as_ref().filter(|given| known.is_redacted() && known.is_same_endpoint(given))
+}
+
+/// What is to be done to bring in a hook of another registry.
+pub(super) enum Restoration {
+    /// It gets a row of its own.
+    Add,
+    /// This row becomes it.
+    Change(FoundRow),
+    /// Nothing.
+    Keep(Restored),
+}
+
+/// What is to be done to bring in a hook, given the rows that hold or held its number, and the rows of its subscription that
+/// have not ended.
+pub(super) fn restoration(holders: Vec<FoundRow>, alike: Vec<FoundRow>, hook: &HookRecord) -> Restoration {
+    let living = |found: &FoundRow| !found.record.status.is_ended();
+    let is_same = |found: &FoundRow| found.record.subscription.is_same_as(&hook.subscription);
+    let (same, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_same);
+    // Of several the one that has not ended, or else the newest, which is the last.
+    if let Some(found) = same.into_iter().max_by_key(|found| (living(found), found.record.row)) {
+        return update(found, hook);
+    }
+    if !hook.status.is_ended() && others.iter().any(living) {
+        return Restoration::Keep(Restored::Conflict);
+    }
+    let (numbered, mut unknown): (Vec<_>, Vec<_>) = alike.into_iter().partition(|found| found.record.hook_id.is_some());
+    match (hook.hook_id, unknown.pop()) {
+        (None, _) if !numbered.is_empty() => Restoration::Keep(Restored::Unchanged),
+        (None, Some(found)) => update(found, hook),
+        (Some(_), Some(found)) if !hook.status.is_ended() => match found.in_progress {
+            true => Restoration::Keep(Restored::InProgress),
+            false => Restoration::Change(found),
+        },
+        _ => Restoration::Add,
+    }
+}
+
+fn update(found: FoundRow, hook: &HookRecord) -> Restoration {
+    let record = &found.record;
+    let (known, given) = (&record.subscription.target_url, &hook.subscription.target_url);
+    let completes = known.is_redacted() && !given.is_redacted();
+    if found.in_progress {
+        Restoration::Keep(Restored::InProgress)
+    } else if hook.updated_at > record.updated_at || (completes && hook.updated_at == record.updated_at) {
+        Restoration::Change(found)
+    } else {
+        Restoration::Keep(Restored::Unchanged)
+    }
+}
+
+/// The endpoint that a row has after it became a hook of another registry: one with its password is better.
+pub(super) fn restored_target<'a>(found: &'a HookRecord, hook: &'a HookRecord) -> &'a TargetUrl {
+    let (known, given) = (&found.subscription.target_url, &hook.subscription.target_url);
+    if given.is_redacted() && !known.is_redacted() { known } else { given }
 }
 
 /// The intents of a batch that are for the same as an earlier one of it, by their places.

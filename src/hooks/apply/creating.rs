@@ -21,6 +21,9 @@ use crate::store::{Activated, Conflict, Registry, Reservation, SubscriptionEnd, 
 /// How often to look whether another process has finished the same subscription, or with the registry.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How often to look whether the lock of the manifest is to be renewed, however long the server takes for its answers.
+pub(super) const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// For how long another process may keep the registry locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -136,7 +139,7 @@ impl<'a, F: Frontend> Creator<'a, F> {
         let pause = self.limit.pause().or_else(|| look_again.then_some(POLL_INTERVAL));
         tokio::select! {
             Some(answer) = in_flight.next() => self.receive(answer),
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            () = tokio::time::sleep(pause.unwrap_or(RENEWAL_CHECK_INTERVAL)) => {}
         }
         while let Some(Some(answer)) = in_flight.next().now_or_never() {
             self.receive(answer);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use self::lock::{ManifestLockGuard, lock_manifest};
 
-use self::creating::{Creation, CreationEnd, Creator, CreatorState};
+use self::creating::{Creation, CreationEnd, Creator, CreatorState, RENEWAL_CHECK_INTERVAL};
 use self::secrets::without_secrets;
 use super::advice::unresolved;
 use super::concurrency::ConcurrencyLimit;
@@ -212,13 +212,11 @@ impl<'a, F: Frontend> Applier<'a, F> {
             return Ok(true);
         }
         let options = RemovalOptions { by_id: false, ignore_missing: true };
-        let (lock, on_end) = (self.lock, self.on_end);
-        let on_end = || {
-            lock.renew();
-            on_end();
-        };
-        let remover = Remover::new(self.frontend, self.registry, api, origin, options, &on_end);
-        let Removals { hooks, interruption } = remover.at_most(self.options.concurrency).remove(targets)?;
+        let upkeep = || self.lock.renew();
+        let remover = Remover::new(self.frontend, self.registry, api, origin, options, self.on_end)
+            .at_most(self.options.concurrency)
+            .with_upkeep(RENEWAL_CHECK_INTERVAL, &upkeep);
+        let Removals { hooks, interruption } = remover.remove(targets)?;
         for RemovedHook { index, outcome, error, .. } in hooks {
             let index = places[index];
             let is_replacement = self.hooks[index].planned.action == PlanAction::Replace;

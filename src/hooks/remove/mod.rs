@@ -59,6 +59,8 @@ pub struct Remover<'a, F> {
     origin: &'a ApiOrigin,
     options: RemovalOptions,
     on_end: &'a dyn Fn(),
+    /// What is to be done now and then, and how often.
+    upkeep: Option<(Duration, &'a dyn Fn())>,
     ended: Vec<EndedRemoval>,
     max_concurrency: Option<usize>,
     concurrency: ConcurrencyLimit,
@@ -106,6 +108,7 @@ impl<'a, F: Frontend> Remover<'a, F> {
             origin,
             options,
             on_end,
+            upkeep: None,
             ended: Vec::new(),
             max_concurrency: None,
             concurrency: ConcurrencyLimit::new(0),
@@ -122,6 +125,12 @@ impl<'a, F: Frontend> Remover<'a, F> {
     #[must_use]
     pub fn at_most(self, max: usize) -> Self {
         Self { max_concurrency: Some(max), ..self }
+    }
+
+    /// The same; `upkeep` is called as often as this, however long the server takes for its answers.
+    #[must_use]
+    pub fn with_upkeep(self, interval: Duration, upkeep: &'a dyn Fn()) -> Self {
+        Self { upkeep: Some((interval, upkeep)), ..self }
     }
 
     /// Removes these, several at once.
@@ -160,6 +169,9 @@ impl<'a, F: Frontend> Remover<'a, F> {
             return Ok(false);
         }
         loop {
+            if let Some((_, upkeep)) = self.upkeep {
+                upkeep();
+            }
             if !self.ready.is_empty() {
                 self.send_ready(&mut in_flight);
                 if self.frontend.wait(self.let_requests_out(&mut in_flight))?.is_none() {
@@ -197,6 +209,7 @@ impl<'a, F: Frontend> Remover<'a, F> {
         // Without a pause, and with nothing in flight, other processes are at work on all that is left.
         let others = self.locked_until.is_some() || in_flight.is_empty();
         let pause = self.concurrency.pause().or_else(|| others.then_some(REMOVING_POLL_INTERVAL));
+        let pause = pause.or(self.upkeep.map(|(interval, _)| interval));
         tokio::select! {
             Some(answer) = in_flight.next() => self.receive(answer),
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}

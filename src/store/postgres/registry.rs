@@ -7,6 +7,7 @@ mod batch;
 mod changes;
 mod history;
 mod locks;
+mod restore;
 mod rows;
 
 use std::cell::Cell;
@@ -22,7 +23,7 @@ use crate::store::error::Rule;
 use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of};
 use crate::store::{
     Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
-    Reservation, StoreError, SubscriptionEnd, SubscriptionIntent,
+    Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`].
@@ -195,6 +196,23 @@ impl Registry for PostgresRegistry {
         self.session.commit(async |link| {
             lock(link, subscription).await?;
             self.changes(link).import(hook, subscription, label, now).await
+        })
+    }
+
+    fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
+        self.session.commit(async |link| {
+            let mut restored = Vec::with_capacity(hooks.len());
+            // The locks in the order in which batches take them.
+            let mut wanted: Vec<_> = hooks.iter().map(|hook| &hook.subscription).collect();
+            wanted.sort_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
+            wanted.dedup_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
+            for wanted in wanted {
+                lock(link, wanted).await?;
+            }
+            for hook in hooks {
+                restored.push(self.restore_one(link, hook, now).await?);
+            }
+            Ok(restored)
         })
     }
 

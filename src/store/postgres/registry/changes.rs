@@ -197,7 +197,12 @@ impl Changes<'_> {
     }
 
     /// Adds a row that holds no hook yet, and that nobody is at work on.
-    async fn insert(&self, wanted: &Subscription, status: HookStatus, now: Timestamp) -> Result<RowId, PostgresFault> {
+    pub(super) async fn insert(
+        &self,
+        wanted: &Subscription,
+        status: HookStatus,
+        now: Timestamp,
+    ) -> Result<RowId, PostgresFault> {
         let sql = "INSERT INTO @hooks (id, api_url, app_id, event, target_url, status, created_at, updated_at)
                    VALUES (nextval('@row_ids'), $1, $2, $3, $4, $5, $6, $6) RETURNING id";
         let values = values![

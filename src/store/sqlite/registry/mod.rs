@@ -5,6 +5,7 @@ mod changes;
 mod history;
 mod import;
 mod locks;
+mod restore;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::store::error::{Part, Rule};
 use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of, removal_of};
 use crate::store::{
     Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
-    Reservation, StoreError, SubscriptionEnd, SubscriptionIntent,
+    Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
@@ -229,6 +230,10 @@ impl Registry for SqliteRegistry {
             }
             Ok((self.import_anew(connection, hook, subscription, label, now)?, true))
         })
+    }
+
+    fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
+        self.write(|connection| hooks.iter().map(|hook| self.restore_one(connection, hook, now)).collect())
     }
 
     fn forget(&self, row: RowId) -> Result<(), StoreError> {

@@ -1,0 +1,55 @@
+//! `registry export`: all hooks on record, as a file.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+
+use crate::commands::Report;
+use crate::commands::existing::existing_registry;
+use crate::commands::input::not_made;
+use crate::config::Source;
+use crate::context::Context;
+use crate::error::Result;
+use crate::platform;
+use crate::store::exchange::{HookEntry, RegistryFile};
+
+/// Write the registry as JSON that is made for git
+///
+/// The hooks have a stable order, and the same registry gives the same bytes. All installations are written, or with
+/// --api-url one. Passwords in target URLs are hidden.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file; standard output if it is "-" or left out
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+
+    /// Write passwords in target URLs
+    #[arg(long)]
+    show_secrets: bool,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let one = matches!(ctx.settings().api.source, Source::Flag(_)).then(|| ctx.origin());
+    let mut hooks = Vec::new();
+    let mut hidden = 0;
+    if let Some(registry) = existing_registry(ctx)? {
+        registry.hooks(one, &mut |record| {
+            hidden += usize::from(!args.show_secrets && record.subscription.target_url.has_secret());
+            hooks.push(HookEntry::of(&record, !args.show_secrets));
+        })?;
+    }
+    if hidden > 0 {
+        ctx.out().note(&format!(
+            "the passwords in {hidden} target URLs are hidden; where the hooks are named by a manifest, apply restores them"
+        ));
+    }
+    let text = RegistryFile::new(hooks).text();
+    match args.file.as_deref().filter(|path| *path != Path::new("-")) {
+        None => Ok(Report::text(text)),
+        Some(path) => {
+            let written = platform::replace_private_file(path, text.as_bytes());
+            written.map_err(|error| not_made("FILE", path, error))?;
+            Ok(Report::nothing())
+        }
+    }
+}

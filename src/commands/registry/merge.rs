@@ -1,0 +1,66 @@
+//! `registry merge`: what two sides made of an exported registry, for git.
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+
+use super::read;
+use crate::commands::Report;
+use crate::commands::input::not_made;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform;
+use crate::store::exchange::{Merged, RegistryFile, merge};
+
+/// Merge what two sides made of an exported registry
+///
+/// No hook is lost: one that a side has is in the result, unless the other dropped it and this side left it as it was. A hook
+/// that has ended does not come back. What both sides changed differently is a conflict: it is named, the result has the
+/// value of OURS and the list `conflicts`, with which it cannot be imported, and the exit code is 1.
+///
+/// As a merge driver of git: git config merge.bugfender-hooks.driver 'bugfender-hooks registry merge %O %A %B --out %A'
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file that both sides began with; it may be empty
+    #[arg(value_name = "BASE", value_hint = ValueHint::FilePath)]
+    base: PathBuf,
+
+    /// The file of one side
+    #[arg(value_name = "OURS", value_hint = ValueHint::FilePath)]
+    ours: PathBuf,
+
+    /// The file of the other side
+    #[arg(value_name = "THEIRS", value_hint = ValueHint::FilePath)]
+    theirs: PathBuf,
+
+    /// Write the result to this file, which may be one of the three [default: standard output]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    out: Option<PathBuf>,
+}
+
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    let parse = |path: &PathBuf| RegistryFile::parse(&read(path)?, &path.display().to_string());
+    let (base, ours, theirs) = (parse(&args.base)?, parse(&args.ours)?, parse(&args.theirs)?);
+    let before = [&ours, &theirs].map(|side| side.conflicts.clone()).concat();
+    let Merged { mut file, duplicates } = merge(&base, &ours, &theirs);
+    // What a merge before this one left open is still open.
+    file.conflicts.splice(0..0, before);
+    for duplicate in duplicates {
+        ctx.out().warn(&format!("{duplicate}: both sides made one; remove one with `bugfender-hooks unsubscribe`"));
+    }
+    let conflict = |what: &String| Error::new(ErrorKind::Other, format!("conflict: {what}"));
+    let mut errors: Vec<Error> = file.conflicts.iter().map(conflict).collect();
+    if let Some(last) = errors.pop() {
+        errors.push(last.hint("correct these hooks in the file, and delete its list `conflicts`"));
+    }
+    let text = file.text();
+    let report = match &args.out {
+        None => Report::text(text),
+        Some(path) => {
+            let written = platform::replace_private_file(path, text.as_bytes());
+            written.map_err(|error| not_made("--out", path, error))?;
+            Report::nothing()
+        }
+    };
+    Ok(Report { errors, ..report })
+}
