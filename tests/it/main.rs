@@ -28,6 +28,7 @@ mod output;
 mod postgres;
 mod profiles;
 mod readme;
+mod registry_file;
 mod renewal;
 mod sandbox;
 mod secrets;

@@ -60,7 +60,7 @@ pub fn merge(base: &RegistryFile, ours: &RegistryFile, theirs: &RegistryFile) ->
         let merged = match (ours, theirs) {
             (ours, theirs) if ours == theirs || base == theirs => ours.cloned(),
             (ours, theirs) if base == ours => theirs.cloned(),
-            (Some(ours), Some(theirs)) => Some(Fields { base, ours, theirs, conflicts: &mut conflicts }.merge()),
+            (Some(ours), Some(theirs)) => Some(ChangedEntry { base, ours, theirs, conflicts: &mut conflicts }.merge()),
             (Some(kept), None) | (None, Some(kept)) => {
                 let (changed, dropped) = if ours.is_some() { ("ours", "theirs") } else { ("theirs", "ours") };
                 conflicts.push(format!("{}: {changed} changed it, {dropped} dropped it: it is kept", kept.name()));
@@ -76,14 +76,14 @@ pub fn merge(base: &RegistryFile, ours: &RegistryFile, theirs: &RegistryFile) ->
 }
 
 /// An entry that both sides changed.
-struct Fields<'a> {
+struct ChangedEntry<'a> {
     base: Option<&'a HookEntry>,
     ours: &'a HookEntry,
     theirs: &'a HookEntry,
     conflicts: &'a mut Vec<String>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ChangedEntry<'a> {
     fn merge(mut self) -> HookEntry {
         let (ours, theirs) = (self.ours, self.theirs);
         let by_status = self.with_the_status();

@@ -1,0 +1,152 @@
+//! What a merge keeps.
+
+use std::collections::BTreeSet;
+
+use bugfender_hooks::domain::EventKind;
+use bugfender_hooks::store::exchange::{HookEntry, Merged, RegistryFile, merge};
+use proptest::prelude::*;
+
+fn entry(id: i64) -> HookEntry {
+    HookEntry {
+        api_url: "https://bf.example".to_owned(),
+        hook_id: Some(id),
+        app_id: id,
+        event: EventKind::NewCrash,
+        target_url: "https://hooks.example.com/bf".to_owned(),
+        status: "active".to_owned(),
+        label: None,
+        managed_by: None,
+        replaces: None,
+        reason: None,
+        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        updated_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+    }
+}
+
+fn labelled(id: i64, label: &str) -> HookEntry {
+    HookEntry { label: Some(label.to_owned()), ..entry(id) }
+}
+
+fn with_status(id: i64, status: &str) -> HookEntry {
+    HookEntry { status: status.to_owned(), ..entry(id) }
+}
+
+fn file(hooks: &[HookEntry]) -> RegistryFile {
+    RegistryFile::new(hooks.to_vec())
+}
+
+fn merged(base: &[HookEntry], ours: &[HookEntry], theirs: &[HookEntry]) -> Merged {
+    merge(&file(base), &file(ours), &file(theirs))
+}
+
+#[test]
+fn changes_of_one_side_and_new_hooks_of_both_are_kept() {
+    let base = [entry(1), entry(2)];
+    let all = merged(&base, &[labelled(1, "x"), entry(2), entry(3)], &[entry(1), with_status(2, "removed"), entry(4)]);
+    assert_eq!(all.file, file(&[labelled(1, "x"), with_status(2, "removed"), entry(3), entry(4)]));
+    assert!(all.duplicates.is_empty());
+    // One changed the label, the other the owner.
+    let owned = HookEntry { managed_by: Some("mobile".parse().unwrap()), ..entry(1) };
+    let both = merged(&[entry(1)], &[labelled(1, "x")], &[owned]);
+    assert!(both.file.conflicts.is_empty(), "{both:?}");
+    let hook = &both.file.hooks[0];
+    assert_eq!((hook.label.as_deref(), hook.managed_by.as_ref().unwrap().as_str()), (Some("x"), "mobile"));
+}
+
+#[test]
+fn what_has_ended_does_not_come_back() {
+    let newer = HookEntry { updated_at: "2027-01-01T00:00:00Z".parse().unwrap(), ..labelled(1, "x") };
+    let ended = merged(&[entry(1)], &[newer], &[with_status(1, "gone")]);
+    assert_eq!((ended.file.hooks[0].status.as_str(), ended.file.hooks[0].label.as_deref()), ("gone", Some("x")));
+    assert!(ended.file.conflicts.is_empty());
+}
+
+#[test]
+fn what_both_changed_differently_is_a_conflict_that_is_named() {
+    let both = merged(&[entry(1)], &[labelled(1, "a")], &[labelled(1, "b")]);
+    let said = ["hook 1 of https://bf.example: `label` is \"a\" in ours and \"b\" in theirs"];
+    assert_eq!(both.file.conflicts, said);
+    assert_eq!(both.file.hooks[0].label.as_deref(), Some("a"));
+    // Dropped by one, changed by the other: kept, and named.
+    let dropped = merged(&[entry(1)], &[], &[labelled(1, "b")]);
+    assert_eq!(dropped.file.hooks.len(), 1);
+    assert_eq!(dropped.file.conflicts.len(), 1);
+    // Dropped by one, and left as it was by the other: that was `forget`.
+    assert!(merged(&[entry(1)], &[], &[entry(1)]).file.hooks.is_empty());
+}
+
+#[test]
+fn hooks_that_both_sides_made_are_both_kept_and_named() {
+    let other = HookEntry { app_id: 1, ..entry(2) };
+    let twice = merged(&[], &[entry(1)], &[other]);
+    assert_eq!(twice.file.hooks.len(), 2);
+    assert_eq!(twice.duplicates, ["new_crash of app 1 has the hooks 1 and 2 for the same target"]);
+}
+
+#[test]
+fn a_password_is_not_lost_and_not_shown() {
+    let whole = HookEntry { target_url: "https://ci:s3cret@h.example.com/".to_owned(), ..entry(1) };
+    let hidden = HookEntry { target_url: "https://ci:****@h.example.com/".to_owned(), ..labelled(1, "x") };
+    let both = merged(&[], &[hidden], &[whole.clone()]);
+    assert_eq!(both.file.hooks[0].target_url, whole.target_url);
+    let moved = HookEntry { target_url: "https://ci:0ther@h.example.com/".to_owned(), ..entry(1) };
+    let said = format!("{:?}", merged(&[entry(1)], &[whole], &[moved]).file.conflicts);
+    assert!(said.contains("target_url") && !said.contains("s3cret") && !said.contains("0ther"), "{said}");
+}
+
+fn entries() -> impl Strategy<Value = Vec<HookEntry>> {
+    let one = (1_i64..6, 0..4_usize, 0..3_usize, prop::option::of(0..3_usize), 0..3_i64);
+    let entry = one.prop_map(|(id, status, label, owner, second)| {
+        let statuses = ["active", "removing", "removed", "unknown"];
+        HookEntry {
+            hook_id: Some(id).filter(|_| statuses[status] != "unknown"),
+            status: statuses[status].to_owned(),
+            label: ["", "x", "y"].get(label).filter(|label| !label.is_empty()).map(|label| (*label).to_owned()),
+            managed_by: owner.map(|owner| ["a", "b", "c"][owner].parse().unwrap()),
+            updated_at: jiff::Timestamp::from_second(second).unwrap(),
+            ..entry(id)
+        }
+    });
+    prop::collection::vec(entry, 0..8).prop_map(|mut entries| {
+        entries.sort_by_key(|entry| (entry.hook_id, entry.app_id));
+        entries.dedup_by_key(|entry| (entry.hook_id, entry.app_id));
+        entries
+    })
+}
+
+/// What of a hook identifies it.
+fn names(file: &RegistryFile) -> BTreeSet<(Option<i64>, i64)> {
+    file.hooks.iter().map(|hook| (hook.hook_id, hook.app_id)).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_merge_with_what_nobody_changed_is_the_other_side(base in entries(), side in entries()) {
+        let (base, side) = (file(&base), file(&side));
+        for (ours, theirs, result) in [(&base, &side, &side), (&side, &base, &side), (&side, &side, &side)] {
+            prop_assert_eq!(&merge(&base, ours, theirs).file, result);
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_whoever_merges_whom(base in entries(), ours in entries(), theirs in entries()) {
+        let (base, ours, theirs) = (file(&base), file(&ours), file(&theirs));
+        let (one, other) = (merge(&base, &ours, &theirs).file, merge(&base, &theirs, &ours).file);
+        prop_assert_eq!(names(&one), names(&other));
+        prop_assert_eq!(one.conflicts.len(), other.conflicts.len());
+        if one.conflicts.is_empty() {
+            prop_assert_eq!(&one, &other);
+        }
+        // A hook of either side is there, unless the other dropped it and this one left it as it was.
+        let dropped = |hook: &HookEntry, by: &RegistryFile| {
+            base.hooks.contains(hook) && !names(by).contains(&(hook.hook_id, hook.app_id))
+        };
+        for (side, by) in [(&ours, &theirs), (&theirs, &ours)] {
+            for hook in side.hooks.iter().filter(|hook| !dropped(hook, by)) {
+                prop_assert!(names(&one).contains(&(hook.hook_id, hook.app_id)), "{:?}", hook);
+            }
+        }
+        // Read again it is the same.
+        prop_assert_eq!(&RegistryFile::parse(&one.text(), "x").unwrap(), &one);
+    }
+}

@@ -1,0 +1,160 @@
+//! A registry as a file: exported, imported, merged.
+
+mod git;
+mod merging;
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::assert_shown;
+use crate::support::postgres::server;
+use crate::support::{Home, Run, SandboxServer};
+
+const URL: &str = "https://hooks.example.com/bf";
+
+fn file(home: &Home) -> String {
+    fs::read_to_string(home.path().join("registry.json")).unwrap()
+}
+
+fn export(home: &Home) -> String {
+    let run = home.run(["registry", "export", "registry.json"]);
+    assert_eq!(run.code, 0, "{run}");
+    file(home)
+}
+
+fn import(home: &Home, text: &str) -> Run {
+    fs::write(home.path().join("registry.json"), text).unwrap();
+    home.run(["registry", "import", "registry.json"])
+}
+
+/// A registry with a hook in each state that a file has.
+fn filled(home: &Home) {
+    let password = "https://ci:s3cret@hooks.example.com/other";
+    fs::write(home.path().join("url"), password).unwrap();
+    home.subscribe("1", "new_crash", URL);
+    home.subscribe("2", "new_crash", URL);
+    home.json(&["unsubscribe", "2"]);
+    home.json(&["import", "9", "--app-id", "3", "--event", "new_crash", "--target-url", "@url", "--label", "x"]);
+}
+
+#[test]
+fn what_was_exported_and_imported_is_exported_the_same() {
+    let sandbox = SandboxServer::with_faults(&["unsubscribe=500x4"]);
+    let stores = [None, server().map(|server| server.url(&server.new_database()))];
+    for store in stores {
+        let home = Home::of(&sandbox);
+        let home = match &store {
+            Some(url) => home.set("BUGFENDER_HOOKS_STORE", url),
+            None => home,
+        };
+        home.json(&["import", "5", "--app-id", "5", "--event", "new_crash", "--target-url", URL, "--label", "é \"x\""]);
+        home.json(&["import", "4", "--app-id", "4", "--event", "new_crash", "--target-url", URL]);
+        home.json(&["forget", "4", "--yes"]);
+        fs::write(home.path().join("hooks.toml"), manifest(7)).unwrap();
+        assert_eq!(home.run(["apply", "-f", "hooks.toml", "--yes", "--initial"]).code, 0);
+        let text = export(&home);
+        assert_eq!(text, export(&home));
+        let hooks: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(hooks["hooks"].as_array().unwrap().len(), 2, "{text}");
+        let other = Home::of(&sandbox);
+        let run = import(&other, &text);
+        assert!(run.code == 0 && run.stderr.contains("2 hooks added, 0 hooks changed, 0 hooks as before"), "{run}");
+        assert_eq!(export(&other), text);
+        let run = import(&other, &text);
+        assert!(run.code == 0 && run.stderr.contains("0 hooks added, 0 hooks changed, 2 hooks as before"), "{run}");
+        // The manifest finds its hooks there, and nothing is made a second time.
+        fs::write(other.path().join("hooks.toml"), manifest(7)).unwrap();
+        let plan = other.run(["plan", "-f", "hooks.toml", "--detailed-exitcode"]);
+        assert_eq!(plan.code, 0, "{plan}");
+        home.run(["unsubscribe", "--all", "--yes"]);
+    }
+}
+
+fn manifest(app: i64) -> String {
+    format!("name = \"mobile\"\n[[hook]]\napp_id = {app}\nevents = \"new_crash\"\ntarget_url = \"{URL}\"\n")
+}
+
+#[test]
+fn a_file_has_no_passwords_unless_it_is_to() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    filled(&home);
+    let run = home.run(["registry", "export"]);
+    assert_shown!("exported", run);
+    assert!(home.run(["registry", "export", "--show-secrets"]).stdout.contains("s3cret"));
+    // Imported beside a registry that has it, the password stays; and a manifest brings it back where it is missing.
+    let text = export(&home);
+    assert_eq!(import(&home, &text).code, 0);
+    assert!(home.json(&["list", "--show-secrets"]).to_string().contains("s3cret"));
+    let other = Home::of(&sandbox).set("SECRET", "s3cret");
+    assert_eq!(import(&other, &text).code, 0);
+    let manifest = "name = \"mobile\"\n[[hook]]\napp_id = 3\nevents = \"new_crash\"\nlabel = \"x\"\n\
+                    target_url = \"https://ci:${SECRET}@hooks.example.com/other\"\n";
+    fs::write(other.path().join("hooks.toml"), manifest).unwrap();
+    let run = other.run(["apply", "-f", "hooks.toml", "--yes", "--adopt"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert!(other.json(&["list", "--show-secrets"]).to_string().contains("s3cret"));
+    assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
+}
+
+#[test]
+fn what_is_newer_wins_and_nothing_goes() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    filled(&home);
+    let text = export(&home);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut file: Value = serde_json::from_str(&text).unwrap();
+        change(&mut file["hooks"][0]);
+        file.to_string()
+    };
+    let label = || home.json(&["list"])[0]["label"].clone();
+    let older = with(&|hook| {
+        hook["label"] = json!("old");
+        hook["updated_at"] = json!("2001-01-01T00:00:00Z");
+    });
+    assert_eq!(import(&home, &older).code, 0);
+    assert_eq!(label(), Value::Null);
+    let newer = with(&|hook| {
+        hook["label"] = json!("new");
+        hook["updated_at"] = json!("2101-01-01T00:00:00Z");
+    });
+    assert_shown!("newer", import(&home, &newer));
+    assert_eq!(label(), "new");
+    let none = "{\"version\": 1, \"hooks\": []}";
+    assert_eq!(import(&home, none).code, 0);
+    assert_eq!(home.statuses().len(), 3);
+    // The number of a hook that is on record as another.
+    let other = with(&|hook| hook["app_id"] = json!(77));
+    let run = import(&home, &other);
+    assert_eq!(run.code, 9, "{run}");
+    assert!(run.stderr.contains("its number is on record for another subscription"), "{run}");
+}
+
+#[test]
+fn wrong_files_are_told() {
+    let home = Home::new();
+    let hook = "\"api_url\":\"https://h.example\",\"app_id\":1,\"event\":\"new_crash\",\"target_url\":\"https://h.example/\",\
+                \"created_at\":\"2026-01-01T00:00:00Z\",\"updated_at\":\"2026-01-01T00:00:00Z\"";
+    for (name, text) in [
+        ("no_json", "name = \"x\"\n".to_owned()),
+        ("conflict_markers", "{\n<<<<<<< ours\n}\n".to_owned()),
+        ("newer_version", "{\"version\": 9, \"hooks\": []}".to_owned()),
+        ("unknown_key", "{\"version\": 1, \"hooks\": [], \"hoks\": []}".to_owned()),
+        ("open_conflicts", "{\"version\": 1, \"conflicts\": [\"hook 1\"], \"hooks\": []}".to_owned()),
+        ("no_hook_id", format!("{{\"version\": 1, \"hooks\": [{{{hook},\"status\":\"active\"}}]}}")),
+        ("wrong_status", format!("{{\"version\": 1, \"hooks\": [{{{hook},\"status\":\"activ\",\"hook_id\":1}}]}}")),
+        (
+            "twice",
+            format!(
+                "{{\"version\": 1, \"hooks\": [{{{hook},\"status\":\"active\",\"hook_id\":1}},\
+                 {{{hook},\"status\":\"active\",\"hook_id\":1}}]}}"
+            ),
+        ),
+    ] {
+        assert_shown!(name, import(&home, &text));
+        assert!(!home.registry().exists(), "{name}");
+    }
+    assert_eq!(home.run(["registry", "import", "missing.json"]).code, 2);
+}
