@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::Report;
 use super::confirm::confirm_each;
 use super::planning::{
-    AppliedView, Disclosure, PlanArgs, PlanRequest, SavedPlan, disclosure, planned_counts, refusals,
+    AppliedView, Disclosure, PlanArgs, PlanRequest, SavedPlan, check_targets, disclosure, planned_counts, refusals,
 };
 use super::progress::progress_bar;
 use super::units::duration_or_zero;
@@ -91,7 +91,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     if let Err(errors) = check(ctx, args, &plan, reviewed.as_deref()) {
         return Ok(Report { errors, ..Report::nothing() });
     }
-    request.check_targets(ctx, &plan)?;
+    check_targets(ctx, &plan)?;
     if !plan.has_changes() && pending(&plan) == 0 {
         let (name, disclosure) = (plan.name.clone(), disclosure(&plan, args.show_secrets));
         return Ok(report(ctx, name, Applied::unchanged(plan), disclosure));

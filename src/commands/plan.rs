@@ -7,7 +7,7 @@ use clap::ValueHint;
 use super::Report;
 use super::existing::existing_registry;
 use super::manifest_args::ManifestArgs;
-use super::planning::{PlanArgs, PlanRequest, PlanView, SavedPlan, refusals};
+use super::planning::{PlanArgs, PlanRequest, PlanView, SavedPlan, check_targets, refusals};
 use crate::context::Context;
 use crate::error::Result;
 use crate::manifest::{Brake, Plan, PlanAction};
@@ -57,11 +57,11 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         Err(errors) => return Ok(Report { errors, ..Report::nothing() }),
     };
     let registry = existing_registry(ctx)?;
-    let plan = request.plan(ctx, registry.as_deref())?;
-    request.check_targets(ctx, &plan)?;
+    let (plan, files) = request.into_plan(ctx, registry.as_deref())?;
+    check_targets(ctx, &plan)?;
     warn(ctx, &plan);
     if let Some(path) = &args.out {
-        SavedPlan::of(&request, &plan)?.write(path)?;
+        SavedPlan::of(&files, &plan)?.write(path)?;
     }
     let is_due = plan.has_changes() || plan.counts().get(PlanAction::Unknown) > 0;
     let exit_code = (args.detailed_exitcode && is_due).then_some(CHANGES);

@@ -63,31 +63,42 @@ impl PlanRequest {
     /// # Errors
     /// When the registry cannot be read.
     pub fn plan(&self, ctx: &Context, registry: Option<&dyn Registry>) -> Result<Plan> {
-        let mut records = Vec::new();
-        if let Some(registry) = registry {
-            registry.hooks(Some(ctx.origin()), &mut |record| records.push(record))?;
-        }
-        Ok(Plan::new(self.manifest.clone(), ctx.origin(), self.options, records))
+        planned(ctx, self.manifest.clone(), self.options, registry)
     }
 
-    /// Warns of new hooks whose endpoints Bugfender cannot reach.
+    /// The same, for whoever plans once. Gives the files of the manifest, too.
     ///
     /// # Errors
-    /// A usage error for a target that cannot be meant.
-    pub fn check_targets(&self, ctx: &Context, plan: &Plan) -> Result<()> {
-        let mut seen = HashSet::new();
-        for planned in plan.hooks.iter().filter(|hook| matches!(hook.action, PlanAction::Create | PlanAction::Replace))
-        {
-            let Some(wanted) = &planned.wanted else { continue };
-            if wanted.target_url.scope() == HostScope::Public || !seen.insert(&wanted.shown_target) {
-                continue;
-            }
-            let (app_id, event, target_url) = (wanted.app_id, wanted.event, wanted.target_url.clone());
-            let subscription = Subscription { origin: ctx.origin().clone(), app_id, event, target_url };
-            hooks::check_target(ctx, &subscription, &wanted.shown_target)?;
-        }
-        Ok(())
+    /// When the registry cannot be read.
+    pub fn into_plan(self, ctx: &Context, registry: Option<&dyn Registry>) -> Result<(Plan, Vec<PathBuf>)> {
+        Ok((planned(ctx, self.manifest, self.options, registry)?, self.files))
     }
+}
+
+fn planned(ctx: &Context, manifest: Manifest, options: PlanOptions, registry: Option<&dyn Registry>) -> Result<Plan> {
+    let mut records = Vec::new();
+    if let Some(registry) = registry {
+        registry.hooks(Some(ctx.origin()), &mut |record| records.push(record))?;
+    }
+    Ok(Plan::new(manifest, ctx.origin(), options, records))
+}
+
+/// Warns of new hooks whose endpoints Bugfender cannot reach.
+///
+/// # Errors
+/// A usage error for a target that cannot be meant.
+pub fn check_targets(ctx: &Context, plan: &Plan) -> Result<()> {
+    let mut seen = HashSet::new();
+    for planned in plan.hooks.iter().filter(|hook| matches!(hook.action, PlanAction::Create | PlanAction::Replace)) {
+        let Some(wanted) = &planned.wanted else { continue };
+        if wanted.target_url.scope() == HostScope::Public || !seen.insert(&wanted.shown_target) {
+            continue;
+        }
+        let (app_id, event, target_url) = (wanted.app_id, wanted.event, wanted.target_url.clone());
+        let subscription = Subscription { origin: ctx.origin().clone(), app_id, event, target_url };
+        hooks::check_target(ctx, &subscription, &wanted.shown_target)?;
+    }
+    Ok(())
 }
 
 /// The errors of hooks that another manifest owns: nothing is changed then.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::PlanRequest;
 use crate::commands::input::not_made;
 use crate::domain::{ApiOrigin, ManifestName};
 use crate::error::{Error, Result};
@@ -33,12 +32,12 @@ pub struct SavedPlan {
 }
 
 impl SavedPlan {
-    /// Of a plan that was made as requested.
+    /// Of a plan that was made from these files.
     ///
     /// # Errors
     /// A usage error for a manifest that came by standard input, which cannot be read again.
-    pub fn of(request: &PlanRequest, plan: &Plan) -> Result<Self> {
-        if request.files.iter().any(|file| file == Path::new("-")) {
+    pub fn of(files: &[PathBuf], plan: &Plan) -> Result<Self> {
+        if files.iter().any(|file| file == Path::new("-")) {
             return Err(Error::usage("a plan of standard input can't be saved: `apply` reads the manifest again")
                 .hint("give the manifest as a file"));
         }
@@ -46,7 +45,7 @@ impl SavedPlan {
             version: VERSION,
             name: plan.name.clone(),
             api_url: plan.origin.to_string(),
-            files: request.files.clone(),
+            files: files.to_vec(),
             prune: plan.options.prune,
             adopt: plan.options.adopt,
             checksum: plan.checksum(),
