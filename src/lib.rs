@@ -226,11 +226,11 @@ fn explain(mut error: clap::Error, args: &[OsString]) -> u8 {
         return if lost { ErrorKind::Other.exit_code().code } else { 0 };
     }
     let format = word_after(args, "--output").or_else(|| word_after(args, "-o")).and_then(|name| name.parse().ok());
-    if let Some(format) = format.filter(|format| matches!(format, OutputFormat::Json | OutputFormat::Ndjson)) {
+    if let Some(format) = format.filter(|format: &OutputFormat| format.is_json() || *format == OutputFormat::Github) {
         let output = Output::of_process(OutputOptions { format, ..OutputOptions::default() });
         // What is wrong, without the usage that follows it.
         let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
-        output.fail_for_programs(&Error::usage(what.split_whitespace().collect::<Vec<_>>().join(" ")));
+        output.fail_again(&Error::usage(what.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     ErrorKind::Usage.exit_code().code
 }

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Applies, on the main branch: errors as annotations, what was done as a job summary.
 #
-# Environment: BFH_MANIFEST and BFH_ARGS, a file and an argument a line.
+# Environment: BFH_MANIFEST and BFH_ARGS, a file and an argument a line; BFH_STORE.
 set -euo pipefail
+
+[[ -z ${BFH_STORE:-} ]] || export BUGFENDER_HOOKS_STORE=$BFH_STORE
 
 arguments=()
 while IFS= read -r file; do
@@ -18,7 +20,7 @@ printf '%s\n' "$applied"
 {
     echo '### Hooks of Bugfender'
     echo
-    # Indented, so that nothing in it is markup.
-    printf '%s\n' "$applied" | sed 's/^/    /'
+    # Indented, so that nothing in it is markup; GitHub shows no summary of more than 1 MiB.
+    printf '%s\n' "${applied:0:200000}" | sed 's/^/    /'
 } >>"${GITHUB_STEP_SUMMARY:-/dev/null}"
 exit "$code"

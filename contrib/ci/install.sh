@@ -4,30 +4,42 @@
 #
 # Environment:
 #   BFH_REPOSITORY          OWNER/NAME of the repository with the releases
-#   BFH_VERSION             such as 0.2.0, or latest (default)
+#   BFH_VERSION             such as 0.2.0, or latest; by default that of the source beside this script, so that who pins the
+#                           action pins the program
+#   BFH_COMMAND             what will be run: plan, apply, or none (default)
 #   BFH_VERIFY_ATTESTATION  false: do not verify the build provenance, which takes the GitHub CLI
 #   GH_TOKEN                the token that the GitHub CLI verifies with
 # A release has bugfender-hooks-VERSION-TARGET.tar.gz (.zip for Windows) for each target, and SHA256SUMS.
 set -euo pipefail
 
 fail() {
-    printf '::error title=bugfender-hooks::%s\n' "$1" >&2
+    local message=${1//'%'/%25}
+    printf '::error title=bugfender-hooks::%s\n' "${message//$'\n'/%0A}" >&2
     exit 1
 }
+
+case ${BFH_COMMAND:-none} in
+    plan | apply | none) ;;
+    *) fail "the command is plan, apply or none, not ${BFH_COMMAND}" ;;
+esac
 
 repository=${BFH_REPOSITORY:-}
 [[ $repository =~ ^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$ ]] || fail "BFH_REPOSITORY must be OWNER/NAME"
 releases=${GITHUB_SERVER_URL:-https://github.com}/$repository/releases
 # Plain http only from this machine.
 protocols='=https'
-[[ $releases != http://127.0.0.1:* ]] || protocols='=http,https'
+[[ ! $releases =~ ^http://127\.0\.0\.1:[0-9]+/ ]] || protocols='=http,https'
 get() {
     curl --proto "$protocols" --silent --show-error --fail --location --retry 3 "$@"
 }
 
-version=${BFH_VERSION:-latest}
-if [[ $version == latest ]]; then
-    tag=$(get --head --output /dev/null --write-out '%{url_effective}' "$releases/latest")
+version=${BFH_VERSION:-}
+if [[ -z $version ]]; then
+    source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    version=$(sed -n '1,/^$/s/^version = "\(.*\)"$/\1/p' "$source/Cargo.toml") || version=unknown
+elif [[ $version == latest ]]; then
+    tag=$(get --head --output /dev/null --write-out '%{url_effective}' "$releases/latest") ||
+        fail "$repository has no release, or is not public"
     version=${tag##*/}
 fi
 version=${version#v}
@@ -46,8 +58,10 @@ esac
 archive=bugfender-hooks-$version-$target.$kind
 directory=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/bugfender-hooks.XXXXXX")
 cd "$directory"
-get --output "$archive" "$releases/download/v$version/$archive"
-get --output SHA256SUMS "$releases/download/v$version/SHA256SUMS"
+for file in "$archive" SHA256SUMS; do
+    get --output "$file" "$releases/download/v$version/$file" ||
+        fail "$releases/download/v$version/$file could not be downloaded"
+done
 
 expected=$(awk -v name="$archive" '$2 == name || $2 == "*" name { print $1 }' SHA256SUMS)
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "SHA256SUMS does not name $archive"
@@ -72,4 +86,7 @@ program=$(find "$PWD" -type f \( -name bugfender-hooks -o -name bugfender-hooks.
 [[ -n $program ]] || fail "there is no bugfender-hooks in $archive"
 chmod +x "$program"
 "$program" --version
-dirname "$program" >>"${GITHUB_PATH:-/dev/null}"
+directory=$(dirname "$program")
+# The runner on Windows reads paths as Windows writes them.
+! command -v cygpath >/dev/null || directory=$(cygpath -w "$directory")
+printf '%s\n' "$directory" >>"${GITHUB_PATH:-/dev/null}"

@@ -2,9 +2,11 @@
 # Plans, for a pull request: annotations where the manifest is wrong, the plan as a job summary, and the same as Markdown in
 # a file, ready to be posted as a comment.
 #
-# Environment: BFH_MANIFEST and BFH_ARGS, a file and an argument a line; BFH_COMMENT_FILE.
+# Environment: BFH_MANIFEST and BFH_ARGS, a file and an argument a line; BFH_COMMENT_FILE; BFH_STORE.
 # Outputs: changes (true or false), checksum, plan (the file).
 set -euo pipefail
+
+[[ -z ${BFH_STORE:-} ]] || export BUGFENDER_HOOKS_STORE=$BFH_STORE
 
 arguments=()
 while IFS= read -r file; do
@@ -13,19 +15,41 @@ done <<<"${BFH_MANIFEST:-hooks.toml}"
 while IFS= read -r argument; do
     [[ -z $argument ]] || arguments+=("$argument")
 done <<<"${BFH_ARGS:-}"
-comment=${BFH_COMMENT_FILE:-${RUNNER_TEMP:-${TMPDIR:-/tmp}}/bugfender-hooks-plan.md}
+temporary=${RUNNER_TEMP:-${TMPDIR:-/tmp}}
+comment=${BFH_COMMENT_FILE:-$temporary/bugfender-hooks-plan.md}
+directory=$(mktemp -d "$temporary/bugfender-hooks.XXXXXX")
 
+# Prints the plan in at most about this many bytes: of its table the last rows are left out.
+shortened() {
+    LC_ALL=C awk -v limit="$1" '
+        /^\|/ && (left || size + length($0) >= limit) { left++; next }
+        left && !told { print "\n" left " more: the log of the job has all."; told = 1 }
+        { size += length($0) + 1; print }' "$directory/plan.md"
+}
+
+# For the log, with annotations.
 code=0
 bugfender-hooks plan "${arguments[@]}" --detailed-exitcode --output github || code=$?
-changes=false
+((code == 0 || code == 10)) || exit "$code"
+
+# All outputs are of one plan: the registry may change at any time.
+code=0
+bugfender-hooks plan "${arguments[@]}" --detailed-exitcode --output markdown \
+    >"$directory/plan.md" 2>"$directory/messages" || code=$?
 case $code in
-    0) ;;
+    0) changes=false ;;
     10) changes=true ;;
-    *) exit "$code" ;;
+    *)
+        cat "$directory/messages" >&2
+        exit "$code"
+        ;;
 esac
-bugfender-hooks plan "${arguments[@]}" --output markdown 2>/dev/null >"$comment"
-checksum=$(bugfender-hooks plan "${arguments[@]}" --checksum --quiet 2>/dev/null)
-cat "$comment" >>"${GITHUB_STEP_SUMMARY:-/dev/null}"
+# The last line: whatever names and URLs say stands before it.
+checksum=$(tail -n 1 "$directory/plan.md" | sed -n 's/^Checksum: .\([0-9a-f]*\).$/\1/p')
+
+# GitHub refuses comments of more than 65,536 characters, and shows no summary of more than 1 MiB.
+shortened 60000 >"$comment"
+shortened 900000 >>"${GITHUB_STEP_SUMMARY:-/dev/null}"
 {
     echo "changes=$changes"
     echo "checksum=$checksum"

@@ -45,17 +45,10 @@ impl Output {
                 continue;
             }
             if self.format() == OutputFormat::Github {
-                self.write_err_line(&workflow::annotation(
-                    "error",
-                    &error.rewritten(|text| sanitize(text).into_owned()),
-                ));
-                continue;
-            }
-            let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
-            self.write_err_line(&format!("{word} {}", sanitize(&error.to_string())));
-            for hint in error.hints() {
-                let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
-                self.write_err_line(&format!("  {word} {}", sanitize(hint)));
+                let shown = error.rewritten(|text| sanitize(text).into_owned());
+                self.write_command(&workflow::annotation("error", &shown));
+            } else {
+                self.explain_briefly(error);
             }
             if self.options().causes {
                 self.explain(error);
@@ -63,6 +56,16 @@ impl Output {
         }
         if let Some(first) = errors.first() {
             self.fail_for_programs(first);
+        }
+    }
+
+    /// What is wrong, and what to do about it.
+    fn explain_briefly(&self, error: &Error) {
+        let word = Styled { text: "error:", style: style::ERROR, color: self.color_err() };
+        self.write_err_line(&format!("{word} {}", sanitize(&error.to_string())));
+        for hint in error.hints() {
+            let word = Styled { text: "hint:", style: style::HINT, color: self.color_err() };
+            self.write_err_line(&format!("  {word} {}", sanitize(hint)));
         }
     }
 
@@ -86,8 +89,17 @@ impl Output {
         }
     }
 
+    /// Shows an error that people were shown already: as a line of JSON in the JSON formats, as an annotation in GitHub
+    /// Actions.
+    pub fn fail_again(&self, error: &Error) {
+        match self.format() {
+            OutputFormat::Github => self.fail(&[error]),
+            _ => self.fail_for_programs(error),
+        }
+    }
+
     /// In the JSON formats, writes the error as a line of JSON.
-    pub fn fail_for_programs(&self, error: &Error) {
+    fn fail_for_programs(&self, error: &Error) {
         if self.format().is_json() {
             self.write_err_line(&machine_line(error));
         }

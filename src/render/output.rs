@@ -1,6 +1,5 @@
 //! The handle for all output. Standard output is for data, standard error for everything else.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -55,7 +54,7 @@ impl Output {
             color_out: use_color(AutoStream::choice(&io::stdout())),
             color_err: use_color(AutoStream::choice(&io::stderr())),
             terminal_out: io::stdout().is_terminal(),
-            stdout: RefCell::new(BufWriter::new(Box::new(io::stdout().lock()))),
+            stdout: RefCell::new(BufWriter::new(results(options.format))),
             stderr: RefCell::new(Box::new(io::stderr())),
             options,
         }
@@ -157,7 +156,7 @@ impl Output {
     /// Writes a note to standard error, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet {
-            self.write_message("INFO", &self.line_of_results(&sanitize(text)), text);
+            self.write_message("INFO", &sanitize(text), text);
         }
     }
 
@@ -169,7 +168,7 @@ impl Output {
     /// Writes a warning to standard error.
     pub fn warn(&self, text: &str) {
         if self.options.format == OutputFormat::Github {
-            return self.write_err_line(&workflow::plain_annotation("warning", &sanitize(text)));
+            return self.write_command(&workflow::plain_annotation("warning", &sanitize(text)));
         }
         let word = Styled { text: "warning:", style: style::WARNING, color: self.color_err };
         self.write_message("WARN", &format!("{word} {}", sanitize(text)), text);
@@ -183,8 +182,17 @@ impl Output {
         }
     }
 
-    /// Writes a sanitised line to standard error. A failure is ignored, as it could not be reported.
+    /// Writes a sanitised line to standard error, where it is no command of GitHub Actions.
     pub(super) fn write_err_line(&self, line: &str) {
+        match self.options.format {
+            OutputFormat::Github => self.write_command(&workflow::harmless(line)),
+            _ => self.write_command(line),
+        }
+    }
+
+    /// Writes a sanitised line, which may be a command of GitHub Actions, to standard error. A failure is ignored, as it
+    /// could not be reported.
+    pub(super) fn write_command(&self, line: &str) {
         if let Some(log) = &self.options.log {
             let _ = log.writer().write_all(format!("{line}\n").as_bytes());
             return;
@@ -248,17 +256,9 @@ impl Output {
             column.set_padding((0, GAP));
         }
         for line in table.lines() {
-            writeln!(out, "{}", self.line_of_results(line.trim_end()))?;
+            writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
-    }
-
-    /// A line as the format has it: in a log of GitHub Actions none but ours may be a command.
-    pub(super) fn line_of_results<'a>(&self, line: &'a str) -> Cow<'a, str> {
-        match self.options.format {
-            OutputFormat::Github => workflow::harmless(line).into(),
-            _ => line.into(),
-        }
     }
 
     fn write_csv<S: RecordSource>(&self, out: &mut dyn Write, records: &S) -> Result<()> {
@@ -299,6 +299,12 @@ impl Output {
         self.write_text(&mut safe, bytes)?;
         self.write_and_flush(&safe)
     }
+}
+
+/// Standard output. In a log of GitHub Actions results are no commands.
+fn results(format: OutputFormat) -> Box<dyn Write> {
+    let out = io::stdout().lock();
+    if format == OutputFormat::Github { Box::new(workflow::CommandFree::new(out)) } else { Box::new(out) }
 }
 
 /// The fields of a record in CSV.

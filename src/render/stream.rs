@@ -92,7 +92,7 @@ impl<'a> Stream<'a> {
             OutputFormat::Table | OutputFormat::Github => {
                 let cell = |(cell, width): (&Cell, &usize)| format!("{}  ", self.styled(cell, *width));
                 let line: Vec<String> = row.cells().iter().zip(self.widths).map(cell).collect();
-                Ok(format!("{}\n", self.out.line_of_results(line.concat().trim_end())).into_bytes())
+                Ok(format!("{}\n", line.concat().trim_end()).into_bytes())
             }
         }
     }
