@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 
+use clap_complete::ArgValueCompleter;
+
 use super::Report;
 use super::existing::existing_registry;
 use super::hook_args::{FilterArgs, status_parser};
 use super::hook_row::HookRow;
+use super::suggest;
 use crate::context::Context;
-use crate::domain::{ApiOrigin, HookRecord, HookStatus, Selection};
+use crate::domain::{ApiOrigin, HookRecord, HookStatus, ManifestName, Selection};
 use crate::error::Result;
 use crate::render::{Output, RecordSource, Shape, View};
 use crate::store::Registry;
@@ -25,6 +28,10 @@ pub struct Args {
     #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = status_parser())]
     statuses: Vec<HookStatus>,
 
+    /// Only hooks that one of these manifests owns; may be repeated
+    #[arg(long = "managed-by", value_name = "NAME", add = ArgValueCompleter::new(suggest::manifest_names))]
+    managed_by: Vec<ManifestName>,
+
     /// Also list hooks that have ended (removed, gone)
     #[arg(long)]
     all: bool,
@@ -37,6 +44,7 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let mut selection = args.filter.selection(ctx)?;
     selection.statuses.clone_from(&args.statuses);
+    selection.managed_by.clone_from(&args.managed_by);
     Ok(Report::of(Listing {
         registry: existing_registry(ctx)?,
         origin: ctx.origin().clone(),

@@ -45,6 +45,11 @@ pub fn labels(current: &OsStr) -> Vec<CompletionCandidate> {
     from_registry(current, |record| Some((record.label.as_ref()?.to_string(), String::new())))
 }
 
+/// Manifests that own hooks.
+pub fn manifest_names(current: &OsStr) -> Vec<CompletionCandidate> {
+    from_registry(current, |record| Some((record.managed_by.as_ref()?.to_string(), String::new())))
+}
+
 /// Values of the installation's rows that begin with what is typed, each once, with their help.
 fn from_registry(current: &OsStr, value: impl Fn(&HookRecord) -> Option<(String, String)>) -> Vec<CompletionCandidate> {
     let mut found = BTreeMap::new();

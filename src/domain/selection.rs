@@ -1,6 +1,6 @@
 //! Selection of hooks in the registry.
 
-use super::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, TargetUrl};
+use super::{AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, TargetUrl};
 
 /// Criteria for hooks. An empty list matches all values.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Selection {
     pub target_urls: Vec<TargetUrl>,
     /// Hooks with one of these labels.
     pub labels: Vec<Label>,
+    /// Hooks that one of these manifests owns.
+    pub managed_by: Vec<ManifestName>,
     /// Hooks with these statuses.
     pub statuses: Vec<HookStatus>,
 }
@@ -30,6 +32,8 @@ impl Selection {
             && (self.target_urls.is_empty()
                 || self.target_urls.iter().any(|target| target.selects(&subscription.target_url)))
             && (self.labels.is_empty() || record.label.as_ref().is_some_and(|label| self.labels.contains(label)))
+            && (self.managed_by.is_empty()
+                || record.managed_by.as_ref().is_some_and(|name| self.managed_by.contains(name)))
     }
 }
 

@@ -195,7 +195,7 @@ pub trait Registry: Send {
     ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), StoreError>;
 
     /// Gives hooks an owner and a label, all in one commit: active ones that nobody or the same manifest owns. Returns the
-    /// rows as they are now; none for another row, which stays as it is.
+    /// rows as they are now; none for another row, which stays as it is. A row that says all of it already is not touched.
     fn manage(&self, changes: &[OwnershipChange], now: Timestamp) -> Result<Vec<Option<HookRecord>>, StoreError>;
 
     /// Reserves the applying of a manifest to an installation. Does not wait for whoever does it now.

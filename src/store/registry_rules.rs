@@ -1,6 +1,6 @@
 //! The rules of the registry, which are the same for every backend: what stands in the way of what, and how rows end up.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::error::Rule;
 use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, Restored, SubscriptionIntent};
@@ -77,16 +77,27 @@ pub(super) fn unresolved_row(mut unresolved: Vec<FoundRow>, target: &TargetUrl) 
     }
 }
 
-/// How a row ends up that a manifest is to own, if it may: one that exists, and that nobody or the same manifest owns.
-pub(super) fn managed(found: &FoundRow, change: &OwnershipChange) -> Option<Ending<'static>> {
-    let FoundRow { record, .. } = found;
+/// What becomes of a row that a manifest is to own.
+pub(super) enum Management {
+    /// It may not: the hook does not exist, or another manifest owns it.
+    Refused,
+    /// The row says all of it already.
+    Unchanged,
+    /// It has the owner, the label and the endpoint that are given, and ends up so.
+    Settled(Ending<'static>),
+}
+
+/// What becomes of a row that a manifest is to own.
+pub(super) fn managed(found: &FoundRow, change: &OwnershipChange) -> Management {
+    let record = &found.record;
     if record.status != HookStatus::Active {
-        return None;
+        return Management::Refused;
     }
     match &record.managed_by {
-        Some(owner) if *owner == change.managed_by => Some(Ending::RELABELED),
-        Some(_) => None,
-        None => Some(Ending::ADOPTED),
+        Some(owner) if *owner != change.managed_by => Management::Refused,
+        Some(_) if record.label == change.label && completed_target(record, change).is_none() => Management::Unchanged,
+        Some(_) => Management::Settled(Ending::RELABELED),
+        None => Management::Settled(Ending::ADOPTED),
     }
 }
 
@@ -152,10 +163,19 @@ pub(super) fn restored_target<'a>(found: &'a HookRecord, hook: &'a HookRecord) -
 
 /// The intents of a batch that are for the same as an earlier one of it, by their places.
 pub(super) fn repeated(intents: &[SubscriptionIntent]) -> HashSet<usize> {
-    let key = |wanted: &Subscription| (wanted.app_id, wanted.event, wanted.target_url.redacted_endpoint());
-    let mut seen = HashSet::with_capacity(intents.len());
-    let repeats = |(index, intent): (usize, &SubscriptionIntent)| (!seen.insert(key(&intent.wanted))).then_some(index);
-    intents.iter().enumerate().filter_map(repeats).collect()
+    // Those that are the same differ by their passwords at most; not all that differ by them alone are the same.
+    let mut earlier: HashMap<_, Vec<&Subscription>> = HashMap::with_capacity(intents.len());
+    let mut repeated = HashSet::new();
+    for (index, SubscriptionIntent { wanted, .. }) in intents.iter().enumerate() {
+        let alike = earlier
+            .entry((&wanted.origin, wanted.app_id, wanted.event, wanted.target_url.redacted_endpoint()))
+            .or_default();
+        if alike.iter().any(|other| other.is_same_as(wanted)) {
+            repeated.insert(index);
+        }
+        alike.push(wanted);
+    }
+    repeated
 }
 
 /// What is said to the intent to remove the hook of a row; only one that is reserved is recorded.

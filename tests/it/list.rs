@@ -55,6 +55,25 @@ fn filters_narrow() {
 }
 
 #[test]
+fn the_hooks_of_a_manifest_are_listed() {
+    let sandbox = SandboxServer::start();
+    let home = filled(&sandbox);
+    let registry = rusqlite::Connection::open(home.registry()).unwrap();
+    registry.execute("UPDATE hooks SET managed_by = 'mobile' WHERE hook_id IN (1, 3)", []).unwrap();
+    registry.execute("UPDATE hooks SET managed_by = 'web' WHERE hook_id = 4", []).unwrap();
+    let ids = |args: &[&str]| home.run([&["list", "-q"], args].concat()).stdout.replace('\n', " ");
+    assert_eq!(ids(&["--managed-by", "mobile"]), "1 ");
+    assert_eq!(ids(&["--managed-by", "mobile", "--all"]), "3 1 ");
+    assert_eq!(ids(&["--managed-by", "mobile", "--managed-by", "web"]), "4 1 ");
+    assert_eq!(ids(&["--managed-by", "web", "--label", "ci"]), "4 ");
+    assert_eq!(ids(&["--managed-by", "nobody"]), "");
+    let owners = home.run(["list", "--jq", ".[].managed_by"]).stdout;
+    assert_eq!(owners, "null\nweb\nmobile\n");
+    let wrong = home.run(["list", "--managed-by", "no name"]);
+    assert!(wrong.code == 2 && wrong.stdout.is_empty(), "{wrong}");
+}
+
+#[test]
 fn ids_come_separated_by_spaces_or_commas() {
     let sandbox = SandboxServer::start();
     let home = filled(&sandbox);

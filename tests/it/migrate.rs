@@ -89,6 +89,55 @@ fn a_store_of_an_older_version() {
     assert_run(&home, &["--check"], 0, "is up to date");
 }
 
+/// What the list says of the only hook: who owns it, its label, its status.
+fn only_hook(home: &Home) -> (serde_json::Value, String, String) {
+    let hooks = home.run(["list", "--api-url", "https://here.example", "--output", "json"]).json();
+    let [hook] = &hooks.as_array().unwrap()[..] else { panic!("{hooks}") };
+    let text = |key: &str| hook[key].as_str().unwrap_or_default().to_owned();
+    (hook["managed_by"].clone(), text("label"), text("status"))
+}
+
+const HOOK: &str =
+    "INSERT INTO hooks (id, api_url, hook_id, app_id, event, target_url, status, label, created_at, updated_at)
+    VALUES (5, 'https://here.example', 7, 1, 'new_crash', 'https://hooks.example.com/bf', 'active', 'ci', 1, 1);";
+
+#[test]
+fn a_registry_of_before_hooks_had_owners() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.data()).unwrap();
+    let registry = Connection::open(home.registry()).unwrap();
+    let header = format!("PRAGMA application_id = {}; PRAGMA user_version = {};", 0x6266_686b, (0x6266 << 16) + 2);
+    for step in [
+        include_str!("../../migrations/sqlite/0001_registry.sql"),
+        include_str!("../../migrations/sqlite/0002_registry.sql"),
+        header.as_str(),
+        HOOK,
+    ] {
+        registry.execute_batch(step).unwrap();
+    }
+    drop(registry);
+    assert_run(&home, &["--check"], 9, "has schema 2, and the newest is 3");
+    assert_run(&home, &[], 0, "from schema 2 to 3");
+    assert_eq!(only_hook(&home), (serde_json::Value::Null, "ci".to_owned(), "active".to_owned()));
+    assert_eq!(home.run(["store", "migrate", "--print"]).stdout, "");
+}
+
+#[test]
+fn a_schema_of_before_hooks_had_owners() {
+    let Some(server) = server() else { return };
+    let database = server.new_database();
+    let home = on(&server.url(&database));
+    assert_run(&home, &[], 0, "made a new store");
+    let older =
+        "SET search_path = bugfender_hooks; DROP TABLE manifest_locks; DELETE FROM migrations WHERE version > 1;
+                 ALTER TABLE hooks DROP COLUMN managed_by, DROP COLUMN replaces;";
+    server.psql(&database, &format!("{older} {HOOK}"));
+    assert_run(&home, &["--check"], 9, "has schema 1, and the newest is 2");
+    assert_run(&home, &[], 0, "from schema 1 to 2");
+    assert_eq!(only_hook(&home), (serde_json::Value::Null, "ci".to_owned(), "active".to_owned()));
+    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.manifest_locks"), "0");
+}
+
 /// Ten processes at once, on a store that is not there: all of them end well.
 fn start_at_once(home: &Home) {
     let children: Vec<_> = (0..10).map(|_| home.spawn(&["store", "migrate"])).collect();

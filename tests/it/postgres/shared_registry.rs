@@ -4,7 +4,9 @@ use std::sync::Barrier;
 use std::thread;
 
 use bugfender_hooks::domain::{AppId, EventKind, HookId, HookStatus, Subscription};
-use bugfender_hooks::store::{Conflict, Registry, Removal, RemovalReservation, Reservation, Store, SubscriptionIntent};
+use bugfender_hooks::store::{
+    Conflict, ManifestLock, Registry, Removal, RemovalReservation, Reservation, Store, SubscriptionIntent,
+};
 
 use super::receivers::store;
 use crate::support::inbox::{at, noise};
@@ -79,6 +81,42 @@ fn what_a_dead_process_began_is_in_doubt_when_its_time_is_over() {
     assert!(matches!(intents[0], RemovalReservation::Reserved { resumed: true }));
     registry.record_removals(&[(removed, Removal::Removed)], &[], at(3)).unwrap();
     registry.forget(row).unwrap();
+}
+
+#[test]
+fn the_lock_of_a_dead_process_is_free_when_its_time_is_over() {
+    let Some(server) = server() else { return };
+    let (store, database) = store(server);
+    let (origin, name) = ("https://here.example".parse().unwrap(), "mobile".parse().unwrap());
+    let (dead, other) = (store.registry().unwrap(), store.registry().unwrap());
+    let lock = |registry: &dyn Registry| {
+        matches!(registry.lock_manifest(&origin, &name, at(1)).unwrap(), ManifestLock::Granted)
+    };
+    let move_on = |seconds: u32| {
+        let sql = "UPDATE bugfender_hooks.manifest_locks SET owned_until = owned_until - interval";
+        server.psql(&database, &format!("{sql} '{seconds} s'"));
+    };
+    assert!(lock(&*dead) && !lock(&*other));
+    // Renewed, it is its holder's for as long as at first.
+    move_on(25);
+    assert!(dead.renew_manifest_lock(&origin, &name).unwrap() && !other.renew_manifest_lock(&origin, &name).unwrap());
+    let left = "SELECT owned_until BETWEEN now() + interval '20 s' AND now() + interval '30 s'
+                FROM bugfender_hooks.manifest_locks";
+    assert_eq!(server.psql(&database, left), "t");
+    move_on(5);
+    assert!(!lock(&*other));
+    // Nobody has taken it yet: whoever was late has it still.
+    move_on(60);
+    assert!(dead.renew_manifest_lock(&origin, &name).unwrap() && !lock(&*other));
+    // Killed: it says nothing.
+    move_on(60);
+    assert!(lock(&*other));
+    assert!(!dead.renew_manifest_lock(&origin, &name).unwrap() && !lock(&*dead));
+    dead.unlock_manifest(&origin, &name).unwrap();
+    drop(dead);
+    assert!(other.renew_manifest_lock(&origin, &name).unwrap());
+    drop(other);
+    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.manifest_locks"), "0");
 }
 
 #[test]

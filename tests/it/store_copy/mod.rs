@@ -7,10 +7,12 @@ mod round_trip;
 use std::path::Path;
 
 use bugfender_hooks::domain::delivery::Delivery;
+use bugfender_hooks::domain::{AppId, EventKind, HookId, HookRecord, Subscription};
 use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, ReceiverInbox, Route, Settlement, Store, TargetName,
+    AttemptOutcome, AttemptReport, ClaimRequest, ReceiverInbox, Registry, Reservation, Route, Settlement, Store,
+    SubscriptionIntent, TargetName,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -81,8 +83,31 @@ fn filled(events: usize) -> (Home, String) {
     let mut inbox = store.receiver_inbox().unwrap();
     fill(&mut *inbox, events);
     drop(inbox);
+    own_hooks(&*store.registry().unwrap());
     let url = format!("sqlite:{}", home.registry().display());
     (home, url)
+}
+
+/// A hook that a manifest owns, in place of another.
+fn own_hooks(registry: &dyn Registry) {
+    let intent = SubscriptionIntent {
+        managed_by: Some("mobile".parse().unwrap()),
+        replaces: HookId::new(4),
+        ..SubscriptionIntent::of(Subscription {
+            origin: "https://bugfender.example".parse().unwrap(),
+            app_id: AppId::new(77).unwrap(),
+            event: EventKind::NewCrash,
+            target_url: "https://u:secret@hooks.example.com/bf".parse().unwrap(),
+        })
+    };
+    let Reservation::Reserved(row) = registry.begin_subscribe(&intent, at(1)).unwrap() else { panic!("it is blocked") };
+    registry.activate(row, HookId::new(77).unwrap(), at(1)).unwrap();
+}
+
+fn hooks(store: &dyn Store) -> Vec<HookRecord> {
+    let mut found = Vec::new();
+    store.registry().unwrap().hooks(None, &mut |hook| found.push(hook)).unwrap();
+    found
 }
 
 fn fill(inbox: &mut dyn ReceiverInbox, events: usize) {

@@ -92,7 +92,7 @@ fn a_copy_that_differs_is_found() {
     let (database, there) = new_database(server);
     copy(&home, &from, &there);
     server.psql(&database, "UPDATE bugfender_hooks.hooks SET label = 'other' WHERE hook_id = 1");
-    assert_refused(&home, &from, &there, 9, "they differ in hooks (4 rows, 4 of them in the copy)");
+    assert_refused(&home, &from, &there, 9, "they differ in hooks (5 rows, 5 of them in the copy)");
     server.psql(&database, "UPDATE bugfender_hooks.hooks SET label = NULL");
     copy(&home, &from, &there);
 }

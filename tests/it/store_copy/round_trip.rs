@@ -1,8 +1,9 @@
 //! What is copied there and back is the same.
 
+use bugfender_hooks::domain::HookId;
 use bugfender_hooks::store::{EventPage, EventSelection, EventSeq, Store};
 
-use super::{copy, filled, new_database, postgres, rows_of, said_of, sqlite, sqlite_url};
+use super::{copy, filled, hooks, new_database, postgres, rows_of, said_of, sqlite, sqlite_url};
 use crate::support::inbox::{bugfender, encoded, instabug, of_ids};
 use crate::support::postgres::server;
 
@@ -46,7 +47,7 @@ fn there_and_back() {
     let (database, there) = new_database(server);
     let parts = copy(&home, &from, &there);
     let count = |name: &str| rows_of(&parts, name);
-    assert!(count("events") == 4508 && count("hooks") == 4 && count("history") > 1 && count("targets") == 3, "{parts}");
+    assert!(count("events") == 4508 && count("hooks") == 5 && count("history") > 1 && count("targets") == 3, "{parts}");
     assert!(count("quarantine") == 2 && count("attempts") == 20 && count("receiver_keys") == 2, "{parts}");
     assert_eq!(said_of(&home, &there), before);
     assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.forwards WHERE token IS NOT NULL"), "0");
@@ -64,6 +65,9 @@ fn there_and_back() {
     let (origin, copied) = (sqlite(&home.registry()), sqlite(&home.path().join("back/hooks.db")));
     assert_eq!(keys(&origin), keys(&copied));
     assert_eq!(places(&copied), places(&origin));
+    let owned = hooks(&origin).into_iter().find(|hook| hook.managed_by.is_some()).unwrap();
+    assert_eq!(owned.replaces.map(HookId::get), Some(4));
+    assert_eq!((hooks(&postgres(&there)), hooks(&copied)), (hooks(&origin), hooks(&origin)));
     let (first, second) = (origin.receiver_keys().load().unwrap(), postgres(&there).receiver_keys().load().unwrap());
     assert!(first.current == second.current && first.current == copied.receiver_keys().load().unwrap().current);
     assert_known(&postgres(&there), 4500);

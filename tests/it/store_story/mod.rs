@@ -4,6 +4,7 @@
 mod deleting;
 mod forwarding;
 mod looking;
+mod ownership;
 mod purging;
 mod receiving;
 mod registry;
@@ -230,6 +231,15 @@ macro_rules! stories {
                 registry::every_change_is_in_the_history,
                 registry::a_hook_has_the_history_of_all_its_rows,
                 registry::what_changes_nothing_is_not_in_the_history,
+                ownership::a_batch_ends_some_and_begins_others,
+                ownership::a_batch_asks_for_each_but_once,
+                ownership::a_redacted_password_is_any,
+                ownership::a_number_given_anew_keeps_the_owner,
+                ownership::an_import_keeps_the_owner,
+                ownership::a_manifest_takes_what_nobody_owns,
+                ownership::a_redacted_password_is_restored,
+                ownership::a_manifest_is_applied_by_one_at_a_time,
+                ownership::batches_with_the_same_make_one_of_each,
             }
         }
     )*};

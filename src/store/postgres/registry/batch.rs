@@ -1,5 +1,7 @@
 //! Many subscriptions in a commit. Their statements are sent without waiting for one another's answers.
 
+use std::collections::HashSet;
+
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
@@ -26,7 +28,7 @@ impl PostgresRegistry {
         wanted.sort_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
         wanted.dedup_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
         try_join_all(wanted.into_iter().map(|wanted| lock(link, wanted))).await?;
-        let ended = try_join_all(ends.iter().map(|(row, end)| self.end_one(link, *row, end, now))).await?;
+        let ended = self.end_all(link, ends, now).await?;
         let repeated = repeated(intents);
         let begin = async |(index, intent): (usize, &SubscriptionIntent)| {
             if repeated.contains(&index) {
@@ -36,6 +38,25 @@ impl PostgresRegistry {
         };
         let reservations = try_join_all(intents.iter().enumerate().map(begin)).await?;
         Ok((ended, reservations))
+    }
+
+    async fn end_all(
+        &self,
+        link: &Link,
+        ends: &[(RowId, SubscriptionEnd)],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Activated>>, PostgresFault> {
+        let mut seen = HashSet::new();
+        let is_repeated = |end: &SubscriptionEnd| matches!(end, SubscriptionEnd::Made(hook) if !seen.insert(*hook));
+        if !ends.iter().map(|(_, end)| end).any(is_repeated) {
+            return try_join_all(ends.iter().map(|(row, end)| self.end_one(link, *row, end, now))).await;
+        }
+        // The server gave a number twice: what becomes of one row depends on what became of the other.
+        let mut ended = Vec::with_capacity(ends.len());
+        for (row, end) in ends {
+            ended.push(self.end_one(link, *row, end, now).await?);
+        }
+        Ok(ended)
     }
 
     async fn end_one(

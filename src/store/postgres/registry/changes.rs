@@ -8,7 +8,9 @@ use super::super::session::{Link, values};
 use super::rows::{self, COLUMNS, change, found, found_row, row, time};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl};
 use crate::store::error::Rule;
-use crate::store::registry_rules::{Ending, FoundRow, Reimport, completed_target, managed, removal_of, unresolved_row};
+use crate::store::registry_rules::{
+    Ending, FoundRow, Management, Reimport, completed_target, managed, removal_of, unresolved_row,
+};
 use crate::store::{Action, Activated, Actor, OwnershipChange, RemovalReservation, SubscriptionIntent};
 
 /// For how long a process is taken to be at work on a row: longer than any request takes, with its retries.
@@ -128,7 +130,11 @@ impl Changes<'_> {
     ) -> Result<Option<HookRecord>, PostgresFault> {
         let id = ownership.row;
         let Some(found) = row(self.link, id).await? else { return Ok(None) };
-        let Some(ending) = managed(&found, ownership) else { return Ok(None) };
+        let ending = match managed(&found, ownership) {
+            Management::Refused => return Ok(None),
+            Management::Unchanged => return Ok(Some(found.record)),
+            Management::Settled(ending) => ending,
+        };
         let target = completed_target(&found.record, ownership).map(TargetUrl::expose);
         let changes = "managed_by = $2, label = $3, target_url = coalesce($4, target_url)";
         let values = values![id.0 => INT8, ownership.managed_by.as_str() => TEXT,

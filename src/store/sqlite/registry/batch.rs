@@ -8,7 +8,7 @@ use super::SqliteRegistry;
 use super::changes::insert;
 use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName, RowId, TargetUrl};
 use crate::store::error::Rule;
-use crate::store::registry_rules::{Ending, completed_target, managed, repeated};
+use crate::store::registry_rules::{Ending, Management, completed_target, managed, repeated};
 use crate::store::{Action, Activated, Conflict, OwnershipChange, Reservation, SubscriptionEnd, SubscriptionIntent};
 
 impl SqliteRegistry {
@@ -112,7 +112,11 @@ impl SqliteRegistry {
     ) -> Result<Option<HookRecord>, StoreFault> {
         let mut reader = self.reader(connection);
         let Some(found) = reader.row(change.row)? else { return Ok(None) };
-        let Some(ending) = managed(&found, change) else { return Ok(None) };
+        let ending = match managed(&found, change) {
+            Management::Refused => return Ok(None),
+            Management::Unchanged => return Ok(Some(found.record)),
+            Management::Settled(ending) => ending,
+        };
         let target = completed_target(&found.record, change).map(TargetUrl::expose);
         let label = change.label.as_ref().map(Label::as_str);
         let values = params![change.row.0, change.managed_by.as_str(), label, target];
