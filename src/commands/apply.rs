@@ -194,6 +194,9 @@ fn confirm(ctx: &Context, args: &Args, plan: &Plan) -> Result<Option<String>> {
     if args.yes {
         return Ok(None);
     }
+    if plan.brakes().iter().any(|brake| matches!(brake, Brake::Initial { .. })) {
+        ctx.out().note("the registry has never held a hook of this manifest: if these hooks exist already, they are made a second time");
+    }
     let disclosure = disclosure(plan, args.show_secrets);
     let changes = plan.hooks.iter().filter(|hook| hook.action.is_change());
     let lines: Vec<String> = changes.map(|hook| disclosure.line(hook)).collect();

@@ -55,7 +55,7 @@ mod tests {
             ("`a``b", "``` `a``b ```"),
             ("<img src=x>\n[x](y)", "`<img src=x> [x](y)`"),
             ("1234567", "`1234567`"),
-            ("\u{1b}[31mred", "`[31mred`"),
+            ("\u{1b}[31mred", r"`\u{1b}[31mred`"),
         ] {
             assert_eq!(cell_text(text), shown, "{text}");
         }

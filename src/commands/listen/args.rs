@@ -18,7 +18,7 @@ use crate::domain::{AppName, Label, Redaction};
 use crate::error::{Error, Result};
 use crate::render::LogFormat;
 
-/// Receive webhooks from Bugfender and Luciq (Instabug) without losing an event
+/// Receive webhooks of Bugfender and Luciq (Instabug), losing none
 ///
 /// Each delivery is on disk before it is answered with 200, an event that arrives again is dropped, and events are
 /// forwarded to endpoints and commands until they are accepted. Bugfender delivers to /bugfender/KEY, where KEY cannot be

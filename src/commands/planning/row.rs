@@ -135,6 +135,9 @@ fn reason(planned: &PlannedHook) -> Option<String> {
         (PlanAction::Remove, Some(RemovalReason::Superseded(None))) => Some("another hook takes its place".to_owned()),
         (PlanAction::Remove, Some(RemovalReason::Begun)) => Some("its removal began earlier".to_owned()),
         (PlanAction::Remove, _) => Some("not in the manifest".to_owned()),
+        (PlanAction::Unowned, _) if planned.wanted.is_none() => {
+            Some("a second hook for the same, without an owner: events arrive twice".to_owned())
+        }
         (PlanAction::Unowned, _) => Some("no manifest owns it: --adopt takes it over".to_owned()),
         (PlanAction::Extra, _) => Some("not in the manifest: --prune removes it".to_owned()),
         (PlanAction::Foreign, _) => owner(record),

@@ -24,6 +24,8 @@ pub(super) struct Matching<'a> {
     planned: Vec<PlannedHook>,
     /// The hooks of this manifest that are wanted and exist.
     kept: HashSet<HookPlace>,
+    /// The endpoints of the wanted hooks that exist, whoever owns them.
+    found: HashSet<EndpointKey>,
     /// Hooks of this manifest, by the hook that they take the place of.
     successors: HashMap<HookPlace, Successor>,
 }
@@ -65,8 +67,8 @@ impl<'a> Matching<'a> {
             }
         }
         let records = records.into_iter().map(Some).collect();
-        let (planned, kept) = (Vec::new(), HashSet::new());
-        Self { name, options, records, by_endpoint, by_redacted_endpoint, planned, kept, successors }
+        let (planned, kept, found) = (Vec::new(), HashSet::new(), HashSet::new());
+        Self { name, options, records, by_endpoint, by_redacted_endpoint, planned, kept, found, successors }
     }
 
     /// What is to be done, by app, event and endpoint.
@@ -125,6 +127,9 @@ impl<'a> Matching<'a> {
             (HookStatus::Removing, _) if is_own => PlanAction::Replace,
             _ => PlanAction::Unknown,
         };
+        if record.status == HookStatus::Active {
+            self.found.insert(record_key(&record));
+        }
         if record.status == HookStatus::Active && is_own {
             self.kept.extend(record.hook_id.map(|id| place(&record, id)));
         }
@@ -134,8 +139,14 @@ impl<'a> Matching<'a> {
     /// The records of this manifest that it does not name. Gives those that are in nobody's place and may be replaced.
     fn settle_unwanted(&mut self) -> Vec<HookRecord> {
         let mut left = Vec::new();
-        let mut own: Vec<HookRecord> = std::mem::take(&mut self.records).into_iter().flatten().collect();
-        own.retain(|record| self.is_own(record));
+        let rest = std::mem::take(&mut self.records).into_iter().flatten();
+        let (own, others): (Vec<_>, Vec<_>) = rest.partition(|record| record.managed_by.as_ref() == Some(self.name));
+        let is_second = |record: &HookRecord| {
+            let is_free = record.managed_by.is_none() && record.status == HookStatus::Active;
+            is_free && self.found.contains(&record_key(record))
+        };
+        let second = others.into_iter().filter(is_second);
+        self.planned.extend(second.map(|record| PlannedHook::of_record(PlanAction::Unowned, record)));
         for record in own {
             let successor = record.hook_id.and_then(|id| self.successors.get(&place(&record, id))).copied();
             let undone = record.replaces.filter(|replaced| self.kept.contains(&place(&record, *replaced)));

@@ -39,7 +39,7 @@ pub enum PlanAction {
     Remove,
     /// It is as it is to be.
     Keep,
-    /// It exists, and no manifest owns it: it is left as it is.
+    /// It exists, and no manifest owns it: it is left as it is. It may be a second one for what a wanted hook does.
     Unowned,
     /// It belongs to this manifest, which does not name it any more: it is left as it is.
     Extra,

@@ -122,6 +122,12 @@ fn hooks_of_others_are_not_touched() {
         actions(&plan(&[a.clone()], &foreign, PlanOptions { adopt: true, prune: true })),
         [("foreign", Some(1))]
     );
+    // A second hook for what a wanted one does is named.
+    let own = record(2, &a, "mobile");
+    assert_eq!(
+        actions(&plan(&[a.clone()], &[own, unowned[0].clone()], PlanOptions { adopt: true, prune: true })),
+        [("keep", Some(2)), ("unowned", Some(1))]
+    );
     // What the manifest does not name and does not own is not in the plan.
     let other = wanted(1, "b", "x");
     assert_eq!(

@@ -54,6 +54,11 @@ fn the_hooks_on_record_become_a_manifest() {
         assert!(!fs::read_to_string(&path).unwrap().contains("s3cret"));
         let args = ["manifest", "validate", "--strict", "-f", file];
         assert_eq!(hooks(&home, &args), hooks(&home, &["list"]), "{file}");
+        // The plan finds every hook on record as wanted.
+        let counts = |more: &[&str]| home.json(&[&["plan", "-f", file], more].concat())["counts"].clone();
+        let (plain, adopting) = (counts(&[]), counts(&["--adopt"]));
+        assert_eq!((&plain["unowned"], &plain["create"]), (&7.into(), &0.into()), "{plain}");
+        assert_eq!((&adopting["adopt"], &adopting["create"]), (&7.into(), &0.into()), "{adopting}");
     }
     let shown = init(&home, &["-", "--app-id", "1002", "--event", "new_crash", "--name", "x"]);
     assert_shown!("stdout", shown);
