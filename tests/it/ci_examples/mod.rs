@@ -7,13 +7,12 @@ mod yaml;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::assert_shown;
 use crate::support::postgres::server;
-use crate::support::{Exchange, Home, Run, SandboxServer, Scripted, have};
+use crate::support::{Home, Run, SandboxServer, have};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -114,6 +113,8 @@ fn mistakes_in_a_manifest_are_annotations() {
     assert_eq!(run.code, 2, "{run}");
     assert_shown!("annotations", run.stderr);
     assert_eq!(fs::read_to_string(home.path().join("output")).unwrap(), "");
+    let error = home.run(["plan", "-f", "hooks.toml", "--output", "json"]).error();
+    assert_eq!((&error["file"], &error["line"], &error["column"]), (&"hooks.toml".into(), &3.into(), &1.into()));
 }
 
 #[test]
