@@ -54,7 +54,9 @@ pub struct Args {
     #[arg(short, long)]
     yes: bool,
 
-    /// Create hooks even if the registry has never held one of this manifest; needed once, harmless later
+    /// Create hooks even if the registry has never held one of this manifest
+    ///
+    /// Needed once off a terminal, harmless later.
     #[arg(long)]
     initial: bool,
 
@@ -62,11 +64,13 @@ pub struct Args {
     #[arg(long)]
     allow_large_removal: bool,
 
-    /// Send at most this many requests at once; fewer if the server answers 429
+    /// Send at most this many requests at once
+    ///
+    /// Fewer if the server answers 429.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=100))]
     concurrency: u16,
 
-    /// Wait this long for another apply of the same manifest, such as 90s or 10m; 0 not to wait
+    /// Wait this long for another apply of the manifest; 0 not to wait
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration_or_zero)]
     lock_timeout: SignedDuration,
 
@@ -79,7 +83,7 @@ const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks apply -f hooks.toml
   bugfender-hooks apply -f hooks.toml --prune --yes --initial     # in CI
-  bugfender-hooks plan -f hooks.toml --out hooks.plan && bugfender-hooks apply hooks.plan --yes";
+  bugfender-hooks apply hooks.plan            # what `plan --out hooks.plan` wrote";
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (request, reviewed) = match request(ctx, args)? {

@@ -24,6 +24,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How often to look whether the lock of the manifest is to be renewed, however long the server takes for its answers.
 pub(super) const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long after an interruption answers are waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For how long another process may keep the registry locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -109,6 +112,7 @@ impl<'a, F: Frontend> Creator<'a, F> {
             self.state.waiting.extend(std::mem::take(&mut self.state.blocked));
         }
         if !finished {
+            self.drain(&mut in_flight)?;
             self.interrupt();
         }
         let broken = self.state.broken.take();
@@ -254,6 +258,27 @@ impl<'a, F: Frontend> Creator<'a, F> {
             self.finish(creation.index, end);
         }
         self.state.broken.get_or_insert(error);
+    }
+
+    /// Waits for the answers to what is in flight, as what is not answered has an unknown outcome; not for long, and not if
+    /// it is interrupted again.
+    fn drain(&mut self, in_flight: &mut SubscriptionsInFlight<'a>) -> Result<()> {
+        if in_flight.is_empty() {
+            return Ok(());
+        }
+        let number = in_flight.len();
+        self.frontend.note(&format!("waiting for the answers to {number} requests; interrupt again not to wait"));
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        while !in_flight.is_empty() && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let frontend = self.frontend;
+            let answers = async { tokio::time::timeout(left, self.wait_for_answers(in_flight)).await.ok() };
+            if frontend.wait(answers)?.is_none() {
+                break;
+            }
+            self.record(Vec::new());
+        }
+        Ok(())
     }
 
     /// Ends early. What is in flight may have been carried out, if there ever was a connection.

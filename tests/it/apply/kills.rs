@@ -11,7 +11,7 @@ use crate::support::{Home, Run};
 const KILLS: u32 = 200;
 
 /// How many of them work on the same manifest.
-const KILLS_OF_A_VERSION: u32 = 10;
+const KILLS_OF_A_VERSION: u32 = 4;
 
 /// Once a process is killed, nobody waits for the time that it had left.
 type EndTime<'a> = &'a dyn Fn();

@@ -77,13 +77,33 @@ fn an_interruption_leaves_what_is_in_flight_in_doubt_and_says_so() {
     let bugfender = Bugfender::start(Trouble { latency: Duration::from_secs(20), ..SLOW });
     let home = Home::at(&bugfender.url, "t");
     for_apps(1..=6).write(&home);
-    let first = home.spawn(&ARGUMENTS);
+    let mut first = home.spawn(&ARGUMENTS);
     wait_until("it is at work", || bugfender.requests() == 2);
+    signal(&first, Signal::INT);
+    wait_for_line(&mut first, "interrupt again not to wait");
     signal(&first, Signal::INT);
     let run = Run::of(first.wait_with_output().unwrap());
     assert_eq!(run.code, 130, "{run}");
     assert!(run.stdout.contains("mobile: 2 unknown, 4 skipped."), "{run}");
     assert_eq!(home.statuses(), ["unknown", "unknown"]);
+}
+
+#[test]
+fn an_interruption_waits_for_answers_that_come_soon() {
+    let bugfender = Bugfender::start(Trouble { latency: Duration::from_millis(700), ..SLOW });
+    let home = Home::at(&bugfender.url, "t");
+    for_apps(1..=6).write(&home);
+    let first = home.spawn(&ARGUMENTS);
+    wait_until("it is at work", || bugfender.requests() == 2);
+    signal(&first, Signal::TERM);
+    let run = Run::of(first.wait_with_output().unwrap());
+    assert_eq!(run.code, 130, "{run}");
+    assert!(run.stdout.contains("mobile: 2 created, 4 skipped."), "{run}");
+    assert!(run.stderr.contains("waiting for the answers to 2 requests"), "{run}");
+    assert_eq!((bugfender.hooks().len(), home.statuses()), (2, vec!["active".to_owned(); 2]));
+    // Nothing is in doubt: the next run makes the rest.
+    let run = apply(&home, &["--yes"]);
+    assert_eq!((run.code, bugfender.hooks().len(), bugfender.requests()), (0, 6, 6), "{run}");
 }
 
 #[test]
