@@ -134,10 +134,10 @@ pub(super) fn restoration(holders: Vec<FoundRow>, alike: Vec<FoundRow>, hook: &H
     match (hook.hook_id, unknown.pop()) {
         (None, _) if !numbered.is_empty() => Restoration::Keep(Restored::Unchanged),
         (None, Some(found)) => update(found, hook),
-        (Some(_), Some(found)) if !hook.status.is_ended() => match found.in_progress {
-            true => Restoration::Keep(Restored::InProgress),
-            false => Restoration::Change(found),
-        },
+        (Some(_), Some(found)) if !hook.status.is_ended() && found.in_progress => {
+            Restoration::Keep(Restored::InProgress)
+        }
+        (Some(_), Some(found)) if !hook.status.is_ended() => Restoration::Change(found),
         _ => Restoration::Add,
     }
 }

@@ -30,12 +30,14 @@ impl PostgresRegistry {
         try_join_all(wanted.into_iter().map(|wanted| lock(link, wanted))).await?;
         let ended = self.end_all(link, ends, now).await?;
         let repeated = repeated(intents);
-        let begin = async |(index, intent): (usize, &SubscriptionIntent)| match repeated.contains(&index) {
-            true => Ok(Reservation::Conflict(Conflict::InProgress)),
-            false => self.begin_one_subscription(link, intent, now).await,
+        let begin = async |(index, intent): (usize, &SubscriptionIntent)| {
+            if repeated.contains(&index) {
+                return Ok(Reservation::Conflict(Conflict::InProgress));
+            }
+            self.begin_one_subscription(link, intent, now).await
         };
-        let begun = try_join_all(intents.iter().enumerate().map(begin)).await?;
-        Ok((ended, begun))
+        let reservations = try_join_all(intents.iter().enumerate().map(begin)).await?;
+        Ok((ended, reservations))
     }
 
     async fn end_all(

@@ -22,12 +22,14 @@ impl SqliteRegistry {
     ) -> Result<(Vec<Option<Activated>>, Vec<Reservation>), StoreFault> {
         let ended = ends.iter().map(|(row, end)| self.end_one(connection, *row, end, now)).collect::<Result<_, _>>()?;
         let repeated = repeated(intents);
-        let begin = |(index, intent): (usize, &SubscriptionIntent)| match repeated.contains(&index) {
-            true => Ok(Reservation::Conflict(Conflict::InProgress)),
-            false => self.begin_one_subscription(connection, intent, now),
+        let begin = |(index, intent): (usize, &SubscriptionIntent)| {
+            if repeated.contains(&index) {
+                return Ok(Reservation::Conflict(Conflict::InProgress));
+            }
+            self.begin_one_subscription(connection, intent, now)
         };
-        let begun = intents.iter().enumerate().map(begin).collect::<Result<_, _>>()?;
-        Ok((ended, begun))
+        let reservations = intents.iter().enumerate().map(begin).collect::<Result<_, _>>()?;
+        Ok((ended, reservations))
     }
 
     fn end_one(
