@@ -104,8 +104,11 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     carry_out(ctx, args, &request, &*registry, reviewed.or(confirmed).as_deref())
 }
 
-/// What is to be applied, and the checksum of what was reviewed; or what is wrong with the manifest.
-fn request(ctx: &Context, args: &Args) -> Result<Result<(PlanRequest, Option<String>), Vec<Error>>> {
+/// What is to be applied, and the checksum of what was reviewed.
+type ReviewedRequest = (PlanRequest, Option<String>);
+
+/// What is to be applied, or what is wrong with the manifest.
+fn request(ctx: &Context, args: &Args) -> Result<Result<ReviewedRequest, Vec<Error>>> {
     let (files, options, reviewed) = match &args.saved {
         Some(path) => {
             let saved = SavedPlan::read(path, ctx.origin())?;

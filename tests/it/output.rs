@@ -206,3 +206,38 @@ fn errors_are_shown_with_their_causes_when_everything_is() {
     let told = run(&Home::new().set("RUST_BACKTRACE", "1").set("RUST_LIB_BACKTRACE", "0"), &["-vvv"]);
     assert!(told.stderr.contains("caused by:") && !told.stderr.contains("backtrace:"), "{told}");
 }
+
+/// A label and a target by somebody who would like to be more than text.
+fn with_strangers_text() -> Home {
+    let home = Home::new();
+    for (id, label, url) in [
+        ("1", "::error::mine", "https://hooks.example.com/a|b`c`?@octocat=GH-12"),
+        ("2", "<b>@octocat</b> [x](http://e)", "https://hooks.example.com/_x_*y*~z~"),
+    ] {
+        let args = ["import", id, "--app-id", "1001", "--event", "new_crash", "--label", label, "--target-url", url];
+        let run = home.run(args);
+        assert_eq!(run.code, 0, "{run}");
+    }
+    home
+}
+
+#[test]
+fn markdown_is_a_table_of_texts() {
+    let home = with_strangers_text();
+    assert_shown!("markdown", home.run(["list", "--output", "markdown"]));
+    let run = Home::new().run(["list", "--output", "markdown"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""), "{run}");
+}
+
+#[test]
+fn results_are_no_commands_of_github() {
+    let home = with_strangers_text();
+    let labels = ["list", "--output", "github", "--jq", ".[].label"];
+    assert_eq!(home.run(labels).stdout, "<b>@octocat</b> [x](http://e)\n: :error::mine\n");
+    assert_eq!(home.run(["list", "--output", "github"]).stdout, home.run(["list"]).stdout);
+    // What is wrong is one, whoever finds it.
+    let run = home.run(["list", "--api-url", "nope", "--output", "github"]);
+    assert!(run.code == 2 && run.stderr.starts_with("::error::"), "{run}");
+    let run = home.run(["list", "--nope", "--output", "github"]);
+    assert!(run.code == 2 && run.stderr.ends_with("\n::error::unexpected argument '--nope' found\n"), "{run}");
+}

@@ -72,7 +72,7 @@ impl View for PlanView {
             let gap = if report.changes.is_empty() { "" } else { "\n" };
             let mut text = format!("{gap}{}\n", planned_counts(&report.counts, report.name.as_str()));
             if *with_checksum {
-                text.push_str(&format!("Checksum: {}\n", report.checksum));
+                text = format!("{text}Checksum: {}\n", report.checksum);
             }
             return out.raw(&text);
         }
@@ -191,7 +191,9 @@ impl AppliedView {
     /// Of these hooks of a plan.
     pub fn new(name: ManifestName, origin: ApiOrigin, hooks: &[AppliedHook], disclosure: Disclosure) -> Self {
         let mut counts = AppliedCounts::default();
-        hooks.iter().for_each(|hook| counts.add(hook));
+        for hook in hooks {
+            counts.add(hook);
+        }
         let shown = hooks.iter().filter(|hook| hook.planned.action != PlanAction::Keep);
         let changes = shown.map(|hook| AppliedRow::of(hook, disclosure)).collect();
         Self(AppliedReport { name, api_url: origin, counts, changes })

@@ -73,7 +73,7 @@ impl ManifestLockGuard<'_> {
             Ok(true) => {}
             Ok(false) => tracing::warn!(manifest = %self.name, "the lock of the manifest was lost"),
             Err(error) => {
-                tracing::warn!(manifest = %self.name, %error, "the lock of the manifest could not be renewed")
+                tracing::warn!(manifest = %self.name, %error, "the lock of the manifest could not be renewed");
             }
         }
     }

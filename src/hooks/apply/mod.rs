@@ -78,9 +78,8 @@ impl Applied {
 
 /// The errors of hooks, without what their manifest keeps secret.
 fn hidden(errors: Vec<(usize, Error)>, hooks: &[AppliedHook], has_secrets: bool) -> Vec<Error> {
-    let hide = |(index, error): (usize, Error)| match has_secrets {
-        true => without_secrets(error, &hooks[index].planned),
-        false => error,
+    let hide = |(index, error): (usize, Error)| {
+        if has_secrets { without_secrets(error, &hooks[index].planned) } else { error }
     };
     errors.into_iter().map(hide).collect()
 }

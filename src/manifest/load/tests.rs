@@ -1,8 +1,9 @@
 //! What manifests mean, and what is wrong with them, in all formats.
 
-use std::fs;
+mod properties;
+mod sources;
 
-use proptest::prelude::*;
+use std::fs;
 
 use super::*;
 
@@ -343,27 +344,6 @@ fn several_files_are_one_manifest() {
 }
 
 #[test]
-fn directories_are_read_and_a_file_counts_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-    let none = load(&[dir.path().to_owned(), dir.path().join("none.toml")], &variable).unwrap_err();
-    assert!(none.len() == 2 && none[0].message().contains("no manifest in this directory"), "{none:?}");
-    assert!(none[1].message().contains("none.toml: No such file"), "{none:?}");
-    write("a.toml", "name = 'mobile'\n");
-    write("b.yml", "hook: [{app_id: 1, events: all, target_url: '@url.txt'}]\n");
-    write("url.txt", "https://h.example/\n");
-    write(".hidden.toml", "=");
-    write("hooks.schema.json", "=");
-    write("notes.md", "=");
-    fs::create_dir(dir.path().join("more.toml")).unwrap();
-    let sources = [dir.path().to_owned(), dir.path().join("b.yml"), dir.path().join("./a.toml")];
-    let loaded = load(&sources, &variable).unwrap_or_else(|errors| panic!("{}", shown(&errors)));
-    assert_eq!(loaded.manifest.hooks.len(), 3);
-    let files = check(&sources, &variable, true).unwrap().files;
-    assert_eq!(files.len(), 2);
-}
-
-#[test]
 fn passwords_in_a_manifest_are_warned_of_and_never_shown() {
     let hook = |url: &str| format!("[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = '{url}'\n");
     let text =
@@ -373,140 +353,4 @@ fn passwords_in_a_manifest_are_warned_of_and_never_shown() {
     let shown: Vec<&str> = loaded.manifest.hooks.iter().map(|hook| hook.shown_target.as_str()).collect();
     assert_eq!(shown, ["https://ci:****@h.example/1", "https://ci:****@h.example/${KEY}"]);
     assert!(!format!("{:?}", loaded.manifest).contains("s3cret"));
-}
-
-#[test]
-fn what_is_missing_is_tolerated_by_a_check_unless_it_is_strict() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.toml");
-    let hook = |url: &str| format!("[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = '{url}'\n");
-    let urls = ["https://h.example/${UNSET}", "https://h.example/${UNSET}/x", "@none.txt"];
-    fs::write(&path, format!("name = 'a'\n{}", urls.map(hook).concat())).unwrap();
-    let checked = check(std::slice::from_ref(&path), &variable, false).unwrap();
-    let shown: Vec<&str> = checked.hooks.iter().map(|hook| hook.shown_target.as_str()).collect();
-    assert_eq!(shown, urls);
-    // The variable is named once.
-    assert_eq!(checked.warnings.len(), 2, "{:?}", checked.warnings);
-    assert_eq!(check(std::slice::from_ref(&path), &variable, true).unwrap_err().len(), 2);
-    fs::write(&path, format!("name = 'a'\n{}", [urls[0]; 2].map(hook).concat())).unwrap();
-    let twice = check(&[path], &variable, false).unwrap_err();
-    assert!(twice.len() == 1 && twice[0].message().contains("already"), "{twice:?}");
-}
-
-/// A text that may be one of a manifest.
-fn arbitrary_text() -> impl Strategy<Value = String> {
-    let word = prop::sample::select(vec![
-        "name",
-        "apps",
-        "defaults",
-        "hook",
-        "app",
-        "app_id",
-        "events",
-        "target_url",
-        "label",
-        "=",
-        ":",
-        "[",
-        "]",
-        "[[",
-        "]]",
-        "{",
-        "}",
-        ",",
-        "\"",
-        "'",
-        "'''",
-        "- ",
-        "\n",
-        "\n  ",
-        "\r\n",
-        "1001",
-        "-1",
-        "1.5",
-        "true",
-        "null",
-        "all",
-        "new_crash",
-        "https://h.example/${KEY}",
-        "@url.txt",
-        "$",
-        "é",
-        "\u{feff}",
-        "#",
-        "&a",
-        "*a",
-        "!t",
-        "|",
-        ">",
-        "---",
-        "\t",
-        "\\u12",
-        "0x",
-        "\0",
-    ]);
-    prop_oneof![
-        ".{0,200}",
-        prop::collection::vec(word, 0..60).prop_map(|words| words.concat()),
-        (
-            prop::sample::select(vec![TOML, YAML, JSON]),
-            any::<prop::sample::Index>(),
-            any::<prop::sample::Index>(),
-            ".{0,3}"
-        )
-            .prop_map(|(text, from, to, put)| {
-                let at = |index: prop::sample::Index| {
-                    let index = index.index(text.len());
-                    (0..=index).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0)
-                };
-                let (from, to) = (at(from), at(to));
-                format!("{}{put}{}", &text[..from.min(to)], &text[from.max(to)..])
-            }),
-    ]
-}
-
-/// One hook, as a line of YAML.
-fn hook_line() -> impl Strategy<Value = String> {
-    let event = prop::sample::select(vec!["new_crash", "[new_issue_separate, new_user_feedback]", "all"]);
-    (1..4_u8, event, 0..3_u8, prop::option::of(0..2_u8)).prop_map(|(app, event, target, label)| {
-        let label = label.map_or(String::new(), |label| format!(", label: l{label}"));
-        format!("  - {{app_id: {app}, events: {event}, target_url: 'https://h.example/{target}'{label}}}\n")
-    })
-}
-
-proptest! {
-    #[test]
-    fn any_text_is_a_manifest_or_wrong(text in arbitrary_text()) {
-        for name in ["a.toml", "a.yaml", "a.json"] {
-            if let Err(errors) = read_files(&[(name, &text)]) {
-                prop_assert!(!errors.is_empty());
-                // A carriage return ends a line in YAML.
-                let lines = text.split(['\n', '\r']).count();
-                for error in &errors {
-                    let place = error.place().unwrap();
-                    prop_assert!((1..=lines + 1).contains(&place.line) && place.column >= 1, "{error}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_order_of_hooks_makes_no_other_set(lines in prop::collection::vec(hook_line(), 1..8), seed in any::<u64>()) {
-        let mut others = lines.clone();
-        let len = others.len();
-        others.rotate_left(usize::try_from(seed % len as u64).unwrap());
-        if seed % 3 == 0 {
-            others.reverse();
-        }
-        let read = |lines: &[String]| {
-            let text = format!("name: a\nhook:\n{}", lines.concat());
-            let mut rows = read_files(&[("a.yaml", &text)]).map_err(|errors| errors.len()).map(|loaded| rows(&loaded))?;
-            for row in &mut rows {
-                row.truncate(row.rfind(' ').unwrap());
-            }
-            rows.sort();
-            Ok::<_, usize>(rows)
-        };
-        prop_assert_eq!(read(&lines), read(&others));
-    }
 }

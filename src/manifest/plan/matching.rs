@@ -194,9 +194,12 @@ impl<'a> Matching<'a> {
                 );
             }
             self.planned.extend(wanted.map(|wanted| PlannedHook::of_wanted(PlanAction::Create, wanted, None)));
-            let unwanted = |record| match self.options.prune {
-                true => PlannedHook::removal(record, RemovalReason::Pruned),
-                false => PlannedHook::of_record(PlanAction::Extra, record),
+            let unwanted = |record| {
+                if self.options.prune {
+                    PlannedHook::removal(record, RemovalReason::Pruned)
+                } else {
+                    PlannedHook::of_record(PlanAction::Extra, record)
+                }
             };
             self.planned.extend(records.map(unwanted));
         }

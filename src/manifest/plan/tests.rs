@@ -1,6 +1,7 @@
 //! The plan in tables of cases, and its properties.
 
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -115,17 +116,17 @@ fn two_endpoints_made_one_leave_both_old_hooks_unless_pruned() {
 fn hooks_of_others_are_not_touched() {
     let a = wanted(1, "a", "x");
     let unowned = [HookRecord { label: None, ..record(1, &a, "") }];
-    assert_eq!(actions(&plan(&[a.clone()], &unowned, NOTHING)), [("unowned", Some(1))]);
-    assert_eq!(actions(&plan(&[a.clone()], &unowned, PlanOptions { adopt: true, prune: true })), [("adopt", Some(1))]);
+    assert_eq!(actions(&plan(from_ref(&a), &unowned, NOTHING)), [("unowned", Some(1))]);
+    assert_eq!(actions(&plan(from_ref(&a), &unowned, PlanOptions { adopt: true, prune: true })), [("adopt", Some(1))]);
     let foreign = [record(1, &a, "web")];
     assert_eq!(
-        actions(&plan(&[a.clone()], &foreign, PlanOptions { adopt: true, prune: true })),
+        actions(&plan(from_ref(&a), &foreign, PlanOptions { adopt: true, prune: true })),
         [("foreign", Some(1))]
     );
     // A second hook for what a wanted one does is named.
     let own = record(2, &a, "mobile");
     assert_eq!(
-        actions(&plan(&[a.clone()], &[own, unowned[0].clone()], PlanOptions { adopt: true, prune: true })),
+        actions(&plan(from_ref(&a), &[own, unowned[0].clone()], PlanOptions { adopt: true, prune: true })),
         [("keep", Some(2)), ("unowned", Some(1))]
     );
     // What the manifest does not name and does not own is not in the plan.
@@ -142,11 +143,11 @@ fn a_replacement_that_was_cut_short_is_finished() {
     let old_record = record(1, &old, "mobile");
     let new_record = HookRecord { replaces: HookId::new(1), ..record(2, &new, "mobile") };
     let both = [old_record.clone(), new_record.clone()];
-    let finished = plan(&[new.clone()], &both, NOTHING);
+    let finished = plan(from_ref(&new), &both, NOTHING);
     assert_eq!(actions(&finished), [("keep", Some(2)), ("remove", Some(1))]);
     assert_eq!(finished.hooks[1].removal, Some(RemovalReason::Superseded(HookId::new(2))));
     // Undone before it was finished.
-    assert_eq!(actions(&plan(&[old.clone()], &both, NOTHING)), [("remove", Some(2)), ("keep", Some(1))]);
+    assert_eq!(actions(&plan(from_ref(&old), &both, NOTHING)), [("remove", Some(2)), ("keep", Some(1))]);
     // Not known whether the new one exists: the old one stays, even with --prune.
     let in_doubt = HookRecord { status: HookStatus::Unknown, hook_id: None, ..new_record };
     let both = [old_record, in_doubt];
@@ -215,8 +216,8 @@ fn carried_out(plan: &Plan, mut records: Vec<HookRecord>) -> (Vec<HookRecord>, b
         let of_record = |each: &&mut HookRecord| hook.record.as_ref().is_some_and(|record| record.row == each.row);
         match hook.action {
             PlanAction::Create | PlanAction::Replace => {
-                let replaces = hook.record.as_ref().and_then(|record| record.hook_id);
-                records.push(HookRecord { replaces, ..record(next, wanted, "mobile") });
+                let old = hook.record.as_ref().and_then(|record| record.hook_id);
+                records.push(HookRecord { replaces: old, ..record(next, wanted, "mobile") });
                 next += 1;
             }
             PlanAction::Relabel | PlanAction::Adopt => {
@@ -231,8 +232,8 @@ fn carried_out(plan: &Plan, mut records: Vec<HookRecord>) -> (Vec<HookRecord>, b
     let between = covered(&records);
     let gone = |record: &HookRecord| {
         let removes = |hook: &&PlannedHook| matches!(hook.action, PlanAction::Replace | PlanAction::Remove);
-        let mut removed = plan.hooks.iter().filter(removes).filter_map(|hook| hook.record.as_ref());
-        removed.any(|removed| removed.row == record.row)
+        let mut ended = plan.hooks.iter().filter(removes).filter_map(|hook| hook.record.as_ref());
+        ended.any(|ended| ended.row == record.row)
     };
     for record in records.iter_mut().filter(|record| gone(record)) {
         record.status = HookStatus::Removed;

@@ -137,13 +137,10 @@ fn resolve(bugfender: &Bugfender, home: &Home) {
         let ids: Vec<String> = unknown.map(|(id, _)| id.to_string()).collect();
         let (app, event, target) = (wanted.0.to_string(), wanted.1, wanted.2);
         let selector = ["--app-id", &app, "--event", &event, "--target-url", &target];
-        match ids.first() {
-            Some(id) => assert_eq!(home.run([&["import", id], &selector[..]].concat()).code, 0),
-            None => {
-                let forget = [&["forget", "--yes", "--status", "unknown"], &selector[..]].concat();
-                let run = home.run(forget);
-                assert_eq!(run.code, 0, "{run}");
-            }
-        }
+        let run = match ids.first() {
+            Some(id) => home.run([&["import", id.as_str()], &selector[..]].concat()),
+            None => home.run([&["forget", "--yes", "--status", "unknown"], &selector[..]].concat()),
+        };
+        assert_eq!(run.code, 0, "{run}");
     }
 }

@@ -21,7 +21,8 @@ impl Manifest {
     fn write(&self, home: &Home) {
         let mut text = format!("name = \"{}\"\n", self.name);
         for (apps, events, target) in &self.hooks {
-            text += &format!("\n[[hook]]\napp_id = {apps:?}\nevents = \"{events}\"\ntarget_url = \"{target}\"\n");
+            let hook = format!("\n[[hook]]\napp_id = {apps:?}\nevents = \"{events}\"\ntarget_url = \"{target}\"\n");
+            text.push_str(&hook);
         }
         std::fs::write(home.path().join("hooks.toml"), text).unwrap();
     }

@@ -87,7 +87,7 @@ fn hooks_that_both_sides_made_are_both_kept_and_named() {
 fn a_password_is_not_lost_and_not_shown() {
     let whole = HookEntry { target_url: "https://ci:s3cret@h.example.com/".to_owned(), ..entry(1) };
     let hidden = HookEntry { target_url: "https://ci:****@h.example.com/".to_owned(), ..labelled(1, "x") };
-    let both = merged(&[], &[hidden], &[whole.clone()]);
+    let both = merged(&[], &[hidden], std::slice::from_ref(&whole));
     assert_eq!(both.file.hooks[0].target_url, whole.target_url);
     let moved = HookEntry { target_url: "https://ci:0ther@h.example.com/".to_owned(), ..entry(1) };
     let said = format!("{:?}", merged(&[entry(1)], &[whole], &[moved]).file.conflicts);

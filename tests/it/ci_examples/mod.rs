@@ -1,15 +1,18 @@
 //! `action.yml` and `contrib/ci`: what CI systems run, on fresh machines, against a sandbox and a release server of the test's
 //! own.
 
+mod action;
+mod install;
+mod yaml;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::assert_shown;
 use crate::support::postgres::server;
-use crate::support::{Exchange, Home, Run, SandboxServer, Scripted, have};
+use crate::support::{Home, Run, SandboxServer, have};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -69,8 +72,9 @@ fn a_pull_request_and_main_twice_on_fresh_runners() {
     assert!(output.contains("changes=true\n") && output.contains("\nplan="), "{output}");
     let comment = fs::read_to_string(planned.path().join("bugfender-hooks-plan.md")).unwrap();
     assert_eq!(comment, fs::read_to_string(planned.path().join("summary")).unwrap());
-    assert_shown!("comment", comment.replace(&sandbox.url, "[SANDBOX]"));
     let sum = output.lines().find_map(|line| line.strip_prefix("checksum=")).unwrap();
+    // The sum is of a plan for this sandbox.
+    assert_shown!("comment", comment.replace(&sandbox.url, "[SANDBOX]").replace(sum, "[CHECKSUM]"));
     // What was reviewed is applied, once, whoever runs it how often.
     let first = runner(&sandbox, &store).set("BFH_ARGS", &format!("--initial\n--checksum\n{sum}"));
     let applied = run_with_binary(&first, &step("apply.sh"));
@@ -109,6 +113,8 @@ fn mistakes_in_a_manifest_are_annotations() {
     assert_eq!(run.code, 2, "{run}");
     assert_shown!("annotations", run.stderr);
     assert_eq!(fs::read_to_string(home.path().join("output")).unwrap(), "");
+    let error = home.run(["plan", "-f", "hooks.toml", "--output", "json"]).error();
+    assert_eq!((&error["file"], &error["line"], &error["column"]), (&"hooks.toml".into(), &3.into(), &1.into()));
 }
 
 #[test]
@@ -162,79 +168,71 @@ fn shell_scripts_are_clean() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// A server of releases, with this archive and this list of checksums.
-fn releases(archive: Vec<u8>, sums: impl Fn(&str) -> String + Send + 'static) -> Scripted {
-    Scripted::start(move |_, exchange: &mut Exchange| {
-        let path = exchange.line.split(' ').nth(1).unwrap().to_owned();
-        let name = path.rsplit('/').next().unwrap();
-        let body = match name {
-            "latest" => {
-                let found = "HTTP/1.1 302 Found\r\nlocation: /acme/tool/releases/tag/v9.8.7\r\nconnection: close\r\n";
-                return exchange.send(format!("{found}content-length: 0\r\n\r\n"));
-            }
-            "v9.8.7" => Vec::new(),
-            "SHA256SUMS" => sums("bugfender-hooks-9.8.7-x86_64-unknown-linux-gnu.tar.gz").into_bytes(),
-            _ => archive.clone(),
-        };
-        exchange.send(format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
-        exchange.send(body);
-    })
-}
-
-/// An archive of a release, and its checksum.
-fn archive(home: &Home) -> (Vec<u8>, String) {
-    let program = home.path().join("bugfender-hooks");
-    fs::write(&program, "#!/bin/sh\necho bugfender-hooks 9.8.7\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let pack = "tar -czf release.tar.gz bugfender-hooks && sha256sum release.tar.gz && rm bugfender-hooks";
-    let output = Command::new("sh").args(["-c", pack]).current_dir(home.path()).output().unwrap();
-    let sum = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned();
-    (fs::read(home.path().join("release.tar.gz")).unwrap(), sum)
-}
-
-/// A GitHub CLI that verifies so.
-fn with_gh(home: &Home, says: &str) -> PathBuf {
-    let programs = home.path().join("programs");
-    fs::create_dir_all(&programs).unwrap();
-    fs::write(programs.join("gh"), format!("#!/bin/sh\necho \"$*\" >> gh.log\n{says}\n")).unwrap();
-    fs::set_permissions(programs.join("gh"), fs::Permissions::from_mode(0o755)).unwrap();
-    programs
-}
-
+/// The examples use inputs and outputs that the action has.
 #[test]
-fn a_release_is_installed_if_it_is_what_was_built() {
-    if !have("curl") || cfg!(not(target_arch = "x86_64")) {
-        return;
+fn the_workflow_uses_the_action_as_it_is() {
+    let action = yaml::read(&repository().join("action.yml"));
+    let workflow = yaml::read(&contrib("github-workflow.yml"));
+    let mut uses = 0;
+    for job in workflow["jobs"].as_object().unwrap().values() {
+        for step in job["steps"].as_array().unwrap() {
+            if step["uses"].as_str().is_some_and(|name| name.starts_with("OWNER/bugfender-hooks@")) {
+                uses += 1;
+                for input in step["with"].as_object().unwrap().keys() {
+                    assert!(action["inputs"][input].is_object(), "{input}");
+                }
+            }
+        }
     }
+    assert_eq!(uses, 2);
+    let text = fs::read_to_string(contrib("github-workflow.yml")).unwrap();
+    for (start, _) in text.match_indices("steps.hooks.outputs.") {
+        let name = text[start..].split_whitespace().next().unwrap().rsplit('.').next().unwrap();
+        assert!(action["outputs"][name].is_object(), "{name}");
+    }
+    yaml::read(&contrib("gitlab-ci.yml"));
+    yaml::read(&repository().join(".github/workflows/ci.yml"));
+}
+
+/// The step of the workflow that comments: the first time, and when there is a comment already.
+#[test]
+fn one_comment_is_made_and_then_replaced() {
+    let workflow = yaml::read(&contrib("github-workflow.yml"));
+    let steps = workflow["jobs"]["plan"]["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["name"] == "Comment").unwrap();
     let sandbox = SandboxServer::start();
-    let installing = |sums: &dyn Fn(&str, &str) -> String, gh: &str, version: &str| {
-        let home = runner(&sandbox, "sqlite:registry.db");
-        let (archive, sum) = archive(&home);
-        let list = sums(&sum, "bugfender-hooks-9.8.7-x86_64-unknown-linux-gnu.tar.gz");
-        let server = releases(archive, move |_| list.clone());
-        let home = home.set("GITHUB_SERVER_URL", &server.url).set("BFH_REPOSITORY", "acme/tool");
-        let home = home.set("BFH_VERSION", version);
-        let programs = with_gh(&home, gh);
-        let run = run(&home, &step("install.sh"), &programs);
-        let path = fs::read_to_string(home.path().join("path")).unwrap();
-        (home, run, path)
-    };
-    let right = |sum: &str, name: &str| format!("{:064}  other.tar.gz\n{sum}  {name}\n", 0);
-    for version in ["latest", "v9.8.7", "9.8.7"] {
-        let (home, run, path) = installing(&right, "exit 0", version);
-        assert_eq!((run.code, run.stdout.as_str()), (0, "bugfender-hooks 9.8.7\n"), "{run}");
-        assert!(Path::new(path.trim()).join("bugfender-hooks").is_file(), "{path}");
-        let asked = fs::read_dir(path.trim()).unwrap().flatten().any(|entry| entry.file_name() == "gh.log");
-        assert!(asked, "{}", home.path().display());
-    }
-    for (wrong, says) in [
-        (installing(&|_, name| format!("{:064}  {name}\n", 0), "exit 0", "latest"), "the checksum of"),
-        (installing(&|sum, _| format!("{sum}  other.tar.gz\n"), "exit 0", "latest"), "SHA256SUMS does not name"),
-        (installing(&right, "exit 1", "latest"), "the build provenance of"),
-        (installing(&right, "exit 0", "9.8.7/../../evil"), "there is no version"),
+    for (ids, made) in [
+        ("", "pr comment 7 --body-file plan.md\n"),
+        ("41\n42\n", "api --silent -X PATCH repos/acme/app/issues/comments/41 -F body=@plan.md\n"),
     ] {
-        let (_home, run, path) = wrong;
-        assert!(run.code == 1 && run.stderr.contains(says), "{says}: {run}");
-        assert_eq!(path, "", "{says}");
+        let home = runner(&sandbox, "sqlite:registry.db").set("IDS", ids).set("GITHUB_REPOSITORY", "acme/app");
+        let home = home.set("NUMBER", "7").set("PLAN", "plan.md");
+        fs::write(home.path().join("plan.md"), "### Plan for mobile at `x`\n\nmobile: nothing to do.\n").unwrap();
+        // Looks for the heading by the environment: a filter that holds it could be another one.
+        let looks = "case $* in *--paginate*) test \"$HEADING\" = '### Plan for mobile at `x`' && printf '%s' \"$IDS\"; \
+                     exit ;; esac\necho \"$*\" >> made";
+        let programs = install::with_gh(&home, looks);
+        let run = run(&home, step["run"].as_str().unwrap(), &programs);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(fs::read_to_string(home.path().join("made")).unwrap(), made);
     }
+}
+
+/// More rows than a comment may have: the last are left out, and the counts and the checksum are not.
+#[test]
+fn a_comment_is_as_long_as_github_allows() {
+    let sandbox = SandboxServer::start();
+    let home = runner(&sandbox, "sqlite:registry.db");
+    let apps: Vec<u32> = (1..=1500).collect();
+    fs::write(home.path().join("hooks.toml"), MANIFEST.replace("[1001, 1002]", &format!("{apps:?}"))).unwrap();
+    let run = run_with_binary(&home, &step("plan.sh"));
+    assert_eq!(run.code, 0, "{run}");
+    let comment = fs::read_to_string(home.path().join("bugfender-hooks-plan.md")).unwrap();
+    assert!(comment.len() < 65_536, "{}", comment.len());
+    let rows = comment.lines().filter(|line| line.contains("create`")).count();
+    let left =
+        format!("\n\n{} more: the log of the job has all.\n\nmobile: 1500 to create.\n\nChecksum: `", 1500 - rows);
+    assert!(comment.contains(&left), "{comment}");
+    let summary = fs::read_to_string(home.path().join("summary")).unwrap();
+    assert_eq!(summary.lines().filter(|line| line.contains("create`")).count(), 1500);
 }
