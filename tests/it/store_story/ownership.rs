@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use bugfender_hooks::domain::{
-    ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, ManifestName, RowId, Subscription, TargetUrl,
+    ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl,
 };
 use bugfender_hooks::store::{
     Action, Activated, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, Reservation, Store,
@@ -103,8 +103,7 @@ pub(super) fn a_batch_ends_some_and_begins_others(store: &dyn Store) {
     let pending = rows(&*registry);
     assert_eq!(pending.iter().map(|row| row.row).collect::<Vec<_>>(), begun);
     for row in pending {
-        let said =
-            (row.status, row.label.as_ref().map(bugfender_hooks::domain::Label::as_str), row.managed_by, row.replaces);
+        let said = (row.status, row.label.as_ref().map(Label::as_str), row.managed_by, row.replaces);
         assert_eq!(said, (HookStatus::Pending, Some("live"), Some(name("mobile")), HookId::new(99)));
     }
     let nothing = RowId(begun.iter().map(|row| row.0).sum());
@@ -141,7 +140,7 @@ pub(super) fn a_batch_ends_some_and_begins_others(store: &dyn Store) {
     assert_eq!((now.row, now.status, now.managed_by), third);
     let statuses: Vec<_> = rows(&*registry).into_iter().map(|row| row.status).collect();
     assert_eq!(statuses, [HookStatus::Active, HookStatus::Unknown, HookStatus::Pending, HookStatus::Pending]);
-    let intended = [1, 2, 3].map(|app| (app, Action::BeganSubscribe));
+    let first_three = [1, 2, 3].map(|app| (app, Action::BeganSubscribe));
     let ended = [
         (2, Action::LeftInDoubt),
         (1, Action::Subscribed),
@@ -150,7 +149,7 @@ pub(super) fn a_batch_ends_some_and_begins_others(store: &dyn Store) {
         (4, Action::BeganSubscribe),
     ];
     let mut told = changes(&*registry);
-    assert_eq!(told.drain(..3).collect::<Vec<_>>(), intended);
+    assert_eq!(told.drain(..3).collect::<Vec<_>>(), first_three);
     // Those of one commit in any order.
     for change in ended {
         let place = told.iter().position(|told| *told == change);
