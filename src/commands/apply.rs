@@ -56,7 +56,7 @@ pub struct Args {
 
     /// Create hooks even if the registry has never held one of this manifest
     ///
-    /// Needed once off a terminal, harmless later.
+    /// Needed once with --yes, harmless later.
     #[arg(long)]
     initial: bool,
 
@@ -184,7 +184,7 @@ fn check(ctx: &Context, args: &Args, plan: &Plan, reviewed: Option<&str>) -> Res
             Brake::LargeRemoval { .. } if !args.allow_large_removal => errors.push(
                 error.hint("if that is meant, give --allow-large-removal; `bugfender-hooks plan` shows which they are"),
             ),
-            Brake::Initial { .. } if !(args.initial || ctx.is_interactive()) => errors.push(
+            Brake::Initial { .. } if !(args.initial || (ctx.is_interactive() && !args.yes)) => errors.push(
                 error
                     .hint("if these hooks exist already, bring back the registry that knows them: they would be made a second time")
                     .hint("if this is the first time, give --initial"),

@@ -74,7 +74,7 @@ fn warn(ctx: &Context, plan: &Plan) {
     for brake in plan.brakes() {
         match brake {
             Brake::LargeRemoval { .. } => ctx.out().warn(&format!("{brake}: apply needs --allow-large-removal")),
-            Brake::Initial { .. } => ctx.out().note(&format!("{brake}: off a terminal, apply needs --initial")),
+            Brake::Initial { .. } => ctx.out().note(&format!("{brake}: apply --yes needs --initial")),
             Brake::Empty => ctx.out().warn(&brake.to_string()),
         }
     }

@@ -222,8 +222,8 @@ pub trait Registry: Send {
         now: Timestamp,
     ) -> Result<(HookRecord, bool), StoreError>;
 
-    /// Brings in hooks of another registry, all in one commit: those that are not on record, and what is newer of others.
-    /// None goes. Their row numbers do not count; their times do.
+    /// Brings in hooks of another registry, all in one commit: those that are not on record, and what is not older of others.
+    /// None goes, and none that has ended comes back by what is not newer. Their row numbers do not count; their times do.
     fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError>;
 
     /// Deletes a row whose hook may exist. Refused while a living process is at work on it.

@@ -144,15 +144,26 @@ pub(super) fn restoration(holders: Vec<FoundRow>, alike: Vec<FoundRow>, hook: &H
 
 fn update(found: FoundRow, hook: &HookRecord) -> Restoration {
     let record = &found.record;
-    let (known, given) = (&record.subscription.target_url, &hook.subscription.target_url);
-    let completes = known.is_redacted() && !given.is_redacted();
-    if found.in_progress {
-        Restoration::Keep(Restored::InProgress)
-    } else if hook.updated_at > record.updated_at || (completes && hook.updated_at == record.updated_at) {
-        Restoration::Change(found)
-    } else {
+    let revives = record.status.is_ended() && !hook.status.is_ended();
+    // Of the same second: changed by hand, or by somebody who was as quick. Only what has ended does not come back so.
+    let is_older = hook.updated_at < record.updated_at || (hook.updated_at == record.updated_at && revives);
+    if is_older || says_the_same(record, hook) {
         Restoration::Keep(Restored::Unchanged)
+    } else if found.in_progress {
+        Restoration::Keep(Restored::InProgress)
+    } else {
+        Restoration::Change(found)
     }
+}
+
+/// Whether a row is already what a hook of another registry would make of it.
+fn says_the_same(record: &HookRecord, hook: &HookRecord) -> bool {
+    let facts = |record: &HookRecord| {
+        (record.hook_id, record.status, record.replaces, record.reason.clone(), record.created_at, record.updated_at)
+    };
+    facts(record) == facts(hook)
+        && (&record.label, &record.managed_by) == (&hook.label, &hook.managed_by)
+        && restored_target(record, hook) == &record.subscription.target_url
 }
 
 /// The endpoint that a row has after it became a hook of another registry: one with its password is better.

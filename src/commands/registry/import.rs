@@ -18,8 +18,8 @@ use crate::store::exchange::RegistryFile;
 
 /// Bring the hooks of an exported registry into this one
 ///
-/// Hooks that are not on record are added; others are changed if what the file says of them is newer. None is deleted, and
-/// nothing is sent to Bugfender. Importing the same file again changes nothing.
+/// Hooks that are not on record are added; others become what the file says of them, unless the registry knows something
+/// newer. None is deleted, and nothing is sent to Bugfender. Importing the same file again changes nothing.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file that `registry export` wrote; "-" for standard input
