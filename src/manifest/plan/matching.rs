@@ -81,6 +81,8 @@ impl<'a> Matching<'a> {
                 None => missing.push(wanted),
             }
         }
+        // There may be many: room for what follows.
+        drop((std::mem::take(&mut self.by_endpoint), std::mem::take(&mut self.by_redacted_endpoint)));
         let left = self.settle_unwanted();
         self.pair(missing, left);
         self.planned.sort_by_cached_key(sort_key);
