@@ -16,7 +16,7 @@ use super::units::duration_or_zero;
 use crate::context::Context;
 use crate::domain::{HookStatus, ManifestName};
 use crate::error::{Error, Result};
-use crate::hooks::{Applied, Applier, ApplyOptions, lock_manifest};
+use crate::hooks::{Applied, Applier, ApplyOptions, ManifestLockGuard, lock_manifest};
 use crate::manifest::{Brake, Plan, PlannedHook};
 use crate::store::Registry;
 
@@ -133,7 +133,7 @@ fn carry_out(
 ) -> Result<Report> {
     let timeout = Duration::try_from(args.lock_timeout).unwrap_or_default();
     let lock = lock_manifest(ctx, registry, ctx.origin(), &request.manifest.name, timeout)?;
-    let plan = settled_plan(ctx, request, registry, timeout)?;
+    let plan = settled_plan(ctx, request, registry, &lock, timeout)?;
     if let Err(errors) = check(ctx, args, &plan, reviewed) {
         return Ok(Report { errors, ..Report::nothing() });
     }
@@ -151,9 +151,16 @@ fn report(ctx: &Context, name: ManifestName, applied: Applied, disclosure: Discl
 }
 
 /// The plan, once no other process is subscribing any of it.
-fn settled_plan(ctx: &Context, request: &PlanRequest, registry: &dyn Registry, timeout: Duration) -> Result<Plan> {
+fn settled_plan(
+    ctx: &Context,
+    request: &PlanRequest,
+    registry: &dyn Registry,
+    lock: &ManifestLockGuard<'_>,
+    timeout: Duration,
+) -> Result<Plan> {
     let started = Instant::now();
     loop {
+        lock.renew();
         let plan = request.plan(ctx, Some(registry))?;
         if pending(&plan) == 0 || started.elapsed() >= timeout {
             return Ok(plan);

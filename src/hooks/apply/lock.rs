@@ -64,7 +64,7 @@ pub fn lock_manifest<'a>(
 impl ManifestLockGuard<'_> {
     /// Says that the holder lives, if it is time to. Should it have been taken for dead meanwhile, whoever has the lock now
     /// does no harm: intents are recorded before their requests.
-    pub(super) fn renew(&self) {
+    pub fn renew(&self) {
         if self.renewed.get().elapsed() < RENEWAL_INTERVAL {
             return;
         }
