@@ -74,6 +74,7 @@ impl<'a> Matching<'a> {
     /// What is to be done, by app, event and endpoint.
     pub(super) fn plan(mut self, wanted: Vec<WantedHook>) -> Vec<PlannedHook> {
         let mut missing = Vec::new();
+        self.planned.reserve_exact(wanted.len());
         for wanted in wanted {
             let found = self.find(&wanted);
             match found.and_then(|index| self.records[index].take()) {

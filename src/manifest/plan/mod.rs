@@ -192,26 +192,17 @@ pub struct Plan {
 
 impl Plan {
     /// What has to be done so that the hooks on `records` are those of `manifest`. Only records of the installation count.
-    pub fn new(
-        manifest: Manifest,
-        origin: &ApiOrigin,
-        options: PlanOptions,
-        records: impl IntoIterator<Item = HookRecord>,
-    ) -> Self {
+    pub fn new(manifest: Manifest, origin: &ApiOrigin, options: PlanOptions, mut records: Vec<HookRecord>) -> Self {
         let Manifest { name, hooks: wanted } = manifest;
         let wanted_count = wanted.len();
-        let (mut is_known, mut owned, mut living) = (false, 0, Vec::new());
-        for record in records.into_iter().filter(|record| record.subscription.origin == *origin) {
-            let is_own = record.managed_by.as_ref() == Some(&name);
-            is_known |= is_own;
-            if !record.status.is_ended() {
-                owned += usize::from(is_own && record.status == HookStatus::Active);
-                living.push(record);
-            }
-        }
+        records.retain(|record| record.subscription.origin == *origin);
+        let is_own = |record: &HookRecord| record.managed_by.as_ref() == Some(&name);
+        let is_known = records.iter().any(is_own);
+        records.retain(|record| !record.status.is_ended());
+        let owned = records.iter().filter(|record| is_own(record) && record.status == HookStatus::Active).count();
         // A manifest that names nothing may be one that was not read as it was meant: it removes nothing.
         let prune = options.prune && wanted_count > 0;
-        let hooks = Matching::new(&name, PlanOptions { prune, ..options }, living).plan(wanted);
+        let hooks = Matching::new(&name, PlanOptions { prune, ..options }, records).plan(wanted);
         Self { name, origin: origin.clone(), options, hooks, is_known, owned, wanted: wanted_count }
     }
 
