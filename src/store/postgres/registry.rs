@@ -200,20 +200,11 @@ impl Registry for PostgresRegistry {
     }
 
     fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
-        self.session.commit(async |link| {
-            let mut restored = Vec::with_capacity(hooks.len());
-            // The locks in the order in which batches take them.
-            let mut wanted: Vec<_> = hooks.iter().map(|hook| &hook.subscription).collect();
-            wanted.sort_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
-            wanted.dedup_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
-            for wanted in wanted {
-                lock(link, wanted).await?;
-            }
-            for hook in hooks {
-                restored.push(self.restore_one(link, hook, now).await?);
-            }
-            Ok(restored)
-        })
+        self.session.commit(async |link| self.restore_all(link, hooks, now).await)
+    }
+
+    fn try_restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
+        self.session.commit(async |link| self.restore_and_undo(link, hooks, now).await)
     }
 
     fn forget(&self, row_id: RowId) -> Result<(), StoreError> {
