@@ -10,7 +10,7 @@ use crate::commands::input::not_made;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::exchange::{Merged, RegistryFile, merge};
+use crate::store::exchange::{Duplicate, Merged, RegistryFile, merge};
 
 /// Merge what two sides made of an exported registry
 ///
@@ -46,7 +46,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     // What a merge before this one left open is still open.
     file.conflicts.splice(0..0, before);
     for duplicate in duplicates {
-        ctx.out().warn(&format!("{duplicate}: both sides made one; remove one with `bugfender-hooks unsubscribe`"));
+        ctx.out().warn(&said_of(&duplicate));
     }
     let conflict = |what: &String| Error::new(ErrorKind::Other, format!("conflict: {what}"));
     let mut errors: Vec<Error> = file.conflicts.iter().map(conflict).collect();
@@ -63,4 +63,23 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         }
     };
     Ok(Report { errors, ..report })
+}
+
+/// What there is twice, and how to have it once.
+fn said_of(duplicate: &Duplicate) -> String {
+    let Duplicate { subscription, hook_ids, with_unknown } = duplicate;
+    let hooks: Vec<String> = hook_ids.iter().map(i64::to_string).collect();
+    match (hook_ids.last(), with_unknown) {
+        (Some(newest), false) => format!(
+            "{subscription} has the hooks {}, as both sides made one: after `registry import`, \
+             `bugfender-hooks unsubscribe {newest}` removes the newest",
+            hooks.join(" and ")
+        ),
+        (Some(_), true) => format!(
+            "{subscription} has the hook {}, and may have one whose id is not known: look into the dashboard, remove \
+             what is there twice, and forget it with `bugfender-hooks forget --status unknown`",
+            hooks.join(" and ")
+        ),
+        (None, _) => format!("{subscription} may have several hooks, whose ids are not known: look into the dashboard"),
+    }
 }

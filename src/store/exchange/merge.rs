@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HookEntry, RegistryFile};
-use crate::domain::{HookStatus, TargetUrl};
+use super::{HookEntry, RegistryFile, shown_target};
+use crate::domain::HookStatus;
 
 /// A merge, and what to say about it.
 #[derive(Debug)]
@@ -11,36 +11,38 @@ pub struct Merged {
     /// The result. Where both sides differ and nobody can tell who is right, it has the value of ours, and the conflict.
     pub file: RegistryFile,
     /// What is there twice now, as each side has made it.
-    pub duplicates: Vec<String>,
+    pub duplicates: Vec<Duplicate>,
 }
 
-/// What makes two entries the same hook: its number, or what it is for while that is not known.
+/// What an entry is for: installation, app, event and endpoint without its password.
+type Purpose = (String, i64, &'static str, String);
+
+/// What makes two entries the same hook: its number, if that is known, and what it is for, as a server that was reset gives
+/// numbers anew. Of entries that are equal in both, the place in the order in which they were recorded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum HookKey {
-    Numbered(String, i64),
-    Unknown(String, i64, &'static str, String),
+struct HookKey {
+    purpose: Purpose,
+    hook_id: Option<i64>,
+    place: usize,
 }
 
-fn key(entry: &HookEntry) -> HookKey {
-    match entry.hook_id {
-        Some(id) => HookKey::Numbered(entry.api_url.clone(), id),
-        None => HookKey::Unknown(entry.api_url.clone(), entry.app_id, entry.event.as_str(), endpoint(entry)),
-    }
+fn purpose(entry: &HookEntry) -> Purpose {
+    (entry.api_url.clone(), entry.app_id, entry.event.as_str(), entry.target().redacted_endpoint())
 }
 
-fn endpoint(entry: &HookEntry) -> String {
-    TargetUrl::from_stored(entry.target_url.clone()).redacted_endpoint()
-}
+/// The entries by what they are.
+type Entries<'a> = BTreeMap<HookKey, &'a HookEntry>;
 
-/// The entries by what they are; of several with the same number the one that has not ended, or else the newest.
-fn by_key(file: &RegistryFile) -> BTreeMap<HookKey, HookEntry> {
-    let rank = |entry: &HookEntry| (!is_ended(entry), entry.updated_at);
-    let mut entries: BTreeMap<HookKey, HookEntry> = BTreeMap::new();
-    for entry in &file.hooks {
-        let known = entries.entry(key(entry)).or_insert_with(|| entry.clone());
-        if rank(entry) > rank(known) {
-            *known = entry.clone();
+fn by_key(file: &RegistryFile) -> Entries<'_> {
+    let mut oldest_first: Vec<&HookEntry> = file.hooks.iter().collect();
+    oldest_first.sort_by_key(|entry| entry.created_at);
+    let mut entries = BTreeMap::new();
+    for entry in oldest_first {
+        let mut key = HookKey { purpose: purpose(entry), hook_id: entry.hook_id, place: 0 };
+        while entries.contains_key(&key) {
+            key.place += 1;
         }
+        entries.insert(key, entry);
     }
     entries
 }
@@ -49,30 +51,71 @@ fn is_ended(entry: &HookEntry) -> bool {
     entry.status.parse().is_ok_and(HookStatus::is_ended)
 }
 
-/// Merges what two sides made of `base`. An entry that one side dropped and the other left as it was is dropped; any other
-/// that a side has is in the result.
+/// Merges what two sides made of `base`. An entry that one side dropped and the other left as it was is dropped, and so is
+/// one in doubt of which a side knows now what has become of it; any other that a side has is in the result.
 pub fn merge(base: &RegistryFile, ours: &RegistryFile, theirs: &RegistryFile) -> Merged {
     let (base, ours, theirs) = (by_key(base), by_key(ours), by_key(theirs));
     let keys: BTreeSet<&HookKey> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
     let (mut hooks, mut conflicts) = (Vec::new(), Vec::new());
     for key in keys {
-        let (base, ours, theirs) = (base.get(key), ours.get(key), theirs.get(key));
-        let merged = match (ours, theirs) {
-            (ours, theirs) if ours == theirs || base == theirs => ours.cloned(),
-            (ours, theirs) if base == ours => theirs.cloned(),
-            (Some(ours), Some(theirs)) => Some(ChangedEntry { base, ours, theirs, conflicts: &mut conflicts }.merge()),
-            (Some(kept), None) | (None, Some(kept)) => {
-                let (changed, dropped) = if ours.is_some() { ("ours", "theirs") } else { ("theirs", "ours") };
-                conflicts.push(format!("{}: {changed} changed it, {dropped} dropped it: it is kept", kept.name()));
-                Some(kept.clone())
+        let entries = (base.get(key).copied(), ours.get(key).copied(), theirs.get(key).copied());
+        let merged = match entries {
+            (base, ours, theirs) if ours == theirs || base == theirs => ours.cloned(),
+            (base, ours, theirs) if base == ours => theirs.cloned(),
+            (base, Some(ours), Some(theirs)) => {
+                Some(ChangedEntry { base, ours, theirs, conflicts: &mut conflicts }.merge())
             }
-            (None, None) => None,
+            (_, Some(kept), None) => kept_entry(key, kept, ["ours", "theirs"], [&base, &theirs], &mut conflicts),
+            (_, None, Some(kept)) => kept_entry(key, kept, ["theirs", "ours"], [&base, &ours], &mut conflicts),
+            (_, None, None) => None,
         };
         hooks.extend(merged);
     }
+    conflicts.extend(shared_numbers(&hooks, [&ours, &theirs]));
     let duplicates = duplicates(&hooks, &base);
     let file = RegistryFile { conflicts, ..RegistryFile::new(hooks) };
     Merged { file, duplicates }
+}
+
+/// An entry that one side changed and the other dropped, which is a conflict unless the other has found out its number.
+fn kept_entry(
+    key: &HookKey,
+    kept: &HookEntry,
+    [changed, dropped]: [&str; 2],
+    [base, dropping]: [&Entries<'_>; 2],
+    conflicts: &mut Vec<String>,
+) -> Option<HookEntry> {
+    let is_news =
+        |other: &HookKey| other.hook_id.is_some() && other.purpose == key.purpose && !base.contains_key(other);
+    if key.hook_id.is_none() && dropping.keys().any(is_news) {
+        return None;
+    }
+    conflicts.push(format!("{}: {changed} changed it, {dropped} dropped it: it is kept", kept.name()));
+    Some(kept.clone())
+}
+
+/// The numbers that two hooks have of which neither has ended, unless a side had them so: both sides gave them to another one.
+fn shared_numbers(hooks: &[HookEntry], sides: [&Entries<'_>; 2]) -> Vec<String> {
+    fn living<'a>(hooks: impl Iterator<Item = &'a HookEntry>) -> BTreeMap<(&'a str, i64), Vec<&'a HookEntry>> {
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for entry in hooks.filter(|entry| !is_ended(entry)) {
+            if let Some(id) = entry.hook_id {
+                found.entry((entry.api_url.as_str(), id)).or_default().push(entry);
+            }
+        }
+        found.retain(|_, entries| entries.len() > 1);
+        found
+    }
+    let before = sides.map(|side| living(side.values().copied()));
+    let is_new = |number: &(&str, i64)| !before.iter().any(|side| side.contains_key(number));
+    let said = |entries: Vec<&HookEntry>| {
+        let what: Vec<String> = entries
+            .iter()
+            .map(|entry| format!("{} of app {} to {}", entry.event, entry.app_id, entry.shown_target()))
+            .collect();
+        format!("{}: it is for {}; one of them has ended", entries[0].name(), what.join(" and for "))
+    };
+    living(hooks.iter()).into_iter().filter(|(number, _)| is_new(number)).map(|(_, entries)| said(entries)).collect()
 }
 
 /// An entry that both sides changed.
@@ -90,8 +133,8 @@ impl<'a> ChangedEntry<'a> {
         HookEntry {
             api_url: ours.api_url.clone(),
             hook_id: ours.hook_id,
-            app_id: self.field("app_id", |entry| entry.app_id),
-            event: self.field("event", |entry| entry.event),
+            app_id: ours.app_id,
+            event: ours.event,
             target_url: self.target(),
             status: by_status.status.clone(),
             reason: by_status.reason.clone(),
@@ -124,25 +167,16 @@ impl<'a> ChangedEntry<'a> {
 
     /// A URL with its password is the same as one without, and better.
     fn target(&mut self) -> String {
-        let url = |entry: &HookEntry| TargetUrl::from_stored(entry.target_url.clone());
-        let (ours, theirs) = (url(self.ours), url(self.theirs));
+        let (ours, theirs) = (self.ours.target(), self.theirs.target());
         if ours.is_same_endpoint(&theirs) {
             let whole = if ours.is_redacted() { &self.theirs } else { &self.ours };
             return whole.target_url.clone();
         }
-        self.decide(
-            "target_url",
-            |entry| entry.target_url.clone(),
-            |text| TargetUrl::from_stored(text.clone()).to_string(),
-        )
+        self.decide("target_url", |entry| entry.target_url.clone(), |text| shown_target(text))
     }
 
     fn optional(&mut self, name: &str, of: impl Fn(&HookEntry) -> Option<String>) -> Option<String> {
         self.decide(name, of, |value| value.as_ref().map_or_else(|| "none".to_owned(), |text| format!("\"{text}\"")))
-    }
-
-    fn field<T: PartialEq + ToString>(&mut self, name: &str, of: impl Fn(&HookEntry) -> T) -> T {
-        self.decide(name, of, T::to_string)
     }
 
     /// The value that one side changed, or a conflict.
@@ -161,21 +195,40 @@ impl<'a> ChangedEntry<'a> {
     }
 }
 
-/// The hooks that are there more often than they were in the base: both sides have made them.
-fn duplicates(hooks: &[HookEntry], base: &BTreeMap<HookKey, HookEntry>) -> Vec<String> {
-    let what_for = |entry: &HookEntry| (entry.api_url.clone(), entry.app_id, entry.event.as_str(), endpoint(entry));
-    let mut known: BTreeMap<_, usize> = BTreeMap::new();
-    for entry in base.values().filter(|entry| !is_ended(entry)) {
-        *known.entry(what_for(entry)).or_default() += 1;
+/// What is there more often than it was in the base: both sides have made one.
+fn duplicates(hooks: &[HookEntry], base: &Entries<'_>) -> Vec<Duplicate> {
+    let mut known: BTreeMap<Purpose, usize> = BTreeMap::new();
+    for (key, _) in base.iter().filter(|(_, entry)| !is_ended(entry)) {
+        *known.entry(key.purpose.clone()).or_default() += 1;
     }
-    let mut ids: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    let mut made: BTreeMap<Purpose, Vec<&HookEntry>> = BTreeMap::new();
     for entry in hooks.iter().filter(|entry| !is_ended(entry)) {
-        ids.entry(what_for(entry)).or_default().extend(entry.hook_id);
+        made.entry(purpose(entry)).or_default().push(entry);
     }
-    let more = |(key, ids): &(_, Vec<i64>)| ids.len() > known.get(key).copied().unwrap_or(0).max(1);
-    let said = |((_, app, event, _), ids): ((String, i64, &str, String), Vec<i64>)| {
-        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-        format!("{event} of app {app} has the hooks {} for the same target", ids.join(" and "))
-    };
-    ids.into_iter().filter(more).map(said).collect()
+    let more = |(purpose, made): &(Purpose, Vec<_>)| made.len() > known.get(purpose).copied().unwrap_or(0).max(1);
+    made.into_iter().filter(more).map(|(_, made)| Duplicate::of(&made)).collect()
+}
+
+/// Several hooks for the same: each event arrives as often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// What they are for.
+    pub subscription: String,
+    /// Their numbers, the oldest first.
+    pub hook_ids: Vec<i64>,
+    /// Whether there are others that have no known number.
+    pub with_unknown: bool,
+}
+
+impl Duplicate {
+    fn of(made: &[&HookEntry]) -> Self {
+        let mut oldest_first = made.to_vec();
+        oldest_first.sort_by_key(|entry| (entry.created_at, entry.hook_id));
+        let HookEntry { event, app_id, api_url, .. } = made[0];
+        Self {
+            subscription: format!("{event} of app {app_id} to {} at {api_url}", made[0].shown_target()),
+            hook_ids: oldest_first.iter().filter_map(|entry| entry.hook_id).collect(),
+            with_unknown: made.iter().any(|entry| entry.hook_id.is_none()),
+        }
+    }
 }

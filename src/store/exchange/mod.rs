@@ -3,7 +3,7 @@
 
 mod merge;
 
-pub use merge::{Merged, merge};
+pub use merge::{Duplicate, Merged, merge};
 
 use std::collections::HashSet;
 
@@ -131,20 +131,29 @@ impl HookEntry {
             managed_by: self.managed_by.clone(),
             replaces: self.replaces.map(hook).transpose()?,
             reason: self.reason.clone(),
-            created_at: self.created_at,
-            updated_at: self.updated_at,
+            created_at: whole_seconds(self.created_at),
+            updated_at: whole_seconds(self.updated_at),
         })
     }
 
-    /// What it is called in messages.
+    /// What it is called in messages, without what may be a secret.
     pub fn name(&self) -> String {
-        let target = TargetUrl::from_stored(self.target_url.clone());
+        let origin = self.api_url.parse().map_or_else(|_| NO_URL.to_owned(), |origin: ApiOrigin| origin.to_string());
         match self.hook_id {
-            Some(id) => format!("hook {id} of {}", self.api_url),
+            Some(id) => format!("hook {id} of {origin}"),
             None => {
-                format!("the subscription for {} of app {} to {target} at {}", self.event, self.app_id, self.api_url)
+                let target = self.shown_target();
+                format!("the subscription for {} of app {} to {target} at {origin}", self.event, self.app_id)
             }
         }
+    }
+
+    fn target(&self) -> TargetUrl {
+        TargetUrl::from_stored(self.target_url.clone())
+    }
+
+    fn shown_target(&self) -> String {
+        shown_target(&self.target_url)
     }
 
     fn sort_key(&self) -> impl Ord + use<> {
@@ -221,9 +230,29 @@ impl RegistryFile {
     }
 }
 
+/// What is shown of a URL that is none: nothing, as it may contain a password.
+const NO_URL: &str = "[no URL]";
+
+/// An endpoint without its password.
+fn shown_target(text: &str) -> String {
+    text.parse().map_or_else(|_| NO_URL.to_owned(), |target: TargetUrl| target.to_string())
+}
+
+/// A time as registries have them: what is below a second, written by hand, would be newer each time that it is imported.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    // The whole second of a time is in the range of times.
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// What is wrong with JSON. A text of the file in it is left out: it may be a URL with its password.
 fn error_text(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+    // The place is at the end, and known otherwise.
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    match (what.find(" \""), what.rfind('"')) {
+        (Some(first), Some(last)) if first + 1 < last => format!("{}{}", &what[..first], &what[last + 1..]),
+        _ => what.to_owned(),
+    }
 }
 
 fn count_of(number: usize, thing: &str) -> String {

@@ -100,14 +100,80 @@ fn a_conflict_stops_git_and_the_import() {
     assert!(try_sh(&home, "git status --short").stdout.contains("UU hooks.registry.json"));
     let refused = home.run(["registry", "import", "hooks.registry.json"]);
     assert_eq!(refused.code, 2, "{refused}");
-    // Repaired by hand, as the error says.
-    let mut file = hooks(&home);
-    file.as_object_mut().unwrap().remove("conflicts");
-    file["hooks"][0]["label"] = "both".into();
-    fs::write(home.path().join("hooks.registry.json"), file.to_string()).unwrap();
+    repair(&home, "one");
     sh(&home, "git add hooks.registry.json && git commit -q --no-edit");
     assert_eq!(home.run(["registry", "import", "hooks.registry.json"]).code, 0);
     assert_eq!(home.json(&["list"])[0]["label"], "both");
+}
+
+/// The registry file has the value of the branch that git is on, and names the conflict; it is repaired as the error says.
+fn repair(home: &Home, ours: &str) {
+    let mut file = hooks(home);
+    assert_eq!(file["hooks"][0]["label"], ours);
+    let conflicts = file.as_object_mut().unwrap().remove("conflicts").unwrap();
+    assert!(conflicts[0].as_str().unwrap().contains("`label` is"), "{conflicts}");
+    file["hooks"][0]["label"] = "both".into();
+    fs::write(home.path().join("hooks.registry.json"), file.to_string()).unwrap();
+}
+
+#[test]
+fn a_conflict_stops_a_rebase_and_a_cherry_pick() {
+    if !have("git") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = repository(&sandbox);
+    branch(&home, "one", &import_of(1, "--label one"));
+    branch(&home, "two", &import_of(1, "--label two"));
+    // A rebase is on the branch that it goes to: "ours" is that one.
+    for (start, proceed) in [
+        ("git checkout -q -b rebased two && git rebase one", "git rebase --continue"),
+        ("git checkout -q -b picked one && git cherry-pick two", "git cherry-pick --continue"),
+    ] {
+        let run = try_sh(&home, start);
+        assert!(run.code == 1 && run.stderr.contains("error: conflict: hook 1 of"), "{run}");
+        repair(&home, "one");
+        sh(&home, &format!("git add hooks.registry.json && GIT_EDITOR=true {proceed} >/dev/null"));
+        assert_eq!(hooks(&home)["hooks"][0]["label"], "both");
+        assert_eq!(try_sh(&home, "git status --short --untracked-files=no").stdout, "");
+    }
+}
+
+#[test]
+fn what_both_branches_made_is_kept_and_named() {
+    if !have("git") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = repository(&sandbox);
+    // Both without a common store: neither knows of the other's.
+    let import = |id: i64| format!("import {id} --app-id 9 --event new_crash --target-url {URL}");
+    branch(&home, "one", &import(21));
+    branch(&home, "two", &import(22));
+    let run = try_sh(&home, "git checkout -q one && git merge --no-edit two");
+    assert_eq!(run.code, 0, "{run}");
+    assert!(run.stderr.contains("has the hooks 21 and 22") && run.stderr.contains("unsubscribe 2"), "{run}");
+    assert_eq!(ids(&home), [1, 21, 22]);
+}
+
+#[test]
+fn a_file_that_both_branches_added_is_merged_and_one_that_is_none_is_not() {
+    if !have("git") {
+        return;
+    }
+    let sandbox = SandboxServer::start();
+    let home = repository(&sandbox);
+    let copy = "git checkout -q --orphan";
+    sh(&home, &format!("{copy} left && {COMMIT} left && {copy} right && {COMMIT} right"));
+    // git has no file that both began with.
+    sh(&home, "git merge -q --no-edit --allow-unrelated-histories left");
+    assert_eq!(ids(&home), [1]);
+    branch(&home, "one", &import_of(2, ""));
+    sh(&home, "git checkout -q -b torn main && echo '{' > hooks.registry.json");
+    sh(&home, &format!("{COMMIT} torn"));
+    let run = try_sh(&home, "git merge --no-edit one");
+    assert!(run.code == 1 && run.stderr.contains("this is no registry that"), "{run}");
+    assert!(try_sh(&home, "git status --short").stdout.contains("UU hooks.registry.json"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bugfender_hooks::domain::EventKind;
-use bugfender_hooks::store::exchange::{HookEntry, Merged, RegistryFile, merge};
+use bugfender_hooks::store::exchange::{Duplicate, HookEntry, Merged, RegistryFile, merge};
 use proptest::prelude::*;
 
 fn entry(id: i64) -> HookEntry {
@@ -29,6 +29,12 @@ fn labelled(id: i64, label: &str) -> HookEntry {
 
 fn with_status(id: i64, status: &str) -> HookEntry {
     HookEntry { status: status.to_owned(), ..entry(id) }
+}
+
+/// A subscription in doubt, which was recorded at this second.
+fn unknown(app: i64, second: i64) -> HookEntry {
+    let created_at = jiff::Timestamp::from_second(second).unwrap();
+    HookEntry { hook_id: None, created_at, ..with_status(app, "unknown") }
 }
 
 fn file(hooks: &[HookEntry]) -> RegistryFile {
@@ -80,7 +86,53 @@ fn hooks_that_both_sides_made_are_both_kept_and_named() {
     let other = HookEntry { app_id: 1, ..entry(2) };
     let twice = merged(&[], &[entry(1)], &[other]);
     assert_eq!(twice.file.hooks.len(), 2);
-    assert_eq!(twice.duplicates, ["new_crash of app 1 has the hooks 1 and 2 for the same target"]);
+    let duplicate = Duplicate {
+        subscription: "new_crash of app 1 to https://hooks.example.com/bf at https://bf.example".to_owned(),
+        hook_ids: vec![1, 2],
+        with_unknown: false,
+    };
+    assert_eq!(twice.duplicates, std::slice::from_ref(&duplicate));
+    // It is said once: a merge after that knows both.
+    let base = twice.file.hooks;
+    assert!(merged(&base, &base, &[]).duplicates.is_empty());
+    // One does not know whether it has made one.
+    let doubtful = merged(&[], &[entry(1)], &[unknown(1, 5)]);
+    assert_eq!(doubtful.file.hooks.len(), 2);
+    assert_eq!(doubtful.duplicates, [Duplicate { hook_ids: vec![1], with_unknown: true, ..duplicate }]);
+}
+
+#[test]
+fn a_number_that_is_known_now_is_better_than_none() {
+    let base = [unknown(1, 0)];
+    let changed = [HookEntry { reason: Some("no answer".to_owned()), ..unknown(1, 0) }];
+    for side in [&base[..], &changed[..]] {
+        for merged in [merged(&base, side, &[entry(1)]), merged(&base, &[entry(1)], side)] {
+            assert_eq!(merged.file, file(&[entry(1)]));
+        }
+    }
+    // Each of several requests in doubt is kept.
+    let twice = [unknown(1, 0), unknown(1, 7)];
+    assert_eq!(merged(&base, &twice, &base).file, file(&twice));
+    assert_eq!(merged(&twice, &twice, &[unknown(1, 0), entry(1)]).file, file(&[unknown(1, 0), entry(1)]));
+}
+
+#[test]
+fn a_number_that_was_given_anew_is_of_two_hooks() {
+    let second = |status: &str| HookEntry { app_id: 2, status: status.to_owned(), ..entry(1) };
+    let anew = [with_status(1, "gone"), second("active")];
+    let both = merged(&[entry(1)], &anew, &[labelled(1, "x")]);
+    let first = HookEntry { label: Some("x".to_owned()), ..with_status(1, "gone") };
+    assert_eq!(both.file, file(&[first, second("active")]));
+    // Nobody knows who is right, if both sides say that theirs is the one.
+    let (ours, theirs) = (HookEntry { app_id: 2, ..entry(1) }, HookEntry { app_id: 3, ..entry(1) });
+    let both = merged(&[entry(1)], &[ours], &[theirs]);
+    assert_eq!(both.file.hooks.len(), 2);
+    let target = "https://hooks.example.com/bf";
+    let said = format!(
+        "hook 1 of https://bf.example: it is for new_crash of app 2 to {target} and for new_crash of app 3 to {target}; \
+         one of them has ended"
+    );
+    assert_eq!(both.file.conflicts, [said]);
 }
 
 #[test]
@@ -95,8 +147,8 @@ fn a_password_is_not_lost_and_not_shown() {
 }
 
 fn entries() -> impl Strategy<Value = Vec<HookEntry>> {
-    let one = (1_i64..6, 0..4_usize, 0..3_usize, prop::option::of(0..3_usize), 0..3_i64);
-    let entry = one.prop_map(|(id, status, label, owner, second)| {
+    let one = (1_i64..6, any::<bool>(), 0..4_usize, 0..3_usize, prop::option::of(0..3_usize), 0..3_i64);
+    let entry = one.prop_map(|(id, anew, status, label, owner, second)| {
         let statuses = ["active", "removing", "removed", "unknown"];
         HookEntry {
             hook_id: Some(id).filter(|_| statuses[status] != "unknown"),
@@ -104,6 +156,8 @@ fn entries() -> impl Strategy<Value = Vec<HookEntry>> {
             label: ["", "x", "y"].get(label).filter(|label| !label.is_empty()).map(|label| (*label).to_owned()),
             managed_by: owner.map(|owner| ["a", "b", "c"][owner].parse().unwrap()),
             updated_at: jiff::Timestamp::from_second(second).unwrap(),
+            // Numbers that the server has given anew.
+            app_id: if anew { id + 1 } else { id },
             ..entry(id)
         }
     });
@@ -138,8 +192,12 @@ proptest! {
             prop_assert_eq!(&one, &other);
         }
         // A hook of either side is there, unless the other dropped it and this one left it as it was.
+        // One in doubt also goes if the other knows what has become of it.
         let dropped = |hook: &HookEntry, by: &RegistryFile| {
-            base.hooks.contains(hook) && !names(by).contains(&(hook.hook_id, hook.app_id))
+            let known = |name: &(Option<i64>, i64)| name.0.is_some() && name.1 == hook.app_id;
+            let is_known = hook.hook_id.is_none() && names(by).difference(&names(&base)).any(known);
+            let was_there = base.hooks.contains(hook) || (is_known && names(&base).contains(&(None, hook.app_id)));
+            was_there && !names(by).contains(&(hook.hook_id, hook.app_id))
         };
         for (side, by) in [(&ours, &theirs), (&theirs, &ours)] {
             for hook in side.hooks.iter().filter(|hook| !dropped(hook, by)) {

@@ -38,37 +38,72 @@ fn filled(home: &Home) {
     home.json(&["import", "9", "--app-id", "3", "--event", "new_crash", "--target-url", "@url", "--label", "x"]);
 }
 
+/// A home whose registry is in a file, or in a database of its own.
+fn home(sandbox: &SandboxServer, in_postgres: bool) -> Option<Home> {
+    if !in_postgres {
+        return Some(Home::of(sandbox));
+    }
+    let server = server()?;
+    Some(Home::of(sandbox).set("BUGFENDER_HOOKS_STORE", &server.url(&server.new_database())))
+}
+
 #[test]
 fn what_was_exported_and_imported_is_exported_the_same() {
-    let sandbox = SandboxServer::with_faults(&["unsubscribe=500x4"]);
-    let stores = [None, server().map(|server| server.url(&server.new_database()))];
-    for store in stores {
-        let home = Home::of(&sandbox);
-        let home = match &store {
-            Some(url) => home.set("BUGFENDER_HOOKS_STORE", url),
-            None => home,
-        };
+    for (from, to) in [(false, false), (true, true), (false, true), (true, false)] {
+        let sandbox = SandboxServer::start();
+        let (Some(home), Some(other)) = (home(&sandbox, from), home(&sandbox, to)) else { continue };
         home.json(&["import", "5", "--app-id", "5", "--event", "new_crash", "--target-url", URL, "--label", "é \"x\""]);
         home.json(&["import", "4", "--app-id", "4", "--event", "new_crash", "--target-url", URL]);
         home.json(&["forget", "4", "--yes"]);
+        home.subscribe("6", "new_crash", URL);
+        home.json(&["unsubscribe", "1"]);
         fs::write(home.path().join("hooks.toml"), manifest(7)).unwrap();
         assert_eq!(home.run(["apply", "-f", "hooks.toml", "--yes", "--initial"]).code, 0);
         let text = export(&home);
         assert_eq!(text, export(&home));
         let hooks: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(hooks["hooks"].as_array().unwrap().len(), 2, "{text}");
-        let other = Home::of(&sandbox);
+        assert_eq!(hooks["hooks"].as_array().unwrap().len(), 3, "{text}");
         let run = import(&other, &text);
-        assert!(run.code == 0 && run.stderr.contains("2 hooks added, 0 hooks changed, 0 hooks as before"), "{run}");
+        assert!(run.code == 0 && run.stderr.contains("3 hooks added, 0 hooks changed, 0 hooks as before"), "{run}");
         assert_eq!(export(&other), text);
         let run = import(&other, &text);
-        assert!(run.code == 0 && run.stderr.contains("0 hooks added, 0 hooks changed, 2 hooks as before"), "{run}");
+        assert!(run.code == 0 && run.stderr.contains("0 hooks added, 0 hooks changed, 3 hooks as before"), "{run}");
         // The manifest finds its hooks there, and nothing is made a second time.
         fs::write(other.path().join("hooks.toml"), manifest(7)).unwrap();
         let plan = other.run(["plan", "-f", "hooks.toml", "--detailed-exitcode"]);
         assert_eq!(plan.code, 0, "{plan}");
-        home.run(["unsubscribe", "--all", "--yes"]);
     }
+}
+
+#[test]
+fn a_request_in_doubt_is_exported_beside_a_hook_for_the_same() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=dropx1"]);
+    let home = Home::of(&sandbox);
+    let subscribe = ["subscribe", "--app-id", "1", "--event", "new_crash", "--target-url", URL];
+    assert_eq!(home.run(subscribe).code, 8);
+    home.json(&[&subscribe[..], &["--force"]].concat());
+    let text = export(&home);
+    let other = Home::of(&sandbox);
+    assert_eq!(import(&other, &text).code, 0);
+    assert_eq!(export(&other), text);
+    assert!(text.contains("\"unknown\"") && text.contains("\"active\""), "{text}");
+}
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    filled(&home);
+    let text = export(&home);
+    let other = Home::of(&sandbox);
+    fs::write(other.path().join("registry.json"), &text).unwrap();
+    let dry_run = ["registry", "import", "registry.json", "--dry-run"];
+    assert_shown!("dry_run", other.run(dry_run));
+    assert!(!other.registry().exists());
+    fs::write(home.path().join("registry.json"), text.replace("\"x\"", "\"y\"")).unwrap();
+    let run = home.run(dry_run);
+    assert!(run.code == 0 && run.stderr.contains("0 hooks added, 1 hook changed, 2 hooks as before"), "{run}");
+    assert_eq!(home.run(["registry", "export"]).stdout, text);
 }
 
 fn manifest(app: i64) -> String {
@@ -122,6 +157,10 @@ fn what_is_newer_wins_and_nothing_goes() {
     });
     assert_shown!("newer", import(&home, &newer));
     assert_eq!(label(), "new");
+    // Registries have whole seconds.
+    let by_hand = with(&|hook| hook["updated_at"] = json!("2102-01-01T00:00:00.5Z"));
+    assert!(import(&home, &by_hand).stderr.contains("1 hook changed"));
+    assert!(import(&home, &by_hand).stderr.contains("0 hooks changed"));
     let none = "{\"version\": 1, \"hooks\": []}";
     assert_eq!(import(&home, none).code, 0);
     assert_eq!(home.statuses().len(), 3);
@@ -157,4 +196,14 @@ fn wrong_files_are_told() {
         assert!(!home.registry().exists(), "{name}");
     }
     assert_eq!(home.run(["registry", "import", "missing.json"]).code, 2);
+    // URLs at the wrong places, or that are none, may have passwords.
+    for (good, wrong) in [
+        ("\"app_id\":1", "\"app_id\":\"https://ci:s3cret@h.example\""),
+        ("\"target_url\":\"https://h.example/\"", "\"target_url\":\"ttps://ci:s3cret@h.example/\""),
+        ("\"api_url\":\"https://h.example\"", "\"api_url\":\"https://ci:s3cret@h.example\""),
+    ] {
+        let text = format!("{{\"version\": 1, \"hooks\": [{{{},\"status\":\"unknown\"}}]}}", hook.replace(good, wrong));
+        let run = import(&home, &text);
+        assert!(run.code == 2 && !run.stderr.contains("s3cret"), "{run}");
+    }
 }
