@@ -169,7 +169,6 @@ impl Ending<'_> {
     const REMOVAL_IN_DOUBT: Self = Self::new(HookStatus::Removing, Action::RemovalInDoubt);
     pub(super) const IMPORTED: Self = Self::new(HookStatus::Active, Action::Imported);
     pub(super) const RELABELED: Self = Self::new(HookStatus::Active, Action::Relabeled);
-
     pub(super) const ADOPTED: Self = Self::new(HookStatus::Active, Action::Adopted);
 
     const fn new(status: HookStatus, action: Action) -> Self {

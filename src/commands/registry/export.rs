@@ -17,7 +17,7 @@ use crate::store::exchange::{HookEntry, RegistryFile};
 /// Write the registry as JSON that is made for git
 ///
 /// The hooks have a stable order, and the same registry gives the same bytes. All installations are written, or with
-/// --api-url one. Passwords in target URLs are hidden.
+/// --api-url one. Passwords in target URLs are hidden; keys in their paths are not: keep the file private.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file; standard output if it is "-" or left out

@@ -67,10 +67,24 @@ impl Drop for PostgresRegistry {
 
 /// Keeps others from subscribing to the same until this transaction ends.
 async fn lock(link: &Link, wanted: &Subscription) -> Result<(), PostgresFault> {
-    let sql = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, $2))";
+    let sql = "SELECT pg_catalog.pg_advisory_xact_lock_shared(pg_catalog.hashtextextended($1, 0)),
+                      pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($2, $3))";
     let name = format!("{}{}{}", link.schema(), wanted.origin.as_str(), wanted.event.as_str());
-    link.rows(sql, values![name => TEXT, wanted.app_id.get() => INT8]).await?;
+    let values = values![whole_registry(link) => TEXT, name => TEXT, wanted.app_id.get() => INT8];
+    link.rows(sql, values).await?;
     Ok(())
+}
+
+/// Keeps others from subscribing to anything until this transaction ends. One lock: a server has room for few thousands.
+async fn lock_all(link: &Link) -> Result<(), PostgresFault> {
+    let sql = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    link.rows(sql, values![whole_registry(link) => TEXT]).await?;
+    Ok(())
+}
+
+/// The name of the lock that everybody shares who locks a subscription.
+fn whole_registry(link: &Link) -> String {
+    format!("{} registry", link.schema())
 }
 
 /// The rows of one endpoint that are not known to be over, oldest first.
@@ -159,13 +173,7 @@ impl Registry for PostgresRegistry {
     }
 
     fn manage(&self, changes: &[OwnershipChange], now: Timestamp) -> Result<Vec<Option<HookRecord>>, StoreError> {
-        self.session.commit(async |link| {
-            let mut managed = Vec::with_capacity(changes.len());
-            for change in changes {
-                managed.push(self.changes(link).manage(change, now).await?);
-            }
-            Ok(managed)
-        })
+        self.session.commit(async |link| self.manage_batch(link, changes, now).await)
     }
 
     fn lock_manifest(

@@ -3,14 +3,16 @@
 use std::sync::Barrier;
 use std::thread;
 
-use bugfender_hooks::domain::{AppId, EventKind, HookId, HookStatus, Subscription};
+use bugfender_hooks::domain::{AppId, EventKind, HookId, HookRecord, HookStatus, RowId, Subscription};
 use bugfender_hooks::store::{
-    Conflict, ManifestLock, Registry, Removal, RemovalReservation, Reservation, Store, SubscriptionIntent,
+    Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation, Reservation, Restored, Store,
+    SubscriptionIntent,
 };
 
 use super::receivers::store;
 use crate::support::inbox::{at, noise};
-use crate::support::postgres::server;
+use crate::support::postgres::{Server, ServerSettings, server};
+use crate::support::wait_until;
 
 fn wanted(app: i64) -> Subscription {
     Subscription {
@@ -133,4 +135,115 @@ fn texts_that_the_server_does_not_take_are_stored_nonetheless() {
     let reserved = registry.begin_subscribe(&SubscriptionIntent::of(long.clone()), at(1)).unwrap();
     assert!(matches!(reserved, Reservation::Reserved(_)));
     assert!(matches!(registry.find_conflict(&long).unwrap(), Some(Conflict::InProgress)));
+}
+
+/// How often the server found transactions that waited for one another.
+fn deadlocks(server: &Server, database: &str) -> String {
+    // Sessions that have ended have said what they counted.
+    let sessions = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'client backend'"
+    );
+    wait_until("the sessions have ended", || server.psql("postgres", &sessions) == "0");
+    server.psql("postgres", &format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{database}'"))
+}
+
+#[test]
+fn batches_do_not_wait_for_one_another_in_a_circle() {
+    let Some(server) = server() else { return };
+    let (store, database) = store(server);
+    store.registry().unwrap();
+    let together = Barrier::new(2);
+    let work = |is_reversed: bool| {
+        let registry = store.registry().unwrap();
+        for round in 0..5 {
+            let mut apps: Vec<i64> = (1..=60).map(|app| round * 60 + app).collect();
+            if is_reversed {
+                apps.reverse();
+            }
+            let intents: Vec<_> = apps.iter().map(|app| SubscriptionIntent::of(wanted(*app))).collect();
+            together.wait();
+            registry.record_subscriptions(&[], &intents, at(1)).unwrap();
+            together.wait();
+            let mut rows = Vec::new();
+            registry.hooks(None, &mut |record| rows.push(record)).unwrap();
+            if is_reversed {
+                rows.reverse();
+            }
+            let change = |record: &HookRecord| OwnershipChange {
+                row: record.row,
+                managed_by: "mobile".parse().unwrap(),
+                label: None,
+                target_url: None,
+            };
+            let changes: Vec<_> = rows.iter().map(change).collect();
+            together.wait();
+            registry.manage(&changes, at(2)).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        for is_reversed in [false, true] {
+            let work = &work;
+            scope.spawn(move || work(is_reversed));
+        }
+    });
+    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.hooks"), "300");
+    assert_eq!(deadlocks(server, &database), "0");
+}
+
+/// A hook as another registry holds it.
+fn record(app: i64) -> HookRecord {
+    HookRecord {
+        row: RowId(app),
+        hook_id: HookId::new(app),
+        subscription: wanted(app),
+        status: HookStatus::Active,
+        label: None,
+        managed_by: None,
+        replaces: None,
+        reason: None,
+        created_at: at(1),
+        updated_at: at(1),
+    }
+}
+
+#[test]
+fn more_hooks_are_brought_in_than_a_small_server_has_room_for_locks() {
+    let lines = &["max_connections = 10", "max_locks_per_transaction = 10"][..];
+    let Some(server) = Server::start(ServerSettings { lines, ..ServerSettings::default() }) else { return };
+    let (store, _) = store(&server);
+    let registry = store.registry().unwrap();
+    let hooks: Vec<_> = (1..=1500).map(record).collect();
+    let restored = registry.restore(&hooks, at(2)).unwrap();
+    assert!(restored.iter().all(|restored| *restored == Restored::Added));
+}
+
+#[test]
+fn what_is_brought_in_is_not_subscribed_to_beside() {
+    let Some(server) = server() else { return };
+    let (store, _) = store(server);
+    store.registry().unwrap();
+    let together = Barrier::new(2);
+    let restore = |app: i64| {
+        let registry = store.registry().unwrap();
+        together.wait();
+        registry.restore(&[record(app)], at(2)).unwrap()[0]
+    };
+    let subscribe = |app: i64| {
+        let registry = store.registry().unwrap();
+        together.wait();
+        begin(&*registry, app)
+    };
+    for app in 1..=20 {
+        let (restored, begun) = thread::scope(|scope| {
+            let (restored, begun) = (scope.spawn(|| restore(app)), scope.spawn(|| subscribe(app)));
+            (restored.join().unwrap(), begun.join().unwrap())
+        });
+        let is_either = match restored {
+            Restored::Added => matches!(begun, Reservation::Conflict(Conflict::Exists(_))),
+            // It was begun, and its registry may have ended since.
+            Restored::InProgress | Restored::Changed => matches!(begun, Reservation::Reserved(_)),
+            _ => false,
+        };
+        assert!(is_either, "{restored:?}, {begun:?}");
+    }
 }

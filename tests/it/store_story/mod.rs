@@ -11,6 +11,7 @@ mod registry;
 mod restoring;
 mod sqlite_files;
 mod targets;
+mod together;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -205,8 +206,8 @@ macro_rules! stories {
                 forwarding::failed_ones_do_not_hold_up_new_ones,
                 forwarding::what_waits_too_long_is_given_up,
                 forwarding::claims_are_bounded_in_bytes,
-            forwarding::leases_end_unless_they_are_renewed,
-            forwarding::a_lost_lease_records_nothing,
+                forwarding::leases_end_unless_they_are_renewed,
+                forwarding::a_lost_lease_records_nothing,
                 forwarding::a_purged_claim_is_not_taken_for_another,
                 targets::attempts_are_kept_and_go_with_their_event,
                 targets::a_paused_target_is_left_alone,
@@ -240,7 +241,9 @@ macro_rules! stories {
                 ownership::a_manifest_takes_what_nobody_owns,
                 ownership::a_redacted_password_is_restored,
                 ownership::a_manifest_is_applied_by_one_at_a_time,
-                ownership::batches_with_the_same_make_one_of_each,
+                together::batches_with_the_same_make_one_of_each,
+                together::two_manifests_share_what_nobody_owns,
+                together::of_two_owners_in_a_batch_the_first_gets_it,
                 restoring::what_is_brought_in_is_there_once,
                 restoring::what_is_newer_wins,
                 restoring::a_whole_url_is_not_replaced_by_a_redacted_one,

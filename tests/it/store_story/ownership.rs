@@ -1,8 +1,5 @@
 //! Hooks that manifests own: many are begun and settled in a commit, owners and labels change, and one applies at a time.
 
-use std::sync::Barrier;
-use std::thread;
-
 use bugfender_hooks::domain::{
     ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl,
 };
@@ -20,11 +17,11 @@ fn origin(text: &str) -> ApiOrigin {
     text.parse().unwrap()
 }
 
-fn name(text: &str) -> ManifestName {
+pub(super) fn name(text: &str) -> ManifestName {
     text.parse().unwrap()
 }
 
-fn hook(id: i64) -> HookId {
+pub(super) fn hook(id: i64) -> HookId {
     HookId::new(id).unwrap()
 }
 
@@ -38,11 +35,11 @@ fn to(app: i64, target: &str) -> Subscription {
     }
 }
 
-fn wanted(app: i64) -> Subscription {
+pub(super) fn wanted(app: i64) -> Subscription {
     to(app, "https://hooks.example.com/bf")
 }
 
-fn intent(wanted: Subscription) -> SubscriptionIntent {
+pub(super) fn intent(wanted: Subscription) -> SubscriptionIntent {
     SubscriptionIntent {
         label: Some("live".parse().unwrap()),
         managed_by: Some(name("mobile")),
@@ -51,7 +48,7 @@ fn intent(wanted: Subscription) -> SubscriptionIntent {
     }
 }
 
-fn rows(registry: &dyn Registry) -> Vec<HookRecord> {
+pub(super) fn rows(registry: &dyn Registry) -> Vec<HookRecord> {
     let mut rows = Vec::new();
     registry.hooks(None, &mut |row| rows.push(row)).unwrap();
     rows
@@ -62,7 +59,7 @@ fn row(registry: &dyn Registry, app: i64) -> HookRecord {
 }
 
 /// What the history says, oldest first.
-fn changes(registry: &dyn Registry) -> Vec<(i64, Action)> {
+pub(super) fn changes(registry: &dyn Registry) -> Vec<(i64, Action)> {
     let mut found = Vec::new();
     let mut each = |change: Change| found.push((change.subscription.app_id.get(), change.action));
     registry.history(None, None, None, &mut each).unwrap();
@@ -71,7 +68,7 @@ fn changes(registry: &dyn Registry) -> Vec<(i64, Action)> {
 }
 
 /// Begins all of them in one commit.
-fn begin(registry: &dyn Registry, intents: &[SubscriptionIntent]) -> Vec<Reservation> {
+pub(super) fn begin(registry: &dyn Registry, intents: &[SubscriptionIntent]) -> Vec<Reservation> {
     registry.record_subscriptions(&[], intents, at(1)).unwrap().1
 }
 
@@ -83,17 +80,17 @@ fn reserved(reservations: &[Reservation]) -> Vec<RowId> {
     reservations.iter().map(row).collect()
 }
 
-fn end(registry: &dyn Registry, ends: &[(RowId, SubscriptionEnd)], second: i64) -> Vec<Option<Activated>> {
+pub(super) fn end(registry: &dyn Registry, ends: &[(RowId, SubscriptionEnd)], second: i64) -> Vec<Option<Activated>> {
     registry.record_subscriptions(ends, &[], at(second)).unwrap().0
 }
 
 /// Makes a hook, and gives its row.
-fn make(registry: &dyn Registry, intent: SubscriptionIntent, id: i64) -> HookRecord {
+pub(super) fn make(registry: &dyn Registry, intent: SubscriptionIntent, id: i64) -> HookRecord {
     let row = reserved(&begin(registry, &[intent]))[0];
     end(registry, &[(row, SubscriptionEnd::Made(hook(id)))], 1).remove(0).unwrap().record
 }
 
-fn ownership(row: RowId) -> OwnershipChange {
+pub(super) fn ownership(row: RowId) -> OwnershipChange {
     OwnershipChange { row, managed_by: name("mobile"), label: Some("live".parse().unwrap()), target_url: None }
 }
 
@@ -231,7 +228,7 @@ pub(super) fn a_number_given_anew_keeps_the_owner(store: &dyn Store) {
     assert_eq!(row_statuses(&*registry), [HookStatus::Gone, HookStatus::Gone, HookStatus::Gone, HookStatus::Active]);
 }
 
-fn row_statuses(registry: &dyn Registry) -> Vec<HookStatus> {
+pub(super) fn row_statuses(registry: &dyn Registry) -> Vec<HookStatus> {
     rows(registry).into_iter().map(|row| row.status).collect()
 }
 
@@ -335,41 +332,4 @@ pub(super) fn a_manifest_is_applied_by_one_at_a_time(store: &dyn Store) {
     drop(second);
     assert_eq!((lock(&*first, &here, &mobile, 8), lock(&*first, &here, &web, 8)), (None, None));
     assert_eq!(rows(&*first), []);
-}
-
-pub(super) fn batches_with_the_same_make_one_of_each(store: &dyn Store) {
-    const APPS: i64 = 8;
-    const ROUNDS: i64 = 5;
-    store.registry().unwrap();
-    let together = Barrier::new(2);
-    let apply = |thread: i64| {
-        let registry = store.registry().unwrap();
-        let mut made = 0;
-        for round in 0..ROUNDS {
-            let mut apps: Vec<i64> = (1..=APPS).map(|app| round * APPS + app).collect();
-            if thread == 1 {
-                apps.reverse();
-            }
-            let intents: Vec<_> = apps.iter().map(|app| intent(wanted(*app))).collect();
-            together.wait();
-            let answers = begin(&*registry, &intents);
-            let ends: Vec<_> = apps
-                .iter()
-                .zip(&answers)
-                .filter_map(|(app, answer)| match answer {
-                    Reservation::Reserved(row) => Some((*row, SubscriptionEnd::Made(hook(app * 2 + thread)))),
-                    Reservation::Conflict(_) => None,
-                })
-                .collect();
-            made += end(&*registry, &ends, 2).iter().flatten().count();
-        }
-        made
-    };
-    let made: usize = thread::scope(|scope| {
-        let threads = [0, 1].map(|thread| scope.spawn(move || apply(thread)));
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    });
-    let expected = usize::try_from(APPS * ROUNDS).unwrap();
-    let registry = store.registry().unwrap();
-    assert_eq!((made, row_statuses(&*registry)), (expected, vec![HookStatus::Active; expected]));
 }

@@ -1,4 +1,4 @@
-//! Many subscriptions in a commit. Their statements are sent without waiting for one another's answers.
+//! Many subscriptions in a commit, and many owners. Their statements are sent without waiting for one another's answers.
 
 use std::collections::HashSet;
 
@@ -6,12 +6,12 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::super::fault::PostgresFault;
-use super::super::session::Link;
+use super::super::session::{Link, values};
 use super::{PostgresRegistry, conflict, lock};
-use crate::domain::RowId;
+use crate::domain::{HookRecord, RowId};
 use crate::store::error::Rule;
 use crate::store::registry_rules::{Ending, repeated};
-use crate::store::{Activated, Conflict, Reservation, SubscriptionEnd, SubscriptionIntent};
+use crate::store::{Activated, Conflict, OwnershipChange, Reservation, SubscriptionEnd, SubscriptionIntent};
 
 impl PostgresRegistry {
     /// Records how requests ended, and the intents of others.
@@ -38,6 +38,32 @@ impl PostgresRegistry {
         };
         let reservations = try_join_all(intents.iter().enumerate().map(begin)).await?;
         Ok((ended, reservations))
+    }
+
+    /// Gives hooks their owners and labels.
+    pub(super) async fn manage_batch(
+        &self,
+        link: &Link,
+        changes: &[OwnershipChange],
+        now: Timestamp,
+    ) -> Result<Vec<Option<HookRecord>>, PostgresFault> {
+        let mut rows: Vec<i64> = changes.iter().map(|change| change.row.0).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let is_each_once = rows.len() == changes.len();
+        // Everybody locks the rows in the same order, whatever the order of the changes.
+        let sql = "SELECT id FROM @hooks WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+        link.rows(sql, values![rows => INT8_ARRAY]).await?;
+        let rows = self.changes(link);
+        if is_each_once {
+            return try_join_all(changes.iter().map(|change| rows.manage(change, now))).await;
+        }
+        // Who owns a row is known to its second change after the first.
+        let mut managed = Vec::with_capacity(changes.len());
+        for change in changes {
+            managed.push(rows.manage(change, now).await?);
+        }
+        Ok(managed)
     }
 
     async fn end_all(

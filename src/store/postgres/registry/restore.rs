@@ -6,7 +6,7 @@ use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
 use super::rows::{change, found, time};
-use super::{PostgresRegistry, alike, lock};
+use super::{PostgresRegistry, alike, lock_all};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName};
 use crate::store::restoration::{Restoration, Restoring, restored_target};
 use crate::store::{Action, Restored};
@@ -18,13 +18,7 @@ impl PostgresRegistry {
         hooks: &[HookRecord],
         now: Timestamp,
     ) -> Result<Vec<Restored>, PostgresFault> {
-        // The locks in the order in which batches take them.
-        let mut wanted: Vec<_> = hooks.iter().map(|hook| &hook.subscription).collect();
-        wanted.sort_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
-        wanted.dedup_by_key(|wanted| (&wanted.origin, wanted.app_id, wanted.event));
-        for wanted in wanted {
-            lock(link, wanted).await?;
-        }
+        lock_all(link).await?;
         let mut restoring = Restoring::new(hooks);
         let mut restored = vec![Restored::Unchanged; hooks.len()];
         for index in restoring.order() {
