@@ -33,11 +33,13 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let one = matches!(ctx.settings().api.source, Source::Flag(_)).then(|| ctx.origin());
     let mut hooks = Vec::new();
     let mut hidden = 0_u64;
-    if let Some(registry) = existing_registry(ctx)? {
-        registry.hooks(one, &mut |record| {
+    match existing_registry(ctx)? {
+        // A file that had hooks must not become empty unseen.
+        None => ctx.out().warn("there is no registry: what is exported has no hooks"),
+        Some(registry) => registry.hooks(one, &mut |record| {
             hidden += u64::from(!args.show_secrets && record.subscription.target_url.has_secret());
             hooks.push(HookEntry::of(&record, !args.show_secrets));
-        })?;
+        })?,
     }
     if hidden > 0 {
         ctx.out().note(&format!(

@@ -139,13 +139,10 @@ impl HookEntry {
     /// What it is called in messages, without what may be a secret.
     pub fn name(&self) -> String {
         let origin = self.api_url.parse().map_or_else(|_| NO_URL.to_owned(), |origin: ApiOrigin| origin.to_string());
-        match self.hook_id {
-            Some(id) => format!("hook {id} of {origin}"),
-            None => {
-                let target = self.shown_target();
-                format!("the subscription for {} of app {} to {target} at {origin}", self.event, self.app_id)
-            }
+        if let Some(id) = self.hook_id {
+            return format!("hook {id} of {origin}");
         }
+        format!("the subscription for {} of app {} to {} at {origin}", self.event, self.app_id, self.shown_target())
     }
 
     fn target(&self) -> TargetUrl {

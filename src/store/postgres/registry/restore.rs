@@ -11,6 +11,12 @@ use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName};
 use crate::store::restoration::{Restoration, Restoring, restored_target};
 use crate::store::{Action, Restored};
 
+/// The row that holds a number, and those that held it and are for the same app and event. Each half has its index.
+const HOLDERS: &str = "WHERE id IN (
+    SELECT id FROM @hooks WHERE api_url = $1 AND hook_id = $2 AND status NOT IN ('removed', 'gone')
+    UNION ALL SELECT id FROM @hooks WHERE api_url = $1 AND app_id = $3 AND event = $4 AND hook_id = $2)
+    ORDER BY id FOR UPDATE";
+
 impl PostgresRegistry {
     pub(super) async fn restore_all(
         &self,
@@ -50,8 +56,9 @@ impl PostgresRegistry {
         let wanted = &hook.subscription;
         let holders = match hook.hook_id {
             Some(id) => {
-                let condition = "WHERE api_url = $1 AND hook_id = $2 ORDER BY id FOR UPDATE";
-                found(link, condition, values![wanted.origin.as_str() => TEXT, id.get() => INT8]).await?
+                let values = values![wanted.origin.as_str() => TEXT, id.get() => INT8, wanted.app_id.get() => INT8,
+                    wanted.event.as_str() => TEXT];
+                found(link, HOLDERS, values).await?
             }
             None => Vec::new(),
         };

@@ -10,6 +10,11 @@ use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName};
 use crate::store::restoration::{Restoration, Restoring, restored_target};
 use crate::store::{Action, Restored};
 
+/// The row that holds a number, and those that held it and are for the same app and event. Each half has its index.
+const HOLDERS: &str = "WHERE id IN (\
+    SELECT id FROM hooks WHERE api_url = ?1 AND hook_id = ?2 AND status NOT IN ('removed', 'gone') \
+    UNION ALL SELECT id FROM hooks WHERE api_url = ?1 AND app_id = ?3 AND event = ?4 AND hook_id = ?2) ORDER BY id";
+
 impl SqliteRegistry {
     pub(super) fn restore_all(
         &self,
@@ -48,8 +53,8 @@ impl SqliteRegistry {
         let wanted = &hook.subscription;
         let holders = match hook.hook_id {
             Some(id) => {
-                let condition = "WHERE api_url = ?1 AND hook_id = ?2 ORDER BY id";
-                self.reader(connection).all(condition, (wanted.origin.as_str(), id.get()))?
+                let key = (wanted.origin.as_str(), id.get(), wanted.app_id.get(), wanted.event.as_str());
+                self.reader(connection).all(HOLDERS, key)?
             }
             None => Vec::new(),
         };
