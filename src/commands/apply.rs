@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::Report;
 use super::confirm::confirm_each;
 use super::planning::{
-    AppliedView, Disclosure, PlanArgs, PlanRequest, SavedPlan, check_targets, disclosure, planned_counts, refusals,
+    AppliedView, Disclosure, PlanArgs, PlanRequest, SavedPlan, check_targets, planned_counts, refusals,
 };
 use super::progress::progress_bar;
 use super::units::duration_or_zero;
@@ -85,6 +85,12 @@ Examples:
   bugfender-hooks apply -f hooks.toml --prune --yes --initial     # in CI
   bugfender-hooks apply hooks.plan            # what `plan --out hooks.plan` wrote";
 
+impl Args {
+    fn disclosure(&self) -> Disclosure {
+        Disclosure { show_secrets: self.show_secrets }
+    }
+}
+
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let (request, reviewed) = match request(ctx, args)? {
         Ok(request) => request,
@@ -97,7 +103,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     check_targets(ctx, &plan)?;
     if !plan.has_changes() && pending(&plan) == 0 {
-        let (name, disclosure) = (plan.name.clone(), disclosure(&plan, args.show_secrets));
+        let (name, disclosure) = (plan.name.clone(), args.disclosure());
         return Ok(report(ctx, name, Applied::unchanged(plan), disclosure));
     }
     let confirmed = confirm(ctx, args, &plan)?;
@@ -120,7 +126,14 @@ fn request(ctx: &Context, args: &Args) -> Result<Result<ReviewedRequest, Vec<Err
         }
         None => (args.files.clone(), args.plan.options(), args.checksum.clone()),
     };
-    Ok(PlanRequest::read(ctx, files, options).map(|request| (request, reviewed)))
+    let read = PlanRequest::read(ctx, files, options);
+    Ok(read.map(|request| (request, reviewed)).map_err(|errors| match &args.saved {
+        Some(path) => {
+            let where_from = format!("{} names its manifest from the directory where it was made", path.display());
+            errors.into_iter().map(|error| error.hint(where_from.clone())).collect()
+        }
+        None => errors,
+    }))
 }
 
 /// Keeps the lock of the manifest while the plan, as it is then, is carried out.
@@ -137,7 +150,7 @@ fn carry_out(
     if let Err(errors) = check(ctx, args, &plan, reviewed) {
         return Ok(Report { errors, ..Report::nothing() });
     }
-    let (name, disclosure) = (plan.name.clone(), disclosure(&plan, args.show_secrets));
+    let (name, disclosure) = (plan.name.clone(), args.disclosure());
     let bar = progress_bar(ctx, plan.requests() as u64);
     let options = ApplyOptions { concurrency: usize::from(args.concurrency) };
     let applied = Applier::new(ctx, registry, &lock, options, &|| bar.inc(1)).apply(plan, || ctx.api());
@@ -211,7 +224,7 @@ fn confirm(ctx: &Context, args: &Args, plan: &Plan) -> Result<Option<String>> {
     if plan.brakes().iter().any(|brake| matches!(brake, Brake::Initial { .. })) {
         ctx.out().note("the registry has never held a hook of this manifest: if these hooks exist already, they are made a second time");
     }
-    let disclosure = disclosure(plan, args.show_secrets);
+    let disclosure = args.disclosure();
     let changes = plan.hooks.iter().filter(|hook| hook.action.is_change());
     let lines: Vec<String> = changes.map(|hook| disclosure.line(hook)).collect();
     let question = format!("{} Apply this to {}?", planned_counts(&plan.counts(), plan.name.as_str()), plan.origin);

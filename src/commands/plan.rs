@@ -61,7 +61,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     check_targets(ctx, &plan)?;
     warn(ctx, &plan);
     if let Some(path) = &args.out {
-        SavedPlan::of(&files, &plan)?.write(path)?;
+        SavedPlan::of(&files, path, &plan)?.write(path)?;
     }
     let is_due = plan.has_changes() || plan.counts().get(PlanAction::Unknown) > 0;
     let exit_code = (args.detailed_exitcode && is_due).then_some(CHANGES);

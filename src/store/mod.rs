@@ -26,6 +26,7 @@ pub mod postgres;
 mod queue;
 mod registry;
 mod registry_rules;
+mod restoration;
 pub mod sqlite;
 mod targets;
 pub mod worker;

@@ -226,6 +226,9 @@ pub trait Registry: Send {
     /// None goes, and none that has ended comes back by what is not newer. Their row numbers do not count; their times do.
     fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError>;
 
+    /// What [`restore`](Self::restore) would answer now. Nothing is changed.
+    fn try_restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError>;
+
     /// Deletes a row whose hook may exist. Refused while a living process is at work on it.
     fn forget(&self, row: RowId) -> Result<(), StoreError>;
 

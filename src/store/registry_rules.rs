@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::Rule;
-use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, Restored, SubscriptionIntent};
+use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, SubscriptionIntent};
 use crate::domain::{HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 
 /// A row as a backend found it.
@@ -105,71 +105,6 @@ pub(super) fn managed(found: &FoundRow, change: &OwnershipChange) -> Management 
 pub(super) fn completed_target<'a>(record: &HookRecord, change: &'a OwnershipChange) -> Option<&'a TargetUrl> {
     let known = &record.subscription.target_url;
     change.target_url.as_ref().filter(|given| known.is_redacted() && known.is_same_endpoint(given))
-}
-
-/// What is to be done to bring in a hook of another registry.
-pub(super) enum Restoration {
-    /// It gets a row of its own.
-    Add,
-    /// This row becomes it.
-    Change(FoundRow),
-    /// Nothing.
-    Keep(Restored),
-}
-
-/// What is to be done to bring in a hook, given the rows that hold or held its number, and the rows of its subscription that
-/// have not ended.
-pub(super) fn restoration(holders: Vec<FoundRow>, alike: Vec<FoundRow>, hook: &HookRecord) -> Restoration {
-    let living = |found: &FoundRow| !found.record.status.is_ended();
-    let is_same = |found: &FoundRow| found.record.subscription.is_same_as(&hook.subscription);
-    let (same, others): (Vec<_>, Vec<_>) = holders.into_iter().partition(is_same);
-    // Of several the one that has not ended, or else the newest, which is the last.
-    if let Some(found) = same.into_iter().max_by_key(|found| (living(found), found.record.row)) {
-        return update(found, hook);
-    }
-    if !hook.status.is_ended() && others.iter().any(living) {
-        return Restoration::Keep(Restored::Conflict);
-    }
-    let (numbered, mut unknown): (Vec<_>, Vec<_>) = alike.into_iter().partition(|found| found.record.hook_id.is_some());
-    match (hook.hook_id, unknown.pop()) {
-        (None, _) if !numbered.is_empty() => Restoration::Keep(Restored::Unchanged),
-        (None, Some(found)) => update(found, hook),
-        (Some(_), Some(found)) if !hook.status.is_ended() && found.in_progress => {
-            Restoration::Keep(Restored::InProgress)
-        }
-        (Some(_), Some(found)) if !hook.status.is_ended() => Restoration::Change(found),
-        _ => Restoration::Add,
-    }
-}
-
-fn update(found: FoundRow, hook: &HookRecord) -> Restoration {
-    let record = &found.record;
-    let revives = record.status.is_ended() && !hook.status.is_ended();
-    // Of the same second: changed by hand, or by somebody who was as quick. Only what has ended does not come back so.
-    let is_older = hook.updated_at < record.updated_at || (hook.updated_at == record.updated_at && revives);
-    if is_older || says_the_same(record, hook) {
-        Restoration::Keep(Restored::Unchanged)
-    } else if found.in_progress {
-        Restoration::Keep(Restored::InProgress)
-    } else {
-        Restoration::Change(found)
-    }
-}
-
-/// Whether a row is already what a hook of another registry would make of it.
-fn says_the_same(record: &HookRecord, hook: &HookRecord) -> bool {
-    let facts = |record: &HookRecord| {
-        (record.hook_id, record.status, record.replaces, record.reason.clone(), record.created_at, record.updated_at)
-    };
-    facts(record) == facts(hook)
-        && (&record.label, &record.managed_by) == (&hook.label, &hook.managed_by)
-        && restored_target(record, hook) == &record.subscription.target_url
-}
-
-/// The endpoint that a row has after it became a hook of another registry: one with its password is better.
-pub(super) fn restored_target<'a>(found: &'a HookRecord, hook: &'a HookRecord) -> &'a TargetUrl {
-    let (known, given) = (&found.subscription.target_url, &hook.subscription.target_url);
-    if given.is_redacted() && !known.is_redacted() { known } else { given }
 }
 
 /// The intents of a batch that are for the same as an earlier one of it, by their places.

@@ -6,7 +6,7 @@ mod view;
 
 pub use row::Disclosure;
 pub use saved::SavedPlan;
-pub use view::{AppliedView, PlanView, disclosure, planned_counts};
+pub use view::{AppliedView, PlanView, planned_counts};
 
 use std::collections::HashSet;
 use std::path::PathBuf;

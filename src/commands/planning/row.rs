@@ -13,8 +13,6 @@ use crate::render::{Cell, Row, Tone};
 pub struct Disclosure {
     /// Whether passwords, and what comes from variables and files, are shown.
     pub show_secrets: bool,
-    /// Whether an endpoint of the manifest comes from variables and files: then those on record may, too.
-    pub has_secrets: bool,
 }
 
 /// A hook, and what is to be done about it, in the fields of the documented schema.
@@ -69,7 +67,7 @@ impl PlannedRow {
             target_url: shown_wanted.or(on_record),
             label,
             old_label,
-            reason: reason(planned).map(|reason| disclosure.hide(reason, record)),
+            reason: reason(planned).map(|reason| disclosure.hide(reason, planned)),
             file: wanted.map(|wanted| wanted.place.file.clone()),
             line: wanted.map(|wanted| wanted.place.line),
         }
@@ -103,26 +101,23 @@ impl Disclosure {
         cells.collect::<Vec<_>>().join("  ")
     }
 
-    /// A text about a hook on record, without its endpoint if that may be secret.
-    fn hide(self, text: String, record: Option<&HookRecord>) -> String {
-        if self.show_secrets || !self.has_secrets {
+    /// A text about a hook on record, without its endpoint, unless the manifest has that as it is.
+    fn hide(self, text: String, planned: &PlannedHook) -> String {
+        let Some(record) = planned.record.as_ref().filter(|_| !self.show_secrets && planned.may_be_secret()) else {
             return text;
-        }
-        let texts = record.map(|record| texts_of(&record.subscription.target_url)).unwrap_or_default();
+        };
+        let texts = texts_of(&record.subscription.target_url);
         texts.iter().fold(text, |text, secret| text.replace(secret.as_str(), "****"))
     }
 
+    /// The endpoint of a hook on record, of which it is not known whether it came from variables or files.
     fn on_record(self, target: &TargetUrl) -> String {
         if self.show_secrets {
             return target.expose().to_owned();
         }
-        match Url::parse(target.expose()) {
-            Ok(url) if self.has_secrets => {
-                let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "/" };
-                format!("{}{rest}", ShownTarget::of(&url))
-            }
-            _ => target.redacted().into_owned(),
-        }
+        let Ok(url) = Url::parse(target.expose()) else { return "…".to_owned() };
+        let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "/" };
+        format!("{}{rest}", ShownTarget::of(&url))
     }
 }
 

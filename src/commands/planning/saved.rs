@@ -36,10 +36,14 @@ impl SavedPlan {
     ///
     /// # Errors
     /// A usage error for a manifest that came by standard input, which cannot be read again.
-    pub fn of(files: &[PathBuf], plan: &Plan) -> Result<Self> {
+    pub fn of(files: &[PathBuf], out: &Path, plan: &Plan) -> Result<Self> {
         if files.iter().any(|file| file == Path::new("-")) {
             return Err(Error::usage("a plan of standard input can't be saved: `apply` reads the manifest again")
                 .hint("give the manifest as a file"));
+        }
+        let same = |file: &PathBuf| file.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+        if files.iter().any(same) {
+            return Err(Error::usage(format!("--out {} is the manifest itself", out.display())));
         }
         Ok(Self {
             version: VERSION,

@@ -31,7 +31,7 @@ struct PlanReport {
 impl PlanView {
     /// Of this plan.
     pub fn new(plan: &Plan, show_secrets: bool, with_checksum: bool) -> Self {
-        let disclosure = disclosure(plan, show_secrets);
+        let disclosure = Disclosure { show_secrets };
         let shown = plan.hooks.iter().filter(|hook| hook.action != PlanAction::Keep);
         let report = PlanReport {
             name: plan.name.clone(),
@@ -44,11 +44,6 @@ impl PlanView {
         };
         Self { report, with_checksum }
     }
-}
-
-/// How the endpoints of a plan are shown.
-pub fn disclosure(plan: &Plan, show_secrets: bool) -> Disclosure {
-    Disclosure { show_secrets, has_secrets: plan.has_secrets() }
 }
 
 impl Row for PlanReport {

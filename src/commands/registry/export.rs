@@ -7,6 +7,7 @@ use clap::ValueHint;
 use crate::commands::Report;
 use crate::commands::existing::existing_registry;
 use crate::commands::input::not_made;
+use crate::commands::units::count;
 use crate::config::Source;
 use crate::context::Context;
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::store::exchange::{HookEntry, RegistryFile};
 /// Write the registry as JSON that is made for git
 ///
 /// The hooks have a stable order, and the same registry gives the same bytes. All installations are written, or with
-/// --api-url one. Passwords in target URLs are hidden.
+/// --api-url one. Passwords in target URLs are hidden; keys in their paths are not: keep the file private.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file; standard output if it is "-" or left out
@@ -31,16 +32,17 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let one = matches!(ctx.settings().api.source, Source::Flag(_)).then(|| ctx.origin());
     let mut hooks = Vec::new();
-    let mut hidden = 0;
+    let mut hidden = 0_u64;
     if let Some(registry) = existing_registry(ctx)? {
         registry.hooks(one, &mut |record| {
-            hidden += usize::from(!args.show_secrets && record.subscription.target_url.has_secret());
+            hidden += u64::from(!args.show_secrets && record.subscription.target_url.has_secret());
             hooks.push(HookEntry::of(&record, !args.show_secrets));
         })?;
     }
     if hidden > 0 {
         ctx.out().note(&format!(
-            "the passwords in {hidden} target URLs are hidden; where the hooks are named by a manifest, apply restores them"
+            "passwords are hidden in {}; `apply` restores those of hooks in a manifest, and --show-secrets shows them",
+            count(hidden, "target URL")
         ));
     }
     let text = RegistryFile::new(hooks).text();

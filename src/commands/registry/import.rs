@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::read;
 use crate::commands::Report;
+use crate::commands::existing::existing_registry;
 use crate::commands::hook_row::{HookRow, fields};
 use crate::commands::units::count;
 use crate::context::Context;
+use crate::domain::HookRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
 use crate::store::Restored;
@@ -25,6 +27,10 @@ pub struct Args {
     /// The file that `registry export` wrote; "-" for standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
+
+    /// Show what would be added and changed; store nothing
+    #[arg(long)]
+    dry_run: bool,
 
     /// Show passwords in target URLs
     #[arg(long)]
@@ -63,10 +69,11 @@ impl Row for RestoredRow {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let name = args.file.display().to_string();
     let hooks = RegistryFile::parse(&read(&args.file)?, &name)?.records(&name)?;
-    let outcomes = ctx.registry()?.restore(&hooks, Timestamp::now())?;
+    let outcomes = restore(ctx, &hooks, args.dry_run)?;
     let number = |wanted: Restored| count(outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64, "hook");
     let (added, changed) = (number(Restored::Added), number(Restored::Changed));
-    ctx.out().note(&format!("{added} added, {changed} changed, {} as before", number(Restored::Unchanged)));
+    let counts = format!("{added} added, {changed} changed, {} as before", number(Restored::Unchanged));
+    ctx.out().note(&if args.dry_run { format!("{counts}; dry run: nothing is stored") } else { counts });
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for (record, outcome) in hooks.into_iter().zip(outcomes) {
         let name = record.description();
@@ -88,4 +95,16 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         rows.push(RestoredRow { hook: HookRow::of(record, args.show_secrets), result });
     }
     Ok(Report::list(rows, errors))
+}
+
+/// Brings the hooks in; in a dry run says only what that would do, and makes no registry.
+fn restore(ctx: &Context, hooks: &[HookRecord], dry_run: bool) -> Result<Vec<Restored>> {
+    let now = Timestamp::now();
+    if !dry_run {
+        return Ok(ctx.registry()?.restore(hooks, now)?);
+    }
+    match existing_registry(ctx)? {
+        Some(registry) => Ok(registry.try_restore(hooks, now)?),
+        None => Ok(vec![Restored::Added; hooks.len()]),
+    }
 }

@@ -70,18 +70,14 @@ pub struct Applied {
 impl Applied {
     /// What becomes of a plan that has nothing to do.
     pub fn unchanged(plan: Plan) -> Self {
-        let has_secrets = plan.has_secrets();
         let (hooks, errors) = untouched(plan);
-        Self { errors: hidden(errors, &hooks, has_secrets), hooks }
+        Self { errors: hidden(errors, &hooks), hooks }
     }
 }
 
 /// The errors of hooks, without what their manifest keeps secret.
-fn hidden(errors: Vec<(usize, Error)>, hooks: &[AppliedHook], has_secrets: bool) -> Vec<Error> {
-    let hide = |(index, error): (usize, Error)| {
-        if has_secrets { without_secrets(error, &hooks[index].planned) } else { error }
-    };
-    errors.into_iter().map(hide).collect()
+fn hidden(errors: Vec<(usize, Error)>, hooks: &[AppliedHook]) -> Vec<Error> {
+    errors.into_iter().map(|(index, error)| without_secrets(error, &hooks[index].planned)).collect()
 }
 
 /// The hooks of a plan before anything is done. Those of which it is not known whether they exist are left as they are, and
@@ -136,7 +132,6 @@ impl<'a, F: Frontend> Applier<'a, F> {
     pub fn apply(mut self, plan: Plan, sign_in: impl FnOnce() -> Result<AuthenticatedApi>) -> Result<Applied> {
         let api = if plan.requests() > 0 { Some(sign_in()?) } else { None };
         let (name, origin) = (plan.name.clone(), plan.origin.clone());
-        let has_secrets = plan.has_secrets();
         (self.hooks, self.errors) = untouched(plan);
         self.manage(&name);
         let mut finished = true;
@@ -148,7 +143,7 @@ impl<'a, F: Frontend> Applier<'a, F> {
             Error::interrupted("while applying").hint("run the same command again: it continues where this one stopped")
         };
         let first = (!finished).then(interrupted).into_iter();
-        let hidden = hidden(self.errors, &self.hooks, has_secrets);
+        let hidden = hidden(self.errors, &self.hooks);
         Ok(Applied { errors: first.chain(hidden).collect(), hooks: self.hooks })
     }
 

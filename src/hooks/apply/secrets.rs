@@ -12,6 +12,9 @@ const IN_A_FILE: &str = "--target-url @FILE";
 
 /// An error about a planned hook, without its endpoints: that of the manifest, if it is secret, and that on record.
 pub(super) fn without_secrets(error: Error, planned: &PlannedHook) -> Error {
+    if !planned.may_be_secret() {
+        return error;
+    }
     let wanted = planned.wanted.as_ref().filter(|wanted| wanted.is_secret).map(|wanted| &wanted.target_url);
     let recorded = planned.record.as_ref().map(|record| &record.subscription.target_url);
     let texts: Vec<String> = wanted.into_iter().chain(recorded).flat_map(texts_of).collect();

@@ -154,15 +154,15 @@ impl<'a> Matching<'a> {
             let successor = record.hook_id.and_then(|id| self.successors.get(&place(&record, id))).copied();
             let undone = record.replaces.filter(|replaced| self.kept.contains(&place(&record, *replaced)));
             match (record.status, successor, undone) {
+                // Until it is known whether the new one exists, this one stays.
+                (HookStatus::Active | HookStatus::Removing, Some(Successor::InDoubt), _) => {
+                    self.planned.push(PlannedHook::of_record(PlanAction::Extra, record));
+                }
                 (HookStatus::Removing, ..) => {
                     self.planned.push(PlannedHook::removal(record, RemovalReason::Begun));
                 }
                 (HookStatus::Active, Some(Successor::Active(by)), _) => {
                     self.planned.push(PlannedHook::removal(record, RemovalReason::Superseded(by)));
-                }
-                // Until it is known whether the new one exists, this one stays.
-                (HookStatus::Active, Some(Successor::InDoubt), _) => {
-                    self.planned.push(PlannedHook::of_record(PlanAction::Extra, record));
                 }
                 (HookStatus::Active, None, Some(_)) => {
                     self.planned.push(PlannedHook::removal(record, RemovalReason::Superseded(undone)));

@@ -119,6 +119,15 @@ impl PlannedHook {
         Self { action, wanted: None, record: Some(record), removal: None }
     }
 
+    /// Whether its endpoint on record may come from the environment or a file: unless the manifest has it as it is.
+    pub fn may_be_secret(&self) -> bool {
+        let (wanted, record) = (self.wanted.as_ref().filter(|wanted| !wanted.is_secret), self.record.as_ref());
+        let is_known = |wanted: &WantedHook| {
+            record.is_none_or(|record| record.subscription.target_url.is_same_endpoint(&wanted.target_url))
+        };
+        !wanted.is_some_and(is_known)
+    }
+
     fn removal(record: HookRecord, reason: RemovalReason) -> Self {
         Self { removal: Some(reason), ..Self::of_record(PlanAction::Remove, record) }
     }
@@ -219,11 +228,6 @@ impl Plan {
     pub fn requests(&self) -> usize {
         let counts = self.counts();
         counts.create + 2 * counts.replace + counts.remove
-    }
-
-    /// Whether an endpoint of the manifest comes from the environment or a file.
-    pub fn has_secrets(&self) -> bool {
-        self.hooks.iter().any(|hook| hook.wanted.as_ref().is_some_and(|wanted| wanted.is_secret))
     }
 
     /// Whether something is to be done.

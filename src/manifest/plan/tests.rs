@@ -152,6 +152,8 @@ fn a_replacement_that_was_cut_short_is_finished() {
     let in_doubt = HookRecord { status: HookStatus::Unknown, hook_id: None, ..new_record };
     let both = [old_record, in_doubt];
     assert_eq!(actions(&plan(&[new], &both, PRUNE)), [("unknown", None), ("extra", Some(1))]);
+    let removing = [HookRecord { status: HookStatus::Removing, ..both[0].clone() }, both[1].clone()];
+    assert_eq!(actions(&plan(&[wanted(1, "new", "")], &removing, PRUNE)), [("unknown", None), ("extra", Some(1))]);
     // A removal that began is finished, and a hook that is wanted again is made first.
     let removing = [HookRecord { status: HookStatus::Removing, ..record(1, &old, "mobile") }];
     assert_eq!(actions(&plan(&[], &removing, NOTHING)), [("remove", Some(1))]);

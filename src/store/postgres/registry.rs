@@ -208,14 +208,11 @@ impl Registry for PostgresRegistry {
     }
 
     fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
-        self.session.commit(async |link| {
-            lock_all(link).await?;
-            let mut restored = Vec::with_capacity(hooks.len());
-            for hook in hooks {
-                restored.push(self.restore_one(link, hook, now).await?);
-            }
-            Ok(restored)
-        })
+        self.session.commit(async |link| self.restore_all(link, hooks, now).await)
+    }
+
+    fn try_restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
+        self.session.commit(async |link| self.restore_and_undo(link, hooks, now).await)
     }
 
     fn forget(&self, row_id: RowId) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod ownership;
 mod purging;
 mod receiving;
 mod registry;
+mod restoring;
 mod sqlite_files;
 mod targets;
 mod together;
@@ -243,6 +244,13 @@ macro_rules! stories {
                 together::batches_with_the_same_make_one_of_each,
                 together::two_manifests_share_what_nobody_owns,
                 together::of_two_owners_in_a_batch_the_first_gets_it,
+                restoring::what_is_brought_in_is_there_once,
+                restoring::what_is_newer_wins,
+                restoring::a_whole_url_is_not_replaced_by_a_redacted_one,
+                restoring::who_is_at_work_is_left_alone,
+                restoring::what_was_in_doubt_becomes_the_hook,
+                restoring::several_rows_of_one_hook_stay_apart,
+                restoring::a_number_is_of_one_living_hook,
             }
         }
     )*};

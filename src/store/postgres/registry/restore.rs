@@ -6,15 +6,44 @@ use super::super::fault::PostgresFault;
 use super::super::inbox::sendable;
 use super::super::session::{Link, values};
 use super::rows::{change, found, time};
-use super::{PostgresRegistry, alike};
+use super::{PostgresRegistry, alike, lock_all};
 use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName};
-use crate::store::registry_rules::{Restoration, restoration, restored_target};
+use crate::store::restoration::{Restoration, Restoring, restored_target};
 use crate::store::{Action, Restored};
 
 impl PostgresRegistry {
-    pub(super) async fn restore_one(
+    pub(super) async fn restore_all(
         &self,
         link: &Link,
+        hooks: &[HookRecord],
+        now: Timestamp,
+    ) -> Result<Vec<Restored>, PostgresFault> {
+        lock_all(link).await?;
+        let mut restoring = Restoring::new(hooks);
+        let mut restored = vec![Restored::Unchanged; hooks.len()];
+        for index in restoring.order() {
+            restored[index] = self.restore_one(link, &mut restoring, &hooks[index], now).await?;
+        }
+        Ok(restored)
+    }
+
+    /// What restoring them gives, of which nothing stays.
+    pub(super) async fn restore_and_undo(
+        &self,
+        link: &Link,
+        hooks: &[HookRecord],
+        now: Timestamp,
+    ) -> Result<Vec<Restored>, PostgresFault> {
+        link.batch("SAVEPOINT trial").await?;
+        let restored = self.restore_all(link, hooks, now).await?;
+        link.batch("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial").await?;
+        Ok(restored)
+    }
+
+    async fn restore_one(
+        &self,
+        link: &Link,
+        restoring: &mut Restoring<'_>,
         hook: &HookRecord,
         now: Timestamp,
     ) -> Result<Restored, PostgresFault> {
@@ -27,10 +56,11 @@ impl PostgresRegistry {
             None => Vec::new(),
         };
         let changes = self.changes(link);
-        let (row, target, outcome) = match restoration(holders, alike(link, wanted).await?, hook) {
+        let (row, target, outcome) = match restoring.decide(holders, alike(link, wanted).await?, hook) {
             Restoration::Keep(outcome) => return Ok(outcome),
             Restoration::Add => {
                 let row = changes.insert(wanted, HookStatus::Unknown, hook.created_at).await?;
+                restoring.take(row);
                 (row, wanted.target_url.clone(), Restored::Added)
             }
             Restoration::Change(found) => {

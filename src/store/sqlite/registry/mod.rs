@@ -233,7 +233,11 @@ impl Registry for SqliteRegistry {
     }
 
     fn restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
-        self.write(|connection| hooks.iter().map(|hook| self.restore_one(connection, hook, now)).collect())
+        self.write(|connection| self.restore_all(connection, hooks, now))
+    }
+
+    fn try_restore(&self, hooks: &[HookRecord], now: Timestamp) -> Result<Vec<Restored>, StoreError> {
+        self.write(|connection| self.restore_and_undo(connection, hooks, now))
     }
 
     fn forget(&self, row: RowId) -> Result<(), StoreError> {

@@ -7,13 +7,41 @@ use super::super::fault::StoreFault;
 use super::SqliteRegistry;
 use super::changes::insert;
 use crate::domain::{HookId, HookRecord, HookStatus, Label, ManifestName};
-use crate::store::registry_rules::{Restoration, restoration, restored_target};
+use crate::store::restoration::{Restoration, Restoring, restored_target};
 use crate::store::{Action, Restored};
 
 impl SqliteRegistry {
-    pub(super) fn restore_one(
+    pub(super) fn restore_all(
         &self,
         connection: &Connection,
+        hooks: &[HookRecord],
+        now: Timestamp,
+    ) -> Result<Vec<Restored>, StoreFault> {
+        let mut restoring = Restoring::new(hooks);
+        let mut restored = vec![Restored::Unchanged; hooks.len()];
+        for index in restoring.order() {
+            restored[index] = self.restore_one(connection, &mut restoring, &hooks[index], now)?;
+        }
+        Ok(restored)
+    }
+
+    /// What restoring them gives, of which nothing stays.
+    pub(super) fn restore_and_undo(
+        &self,
+        connection: &Connection,
+        hooks: &[HookRecord],
+        now: Timestamp,
+    ) -> Result<Vec<Restored>, StoreFault> {
+        connection.execute_batch("SAVEPOINT trial")?;
+        let restored = self.restore_all(connection, hooks, now)?;
+        connection.execute_batch("ROLLBACK TO trial; RELEASE trial")?;
+        Ok(restored)
+    }
+
+    fn restore_one(
+        &self,
+        connection: &Connection,
+        restoring: &mut Restoring<'_>,
         hook: &HookRecord,
         now: Timestamp,
     ) -> Result<Restored, StoreFault> {
@@ -25,10 +53,11 @@ impl SqliteRegistry {
             }
             None => Vec::new(),
         };
-        let (row, target, outcome) = match restoration(holders, self.rows_of_endpoint(connection, wanted)?, hook) {
+        let (row, target, outcome) = match restoring.decide(holders, self.rows_of_endpoint(connection, wanted)?, hook) {
             Restoration::Keep(outcome) => return Ok(outcome),
             Restoration::Add => {
                 let row = insert(connection, wanted, HookStatus::Unknown, hook.created_at)?;
+                restoring.take(row);
                 (row, wanted.target_url.clone(), Restored::Added)
             }
             Restoration::Change(found) => {
