@@ -13,7 +13,9 @@
 set -euo pipefail
 
 fail() {
+    # The runner ends a line, and so an annotation, at a carriage return, too.
     local message=${1//'%'/%25}
+    message=${message//$'\r'/%0D}
     printf '::error title=bugfender-hooks::%s\n' "${message//$'\n'/%0A}" >&2
     exit 1
 }
@@ -24,7 +26,9 @@ case ${BFH_COMMAND:-none} in
 esac
 
 repository=${BFH_REPOSITORY:-}
-[[ $repository =~ ^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$ ]] || fail "BFH_REPOSITORY must be OWNER/NAME"
+# GitHub does not say it of an action that is used from the same checkout (uses: ./).
+[[ $repository =~ ^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$ ]] ||
+    fail "the repository with the releases is unknown: set the input 'repository' to OWNER/NAME"
 releases=${GITHUB_SERVER_URL:-https://github.com}/$repository/releases
 # Plain http only from this machine.
 protocols='=https'

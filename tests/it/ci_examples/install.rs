@@ -87,6 +87,20 @@ fn a_release_is_installed_if_it_is_what_was_built() {
     }
 }
 
+/// What is wrong with the inputs is one annotation, whatever they say.
+#[test]
+fn wrong_inputs_are_one_annotation() {
+    let sandbox = SandboxServer::start();
+    for (name, value, says) in [
+        ("BFH_COMMAND", "x\r::error::a%\nb", "the command is plan, apply or none, not x%0D::error::a%25%0Ab"),
+        ("BFH_REPOSITORY", "", "the repository with the releases is unknown: set the input 'repository' to OWNER/NAME"),
+    ] {
+        let home = runner(&sandbox, "sqlite:registry.db").set(name, value);
+        let run = run(&home, &step("install.sh"), home.path());
+        assert_eq!((run.code, run.stderr), (1, format!("::error title=bugfender-hooks::{says}\n")));
+    }
+}
+
 /// A release of this version, of the program that was built.
 fn release(home: &Home) -> Scripted {
     let pack = "tar -C \"$1\" -cf - bugfender-hooks | gzip -1 > release.tar.gz && sha256sum release.tar.gz";
