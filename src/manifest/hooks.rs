@@ -71,10 +71,10 @@ impl HookReader<'_, '_> {
         }
         let label = match own.label.or(&defaults.label) {
             FieldValue::Given(label) => Some(label),
-            FieldValue::Absent => None,
-            FieldValue::Wrong => return,
+            // What is wrong was said; the hook may be asked for twice all the same.
+            FieldValue::Absent | FieldValue::Wrong => None,
         };
-        let (Some(apps), FieldValue::Given(events), FieldValue::Given(target)) = (apps, events, target) else { return };
+        let (FieldValue::Given(events), FieldValue::Given(target)) = (events, target) else { return };
         for app in &apps {
             for event in &events {
                 self.add(app, *event, &target, label.as_ref(), spot);
@@ -106,20 +106,20 @@ impl HookReader<'_, '_> {
         }
     }
 
-    /// The apps of a hook, each once.
-    fn apps(&mut self, table: TableView, hook: Spot) -> Option<Vec<NamedApp>> {
+    /// The apps of a hook, each once; what is wrong with others is said.
+    fn apps(&mut self, table: TableView, hook: Spot) -> Vec<NamedApp> {
         let (entry, by_name) = match (table.get("app"), table.get("app_id")) {
             (Some(entry), None) => (entry, true),
             (None, Some(entry)) => (entry, false),
             (None, None) => {
                 self.diagnostics.wrong(hook, "this hook has neither `app` nor `app_id`");
-                return None;
+                return Vec::new();
             }
             (Some(name), Some(id)) => {
                 let position = name.position.max(id.position);
                 self.diagnostics
                     .wrong(Spot { position, ..hook }, "a hook has `app` or `app_id`, and this one has both");
-                return None;
+                return Vec::new();
             }
         };
         let nodes = match &entry.node.value {
@@ -141,8 +141,7 @@ impl HookReader<'_, '_> {
                 app => found.extend(app),
             }
         }
-        // One that is wrong stands for no other.
-        (!found.is_empty() && found.len() == nodes.len()).then_some(found)
+        found
     }
 
     fn named(&mut self, node: &TreeNode, spot: Spot) -> Option<NamedApp> {

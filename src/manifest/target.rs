@@ -174,23 +174,15 @@ impl<'v> TargetResolver<'v> {
         }
     }
 
-    /// Says once that a value is missing.
+    /// Says once that a value is missing. The endpoint is unknown then, which does not hide what else is wrong.
     fn missing(&mut self, name: &str, message: String, spot: Spot, diagnostics: &mut Diagnostics) -> Lookup {
-        let is_new = self.said.insert(name.to_owned());
-        match self.missing {
-            MissingValues::Tolerate => {
-                if is_new {
-                    diagnostics.warning(spot, message);
-                }
-                Lookup::Unknown
-            }
-            MissingValues::Refuse => {
-                if is_new {
-                    diagnostics.wrong(spot, message);
-                }
-                Lookup::Wrong
+        if self.said.insert(name.to_owned()) {
+            match self.missing {
+                MissingValues::Tolerate => diagnostics.warning(spot, message),
+                MissingValues::Refuse => diagnostics.wrong(spot, message),
             }
         }
+        Lookup::Unknown
     }
 }
 

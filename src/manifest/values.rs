@@ -99,7 +99,7 @@ pub(super) fn label<'t>(node: &'t TreeNode<'t>, spot: Spot, diagnostics: &mut Di
     label.map_err(|error: Error| diagnostics.error(spot, error)).ok()
 }
 
-/// The events that a value names, each once.
+/// The events that a value names, each once; what is wrong with others is said.
 pub(super) fn events<'t>(node: &'t TreeNode<'t>, spot: Spot, diagnostics: &mut Diagnostics) -> Option<Vec<EventKind>> {
     match &node.value {
         TreeValue::Text(name) if name == "all" => Some(EventKind::ALL.to_vec()),
@@ -123,8 +123,7 @@ pub(super) fn events<'t>(node: &'t TreeNode<'t>, spot: Spot, diagnostics: &mut D
                     event => found.extend(event),
                 }
             }
-            // One that is wrong stands for no other.
-            (found.len() == list.len()).then_some(found)
+            Some(found)
         }
         other => {
             let what = "`events` must be a list of events, one event, or \"all\"";

@@ -354,3 +354,22 @@ fn passwords_in_a_manifest_are_warned_of_and_never_shown() {
     assert_eq!(shown, ["https://ci:****@h.example/1", "https://ci:****@h.example/${KEY}"]);
     assert!(!format!("{:?}", loaded.manifest).contains("s3cret"));
 }
+
+#[test]
+fn another_error_of_a_hook_does_not_hide_that_it_is_asked_for_twice() {
+    let first = "name = 'mobile'\n[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = 'https://h.example/${UNSET}'\n";
+    for second in [
+        "app_id = 1\nevents = ['new_crash', 'new_crash']\n",
+        "app_id = 1\nevents = ['new_crash', 'new_crush']\n",
+        "app_id = [1, 1]\nevents = 'new_crash'\n",
+        "app_id = [1, -1]\nevents = 'new_crash'\n",
+        "app_id = 1\nevents = 'new_crash'\nlabel = 7\n",
+        "app_id = 1\nevents = 'new_crash'\nlabbel = 'x'\n",
+    ] {
+        let text = format!("{first}[[hook]]\n{second}target_url = 'https://h.example/${{UNSET}}'\n");
+        let said = errors(&[("hooks.toml", &text)]);
+        let of_hook = said.matches("hooks.toml:").count();
+        assert!(said.contains("`new_crash` of app 1 is asked for at hooks.toml:2:1 already"), "{said}");
+        assert!(said.contains("the variable UNSET is not set") && of_hook >= 4, "{said}");
+    }
+}
