@@ -6,16 +6,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::DeliveryKeys;
+use bugfender_hooks::domain::{ApiOrigin, AppId, IssueList, Secret};
 use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq,
-    Events, ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
-    ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, SchemaState, Settled, Settlement, Store, StoreError,
-    StoreExport, StoreImport, StoreInfo, TargetId, TargetName, TargetRecord, Targets, Usage,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
+    EventSeq, Events, ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling, PurgeRule,
+    Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, SchemaState, Settled,
+    Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName, TargetRecord, Targets,
+    Usage,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -231,6 +232,42 @@ impl Targets for KeepsNothing {
 
     fn drop_pending(&mut self, target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
         self.0.drop_pending(target, now)
+    }
+}
+
+impl Polling for KeepsNothing {
+    fn arrivals(&self) -> Result<Vec<Arrival>, StoreError> {
+        self.0.arrivals()
+    }
+
+    fn polled_until(&self, origin: &ApiOrigin, app: AppId, list: IssueList) -> Result<Option<Timestamp>, StoreError> {
+        self.0.polled_until(origin, app, list)
+    }
+
+    fn note_polled(
+        &mut self,
+        origin: &ApiOrigin,
+        app: AppId,
+        list: IssueList,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.0.note_polled(origin, app, list, until)
+    }
+
+    fn missed_events(&self, origin: &ApiOrigin) -> Result<Vec<MissedEvents>, StoreError> {
+        self.0.missed_events(origin)
+    }
+
+    fn note_missed(&mut self, origin: &ApiOrigin, missed: &[MissedEvents]) -> Result<(), StoreError> {
+        self.0.note_missed(origin, missed)
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, StoreError> {
+        self.0.routes()
+    }
+
+    fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError> {
+        self.0.set_routes(routes)
     }
 }
 

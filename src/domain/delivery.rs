@@ -4,11 +4,33 @@ use std::fmt;
 
 use jiff::Timestamp;
 use ring::hmac;
+use serde::Serialize;
 
 use super::event::{self, EventFacts, Malformed, Sender};
 use super::signature::{random_bytes, verify_instabug};
-use super::{Redaction, Secret};
+use super::{AppId, Redaction, Secret};
 use crate::error::Result;
+
+/// How events came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Their sender delivered them.
+    #[default]
+    Webhook,
+    /// They were read through the API.
+    Poll,
+}
+
+impl Via {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Poll => "poll",
+        }
+    }
+}
 
 /// The keys that verify deliveries: the key in Bugfender's path, and the secrets of Instabug's signatures.
 pub struct DeliveryKeys {
@@ -92,6 +114,7 @@ impl DeliveryKeys {
 #[derive(Debug, Clone)]
 pub struct Delivery {
     sender: Sender,
+    via: Via,
     received_at: Timestamp,
     content_type: Option<String>,
     body: Vec<u8>,
@@ -126,7 +149,39 @@ impl Delivery {
             (Err(malformed), None) => (body, Content::Malformed(malformed)),
             (Err(malformed), Some(_)) => (Vec::new(), Content::Malformed(malformed)),
         };
-        Self { sender, received_at, content_type, body, content }
+        Self { sender, via: Via::Webhook, received_at, content_type, body, content }
+    }
+
+    /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `events`
+    /// are the objects as they came. What they do not say of their app is known from the request.
+    ///
+    /// # Errors
+    /// When one of them is no event.
+    pub fn polled(
+        app: AppId,
+        received_at: Timestamp,
+        events: &[&str],
+        redaction: Option<&Redaction>,
+    ) -> std::result::Result<Self, Malformed> {
+        let body = ["[", &events.join(","), "]"].concat().into_bytes();
+        let mut facts = event::decode(Sender::Bugfender, &body)?;
+        for event in &mut facts {
+            event.app_id = event.app_id.or(Some(app.get()));
+            event.event_type = event.event_type.take().map(event::named_type);
+        }
+        let (body, facts) = match redaction {
+            Some(redaction) => redaction.apply(&body, facts),
+            None => (body, facts),
+        };
+        let content_type = Some("application/json".to_owned());
+        Ok(Self {
+            sender: Sender::Bugfender,
+            via: Via::Poll,
+            received_at,
+            content_type,
+            body,
+            content: Content::Events(facts),
+        })
     }
 
     /// A verified request whose body is quarantined for this reason.
@@ -138,12 +193,17 @@ impl Delivery {
         reason: &str,
     ) -> Self {
         let content = Content::Malformed(Malformed::new(reason));
-        Self { sender: verified.sender, received_at, content_type, body, content }
+        Self { sender: verified.sender, via: Via::Webhook, received_at, content_type, body, content }
     }
 
     /// The sender.
     pub fn sender(&self) -> Sender {
         self.sender
+    }
+
+    /// How it came.
+    pub fn via(&self) -> Via {
+        self.via
     }
 
     /// When it was received.

@@ -87,7 +87,9 @@ pub(super) fn put_on_record(
         types: target.types.clone(),
         together: target.together,
     };
-    Ok(targets.iter().zip(ids).map(route).collect())
+    let routes: Vec<_> = targets.iter().zip(ids).map(route).collect();
+    inbox.set_routes(&routes)?;
+    Ok(routes)
 }
 
 /// The forwarders that run, and those that finish what was in flight when they were replaced.

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use lz4_flex::block::{self, CompressTable};
 
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Via};
 
 /// The minimum size for compression, in bytes; smaller bodies gain nothing.
 const MIN_PACKED: usize = 128;
@@ -42,9 +42,27 @@ impl EncodedDelivery {
         self.body.bytes.len()
     }
 
+    /// How it came, as it is stored.
+    pub(super) fn via(&self) -> i16 {
+        stored_via(self.delivery.via())
+    }
+
     pub(super) fn body(&self) -> &StoredBody {
         &self.body
     }
+}
+
+/// How something came, as it is stored.
+pub(super) const fn stored_via(via: Via) -> i16 {
+    match via {
+        Via::Webhook => 0,
+        Via::Poll => 1,
+    }
+}
+
+/// Reads what [`stored_via`] wrote.
+pub(super) const fn read_via(stored: i16) -> Via {
+    if stored == stored_via(Via::Webhook) { Via::Webhook } else { Via::Poll }
 }
 
 /// A body, compressed or as it came.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::StoreError;
+use crate::domain::delivery::Via;
 use crate::domain::event::{EventKey, Sender};
 
 /// An event's place in the order of arrival, which no other event ever has.
@@ -63,6 +64,8 @@ pub struct EventRecord {
     pub title: Option<String>,
     /// When it was received.
     pub received_at: Timestamp,
+    /// How it came.
+    pub via: Via,
     /// How far it has been forwarded.
     pub state: EventState,
     /// When it was last forwarded to a target.

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | [`Registry`] | hooks on record | commands that subscribe and remove, and their history |
 //! | [`Intake`], [`Queue`], [`Coordination`] | commit deliveries; claim, renew and settle forwards; know other receivers | a receiver |
-//! | [`Events`], [`Maintenance`], [`Targets`] | read the inbox; purge, requeue, check; pause targets | any process |
+//! | [`Events`], [`Maintenance`], [`Targets`], [`Polling`] | read the inbox; purge, requeue, check; pause targets; poll | any process |
 //!
 //! All of them are synchronous: asynchronous code goes through a [`worker`].
 
@@ -21,6 +21,7 @@ mod intake;
 mod keys;
 mod maintenance;
 mod migration;
+mod polling;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod queue;
@@ -47,6 +48,7 @@ pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
 pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use migration::SchemaState;
+pub use polling::{Arrival, MissedEvents, Polling};
 pub use queue::{
     AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
     Route, Settled, Settlement, TargetId, TargetName,
@@ -61,9 +63,9 @@ use std::path::Path;
 use std::time::Duration;
 
 /// An inbox, for whoever does not receive into it.
-pub trait Inbox: Events + Maintenance + Targets {}
+pub trait Inbox: Events + Maintenance + Targets + Polling {}
 
-impl<T: Events + Maintenance + Targets> Inbox for T {}
+impl<T: Events + Maintenance + Targets + Polling> Inbox for T {}
 
 /// An inbox, for a receiver.
 pub trait ReceiverInbox: Intake + Queue + Coordination + Inbox {}

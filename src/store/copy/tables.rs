@@ -127,7 +127,7 @@ use ColumnKind::{Bytes, Number, Second, Text};
 
 /// All of them. What is not in them is of one backend, or of a process that is at work: leases, and who has a row of the
 /// registry.
-pub(in crate::store) static TABLES: [CopiedTable; 8] = [
+pub(in crate::store) static TABLES: [CopiedTable; 12] = [
     CopiedTable {
         name: "hooks",
         columns: &[
@@ -168,7 +168,15 @@ pub(in crate::store) static TABLES: [CopiedTable; 8] = [
     },
     CopiedTable {
         name: "targets",
-        columns: &[("id", Number), ("key", Text), ("shown", Text), ("paused_at", Number), ("resumed_at", Number)],
+        columns: &[
+            ("id", Number),
+            ("key", Text),
+            ("shown", Text),
+            ("paused_at", Number),
+            ("resumed_at", Number),
+            ("types", Text),
+            ("together", Number),
+        ],
         is_of_registry: false,
         large: None,
     },
@@ -183,6 +191,7 @@ pub(in crate::store) static TABLES: [CopiedTable; 8] = [
             ("first_event", Number),
             ("last_event", Number),
             ("length", Number),
+            ("via", Number),
             ("body", Bytes),
         ],
         is_of_registry: false,
@@ -203,6 +212,7 @@ pub(in crate::store) static TABLES: [CopiedTable; 8] = [
             ("title", Text),
             ("previous", Number),
             ("duplicates", Number),
+            ("came_at", Number),
         ],
         is_of_registry: false,
         large: None,
@@ -253,5 +263,37 @@ pub(in crate::store) static TABLES: [CopiedTable; 8] = [
         ],
         is_of_registry: false,
         large: Some("body"),
+    },
+    CopiedTable {
+        name: "arrivals",
+        columns: &[("id", Number), ("app_id", Number), ("type", Text), ("last_at", Number)],
+        is_of_registry: false,
+        large: None,
+    },
+    CopiedTable {
+        name: "arrivals_seen",
+        columns: &[("id", Number), ("last_event", Number)],
+        is_of_registry: false,
+        large: None,
+    },
+    CopiedTable {
+        name: "polls",
+        columns: &[("id", Number), ("api_url", Text), ("app_id", Number), ("list", Text), ("polled_until", Number)],
+        is_of_registry: false,
+        large: None,
+    },
+    CopiedTable {
+        name: "missed",
+        columns: &[
+            ("id", Number),
+            ("api_url", Text),
+            ("app_id", Number),
+            ("type", Text),
+            ("events", Number),
+            ("last_at", Number),
+            ("found_at", Number),
+        ],
+        is_of_registry: false,
+        large: None,
     },
 ];

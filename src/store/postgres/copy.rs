@@ -140,6 +140,9 @@ const SEQUENCES: [(&str, Option<&str>); 7] = [
     ("quarantine", Some("id")),
 ];
 
+/// Tables whose rows are numbered one after another, and never removed.
+const COUNTED: [&str; 3] = ["arrivals", "polls", "missed"];
+
 /// The sequence whose name is `$1`, or that of the column `$2` of the table `$1`.
 const SEQUENCE: &str =
     "CASE WHEN $2::text IS NULL THEN $1::text ELSE pg_catalog.pg_get_serial_sequence($1, $2) END::regclass";
@@ -252,6 +255,10 @@ impl StoreImport for PostgresCopy {
                     let values = values![link.table(name) => TEXT, column => TEXT, wanted => INT8];
                     link.rows(&sql, values).await?;
                 }
+            }
+            for name in COUNTED {
+                let sql = format!("SELECT pg_catalog.setval({SEQUENCE}, max(id)) FROM @{name} HAVING max(id) > 0");
+                link.rows(&sql, values![link.table(name) => TEXT, "id" => TEXT]).await?;
             }
             Ok(())
         })?)

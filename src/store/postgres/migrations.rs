@@ -5,8 +5,11 @@ use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
 
 /// Every version's step, first to last.
-const STEPS: &[&str] =
-    &[include_str!("../../../migrations/postgres/0001.sql"), include_str!("../../../migrations/postgres/0002.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../../migrations/postgres/0001.sql"),
+    include_str!("../../../migrations/postgres/0002.sql"),
+    include_str!("../../../migrations/postgres/0003.sql"),
+];
 
 /// The table that says which steps were taken.
 const VERSIONS: &str =

@@ -1,8 +1,8 @@
 WITH
 -- What came: deliveries, their events, and which routes accept which events.
 d AS MATERIALIZED (
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::bytea[])
-        WITH ORDINALITY AS d (sender, at, content_type, events, length, body, place)),
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::integer[], $5::integer[], $6::bytea[], $30::smallint[])
+        WITH ORDINALITY AS d (sender, at, content_type, events, length, body, via, place)),
 m AS (
     SELECT * FROM unnest($18::integer[], $19::integer[], $20::bigint[], $21::boolean[]) AS m (event, route, target, together)),
 -- What each event is: a duplicate of one with its key, or a new one behind it. Whether it is new is a column, which the
@@ -24,9 +24,9 @@ found AS MATERIALIZED (
                          AND o.app_id = e.app_id LIMIT 1))
             END AS duplicate_of
         FROM unnest($7::integer[], $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::text[], $13::bigint[],
-                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[])
+                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[], $23::integer[])
             WITH ORDINALITY
-            AS e (delivery, start, length, key, event_id, type, app_id, title, app, without_id, again, at, place)
+            AS e (delivery, start, length, key, event_id, type, app_id, title, app, without_id, again, at, counted, place)
         LEFT JOIN LATERAL (
             SELECT k.id, k.app_id, k.app, k.ordinal, kd.received_at AS at
             FROM @events k JOIN @deliveries kd ON kd.id = k.delivery WHERE k.key = e.key ORDER BY k.ordinal DESC LIMIT 1
@@ -51,8 +51,8 @@ stored AS MATERIALIZED (
            row_number() OVER (PARTITION BY i.delivery ORDER BY f.place) AS place
     FROM inserted i JOIN fresh f ON f.id = i.id),
 kept AS (
-    INSERT INTO @deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body)
-    SELECT h.id, h.sender, h.at, h.content_type, h.events, s.first, s.last, h.length, h.body
+    INSERT INTO @deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body, via)
+    SELECT h.id, h.sender, h.at, h.content_type, h.events, s.first, s.last, h.length, h.body, h.via
     FROM homes h JOIN (SELECT delivery, min(id) AS first, max(id) AS last FROM stored GROUP BY delivery) s
         ON s.delivery = h.id),
 -- For each route the events that follow each other, together or one by one.
@@ -71,8 +71,10 @@ repeated AS MATERIALIZED (
     SELECT k.id FROM @events k WHERE k.id IN (SELECT duplicate_of FROM found WHERE NOT is_new) AND (SELECT count(*) FROM inserted) >= 0
     ORDER BY k.id FOR NO KEY UPDATE),
 counted AS (
-    UPDATE @events k SET duplicates = k.duplicates + n.times FROM (
-        SELECT f.duplicate_of AS id, (sum(1 + f.again) * $23)::integer AS times FROM found f
+    UPDATE @events k SET duplicates = k.duplicates + n.times,
+        -- What a webhook brings after polling tells that its hook works.
+        came_at = CASE WHEN (SELECT v.via FROM @deliveries v WHERE v.id = k.delivery) > 0 THEN n.at END FROM (
+        SELECT f.duplicate_of AS id, sum((1 + f.again) * f.counted)::integer AS times, max(f.at) AS at FROM found f
         WHERE f.duplicate_of IN (SELECT id FROM repeated) GROUP BY f.duplicate_of) n
     WHERE k.id = n.id AND n.times > 0),
 unreadable AS (

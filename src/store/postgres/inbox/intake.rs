@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::super::fault::PostgresFault;
 use super::super::session::{ServerSession, values};
 use super::{stored, watermark};
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::{AppHash, EventFacts, EventKey};
 use crate::store::{EncodedDelivery, EventSeq, Receipt, Route};
 
@@ -31,8 +31,8 @@ pub(super) fn commit(
     let mut unreadable = Unreadable::of(deliveries);
     let mut is_again = false;
     for _ in 0..LOOKS {
-        let rows = Rows::of(&group, routes);
-        let outcome = send(session, &rows, &unreadable, window, is_again);
+        let rows = Rows::of(&group, routes, is_again);
+        let outcome = send(session, &rows, &unreadable, window);
         match outcome {
             Ok(places) => {
                 unreadable = Unreadable::default();
@@ -59,14 +59,11 @@ fn send(
     rows: &Rows<'_>,
     unreadable: &Unreadable<'_>,
     window: SignedDuration,
-    is_again: bool,
 ) -> Result<Places, PostgresFault> {
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-    // What is sent once more counts no duplicates.
-    let counted = i32::from(!is_again);
     let places = session.once(async |link| {
         let begin = watermark::begin(link.schema());
-        link.commit_after(&begin, GROUP, &rows.values(unreadable, &window, &counted)).await
+        link.commit_after(&begin, GROUP, &rows.values(unreadable, &window)).await
     })?;
     Ok(places.iter().map(|row| (row.get(1), row.get(2))).collect())
 }
@@ -178,6 +175,7 @@ struct Rows<'a> {
     counts: Vec<i32>,
     lengths: Vec<Option<i32>>,
     bodies: Vec<&'a [u8]>,
+    vias: Vec<i16>,
     deliveries: Vec<i32>,
     starts: Vec<i32>,
     event_lengths: Vec<i32>,
@@ -189,6 +187,8 @@ struct Rows<'a> {
     apps: Vec<Option<i64>>,
     without_id: Vec<bool>,
     again: Vec<i32>,
+    /// Whether it counts if it is a duplicate.
+    counted: Vec<i32>,
     event_times: Vec<i64>,
     routed: Vec<i32>,
     routes: Vec<i32>,
@@ -197,7 +197,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(group: &Group<'a>, routes: &[Route]) -> Self {
+    fn of(group: &Group<'a>, routes: &[Route], is_again: bool) -> Self {
         let mut rows = Self::default();
         let mut last = None;
         for candidate in &group.candidates {
@@ -206,6 +206,9 @@ impl<'a> Rows<'a> {
                 last = Some(candidate.delivery);
             }
             rows.add_event(candidate, routes);
+            // What is sent once more is no duplicate, nor what polling finds again.
+            let is_polled = group.deliveries[candidate.delivery].delivery().via() == Via::Poll;
+            rows.counted.push(i32::from(!is_again && !is_polled));
         }
         rows
     }
@@ -218,6 +221,7 @@ impl<'a> Rows<'a> {
         self.counts.push(count(delivery.events().len()));
         self.lengths.push(body.packed_from().map(count));
         self.bodies.push(body.bytes());
+        self.vias.push(encoded.via());
     }
 
     fn add_event(&mut self, candidate: &NewEvent<'a>, routes: &[Route]) {
@@ -246,7 +250,6 @@ impl<'a> Rows<'a> {
         &'v self,
         unreadable: &'v Unreadable<'v>,
         window: &'v i64,
-        counted: &'v i32,
     ) -> Vec<(&'v (dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type)> {
         let of_deliveries = values![self.senders => TEXT_ARRAY, self.received_at => INT8_ARRAY,
             self.content_types => TEXT_ARRAY, self.counts => INT4_ARRAY, self.lengths => INT4_ARRAY,
@@ -256,9 +259,9 @@ impl<'a> Rows<'a> {
             self.types => TEXT_ARRAY, self.app_ids => INT8_ARRAY, self.titles => TEXT_ARRAY, self.apps => INT8_ARRAY,
             self.without_id => BOOL_ARRAY, self.again => INT4_ARRAY];
         let of_routes = values![self.routed => INT4_ARRAY, self.routes => INT4_ARRAY, self.targets => INT8_ARRAY,
-            self.together => BOOL_ARRAY, *window => INT8, *counted => INT4, self.event_times => INT8_ARRAY];
+            self.together => BOOL_ARRAY, *window => INT8, self.counted => INT4_ARRAY, self.event_times => INT8_ARRAY];
         let of_others = values![unreadable.senders => TEXT_ARRAY, unreadable.received_at => INT8_ARRAY,
-            unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY, unreadable.bodies => BYTEA_ARRAY];
+            unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY, unreadable.bodies => BYTEA_ARRAY, self.vias => INT2_ARRAY];
         [&of_deliveries[..], &of_events[..], &of_routes[..], &of_others[..]].concat()
     }
 }

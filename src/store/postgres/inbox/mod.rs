@@ -6,6 +6,7 @@ mod delete;
 mod fates;
 mod forwards;
 mod intake;
+mod polling;
 mod purge;
 mod query;
 mod requeue;
@@ -15,7 +16,7 @@ mod watermark;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,7 +37,11 @@ const UNSAFE_WHEN_OFF: [(&str, &str); 2] = [
 ];
 
 /// The tables of the inbox, for their size.
-const TABLES: [&str; 6] = ["deliveries", "events", "forwards", "attempts", "quarantine", "targets"];
+const TABLES: [&str; 9] =
+    ["deliveries", "events", "forwards", "attempts", "quarantine", "targets", "arrivals", "polls", "missed"];
+
+/// How often arrivals are put on record: those since then are counted by whoever asks.
+const ARRIVALS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// An inbox in a schema.
 pub(super) struct PostgresInbox {
@@ -51,6 +56,7 @@ pub(super) struct PostgresInbox {
     /// The name of this receiver among others, once it has one.
     receiver: Option<String>,
     max_ages: Vec<(TargetId, SignedDuration)>,
+    noted_arrivals_at: Option<Instant>,
 }
 
 impl PostgresInbox {
@@ -64,7 +70,14 @@ impl PostgresInbox {
             leases: HashMap::new(),
             receiver: None,
             max_ages: Vec::new(),
+            noted_arrivals_at: None,
         }
+    }
+
+    /// Puts some arrivals on record. Returns whether there are more.
+    fn note_arrivals(&self) -> Result<bool, StoreError> {
+        let EventSeq(watermark) = self.watermark()?;
+        self.outcome(polling::note_arrivals(&self.session, watermark))
     }
 
     fn outcome<T>(&self, outcome: Result<T, PostgresFault>) -> Result<T, StoreError> {
@@ -241,6 +254,10 @@ impl Targets for PostgresInbox {
 
 impl Maintenance for PostgresInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
+        // What a purge takes with it is put on record before.
+        if self.note_arrivals()? {
+            return Ok(Purged { more: true, ..Purged::default() });
+        }
         let begun = self.purging.take().filter(|(begun, _)| begun == rule);
         let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
         let purged = self.outcome(purge::step(&self.session, rule, &mut reached))?;
@@ -276,9 +293,14 @@ impl Maintenance for PostgresInbox {
         Ok(())
     }
 
-    /// The server's autovacuum does it.
+    /// What autovacuum does not do.
     fn maintain(&mut self) -> Result<bool, StoreError> {
-        Ok(false)
+        if self.noted_arrivals_at.is_some_and(|at| at.elapsed() < ARRIVALS_INTERVAL) {
+            return Ok(false);
+        }
+        let more = self.note_arrivals()?;
+        self.noted_arrivals_at = (!more).then(Instant::now);
+        Ok(more)
     }
 
     /// Reads all that there is once; what a server keeps beside that is for `pg_amcheck`.

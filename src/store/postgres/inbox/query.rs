@@ -11,6 +11,7 @@ use super::fates::{self, EventFate, EventFates};
 use super::states::{DEAD, DELIVERED, PENDING};
 use super::{body, stored, time};
 use crate::domain::event::{EventKey, Sender};
+use crate::store::codec::read_via;
 use crate::store::events::keys_of;
 use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq};
 
@@ -123,7 +124,7 @@ pub(super) fn events(
     let sql = format!(
         "DECLARE found NO SCROLL CURSOR FOR
          SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
-                e.start, e.length, e.previous, d.last_event
+                e.start, e.length, e.previous, d.last_event, d.via
          FROM @events e JOIN @deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}{limit}",
         condition.sql
     );
@@ -171,6 +172,7 @@ fn record(row: &Row, fate: &EventFate, json: Option<Vec<u8>>) -> Result<EventRec
         app_id: row.try_get(4)?,
         title: row.try_get(5)?,
         received_at: time(row.try_get(6)?),
+        via: read_via(row.try_get(14)?),
         duplicates: u32::try_from(row.try_get::<_, i32>(7)?).unwrap_or(0),
         state: fate.state(),
         forwarded_at: fate.forwarded_at.map(time),

@@ -7,13 +7,14 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::known::{DuplicateFinder, Place};
 use super::receiving::Receiving;
 use super::stored;
+use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::EventFacts;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{EncodedDelivery, EventSeq, Receipt, Route};
 
 const INSERT_DELIVERY: &str =
-    "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "INSERT INTO deliveries (id, sender, received_at, content_type, events, first_event, last_event, length, body, via)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const INSERT_EVENT: &str =
     "INSERT INTO events (id, delivery, start, length, key, event_id, type, app_id, title, app, previous)
@@ -83,10 +84,20 @@ impl CommitGroup<'_, '_> {
         }
         // Only now: what came twice in this delivery was not there before.
         for id in again {
-            let count = "UPDATE events SET duplicates = duplicates + 1 WHERE id = ?";
-            self.connection.prepare_cached(count)?.execute([id])?;
+            self.note_duplicate(id, delivery)?;
         }
         Ok(receipt)
+    }
+
+    /// What polling finds again is no duplicate; what a webhook brings after polling tells that its hook works.
+    fn note_duplicate(&self, id: i64, delivery: &Delivery) -> Result<(), StoreFault> {
+        if delivery.via() == Via::Poll {
+            return Ok(());
+        }
+        let count = "UPDATE events SET duplicates = duplicates + 1, came_at = CASE
+                         WHEN (SELECT via FROM deliveries d WHERE d.id = delivery) > 0 THEN ? END WHERE id = ?";
+        self.connection.prepare_cached(count)?.execute([stored(delivery.received_at()), id])?;
+        Ok(())
     }
 
     fn insert(&mut self, encoded: &EncodedDelivery, receipt: &Receipt) -> Result<(), StoreFault> {
@@ -100,7 +111,8 @@ impl CommitGroup<'_, '_> {
         let (first, last) = (new().next().map_or(0, |(id, _)| id), new().next_back().map_or(0, |(id, _)| id));
         let body = encoded.body();
         let length = body.packed_from().map(bytes);
-        let values = params![id, sender, at, delivery.content_type(), count, first, last, length, body.bytes()];
+        let values =
+            params![id, sender, at, delivery.content_type(), count, first, last, length, body.bytes(), encoded.via()];
         self.insert_delivery.execute(values)?;
         for (event_id, event) in new() {
             let (start, length) = (bytes(event.span.start), bytes(event.span.len()));

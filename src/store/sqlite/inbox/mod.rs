@@ -7,6 +7,7 @@ mod forwards;
 mod intake;
 mod known;
 mod leases;
+mod polling;
 mod purge;
 mod query;
 mod receiver;
@@ -126,6 +127,11 @@ impl SqliteInbox {
 
     /// A step of a purge. Senders may wait behind a receiver's.
     fn purge_step(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
+        // What a purge takes with it is put on record before.
+        let (_, more) = self.read(polling::note_arrivals)?;
+        if more {
+            return Ok(Purged { more, ..Purged::default() });
+        }
         let begun = self.purging.take().filter(|(begun, _)| begun == rule);
         let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
         let Self { connection, unused_chunks, .. } = self;

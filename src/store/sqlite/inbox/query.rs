@@ -11,6 +11,7 @@ use super::fates::{DEAD, DELIVERED, Fate, Fates, PENDING};
 use super::known::known_by;
 use super::{stored, time};
 use crate::domain::event::Sender;
+use crate::store::codec::read_via;
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
@@ -155,7 +156,7 @@ pub(super) fn events(
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
-                e.start, e.length, e.previous
+                e.start, e.length, e.previous, d.via
          FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}",
         condition.sql
     );
@@ -194,6 +195,7 @@ fn record(row: &Row<'_>, fate: &Fate) -> Result<EventRecord, StoreFault> {
         app_id: row.get(4)?,
         title: row.get(5)?,
         received_at: time(row.get(6)?),
+        via: read_via(row.get(13)?),
         duplicates: row.get(7)?,
         state: fate.state(),
         forwarded_at: fate.forwarded_at.map(time),

@@ -13,15 +13,18 @@ use super::body::Bodies;
 use super::forwards;
 use super::intake;
 use super::leases::Leases;
+use super::polling::{SEEN_AT_ONCE, note_arrivals, seen};
 use super::receiving::Receiving;
 use super::{SHORT_BUSY_TIMEOUT, SqliteInbox};
+use crate::domain::{ApiOrigin, AppId, IssueList};
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
-    Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection, EventSeq,
-    Events, ForwardRecord, Intake, Lease, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt,
-    Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord, Targets, Usage,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
+    EventSeq, Events, ForwardRecord, Intake, Lease, Leased, Maintenance, MissedEvents, Polling, PurgeRule, Purged,
+    Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord,
+    Targets, Usage,
 };
 
 /// What a commit takes up beside a body: pages that it changes, in bytes.
@@ -37,6 +40,8 @@ pub(in crate::store::sqlite) struct SqliteReceiverInbox {
     bodies: Bodies,
     /// How long forwards to these targets are pending.
     max_ages: Vec<(TargetId, SignedDuration)>,
+    /// Up to which event the arrivals on record go, at least.
+    arrivals_seen: i64,
 }
 
 impl SqliteReceiverInbox {
@@ -48,7 +53,9 @@ impl SqliteReceiverInbox {
         let inbox = SqliteInbox::open(path)?;
         let receiving =
             Receiving::begin(&inbox.connection, &inbox.owners, path).map_err(|fault| inbox.store_error(fault))?;
-        Ok(Self { inbox, receiving, leases: Leases::default(), bodies: Bodies::default(), max_ages: Vec::new() })
+        let arrivals_seen = inbox.read(seen)?;
+        let (leases, bodies) = (Leases::default(), Bodies::default());
+        Ok(Self { inbox, receiving, leases, bodies, max_ages: Vec::new(), arrivals_seen })
     }
 }
 
@@ -219,6 +226,42 @@ impl Targets for SqliteReceiverInbox {
     }
 }
 
+impl Polling for SqliteReceiverInbox {
+    fn arrivals(&self) -> Result<Vec<Arrival>, StoreError> {
+        self.inbox.arrivals()
+    }
+
+    fn polled_until(&self, origin: &ApiOrigin, app: AppId, list: IssueList) -> Result<Option<Timestamp>, StoreError> {
+        self.inbox.polled_until(origin, app, list)
+    }
+
+    fn note_polled(
+        &mut self,
+        origin: &ApiOrigin,
+        app: AppId,
+        list: IssueList,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inbox.note_polled(origin, app, list, until)
+    }
+
+    fn missed_events(&self, origin: &ApiOrigin) -> Result<Vec<MissedEvents>, StoreError> {
+        self.inbox.missed_events(origin)
+    }
+
+    fn note_missed(&mut self, origin: &ApiOrigin, missed: &[MissedEvents]) -> Result<(), StoreError> {
+        self.inbox.note_missed(origin, missed)
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, StoreError> {
+        self.inbox.routes()
+    }
+
+    fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError> {
+        self.inbox.set_routes(routes)
+    }
+}
+
 impl Maintenance for SqliteReceiverInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
         let purged = self.inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.purge_step(rule))?;
@@ -242,7 +285,14 @@ impl Maintenance for SqliteReceiverInbox {
 
     fn maintain(&mut self) -> Result<bool, StoreError> {
         let Self { inbox, receiving, .. } = self;
-        let Some(step) = receiving.known.next_step() else { return Ok(false) };
+        let Some(step) = receiving.known.next_step() else {
+            if receiving.next_event - self.arrivals_seen <= SEEN_AT_ONCE {
+                return Ok(false);
+            }
+            let noted = inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.read(note_arrivals))?;
+            self.arrivals_seen = noted.0;
+            return Ok(noted.1);
+        };
         let done = inbox.write_if_free(|connection| receiving.known.write(step, connection))?;
         receiving.known.apply(done);
         Ok(receiving.known.next_step().is_some())
