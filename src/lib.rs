@@ -6,6 +6,7 @@
 //! | [`context`] | what flags, environment and files resolve to |
 //! | [`hooks`] | the engines of subscribing and removing, without a command line |
 //! | [`manifest`] | hooks as code: the file that names the hooks of a team, and the plan of what has to change |
+//! | [`poll`] | catching up through the API with what no webhook brought |
 //! | [`receiver`] | the endpoint that stores what it receives before it answers, and forwards it |
 //! | [`sandbox`], [`samples`] | a local stand-in for Bugfender; sample events of both senders |
 //! | [`api`], [`auth`], [`http`] | the Bugfender API; signing in; HTTP with retries that never repeat what may have been done |
@@ -28,6 +29,7 @@ pub mod hooks;
 pub mod http;
 pub mod manifest;
 pub mod platform;
+pub mod poll;
 pub mod receiver;
 pub mod render;
 pub mod samples;

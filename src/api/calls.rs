@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::domain::{ApiOrigin, HookId, Subscription};
+use super::issues::{GroupQuery, IssueQuery};
+use crate::domain::{ApiOrigin, HookId, Subscription, whole_second};
 use crate::http::{Method, Repeat, Request, RequestBody};
 
 /// `POST /api/hook/subscribe`. The text of the help page has a trailing slash, its curl example has none; this follows
@@ -40,3 +41,32 @@ pub fn me(origin: &ApiOrigin) -> Request {
 pub fn apps(origin: &ApiOrigin) -> Request {
     Request { method: Method::GET, url: origin.url(["api", "app", ""]), body: None, repeat: Repeat::Idempotent }
 }
+
+/// `GET /api/app/{id}/issues`, seen in a published client. That pages are numbered from 1 is assumed.
+pub fn issues(origin: &ApiOrigin, query: &IssueQuery) -> Request {
+    let IssueQuery { app, list, since, page_size, page } = query;
+    let mut url = origin.url(["api", "app", &app.to_string(), "issues"]);
+    url.query_pairs_mut()
+        .append_pair("date_range_start", &whole_second(*since).to_string())
+        .append_pair("issue_status", &list.issue_status().to_string())
+        .append_pair("page_size", &page_size.to_string())
+        .append_pair("version", "-1")
+        .append_pair("page", &page.to_string());
+    Request { method: Method::GET, url, body: None, repeat: Repeat::Never }
+}
+
+/// `GET /api/app/{id}/issues-aggregation/summary`, seen in the vendor's own client: the first page, with the numbers of all.
+pub fn issue_groups(origin: &ApiOrigin, query: &GroupQuery) -> Request {
+    let GroupQuery { app, kind, since, until } = query;
+    let mut url = origin.url(["api", "app", &app.to_string(), "issues-aggregation", "summary"]);
+    url.query_pairs_mut()
+        .append_pair("issue_type", &kind.issue_type().to_string())
+        .append_pair("date_range_start", &whole_second(*since).to_string())
+        .append_pair("date_range_end", &until.to_string())
+        .append_pair("page_size", &GROUPS.to_string())
+        .append_pair("page", "1");
+    Request { method: Method::GET, url, body: None, repeat: Repeat::Never }
+}
+
+/// The most groups on a page (seen).
+const GROUPS: u32 = 200;

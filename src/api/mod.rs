@@ -1,6 +1,7 @@
 //! The Bugfender API: its requests, and what its responses mean.
 
 pub mod calls;
+mod issues;
 mod status;
 mod wire;
 
@@ -9,6 +10,7 @@ use std::fmt;
 
 use futures_util::future::LocalBoxFuture;
 
+pub use self::issues::{GroupQuery, GroupSummary, IssuePage, IssueQuery, PageFailure};
 pub use self::wire::{Account, App, Apps, Team};
 pub use crate::http::{CarriedOut, Failure};
 
@@ -17,7 +19,7 @@ use crate::error::Error;
 use crate::http::{Client, ClientOptions, HttpResponse, Request, StatusCode};
 
 /// Provides the access tokens for requests.
-pub trait TokenProvider: fmt::Debug {
+pub trait TokenProvider: fmt::Debug + Send {
     /// The current token, renewed if necessary.
     fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken, Error>>;
 
@@ -61,6 +63,12 @@ impl AuthenticatedApi {
     /// When the HTTP client cannot be set up.
     pub fn new(origin: ApiOrigin, tokens: Box<dyn TokenProvider>, options: ClientOptions) -> Result<Self, Error> {
         Ok(Self { client: Client::new(options)?, origin, tokens, renewal_is_useless: Cell::new(false) })
+    }
+
+    /// The same, which reads responses of up to so many bytes.
+    #[must_use]
+    pub fn with_max_body(self, bytes: usize) -> Self {
+        Self { client: self.client.with_max_body(bytes), ..self }
     }
 
     /// Whether a request that was cancelled may have been carried out. Only valid with one request at a time.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::{AppId, HookId};
-use crate::http::{BodyProblem, HttpResponse, MAX_BODY};
+use crate::http::{BodyProblem, HttpResponse};
 
 /// The response to a subscription. The help page calls `app_id` a string while its example shows an integer, so only
 /// `id` is read, as either.
@@ -128,7 +128,7 @@ pub(super) fn read<T: DeserializeOwned>(response: &HttpResponse) -> Result<T, St
 fn body(response: &HttpResponse) -> Result<&[u8], String> {
     response.body.as_deref().map_err(|problem| match problem {
         BodyProblem::Cut => "the response was cut off".to_owned(),
-        BodyProblem::TooLarge => format!("the response is larger than {MAX_BODY} bytes"),
+        BodyProblem::TooLarge => "the response is too large".to_owned(),
     })
 }
 

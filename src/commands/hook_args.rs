@@ -85,6 +85,14 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a number of seconds, or 0.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
 /// Reads a status's name.
 pub fn status_parser() -> impl TypedValueParser<Value = HookStatus> {
     Trimmed(PossibleValuesParser::new(HookStatus::ALL.map(HookStatus::as_str)))

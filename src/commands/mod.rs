@@ -31,6 +31,7 @@ mod manifest_args;
 mod named_targets;
 mod plan;
 mod planning;
+mod polling;
 mod progress;
 mod quotes;
 mod ready_file;

@@ -91,7 +91,7 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
 }
 
 /// The name of a type that is given by its number, as published clients do: 0, 1 and 2 (seen); any other as it is.
-pub(super) fn named_type(event_type: String) -> String {
+pub fn named_type(event_type: String) -> String {
     match event_type.as_str() {
         "0" => "issue".to_owned(),
         "1" => "crash".to_owned(),

@@ -42,6 +42,22 @@ impl EventKind {
     }
 }
 
+impl EventKind {
+    /// The number of its type in requests (seen).
+    pub const fn issue_type(self) -> u8 {
+        match self {
+            Self::NewIssueSeparate => 0,
+            Self::NewCrash => 1,
+            Self::NewUserFeedback => 2,
+        }
+    }
+
+    /// The kind whose events have this type.
+    pub fn of_type(event_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.delivered_type().eq_ignore_ascii_case(event_type))
+    }
+}
+
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

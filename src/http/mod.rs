@@ -169,6 +169,8 @@ pub struct Client {
     follows: bool,
     /// Sent with every request.
     headers: HeaderMap,
+    /// The largest body that is read.
+    max_body: usize,
 }
 
 impl Client {
@@ -207,6 +209,7 @@ impl Client {
             connected,
             follows: true,
             headers: HeaderMap::new(),
+            max_body: MAX_BODY,
         })
     }
 
@@ -220,6 +223,12 @@ impl Client {
     #[must_use]
     pub fn with_headers(self, headers: HeaderMap) -> Self {
         Self { headers, ..self }
+    }
+
+    /// The same client, which reads bodies of up to so many bytes rather than [`MAX_BODY`].
+    #[must_use]
+    pub fn with_max_body(self, bytes: usize) -> Self {
+        Self { max_body: bytes, ..self }
     }
 
     /// Whether a request that is cancelled now may have been carried out. Only valid with one request at a time.
@@ -339,7 +348,7 @@ impl Client {
             progress = Progress::Answered(status);
             tracing::debug!(method = %request.method, url = self.printable(&url), status = status.as_u16(), ms = started.elapsed().as_millis(), "response");
             if !(self.follows && redirect::is_redirect(status)) {
-                return Ok(HttpResponse::read(response, carried_out(progress)).await);
+                return Ok(HttpResponse::read(response, carried_out(progress), self.max_body).await);
             }
             url = redirect::target(&url, &response, &request.method, self.options.peer)?;
             tracing::info!(url = self.printable(&url), "following a redirect to the same path");

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use super::CarriedOut;
 use crate::domain::excerpt;
 
-/// The largest body that is read, in bytes after decompression.
+/// The largest body that is read unless more is asked for, in bytes after decompression.
 pub const MAX_BODY: usize = 1024 * 1024;
 
 /// The maximum length of a quote from a response, in characters.
@@ -37,18 +37,18 @@ pub struct HttpResponse {
 pub enum BodyProblem {
     /// The connection was closed or timed out before the end of the body, or its encoding is invalid.
     Cut,
-    /// The body is larger than [`MAX_BODY`].
+    /// The body is larger than what is read.
     TooLarge,
 }
 
 impl HttpResponse {
     /// Reads the body of a response.
-    pub(super) async fn read(mut response: Response, carried_out: CarriedOut) -> Self {
+    pub(super) async fn read(mut response: Response, carried_out: CarriedOut, max_body: usize) -> Self {
         let status = response.status();
         let retry_after = retry_after(response.headers(), Timestamp::now());
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let html = content_type.is_some_and(|kind| kind.contains("html"));
-        let body = read_body(&mut response).await;
+        let body = read_body(&mut response, max_body).await;
         Self { status, body, retry_after, attempts: 1, carried_out, html }
     }
 
@@ -85,10 +85,10 @@ fn message_field(value: &serde_json::Value) -> Option<&str> {
     ["message", "error_description", "detail", "error"].iter().find_map(|name| value.get(name)?.as_str())
 }
 
-async fn read_body(response: &mut Response) -> Result<Vec<u8>, BodyProblem> {
+async fn read_body(response: &mut Response, max_body: usize) -> Result<Vec<u8>, BodyProblem> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| BodyProblem::Cut)? {
-        if body.len() + chunk.len() > MAX_BODY {
+        if body.len() + chunk.len() > max_body {
             return Err(BodyProblem::TooLarge);
         }
         body.extend_from_slice(&chunk);

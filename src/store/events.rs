@@ -95,6 +95,8 @@ pub struct EventSelection {
     pub types: Vec<String>,
     /// Those of this sender.
     pub sender: Option<Sender>,
+    /// Those that came so.
+    pub via: Option<Via>,
     /// Those that go to the target with this name. The next two are about this target alone then.
     pub target: Option<String>,
     /// Those that a target does not have: pending or dead.

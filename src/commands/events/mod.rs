@@ -2,6 +2,7 @@
 
 mod delete;
 mod export;
+mod fetch;
 mod filter;
 mod list;
 mod pages;
@@ -23,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Output, RecordSource, Row, Shape, View};
 use crate::store::{EventPage, EventSelection, Inbox};
 
-/// List, export, replay, requeue and remove received events
+/// List, export, fetch, replay, requeue and remove events
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -38,6 +39,7 @@ enum EventsCommand {
     Tail(tail::Args),
     Stats(stats::Args),
     Export(export::Args),
+    Fetch(fetch::Args),
     Replay(replay::Args),
     Retry(retry::Args),
     Purge(purge::Args),
@@ -51,6 +53,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         EventsCommand::Tail(args) => tail::run(ctx, &args),
         EventsCommand::Stats(args) => stats::run(ctx, &args),
         EventsCommand::Export(args) => export::run(ctx, &args),
+        EventsCommand::Fetch(args) => fetch::run(ctx, &args),
         EventsCommand::Replay(args) => replay::run(ctx, &args),
         EventsCommand::Retry(args) => retry::run(ctx, &args),
         EventsCommand::Purge(args) => purge::run(ctx, &args),

@@ -13,13 +13,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "context", "hooks", "manifest", "receiver", "sandbox", "samples", "api", "auth", "http", "store", "config",
-            "render", "domain", "error", "platform",
+            "context", "hooks", "manifest", "poll", "receiver", "sandbox", "samples", "api", "auth", "http", "store",
+            "config", "render", "domain", "error", "platform",
         ],
     ),
     ("context", &["hooks", "api", "auth", "http", "store", "config", "render", "domain", "error", "platform"]),
     ("hooks", &["manifest", "api", "store", "domain", "error"]),
     ("manifest", &["config", "domain", "error"]),
+    ("poll", &["api", "http", "store", "domain", "error"]),
     ("receiver", &["http", "store", "domain", "error", "platform"]),
     ("sandbox", &["samples", "http", "domain", "error"]),
     ("samples", &["domain"]),

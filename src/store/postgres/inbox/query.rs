@@ -11,7 +11,7 @@ use super::fates::{self, EventFate, EventFates};
 use super::states::{DEAD, DELIVERED, PENDING};
 use super::{body, stored, time};
 use crate::domain::event::{EventKey, Sender};
-use crate::store::codec::read_via;
+use crate::store::codec::{read_via, stored_via};
 use crate::store::events::keys_of;
 use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq};
 
@@ -32,7 +32,7 @@ impl EventFilter {
     /// What a selection means.
     pub(super) fn of(selection: &EventSelection) -> Self {
         let mut condition = Self { sql: "true".to_owned(), values: Vec::new() };
-        let EventSelection { ids, since, until, app_ids, types, sender, .. } = selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, via, .. } = selection;
         let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
             let keys: Vec<Vec<u8>> =
@@ -57,6 +57,9 @@ impl EventFilter {
         }
         if let Some(sender) = sender {
             condition.add("d.sender = ?", sender.as_str(), Type::TEXT);
+        }
+        if let Some(via) = via {
+            condition.add("d.via = ?", stored_via(*via), Type::INT2);
         }
         let places = [("e.id > ?", after), ("e.id < ?", before), ("e.id <= ?", up_to)];
         for (sql, EventSeq(place)) in places.iter().filter_map(|(sql, place)| place.map(|place| (*sql, place))) {

@@ -11,7 +11,7 @@ use super::fates::{DEAD, DELIVERED, Fate, Fates, PENDING};
 use super::known::known_by;
 use super::{stored, time};
 use crate::domain::event::Sender;
-use crate::store::codec::read_via;
+use crate::store::codec::{read_via, stored_via};
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
@@ -32,7 +32,7 @@ impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
         let mut condition = Self { sql: "1".to_owned(), values: Vec::new(), states: None };
-        let EventSelection { ids, since, until, app_ids, types, sender, .. } = selection;
+        let EventSelection { ids, since, until, app_ids, types, sender, via, .. } = selection;
         let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
             let found = dedup::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
@@ -60,6 +60,9 @@ impl Condition {
         }
         if let Some(sender) = sender {
             condition.add("d.sender = ?", sender.as_str().to_owned().into());
+        }
+        if let Some(via) = via {
+            condition.add("d.via = ?", stored_via(*via).into());
         }
         if let Some(EventSeq(after)) = after {
             condition.add("e.id > ?", (*after).into());

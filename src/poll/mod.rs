@@ -1,0 +1,311 @@
+//! Catching up: events that no webhook brought are read through the API and stored as deliveries are.
+//!
+//! The pages of an app are read oldest first ([`walk`]), from where the round before ended, with an overlap ([`window`]).
+//! Nothing is stored before an id is found that a webhook brought too ([`gate`]), as no document says that the ids of both
+//! are the same. How far an app was read is noted after its events are stored: whoever is killed reads some again.
+
+mod gate;
+mod pace;
+mod reader;
+mod rows;
+mod walk;
+mod window;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::pace::PollPace;
+
+use self::reader::AppReader;
+use crate::api::{AuthenticatedApi, GroupQuery, PageFailure};
+use crate::domain::delivery::{Delivery, Via};
+use crate::domain::event::Sender;
+use crate::domain::{ApiOrigin, AppId, EventKind, IssueList, Redaction};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::worker::StoreWorker;
+use crate::store::{EventPage, EventSelection, Inbox, MissedEvents, Receipt, StoreError};
+
+use self::window::{PollWindow, WindowRule};
+
+/// Stores what was polled as what was received is stored.
+pub trait Deposit {
+    /// Stores a delivery; it is durable when this returns.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    fn deposit(&self, delivery: Delivery) -> impl Future<Output = Result<Receipt>>;
+}
+
+/// How to poll.
+#[derive(Debug, Clone)]
+pub struct PollOptions {
+    /// How far what was read before is read again, as an event may be listed late.
+    pub look_back: SignedDuration,
+    /// How fast.
+    pub pace: PollPace,
+    /// What is removed from events before they are stored.
+    pub redaction: Option<Redaction>,
+    /// Whether ids are taken to be those of deliveries.
+    pub trusts_ids: bool,
+    /// Whether nothing is stored.
+    pub dry_run: bool,
+}
+
+/// An app to catch up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolledApp {
+    /// The app.
+    pub app: AppId,
+    /// Only events of these types, in lower case; all when it is `None`.
+    pub types: Option<Vec<String>>,
+    /// Since when there is a hook for events of a type.
+    pub subscribed: BTreeMap<String, Timestamp>,
+    /// From when on, whatever was read before and whenever the hooks were made.
+    pub since: Option<Timestamp>,
+}
+
+impl PolledApp {
+    fn wants(&self, event_type: Option<&str>) -> bool {
+        // What says no type may be of any.
+        self.types.as_ref().is_none_or(|types| event_type.is_none_or(|name| types.iter().any(|wanted| wanted == name)))
+    }
+
+    /// When the hook was made that would have brought an event of this type.
+    fn subscribed_at(&self, event_type: Option<&str>) -> Option<Timestamp> {
+        let own = event_type.and_then(|event_type| self.subscribed.get(event_type));
+        own.or_else(|| self.subscribed.values().min()).copied()
+    }
+}
+
+/// What came of an app in a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollReport {
+    /// The app.
+    pub app: AppId,
+    /// From when on it was read.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// How many events were found.
+    pub found: u64,
+    /// How many of them the inbox had.
+    pub known: u64,
+    /// How many of them were not asked for: of another type, or from before their hook was made.
+    pub left_out: u64,
+    /// How many were stored, or would be.
+    pub new: u64,
+    /// How many rows were no events.
+    pub unreadable: u64,
+    /// Whether the API lists events at all, for this account.
+    pub lists_events: bool,
+    /// Types of which there were groups of issues while no webhook brought any, and how many groups.
+    pub silent_groups: BTreeMap<String, u64>,
+    /// How many rows have fallen out of Bugfender's retention.
+    pub out_of_retention: u64,
+}
+
+/// How far a list has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PollProgress {
+    /// The app.
+    pub app: AppId,
+    /// How many pages of its list were read.
+    pub pages: u64,
+    /// How many there are.
+    pub total_pages: u64,
+}
+
+/// The largest page that is read, in bytes: of a larger one, fewer rows are asked for at once.
+pub const MAX_PAGE: usize = 6 * 1024 * 1024;
+
+/// Polls the apps of an installation.
+pub struct Poller<'a, D> {
+    api: &'a AuthenticatedApi,
+    origin: &'a ApiOrigin,
+    inbox: StoreWorker<dyn Inbox>,
+    deposit: D,
+    options: PollOptions,
+}
+
+impl<'a, D: Deposit> Poller<'a, D> {
+    /// One that asks this API, and looks into this inbox.
+    pub fn new(
+        api: &'a AuthenticatedApi,
+        origin: &'a ApiOrigin,
+        inbox: StoreWorker<dyn Inbox>,
+        deposit: D,
+        options: PollOptions,
+    ) -> Self {
+        Self { api, origin, inbox, deposit, options }
+    }
+
+    /// Catches up with these apps; gives what came of each, and what went wrong. Apps with webhooks to compare with come
+    /// first: if their ids are others, nothing is stored for any that comes after.
+    pub async fn round(
+        &self,
+        apps: &[PolledApp],
+        now: Timestamp,
+        progress: &dyn Fn(PollProgress),
+    ) -> (Vec<PollReport>, Vec<Error>) {
+        let (mut reports, mut errors) = (Vec::new(), Vec::new());
+        let mut planned = Vec::new();
+        for app in apps {
+            match self.plan(app, now).await {
+                Ok(plan) => planned.push((app, plan)),
+                Err(error) => errors.push(error),
+            }
+        }
+        planned.sort_by_key(|(_, plan)| !plan.has_webhooks);
+        for (app, plan) in planned {
+            match self.catch_up(app, plan, now, progress).await {
+                Ok(report) => reports.push(report),
+                Err(error) => {
+                    let is_of_all = matches!(
+                        error.kind(),
+                        ErrorKind::NotUnderstood | ErrorKind::NotSignedIn | ErrorKind::Store | ErrorKind::Interrupted
+                    );
+                    errors.push(error);
+                    if is_of_all {
+                        break;
+                    }
+                }
+            }
+        }
+        (reports, errors)
+    }
+
+    /// Reads on from where the lists of an app were read to before.
+    async fn plan(&self, app: &PolledApp, now: Timestamp) -> Result<PollPlan> {
+        let (origin, id) = (self.origin.clone(), app.app);
+        let polled = move |inbox: &mut (dyn Inbox + 'static)| {
+            let until = |list| inbox.polled_until(&origin, id, list);
+            Ok::<_, StoreError>([until(IssueList::Open)?, until(IssueList::Closed)?])
+        };
+        let polled = self.inbox.run(polled).await?;
+        let subscribed_at = app.subscribed.values().min().copied();
+        let window = |polled_until| {
+            let rule = WindowRule { since: app.since, polled_until, subscribed_at, look_back: self.options.look_back };
+            rule.window().ok_or_else(|| {
+                Error::usage(format!(
+                    "app {} has no hook on record, so that nothing says from when on to read",
+                    app.app
+                ))
+                .hint("say from when on with --since, such as --since 24h")
+            })
+        };
+        let windows = [window(polled[0])?, window(polled[1])?];
+        let from = windows[0].from.min(windows[1].from);
+        let selection = webhooks_of(app.app, comparable(from, now), now);
+        let page = EventPage { limit: Some(1), ..EventPage::default() };
+        let look = move |inbox: &mut (dyn Inbox + 'static)| {
+            let mut is_there = false;
+            inbox.events(&selection, page, &mut |_| {
+                is_there = true;
+                false
+            })?;
+            Ok::<_, StoreError>(is_there)
+        };
+        Ok(PollPlan { windows, from, has_webhooks: self.inbox.run(look).await? })
+    }
+
+    async fn catch_up(
+        &self,
+        app: &PolledApp,
+        plan: PollPlan,
+        now: Timestamp,
+        progress: &dyn Fn(PollProgress),
+    ) -> Result<PollReport> {
+        let mut reader = AppReader::new(self, app, &plan, now, progress);
+        let unlisted = match reader.read().await {
+            Ok(()) => None,
+            Err(error) if matches!(error.http_status(), Some(403 | 404)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let mut report = reader.into_report();
+        report.lists_events = unlisted.is_none();
+        let grouped = self.groups(app, &plan, now, &mut report).await;
+        match (unlisted, grouped) {
+            (Some(error), Err(_)) => Err(error),
+            (_, Err(failure)) => {
+                tracing::debug!("groups are not known: {}", failure.failure.error);
+                Ok(report)
+            }
+            (_, Ok(())) => Ok(report),
+        }
+    }
+
+    /// Asks for groups of issues: where events are not listed, they tell that some came; and what has fallen out of
+    /// retention they tell everywhere.
+    async fn groups(
+        &self,
+        app: &PolledApp,
+        plan: &PollPlan,
+        now: Timestamp,
+        report: &mut PollReport,
+    ) -> Result<(), PageFailure> {
+        for kind in EventKind::ALL.into_iter().filter(|kind| app.wants(Some(kind.delivered_type()))) {
+            let query = GroupQuery { app: app.app, kind, since: plan.from, until: now };
+            let summary = self.options.pace.ask(async || self.api.issue_groups(&query).await).await?;
+            report.out_of_retention += summary.out_of_retention;
+            if summary.groups == 0 || report.lists_events {
+                continue;
+            }
+            let event_type = kind.delivered_type().to_owned();
+            let is_silent = self.note_silent_groups(app.app, &event_type, plan.from, now).await;
+            if is_silent.map_err(crate::http::Failure::not_sent)? {
+                report.silent_groups.insert(event_type, summary.groups);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that there were groups of issues of a type while no webhook brought any. False if one did.
+    async fn note_silent_groups(&self, app: AppId, event_type: &str, from: Timestamp, now: Timestamp) -> Result<bool> {
+        let (origin, event_type, dry_run) = (self.origin.clone(), event_type.to_owned(), self.options.dry_run);
+        let note = move |inbox: &mut (dyn Inbox + 'static)| {
+            let came = |arrival: &crate::store::Arrival| {
+                arrival.app_id == app.get() && arrival.event_type == event_type && arrival.last_at >= from
+            };
+            if inbox.arrivals()?.iter().any(came) {
+                return Ok(false);
+            }
+            if !dry_run {
+                let missed = MissedEvents { app_id: app, event_type, events: 0, last_at: now, found_at: now };
+                inbox.note_missed(&origin, &[missed])?;
+            }
+            Ok::<_, StoreError>(true)
+        };
+        self.inbox.run(note).await
+    }
+}
+
+/// Where the lists of an app are read from.
+struct PollPlan {
+    /// Of the open and the closed issues.
+    windows: [PollWindow; 2],
+    from: Timestamp,
+    /// Whether webhooks brought events in that time, to compare ids with.
+    has_webhooks: bool,
+}
+
+/// Events of an app that webhooks brought.
+fn webhooks_of(app: AppId, since: Timestamp, until: Timestamp) -> EventSelection {
+    EventSelection {
+        since: Some(since),
+        until: Some(until),
+        app_ids: vec![app.get()],
+        sender: Some(Sender::Bugfender),
+        via: Some(Via::Webhook),
+        ..EventSelection::default()
+    }
+}
+
+/// From when on webhooks are compared with what is listed: one that was delivered right after `from` may be about an event
+/// of before, which is not listed then.
+fn comparable(from: Timestamp, now: Timestamp) -> Timestamp {
+    const DELIVERY_TIME: SignedDuration = SignedDuration::from_mins(10);
+    let margin = DELIVERY_TIME.min(now.duration_since(from) / 10).max(SignedDuration::ZERO);
+    from.checked_add(margin).unwrap_or(from)
+}
