@@ -166,6 +166,14 @@ impl Context {
         Ok(api)
     }
 
+    /// The client of the API, whose token is renewed when something is asked: now nothing is sent.
+    ///
+    /// # Errors
+    /// `NotSignedIn` without a credential; a usage error for plain http to another machine.
+    pub fn api_for_later(&self) -> Result<AuthenticatedApi> {
+        AuthenticatedApi::new(self.origin().clone(), Box::new(self.session()?), self.http_options()?)
+    }
+
     /// The client of the API with the current token, which is never renewed, even if the server rejects it.
     ///
     /// # Errors

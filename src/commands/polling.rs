@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::app_args;
 use super::units::count;
 use crate::context::Context;
-use crate::domain::{AppId, AppName, HookStatus};
+use crate::domain::{ApiOrigin, AppId, AppName, HookStatus};
 use crate::error::{Error, Result};
 use crate::poll::{PollReport, PolledApp};
+use crate::store::Registry;
 
 /// The hooks on record of an app: since when there is one for events of a type.
 type Subscribed = BTreeMap<AppId, BTreeMap<String, Timestamp>>;
@@ -24,35 +25,54 @@ pub fn polled_apps(
     types: &[String],
     since: Option<Timestamp>,
 ) -> Result<Vec<PolledApp>> {
-    let mut subscribed = subscribed(ctx)?;
-    let named_types = (!types.is_empty()).then(|| types.iter().map(|name| name.to_ascii_lowercase()).collect());
-    let app = |app: AppId, subscribed: BTreeMap<String, Timestamp>, types: Option<Vec<String>>| PolledApp {
-        app,
-        types: named_types.clone().or(types),
-        subscribed,
-        since,
-    };
+    let types = (!types.is_empty()).then(|| types.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>());
+    let registry = ctx.existing_registry()?;
     if !named.is_empty() {
         let apps = app_args::app_ids(ctx, named)?.into_iter();
-        return Ok(apps.map(|id| app(id, subscribed.remove(&id).unwrap_or_default(), None)).collect());
+        let mut subscribed = subscribed(registry.as_deref(), ctx.origin())?;
+        let app = |app| {
+            let subscribed = subscribed.remove(&app).unwrap_or_default();
+            PolledApp { app, types: types.clone(), subscribed, since }
+        };
+        return Ok(apps.map(app).collect());
     }
-    if subscribed.is_empty() {
+    let mut apps = apps_with_hooks(registry.as_deref(), ctx.origin(), since)?;
+    if types.is_some() {
+        for app in &mut apps {
+            app.types.clone_from(&types);
+        }
+    }
+    if apps.is_empty() {
         let message = "there are no hooks on record, so that nothing says which apps to read";
         let hint = "name them with --app-id; `bugfender-hooks apps` lists the apps of the account";
         return Err(Error::usage(message).hint(hint));
     }
-    let with_types = subscribed.into_iter().map(|(id, subscribed)| {
-        let types = subscribed.keys().cloned().collect();
-        app(id, subscribed, Some(types))
-    });
-    Ok(with_types.collect())
+    Ok(apps)
+}
+
+/// The apps with hooks on record, with the types of their hooks.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub fn apps_with_hooks(
+    registry: Option<&dyn Registry>,
+    origin: &ApiOrigin,
+    since: Option<Timestamp>,
+) -> Result<Vec<PolledApp>> {
+    let app = |(app, subscribed): (AppId, BTreeMap<String, Timestamp>)| PolledApp {
+        app,
+        types: Some(subscribed.keys().cloned().collect()),
+        subscribed,
+        since,
+    };
+    Ok(subscribed(registry, origin)?.into_iter().map(app).collect())
 }
 
 /// The hooks of the installation that may exist.
-fn subscribed(ctx: &Context) -> Result<Subscribed> {
+fn subscribed(registry: Option<&dyn Registry>, origin: &ApiOrigin) -> Result<Subscribed> {
     let mut subscribed = Subscribed::new();
-    if let Some(registry) = ctx.existing_registry()? {
-        registry.hooks(Some(ctx.origin()), &mut |record| {
+    if let Some(registry) = registry {
+        registry.hooks(Some(origin), &mut |record| {
             if record.status.is_ended() || record.status == HookStatus::Pending {
                 return;
             }

@@ -8,6 +8,7 @@ mod accept;
 mod access;
 mod body;
 mod clock;
+mod deposit;
 mod exposition;
 mod forward;
 mod forwarders;
@@ -43,6 +44,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::access::Access;
+pub use self::deposit::Depositor;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
@@ -256,6 +258,12 @@ impl Receiver {
     /// Notified when events were stored.
     pub fn stored(&self) -> Arc<Notify> {
         Arc::clone(&self.stored)
+    }
+
+    /// Stores what does not come by a request.
+    pub fn depositor(&self) -> Depositor {
+        let (writer, budgets) = (self.writer.clone(), self.intake.budgets.clone());
+        Depositor { writer, budgets, peers: Arc::clone(&self.peers) }
     }
 
     /// What can be replaced while this one serves.

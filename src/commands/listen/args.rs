@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
 use super::super::units::{duration, duration_or_zero, event_type, size};
+use super::catch_up_args::CatchUpArgs;
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppName, Label, Redaction};
@@ -94,6 +95,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub subscription: SubscribeArgs,
+
+    #[command(flatten)]
+    pub catching_up: CatchUpArgs,
 
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -308,6 +312,7 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("app_ids", "The apps"),
     ("public_url", "The public URL of this receiver"),
     ("ephemeral", "Remove the hooks created on start when stopping"),
+    ("catch_up", "Fetch what no webhook brought, this often"),
     ("allow_from", "Accept requests only from these networks"),
     ("tls_cert", "Serve https with the certificates in this file"),
     ("tls_key", "The private key of the certificate"),

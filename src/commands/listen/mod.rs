@@ -1,6 +1,8 @@
 //! `listen`: the receiver, its URL, its hooks and its shutdown.
 
 mod args;
+mod catch_up_args;
+mod catching_up;
 mod keys;
 mod monitoring;
 mod printer;
@@ -21,6 +23,7 @@ use url::Url;
 pub use self::args::{Args, IN_SHORT_HELP};
 
 use self::args::{ForwardArgs, LimitArgs};
+use self::catching_up::CatchUp;
 use self::printer::Printer;
 use self::route::MissingSecret;
 use self::service::Service;
@@ -85,6 +88,7 @@ fn serve(
     let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     // The commands of --exec run as the same user, and must not find the keys in this process.
     platform::hide_memory();
+    let catch_up = CatchUp::prepare(ctx, args)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
@@ -106,6 +110,7 @@ fn serve(
     }
     tell_of_targets(ctx, &receiver);
     let (stored, replaceable) = (receiver.stored(), receiver.replaceable());
+    let catch_up = catch_up.map(|catch_up| (catch_up, receiver.depositor()));
     let printer = Printer::start(ctx, args, feed)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = runtime.spawn(receiver.serve(listeners, async { drop(stopped.await) }));
@@ -128,6 +133,7 @@ fn serve(
         told_of_dropped: 0,
         looked_at_keys: Instant::now(),
         told_of_certificate: None,
+        catch_up,
     };
     let ended = service.stand(signals, stop, serving);
     // Tasks that did not finish in time are dropped.

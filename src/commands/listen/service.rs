@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use super::args::{Args, SubscribeArgs};
+use super::catching_up::CatchUp;
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
 use super::{bugfender_url, is_url_known, local_base, public_base};
@@ -23,7 +24,7 @@ use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
+use crate::receiver::{Depositor, Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
 use crate::render::Log;
 use crate::store::{Keys, ReceiverKeys};
 
@@ -71,6 +72,8 @@ pub(super) struct Service<'a> {
     pub(super) looked_at_keys: Instant,
     /// When the expiry of the certificate was last looked at.
     pub(super) told_of_certificate: Option<Instant>,
+    /// Catching up, until it begins.
+    pub(super) catch_up: Option<(CatchUp, Depositor)>,
 }
 
 impl Service<'_> {
@@ -88,8 +91,20 @@ impl Service<'_> {
         {
             errors.push(error);
         }
+        // Now that its hooks are on record, which say what to catch up with.
+        let catch_up = self.catch_up.take().filter(|_| errors.is_empty());
+        let catching_up = match catch_up.map(|(catch_up, depositor)| catch_up.start(depositor)).transpose() {
+            Ok(catching_up) => catching_up,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         if errors.is_empty() {
             self.wait(&mut signals);
+        }
+        if let Some(catching_up) = catching_up {
+            catching_up.stop();
         }
         platform::notify_service_manager(ServiceState::Stopping);
         if self.args.subscription.ephemeral && !self.hooks.is_empty() {
