@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::domain::ShownTime;
+use crate::domain::delivery::Via;
 use crate::domain::event::{Sender, on_one_line};
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Row, Tone};
@@ -23,12 +24,13 @@ pub struct EventRow {
     pub received_at: ShownTime,
     pub forwarded_at: Option<ShownTime>,
     pub attempts: u32,
+    pub via: Via,
 }
 
 /// The fields of [`EventRow`] with further ones behind them.
 macro_rules! fields {
     ($($further:literal),*) => {
-        &["id", "source", "type", "app_id", "title", "status", "received_at", "forwarded_at", "attempts" $(, $further)*]
+        &["id", "source", "type", "app_id", "title", "status", "received_at", "forwarded_at", "attempts", "via" $(, $further)*]
     };
 }
 pub(super) use fields;
@@ -46,6 +48,7 @@ impl EventRow {
             received_at: event.received_at.into(),
             forwarded_at: event.forwarded_at.map(ShownTime::from),
             attempts: event.attempts,
+            via: event.via,
         }
     }
 

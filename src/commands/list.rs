@@ -3,21 +3,25 @@
 use std::cell::Cell;
 
 use clap_complete::ArgValueCompleter;
+use serde::Serialize;
 
 use super::Report;
+use super::evidence::evidence;
 use super::existing::existing_registry;
 use super::hook_args::{FilterArgs, status_parser};
-use super::hook_row::HookRow;
+use super::hook_row::{HookRow, fields};
 use super::suggest;
 use crate::context::Context;
-use crate::domain::{ApiOrigin, HookRecord, HookStatus, ManifestName, Selection};
+use crate::domain::{ApiOrigin, HookRecord, HookStatus, ManifestName, Selection, ShownTime};
 use crate::error::Result;
-use crate::render::{Output, RecordSource, Shape, View};
+use crate::hooks::{HookSigns, InboxEvidence};
+use crate::render::{Cell as CellText, Output, RecordSource, Row, Shape, View};
 use crate::store::Registry;
 
 /// List the hooks in the registry
 ///
-/// They are sorted by app, event, endpoint and age. Only hooks of the installation in use are listed. Bugfender's API cannot list hooks:
+/// They are sorted by app, event, endpoint and age, each with the time at which a webhook last brought an event of its app and
+/// kind to the inbox. Only hooks of the installation in use are listed. Bugfender's API cannot list hooks:
 /// those made elsewhere are not here until `import` records them.
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,6 +51,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     selection.managed_by.clone_from(&args.managed_by);
     Ok(Report::of(Listing {
         registry: existing_registry(ctx)?,
+        evidence: evidence(ctx)?,
         origin: ctx.origin().clone(),
         selection,
         with_ended: args.all || !args.statuses.is_empty(),
@@ -56,9 +61,47 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }))
 }
 
-/// The rows, streamed: the registry is never in memory as a whole.
+/// A hook, and what the inbox tells of it.
+#[derive(Serialize)]
+struct ListedRow {
+    #[serde(flatten)]
+    hook: HookRow,
+    last_event_at: Option<ShownTime>,
+    verified_at: Option<ShownTime>,
+    shares_events: bool,
+}
+
+impl ListedRow {
+    fn of(hook: HookRow, signs: HookSigns) -> Self {
+        let HookSigns { last_event_at, verified_at, shares_events } = signs;
+        let (last_event_at, verified_at) = (last_event_at.map(ShownTime::from), verified_at.map(ShownTime::from));
+        Self { hook, last_event_at, verified_at, shares_events }
+    }
+}
+
+impl Row for ListedRow {
+    const FIELDS: &'static [&'static str] = fields!("last_event_at", "verified_at", "shares_events");
+    const HEADERS: &'static [&'static str] =
+        &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "LAST EVENT", "TARGET URL"];
+
+    fn cells(&self) -> Vec<CellText> {
+        let mut cells = self.hook.cells();
+        // Before the URL, which is long.
+        cells.insert(cells.len() - 1, CellText::maybe(self.last_event_at));
+        cells
+    }
+
+    fn id(&self) -> Option<String> {
+        self.hook.id()
+    }
+}
+
+/// The rows, streamed: the registry is never in memory as a whole. Hooks for the same app and event come one after another,
+/// so that it is known of each whether it is the only one.
 struct Listing {
     registry: Option<Box<dyn Registry>>,
+    /// What the inbox tells of the hooks, if there is one.
+    evidence: Option<InboxEvidence>,
     origin: ApiOrigin,
     selection: Selection,
     with_ended: bool,
@@ -68,28 +111,49 @@ struct Listing {
 }
 
 impl RecordSource for Listing {
-    type Row = HookRow;
+    type Row = ListedRow;
 
     fn shape(&self) -> Shape {
         Shape::List
     }
 
-    fn each(&self, each: &mut dyn FnMut(&HookRow) -> Result<()>) -> Result<()> {
+    fn each(&self, each: &mut dyn FnMut(&ListedRow) -> Result<()>) -> Result<()> {
         let Some(registry) = &self.registry else { return Ok(()) };
-        let mut shown = Ok(());
+        let (mut shown, mut same) = (Ok(()), Vec::<HookRecord>::new());
         registry.hooks(None, &mut |record| {
             if record.subscription.origin != self.origin {
                 self.elsewhere.set(self.elsewhere.get() + 1);
-            } else if shown.is_ok() && self.takes(&record) {
-                self.listed.set(self.listed.get() + 1);
-                shown = each(&HookRow::of(record, self.show_secrets));
+            } else if shown.is_ok() {
+                if same.last().is_some_and(|last| !is_for_same(last, &record)) {
+                    shown = self.show_same(&mut same, each);
+                }
+                same.push(record);
             }
         })?;
-        shown
+        shown.and_then(|()| self.show_same(&mut same, each))
     }
 }
 
+fn is_for_same(one: &HookRecord, other: &HookRecord) -> bool {
+    let (one, other) = (&one.subscription, &other.subscription);
+    (one.app_id, one.event) == (other.app_id, other.event)
+}
+
 impl Listing {
+    /// Shows the hooks for one app and event.
+    fn show_same(&self, same: &mut Vec<HookRecord>, each: &mut dyn FnMut(&ListedRow) -> Result<()>) -> Result<()> {
+        let alive = same.iter().filter(|record| !record.status.is_ended()).count();
+        for record in same.drain(..) {
+            if self.takes(&record) {
+                self.listed.set(self.listed.get() + 1);
+                let signs = self.evidence.as_ref().map(|evidence| evidence.signs(&record, alive));
+                let signs = signs.unwrap_or(HookSigns { shares_events: alive > 1, ..HookSigns::default() });
+                each(&ListedRow::of(HookRow::of(record, self.show_secrets), signs))?;
+            }
+        }
+        Ok(())
+    }
+
     fn takes(&self, record: &HookRecord) -> bool {
         (self.with_ended || !record.status.is_ended()) && self.selection.takes(record)
     }

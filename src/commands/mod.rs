@@ -12,10 +12,12 @@ mod config;
 mod confirm;
 mod demo;
 mod doctor;
+mod drift;
 mod dry_run;
 mod event_row;
 mod event_tail;
 mod events;
+mod evidence;
 mod existing;
 mod forget;
 mod history;
@@ -73,6 +75,7 @@ pub enum Command {
     Unsubscribe(unsubscribe::Args),
     #[command(visible_alias = "ls")]
     List(list::Args),
+    Drift(drift::Args),
     History(history::Args),
     Import(import::Args),
     Forget(forget::Args),
@@ -162,6 +165,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Subscribe(args) => subscribe::run(ctx, &args),
         Command::Unsubscribe(args) => unsubscribe::run(ctx, &args),
         Command::List(args) => list::run(ctx, &args),
+        Command::Drift(args) => drift::run(ctx, &args),
         Command::History(args) => history::run(ctx, &args),
         Command::Import(args) => import::run(ctx, &args),
         Command::Forget(args) => forget::run(ctx, &args),

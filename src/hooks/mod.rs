@@ -8,6 +8,7 @@ mod apply;
 mod concurrency;
 mod frontend;
 mod remove;
+mod silence;
 mod subscribe;
 
 pub use advice::{or_by_force, selector, unresolved};
@@ -17,4 +18,5 @@ pub use remove::{
     HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, Removals, RemovedHook, Remover, pick,
     pick_settled,
 };
+pub use silence::{Drift, HookSigns, InboxEvidence};
 pub use subscribe::{SubscribeFailure, SubscribeOptions, Subscribed, Subscriber, check_target};

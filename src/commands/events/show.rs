@@ -9,6 +9,7 @@ use crate::commands::Report;
 use crate::commands::event_row::{EventRow, QuarantinedRow, fields, original};
 use crate::commands::units::count;
 use crate::context::Context;
+use crate::domain::delivery::Via;
 use crate::domain::event::Sender;
 use crate::domain::{ShownTime, excerpt};
 use crate::error::{Error, ErrorKind, Result};
@@ -126,7 +127,7 @@ impl ShownRow {
             ("app", text(event.app_id.map(|app| app.to_string()))),
             ("title", text(event.title.clone())),
             ("status", event.state.as_str().to_owned()),
-            ("received", event.received_at.to_string()),
+            ("received", received(event)),
             ("forwarded", text(event.forwarded_at.map(|time| time.to_string()))),
             ("attempts", event.attempts.to_string()),
             ("duplicates", self.duplicates.to_string()),
@@ -134,6 +135,14 @@ impl ShownRow {
         ];
         let forwards: String = self.forwards.iter().map(ForwardRow::text).collect();
         format!("{}{forwards}\n{}\n", columns(&lines), indented(self.json.get()))
+    }
+}
+
+/// When an event was received, and how if not by a webhook.
+fn received(event: &EventRow) -> String {
+    match event.via {
+        Via::Webhook => event.received_at.to_string(),
+        Via::Poll => format!("{}, by polling", event.received_at),
     }
 }
 
