@@ -13,10 +13,10 @@ use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardRecord, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling, PurgeRule,
-    Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route, SchemaState, Settled,
-    Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName, TargetRecord, Targets,
-    Usage,
+    EventSeq, Events, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
+    PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route,
+    SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName,
+    TargetRecord, Targets, Usage,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -270,6 +270,8 @@ impl Polling for KeepsNothing {
         self.0.set_routes(routes)
     }
 }
+
+impl HandOver for KeepsNothing {}
 
 impl Maintenance for KeepsNothing {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {

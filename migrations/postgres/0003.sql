@@ -36,7 +36,7 @@ CREATE TABLE @missed (
     api_url  text COLLATE "C" NOT NULL,
     app_id   bigint NOT NULL,
     type     text COLLATE "C" NOT NULL,      -- in lower case
-    events   bigint NOT NULL,                -- how many were stored
+    events   bigint NOT NULL,                -- how many were stored since a webhook brought one
     last_at  bigint NOT NULL,                -- when the newest was made
     found_at bigint NOT NULL,
     UNIQUE (api_url, app_id, type)

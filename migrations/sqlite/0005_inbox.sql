@@ -37,8 +37,18 @@ CREATE TABLE missed (
     api_url  TEXT    NOT NULL,
     app_id   INTEGER NOT NULL,
     type     TEXT    NOT NULL,                -- in lower case
-    events   INTEGER NOT NULL,                -- how many were stored
+    events   INTEGER NOT NULL,                -- how many were stored since a webhook brought one
     last_at  INTEGER NOT NULL,                -- when the newest was made
     found_at INTEGER NOT NULL,
     UNIQUE (api_url, app_id, type)
+) STRICT;
+
+-- Polled events of another process, for the one that receives to store: only that one knows all keys.
+CREATE TABLE handed_over (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    app_id      INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    forward     INTEGER NOT NULL,
+    body        BLOB    NOT NULL,             -- empty once they are stored
+    stored      INTEGER                       -- how many were new, once they are stored
 ) STRICT;

@@ -152,18 +152,17 @@ impl Delivery {
         Self { sender, via: Via::Webhook, received_at, content_type, body, content }
     }
 
-    /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `events`
-    /// are the objects as they came. What they do not say of their app is known from the request.
+    /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
+    /// a JSON array of the objects as they came. What they do not say of their app is known from the request.
     ///
     /// # Errors
     /// When one of them is no event.
     pub fn polled(
         app: AppId,
         received_at: Timestamp,
-        events: &[&str],
+        body: Vec<u8>,
         redaction: Option<&Redaction>,
     ) -> std::result::Result<Self, Malformed> {
-        let body = ["[", &events.join(","), "]"].concat().into_bytes();
         let mut facts = event::decode(Sender::Bugfender, &body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));

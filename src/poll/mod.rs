@@ -25,7 +25,7 @@ use crate::domain::event::Sender;
 use crate::domain::{ApiOrigin, AppId, EventKind, IssueList, Redaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::worker::StoreWorker;
-use crate::store::{EventPage, EventSelection, Inbox, MissedEvents, Receipt, StoreError};
+use crate::store::{EventPage, EventSelection, Inbox, MissedEvents, StoreError};
 
 use self::window::{PollWindow, WindowRule};
 
@@ -35,7 +35,16 @@ pub trait Deposit {
     ///
     /// # Errors
     /// When it is not stored.
-    fn deposit(&self, delivery: Delivery) -> impl Future<Output = Result<Receipt>>;
+    fn deposit(&self, delivery: Delivery) -> impl Future<Output = Result<PolledReceipt>>;
+}
+
+/// What became of polled events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolledReceipt {
+    /// How many were stored.
+    pub new: u64,
+    /// How many the inbox had by then.
+    pub known: u64,
 }
 
 /// How to poll.

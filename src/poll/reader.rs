@@ -14,7 +14,7 @@ use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::Sender;
 use crate::domain::{IssueList, excerpt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{EventPage, EventSelection, Inbox, MissedEvents, StoreError};
+use crate::store::{Arrival, EventPage, EventSelection, Inbox, MissedEvents, StoreError};
 
 /// How many rows are asked for at once, as a published client does (seen).
 const PAGE_SIZE: u32 = 100;
@@ -197,13 +197,14 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
         if !self.poller.options.dry_run {
             if !new.is_empty() {
                 let raw: Vec<&str> = new.iter().map(|row| row.raw.get()).collect();
+                let body = ["[", &raw.join(","), "]"].concat().into_bytes();
                 let redaction = self.poller.options.redaction.as_ref();
-                let delivery = Delivery::polled(self.app.app, Timestamp::now(), &raw, redaction)
+                let delivery = Delivery::polled(self.app.app, Timestamp::now(), body, redaction)
                     .map_err(|malformed| Error::new(ErrorKind::Other, malformed.to_string()))?;
                 let receipt = self.poller.deposit.deposit(delivery).await?;
                 // A webhook may have brought one meanwhile.
-                counts.new = receipt.stored() as u64;
-                counts.known += receipt.duplicates() as u64;
+                counts.new = receipt.new;
+                counts.known += receipt.known;
             }
             let until = self.reached(&page);
             self.note(page.list, missed, until.filter(|_| window.moves_cursor)).await?;
@@ -239,23 +240,24 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
         let (origin, app, now) = (self.poller.origin.clone(), self.app.app, self.now);
         let note = move |inbox: &mut (dyn Inbox + 'static)| {
             if !missed.is_empty() {
-                let known = inbox.missed_events(&origin)?;
-                let is_known = |event_type: &str, last_at: Timestamp| {
-                    known.iter().any(|one| one.app_id == app && one.event_type == event_type && one.last_at >= last_at)
-                };
-                let found = missed.into_iter().filter(|(event_type, (events, last_at))| {
+                let (known, arrivals) = (inbox.missed_events(&origin)?, inbox.arrivals()?);
+                let found = missed.into_iter().filter_map(|(event_type, (events, last_at))| {
+                    let known = known.iter().find(|one| one.app_id == app && one.event_type == event_type);
                     // What was found by an earlier round is no news.
-                    *events > 0 || !is_known(event_type, *last_at)
+                    if events == 0 && known.is_some_and(|known| known.last_at >= last_at) {
+                        return None;
+                    }
+                    let has_come_since = |known: &&MissedEvents| {
+                        let is_later = |arrival: &Arrival| {
+                            (arrival.app_id, &arrival.event_type) == (app.get(), &event_type)
+                                && arrival.last_at > known.last_at
+                        };
+                        arrivals.iter().any(is_later)
+                    };
+                    let before = known.filter(|known| !has_come_since(known)).map_or(0, |known| known.events);
+                    Some(MissedEvents { app_id: app, event_type, events: before + events, last_at, found_at: now })
                 });
-                let found: Vec<_> = found
-                    .map(|(event_type, (events, last_at))| MissedEvents {
-                        app_id: app,
-                        event_type,
-                        events,
-                        last_at,
-                        found_at: now,
-                    })
-                    .collect();
+                let found: Vec<_> = found.collect();
                 if !found.is_empty() {
                     inbox.note_missed(&origin, &found)?;
                 }

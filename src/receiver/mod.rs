@@ -12,6 +12,7 @@ mod deposit;
 mod exposition;
 mod forward;
 mod forwarders;
+mod handed_over;
 mod health;
 mod in_flight;
 mod intake;
@@ -287,6 +288,7 @@ impl Receiver {
         let upkeeper = upkeeper.among(self.peers);
         let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
+        let taking = tokio::spawn(handed_over::run(self.writer.clone()));
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
@@ -312,7 +314,7 @@ impl Receiver {
             let _ = operating.await;
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        for task in [maintenance, watchdog, peers] {
+        for task in [maintenance, watchdog, peers, taking] {
             task.abort();
             let _ = task.await;
         }

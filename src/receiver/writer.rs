@@ -37,6 +37,7 @@ enum Job {
     /// Whether a delivery of as many bytes can be stored.
     Probe(u64, Reply<Result<bool>>),
     Routes(MakeRoutes, Reply<Result<Vec<Route>, StoreError>>),
+    TakeHandedOver(Reply<Result<bool>>),
     Other(StoreJob<dyn ReceiverInbox>),
 }
 
@@ -172,6 +173,11 @@ impl Writer {
     /// See [`crate::store::Maintenance::keep_reserve`].
     pub(super) async fn keep_reserve(&self, bytes: u64) -> Result<()> {
         self.run(move |inbox| inbox.keep_reserve(bytes)).await
+    }
+
+    /// Stores some of what other processes handed over. Returns whether there was something.
+    pub(super) async fn take_handed_over(&self) -> Result<bool> {
+        self.worker.ask(Job::TakeHandedOver).await?
     }
 
     /// Deliveries that are stored from now on go by the routes that this returns.

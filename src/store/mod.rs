@@ -48,7 +48,7 @@ pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
 pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use migration::SchemaState;
-pub use polling::{Arrival, MissedEvents, Polling};
+pub use polling::{Arrival, HandOver, HandedOver, MissedEvents, Polling};
 pub use queue::{
     AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
     Route, Settled, Settlement, TargetId, TargetName,
@@ -63,9 +63,9 @@ use std::path::Path;
 use std::time::Duration;
 
 /// An inbox, for whoever does not receive into it.
-pub trait Inbox: Events + Maintenance + Targets + Polling {}
+pub trait Inbox: Events + Maintenance + Targets + Polling + HandOver {}
 
-impl<T: Events + Maintenance + Targets + Polling> Inbox for T {}
+impl<T: Events + Maintenance + Targets + Polling + HandOver> Inbox for T {}
 
 /// An inbox, for a receiver.
 pub trait ReceiverInbox: Intake + Queue + Coordination + Inbox {}

@@ -25,7 +25,7 @@ pub struct MissedEvents {
     pub app_id: AppId,
     /// The type, in lower case.
     pub event_type: String,
-    /// How many of them were stored, since the first was found.
+    /// How many of them were stored since a webhook last brought one.
     pub events: u64,
     /// When the newest of them was made.
     pub last_at: Timestamp,
@@ -65,7 +65,7 @@ pub trait Polling: Send {
     /// When the store cannot be read.
     fn missed_events(&self, origin: &ApiOrigin) -> Result<Vec<MissedEvents>, StoreError>;
 
-    /// Adds to what polling found: numbers are added up, and the later times are kept.
+    /// Puts on record what polling found: these numbers, and the later times.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -82,6 +82,57 @@ pub trait Polling: Send {
     /// # Errors
     /// When the store cannot be written.
     fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError>;
+}
+
+/// Polled events of another process, which are not stored yet.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// Its number.
+    pub number: i64,
+    /// The app.
+    pub app: AppId,
+    /// When they were read.
+    pub received_at: Timestamp,
+    /// Whether they are forwarded.
+    pub forward: bool,
+    /// The events, as a JSON array.
+    pub body: Vec<u8>,
+}
+
+/// Where only the one receiver stores events: others hand theirs over to it. In a store that any process stores into there is
+/// nothing to hand over.
+pub trait HandOver: Send {
+    /// Hands events over, and returns their number; `number` is not looked at.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn hand_over(&mut self, events: &HandedOver) -> Result<i64, StoreError> {
+        Ok(events.number)
+    }
+
+    /// How many events of those with this number were new, once they are stored. They are forgotten then.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    fn take_receipt(&mut self, _number: i64) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// The next events that were handed over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn next_handed_over(&mut self) -> Result<Option<HandedOver>, StoreError> {
+        Ok(None)
+    }
+
+    /// Notes that they are stored, and how many were new.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn note_taken(&mut self, _number: i64, _stored: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A route as it is on record: what it says of types, and of events that go together.

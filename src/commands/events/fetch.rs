@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,12 +17,14 @@ use crate::commands::units::{duration_or_zero, event_type};
 use crate::context::Context;
 use crate::domain::delivery::Delivery;
 use crate::domain::{AppId, AppName, Redaction, ShownTime};
-use crate::error::{Error, Result};
-use crate::poll::{Deposit, MAX_PAGE, PollOptions, PollPace, PollProgress, PollReport, PolledApp, Poller};
+use crate::error::{Error, ErrorKind, Result};
+use crate::poll::{
+    Deposit, MAX_PAGE, PollOptions, PollPace, PollProgress, PollReport, PolledApp, PolledReceipt, Poller,
+};
 use crate::render::{Cell, Row};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::StoreWorker;
-use crate::store::{EncodedDelivery, Inbox, Receipt, ReceiverInbox, Route, Store, StoreErrorKind};
+use crate::store::{EncodedDelivery, HandedOver, Inbox, Receipt, ReceiverInbox, Route, Store, StoreErrorKind};
 
 /// Fetch events that no webhook brought, through Bugfender's API
 ///
@@ -142,19 +145,55 @@ impl Row for FetchedRow {
     }
 }
 
-/// Stores what was polled without a receiver that runs.
-struct DirectDeposit {
-    inbox: Option<StoreWorker<dyn ReceiverInbox>>,
-    routes: Vec<Route>,
+/// Stores what was polled.
+enum FetchDeposit {
+    /// Nothing is stored.
+    DryRun,
+    /// It is stored by this process, and forwarded by these routes.
+    Direct(StoreWorker<dyn ReceiverInbox>, Vec<Route>),
+    /// It is stored by the receiver that runs, and forwarded or not.
+    HandOver(StoreWorker<dyn Inbox>, bool),
 }
 
-impl Deposit for DirectDeposit {
-    async fn deposit(&self, delivery: Delivery) -> Result<Receipt> {
-        // Without one, nothing is to be stored.
-        let Some(inbox) = &self.inbox else { return Ok(Receipt::default()) };
-        let (encoded, routes) = (EncodedDelivery::encode(delivery), self.routes.clone());
-        let commit = move |inbox: &mut (dyn ReceiverInbox + 'static)| inbox.commit(&[encoded], &routes);
-        Ok(inbox.run(commit).await?.pop().unwrap_or_default())
+/// How often to look whether the receiver has stored what was handed over to it, and for how long.
+const RECEIPT_POLL_INTERVAL: Duration = Duration::from_millis(20);
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Deposit for FetchDeposit {
+    async fn deposit(&self, mut delivery: Delivery) -> Result<PolledReceipt> {
+        let events = delivery.events().len() as u64;
+        let new = match self {
+            Self::DryRun => 0,
+            Self::Direct(inbox, routes) => {
+                let (encoded, routes) = (EncodedDelivery::encode(delivery), routes.clone());
+                let commit = move |inbox: &mut (dyn ReceiverInbox + 'static)| inbox.commit(&[encoded], &routes);
+                inbox.run(commit).await?.iter().map(Receipt::stored).sum::<usize>() as u64
+            }
+            Self::HandOver(inbox, forward) => {
+                let app = delivery.events().first().and_then(|event| event.app_id).and_then(AppId::new);
+                let app = app.ok_or_else(|| Error::new(ErrorKind::Other, "events of no app were fetched"))?;
+                let (received_at, body, forward) = (delivery.received_at(), delivery.take_body(), *forward);
+                let events = HandedOver { number: 0, app, received_at, forward, body };
+                let number = inbox.run(move |inbox| inbox.hand_over(&events)).await?;
+                receipt(inbox, number).await?
+            }
+        };
+        Ok(PolledReceipt { new, known: events.saturating_sub(new) })
+    }
+}
+
+/// Waits until the receiver has stored what was handed over to it.
+async fn receipt(inbox: &StoreWorker<dyn Inbox>, number: i64) -> Result<u64> {
+    let deadline = Instant::now() + RECEIPT_TIMEOUT;
+    loop {
+        if let Some(stored) = inbox.run(move |inbox| inbox.take_receipt(number)).await? {
+            return Ok(stored);
+        }
+        if Instant::now() > deadline {
+            let message = "the receiver that runs has not stored what was fetched";
+            return Err(Error::new(ErrorKind::Store, message).hint("it does so when it can; see its log"));
+        }
+        tokio::time::sleep(RECEIPT_POLL_INTERVAL).await;
     }
 }
 
@@ -205,32 +244,35 @@ fn store(ctx: &Context, args: &Args, scratch: &tempfile::TempDir) -> Result<Box<
     Ok(store)
 }
 
-type Opened = (StoreWorker<dyn Inbox>, DirectDeposit, Vec<std::thread::JoinHandle<()>>);
+type Opened = (StoreWorker<dyn Inbox>, FetchDeposit, Vec<JoinHandle<()>>);
 
-/// The inbox to look into, and the one to store into.
+/// The inbox to look into, and what stores: this process, or the receiver that has the inbox for itself.
 fn open(ctx: &Context, args: &Args, store: &dyn Store) -> Result<Opened> {
-    if args.dry_run {
-        let (reader, thread) = StoreWorker::start("inbox", store.inbox()?)?;
-        return Ok((reader, DirectDeposit { inbox: None, routes: Vec::new() }, vec![thread]));
-    }
-    let inbox = store.receiver_inbox().map_err(|error| {
-        let is_received_into = error.kind() == StoreErrorKind::InUse;
-        let error = Error::from(error);
-        if is_received_into { error.hint("`listen --catch-up 15m` fetches while it receives") } else { error }
-    })?;
-    let routes = if args.forward { inbox.routes()? } else { Vec::new() };
-    if args.forward && routes.is_empty() {
+    let inbox = store.inbox()?;
+    if args.forward && !args.dry_run && inbox.routes()?.is_empty() {
         ctx.out().warn("no `listen` has had a target yet: nothing will be forwarded");
     }
-    let (reader, reading) = StoreWorker::start("inbox", store.inbox()?)?;
-    let (inbox, storing) = StoreWorker::start("intake", inbox)?;
-    Ok((reader, DirectDeposit { inbox: Some(inbox), routes }, vec![reading, storing]))
+    let (reader, reading) = StoreWorker::start("inbox", inbox)?;
+    if args.dry_run {
+        return Ok((reader, FetchDeposit::DryRun, vec![reading]));
+    }
+    match store.receiver_inbox() {
+        Ok(inbox) => {
+            let routes = if args.forward { inbox.routes()? } else { Vec::new() };
+            let (inbox, storing) = StoreWorker::start("intake", inbox)?;
+            Ok((reader, FetchDeposit::Direct(inbox, routes), vec![reading, storing]))
+        }
+        Err(error) if error.kind() == StoreErrorKind::InUse => {
+            Ok((reader.clone(), FetchDeposit::HandOver(reader, args.forward), vec![reading]))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A round, with a bar on a terminal that counts pages.
 async fn with_progress(
     ctx: &Context,
-    poller: &Poller<'_, DirectDeposit>,
+    poller: &Poller<'_, FetchDeposit>,
     apps: &[PolledApp],
 ) -> (Vec<PollReport>, Vec<Error>) {
     let bar = RefCell::new(progress_bar(ctx, 0));

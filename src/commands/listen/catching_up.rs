@@ -18,10 +18,10 @@ use crate::context::Context;
 use crate::domain::delivery::Delivery;
 use crate::domain::{ApiOrigin, Redaction};
 use crate::error::{Error, Result};
-use crate::poll::{Deposit, MAX_PAGE, PollOptions, PollPace, PollReport, Poller};
+use crate::poll::{Deposit, MAX_PAGE, PollOptions, PollPace, PollReport, PolledReceipt, Poller};
 use crate::receiver::Depositor;
 use crate::store::worker::StoreWorker;
-use crate::store::{Inbox, Receipt, Store};
+use crate::store::{Inbox, Store};
 
 /// How soon a round that failed is made again, if the interval is longer.
 const RETRY_WAIT: Duration = Duration::from_secs(60);
@@ -30,8 +30,9 @@ const RETRY_WAIT: Duration = Duration::from_secs(60);
 const JITTER: f64 = 0.1;
 
 impl Deposit for &Depositor {
-    async fn deposit(&self, delivery: Delivery) -> Result<Receipt> {
-        Depositor::deposit(self, delivery).await
+    async fn deposit(&self, delivery: Delivery) -> Result<PolledReceipt> {
+        let receipt = Depositor::deposit(self, delivery).await?;
+        Ok(PolledReceipt { new: receipt.stored() as u64, known: receipt.duplicates() as u64 })
     }
 }
 

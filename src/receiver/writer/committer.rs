@@ -11,10 +11,13 @@ use tokio::sync::{Notify, mpsc};
 
 use super::super::metrics::Metrics;
 use super::{DeliveryMemory, Job};
+use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
 use crate::error::{Error, Result};
 use crate::store::worker::{Reply, Work};
-use crate::store::{EncodedDelivery, Intake, Receipt, ReceiverInbox, Route, Settled, Settlement, StoreError};
+use crate::store::{
+    EncodedDelivery, HandedOver, Intake, Receipt, ReceiverInbox, Route, Settled, Settlement, StoreError,
+};
 
 /// The most bytes of bodies in a commit.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
@@ -251,11 +254,36 @@ impl Committer {
                     }
                     drop(reply.send(routes));
                 }
+                (Job::TakeHandedOver(reply), _) => drop(reply.send(self.take_handed_over())),
                 (Job::Other(job), _) => job(&mut *self.inbox),
                 // Deliveries and settlements are committed with the group.
                 (Job::Deliver(..) | Job::Settle(..), _) => {}
             }
         }
+    }
+
+    /// Stores what another process has handed over. Returns whether there was something.
+    ///
+    /// Killed before it is noted, it is done again: what is stored then is known.
+    fn take_handed_over(&mut self) -> Result<bool> {
+        let Some(HandedOver { number, app, received_at, forward, body }) = self.inbox.next_handed_over()? else {
+            return Ok(false);
+        };
+        let new = match Delivery::polled(app, received_at, body, None) {
+            Ok(delivery) => {
+                let shared = &self.shared;
+                let unrouted = GroupCommit { routes: Arc::default(), ..shared.clone() };
+                let deliveries = [EncodedDelivery::encode(delivery)];
+                let receipts = if forward { shared } else { &unrouted }.store(&mut *self.inbox, &deliveries)?;
+                receipts.iter().map(Receipt::stored).sum::<usize>()
+            }
+            Err(malformed) => {
+                tracing::error!("what another process has fetched can't be read: {malformed}");
+                0
+            }
+        };
+        self.inbox.note_taken(number, new as u64)?;
+        Ok(true)
     }
 
     /// Does a piece of the inbox's maintenance. Returns whether there is more to do at once.

@@ -9,7 +9,7 @@ use super::super::session::{Link, ServerSession, values};
 use super::{PostgresInbox, stored, time};
 use crate::domain::{ApiOrigin, AppId, IssueList};
 use crate::store::polling::{read_types, stored_route};
-use crate::store::{Arrival, MissedEvents, Polling, Route, StoreError, TargetId};
+use crate::store::{Arrival, HandOver, MissedEvents, Polling, Route, StoreError, TargetId};
 
 /// How many events are looked at in one commit.
 const SEEN_AT_ONCE: i64 = 5000;
@@ -122,7 +122,7 @@ fn missed_events(session: &ServerSession, origin: &ApiOrigin) -> Result<Vec<Miss
 fn note_missed(session: &ServerSession, origin: &ApiOrigin, missed: &[MissedEvents]) -> Result<(), PostgresFault> {
     let upsert = "INSERT INTO @missed AS m (api_url, app_id, type, events, last_at, found_at)
                   VALUES ($1, $2, $3, $4, $5, $6)
-                  ON CONFLICT (api_url, app_id, type) DO UPDATE SET events = m.events + excluded.events,
+                  ON CONFLICT (api_url, app_id, type) DO UPDATE SET events = excluded.events,
                       last_at = greatest(m.last_at, excluded.last_at),
                       found_at = greatest(m.found_at, excluded.found_at)";
     session.try_commit(async |link| {
@@ -161,6 +161,9 @@ fn set_routes(session: &ServerSession, routes: &[Route]) -> Result<(), PostgresF
         Ok(())
     })
 }
+
+/// Any process stores events.
+impl HandOver for PostgresInbox {}
 
 impl Polling for PostgresInbox {
     fn arrivals(&self) -> Result<Vec<Arrival>, StoreError> {

@@ -4,6 +4,7 @@ mod body;
 mod delete;
 mod fates;
 mod forwards;
+mod handed_over;
 mod intake;
 mod known;
 mod leases;

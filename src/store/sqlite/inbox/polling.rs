@@ -118,7 +118,7 @@ fn missed_events(connection: &Connection, origin: &ApiOrigin) -> Result<Vec<Miss
 
 fn note_missed(connection: &Connection, origin: &ApiOrigin, missed: &[MissedEvents]) -> Result<(), StoreFault> {
     let upsert = "INSERT INTO missed (api_url, app_id, type, events, last_at, found_at) VALUES (?, ?, ?, ?, ?, ?)
-                  ON CONFLICT (api_url, app_id, type) DO UPDATE SET events = events + excluded.events,
+                  ON CONFLICT (api_url, app_id, type) DO UPDATE SET events = excluded.events,
                       last_at = max(last_at, excluded.last_at), found_at = max(found_at, excluded.found_at)";
     let mut statement = connection.prepare_cached(upsert)?;
     for MissedEvents { app_id, event_type, events, last_at, found_at } in missed {

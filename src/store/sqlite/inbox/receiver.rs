@@ -22,9 +22,9 @@ use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardRecord, Intake, Lease, Leased, Maintenance, MissedEvents, Polling, PurgeRule, Purged,
-    Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId, TargetName, TargetRecord,
-    Targets, Usage,
+    EventSeq, Events, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
+    PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId,
+    TargetName, TargetRecord, Targets, Usage,
 };
 
 /// What a commit takes up beside a body: pages that it changes, in bytes.
@@ -259,6 +259,24 @@ impl Polling for SqliteReceiverInbox {
 
     fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError> {
         self.inbox.set_routes(routes)
+    }
+}
+
+impl HandOver for SqliteReceiverInbox {
+    fn hand_over(&mut self, events: &HandedOver) -> Result<i64, StoreError> {
+        self.inbox.hand_over(events)
+    }
+
+    fn take_receipt(&mut self, number: i64) -> Result<Option<u64>, StoreError> {
+        self.inbox.take_receipt(number)
+    }
+
+    fn next_handed_over(&mut self) -> Result<Option<HandedOver>, StoreError> {
+        self.inbox.next_handed_over()
+    }
+
+    fn note_taken(&mut self, number: i64, stored: u64) -> Result<(), StoreError> {
+        self.inbox.note_taken(number, stored)
     }
 }
 
