@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::event::{self, EventFacts, Malformed, Sender};
 use super::signature::{random_bytes, verify_instabug};
-use super::{AppId, Redaction, Secret};
+use super::{AppId, Redaction, Secret, SelfCheckKeys};
 use crate::error::Result;
 
 /// How events came.
@@ -38,6 +38,7 @@ pub struct DeliveryKeys {
     bugfender: hmac::Tag,
     former: Vec<(hmac::Tag, Timestamp)>,
     instabug: Vec<Secret>,
+    self_check: SelfCheckKeys,
 }
 
 /// Shows neither keys nor secrets.
@@ -74,7 +75,7 @@ impl DeliveryKeys {
     pub fn new(key: &Secret, instabug: Vec<Secret>) -> Result<Self> {
         let comparison = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
         let bugfender = hmac::sign(&comparison, key.expose().as_bytes());
-        Ok(Self { comparison, bugfender, former: Vec::new(), instabug })
+        Ok(Self { comparison, bugfender, former: Vec::new(), instabug, self_check: SelfCheckKeys::of(key) })
     }
 
     /// The same keys with former keys, each accepted until its expiry.
@@ -82,6 +83,7 @@ impl DeliveryKeys {
     pub fn with_former_keys(mut self, keys: &[(Secret, Timestamp)]) -> Self {
         let tag = |key: &Secret| hmac::sign(&self.comparison, key.expose().as_bytes());
         self.former = keys.iter().map(|(key, until)| (tag(key), *until)).collect();
+        self.self_check = self.self_check.with_former(keys);
         self
     }
 
@@ -92,6 +94,11 @@ impl DeliveryKeys {
         let former = self.former.iter().filter(|(tag, until)| matches(tag) && Timestamp::now() < *until);
         let former_key_until = former.map(|(_, until)| *until).max();
         (current || former_key_until.is_some()).then_some(Verified { sender: Sender::Bugfender, former_key_until })
+    }
+
+    /// The keys by which receivers recognise their own requests.
+    pub fn self_check(&self) -> &SelfCheckKeys {
+        &self.self_check
     }
 
     /// Whether deliveries from Instabug can be verified.

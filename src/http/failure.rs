@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use rustls::CertificateError;
 use url::Url;
 
 use super::loopback::NotLoopback;
@@ -40,12 +41,18 @@ pub(super) fn transport_failure(url: &Url, error: reqwest::Error, options: &Clie
     };
     let hint = match tls {
         Some(_) if is_authority => "issue the server its own certificate without CA:TRUE; that authority can sign it",
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "renew the certificate of the server, and check the clock of this machine",
         Some(rustls::Error::InvalidCertificate(_)) => {
             "if the certificate is signed by a private certificate authority, pass its PEM file with --ca-file or SSL_CERT_FILE"
         }
         Some(_) => "the server must speak TLS 1.2 or newer; check the URL",
         None if proxy.is_some() => "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which decide what goes through a proxy",
         None if options.peer == Peer::Endpoint => "check the URL, and that the receiver is running",
+        None if options.peer == Peer::PublicUrl => {
+            "check the name in DNS, and that the proxy or tunnel in front of this receiver runs"
+        }
         None => "check the network and --api-url; `bugfender-hooks doctor` tests the connection",
     };
     // A handshake that failed would fail again.

@@ -72,6 +72,8 @@ pub enum Peer {
     Api,
     /// A webhook endpoint. Its path is never logged, as it is often a secret.
     Endpoint,
+    /// This program, by its public URL. Its path is not logged either.
+    PublicUrl,
 }
 
 impl ClientOptions {
@@ -368,7 +370,7 @@ impl Client {
     fn printable(&self, url: &Url) -> String {
         match self.options.peer {
             Peer::Api => format!("{}{}", shown(url), url.path()),
-            Peer::Endpoint => shown(url).to_string(),
+            Peer::Endpoint | Peer::PublicUrl => shown(url).to_string(),
         }
     }
 }

@@ -43,7 +43,7 @@ fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
     // Without user name, password and query, which may be secret. So may the path of an endpoint.
     let destination = to.map(|to| match peer {
         Peer::Api => excerpt(&format!("{}{}", ShownTarget::of(to), to.path()), 200),
-        Peer::Endpoint => excerpt(&format!("{}/…", ShownTarget::of(to)), 200),
+        Peer::Endpoint | Peer::PublicUrl => excerpt(&format!("{}/…", ShownTarget::of(to)), 200),
     });
     let destination = destination.as_deref().unwrap_or("an invalid URL");
     let code = status.as_u16();
@@ -54,6 +54,9 @@ fn refused(status: StatusCode, to: Option<&Url>, peer: Peer) -> Failure {
     .hint(match peer {
         Peer::Api => "check --api-url: it must be the origin of the Bugfender installation itself",
         Peer::Endpoint => "use the URL that it redirects to; senders of webhooks may not follow redirects",
+        Peer::PublicUrl => {
+            "give the URL that it redirects to with --public-url; senders of webhooks may not follow redirects"
+        }
     })
     .status(code);
     Failure { error, carried_out: carried_out(Progress::Answered(status)), transient: false }

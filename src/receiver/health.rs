@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use hyper::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::exposition;
 use super::metrics::{InboxSnapshot, Metrics};
 use super::response::{self, FullResponse};
+use super::self_check::SelfCheckState;
 use super::writer::Writer;
 use crate::domain::whole_second;
 use crate::error::Result;
@@ -28,6 +30,8 @@ pub(super) struct HealthCheck {
     dropped_lines: DroppedLines,
     /// The size of a delivery that there has to be room for, in bytes.
     max_body: u64,
+    /// Whether deliveries arrive, if that is checked.
+    self_check: Option<watch::Receiver<SelfCheckState>>,
     last: tokio::sync::Mutex<Option<(Instant, Snapshot)>>,
 }
 
@@ -46,9 +50,10 @@ impl HealthCheck {
         inbox: Box<dyn Inbox>,
         dropped_lines: DroppedLines,
         max_body: u64,
+        self_check: Option<watch::Receiver<SelfCheckState>>,
     ) -> Result<(Self, JoinHandle<()>)> {
         let (inbox, thread) = StoreWorker::start("inbox-health", inbox)?;
-        Ok((Self { inbox, dropped_lines, max_body, last: tokio::sync::Mutex::default() }, thread))
+        Ok((Self { inbox, dropped_lines, max_body, self_check, last: tokio::sync::Mutex::default() }, thread))
     }
 
     /// A recent snapshot, taken now if there is none. Concurrent requests share it.
@@ -93,6 +98,10 @@ impl HealthCheck {
         });
         if !warnings.is_empty() {
             body["warnings"] = warnings.into();
+        }
+        // What stands before the receiver is not made ready by turning away from it: this is a detail.
+        if let Some(state) = &self.self_check {
+            body["self_check"] = state.borrow().details();
         }
         if ready {
             response::json(StatusCode::OK, &body)

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::access::Access;
@@ -15,17 +14,20 @@ use super::operators::{Operators, OperatorsPath};
 use super::rejection::Rejection;
 use super::response::{self, FullResponse};
 use super::shares::{Share, Shares};
+use super::verifier::Verifier;
 use super::writer::Writer;
-use crate::domain::Redaction;
-use crate::domain::delivery::{Delivery, DeliveryKeys, Verified};
+use crate::domain::delivery::{Delivery, Verified};
 use crate::domain::event::most_events;
 use crate::domain::signature::{LUCIQ_SIGNATURES, may_be_instabug};
+use crate::domain::{Redaction, SELF_CHECK_HEADER, SelfCheckNonce};
 use crate::store::EncodedDelivery;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
+use serde_json::json;
 
 /// Where Bugfender delivers; the key follows.
 pub const BUGFENDER_PATH: &str = "/bugfender/";
@@ -35,32 +37,6 @@ pub const LUCIQ_PATH: &str = "/luciq";
 
 /// Where Luciq delivers too, under its former name.
 pub const INSTABUG_PATH: &str = "/instabug";
-
-/// Verifies deliveries, and warns about former keys.
-pub(super) struct Verifier {
-    delivery_keys: DeliveryKeys,
-    /// Whether the use of a former key was logged.
-    told_of_former: AtomicBool,
-}
-
-impl Verifier {
-    pub(super) fn new(delivery_keys: DeliveryKeys) -> Self {
-        Self { delivery_keys, told_of_former: AtomicBool::new(false) }
-    }
-
-    /// Verifies the key of a path; logs the first use of a former one.
-    fn verify_bugfender(&self, key: &str) -> Option<Verified> {
-        let verified = self.delivery_keys.verify_bugfender(key)?;
-        if let Some(until) = verified.former_key_until()
-            && !self.told_of_former.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                "a hook still delivers to a former URL, which is accepted until {until}: replace it by then"
-            );
-        }
-        Some(verified)
-    }
-}
 
 /// Handles requests; shared by all connections.
 pub struct RequestHandler {
@@ -99,6 +75,12 @@ impl RequestHandler {
     {
         let (started, peer) = (Instant::now(), connection.address());
         let place = self.place(request.uri().path());
+        // Before addresses are looked at: those of --allow-from are the senders', and this is the receiver itself.
+        if let PathKind::Bugfender(segment) = place
+            && let Some(answer) = self.self_check(segment, request.headers())
+        {
+            return answer;
+        }
         let is_open = matches!(place, PathKind::Operators(path) if path.is_open_to(peer, request.headers()));
         if !is_open && !self.access.allows(peer, request.headers()) {
             return self.reject(peer, Rejection::Address);
@@ -132,6 +114,15 @@ impl RequestHandler {
         }
     }
 
+    /// The answer to a request of this receiver, or of another one of its store, that checks whether deliveries arrive.
+    /// Without the right proof it is none, and what is asked for is not there.
+    fn self_check(&self, segment: &str, headers: &HeaderMap) -> Option<FullResponse> {
+        let nonce = SelfCheckNonce::in_segment(segment)?;
+        let proof = headers.get(SELF_CHECK_HEADER)?.to_str().ok()?;
+        let answer = self.verifier.load().keys().self_check().answer(&nonce, proof, Timestamp::now())?;
+        Some(response::json(StatusCode::OK, &json!({"self_check": answer})))
+    }
+
     fn time(&self, answer: FullResponse, started: Instant) -> FullResponse {
         self.metrics.answered(answer.status().as_u16(), started.elapsed());
         answer
@@ -158,7 +149,7 @@ impl RequestHandler {
     {
         let peer = connection.address();
         let current = self.verifier.load_full();
-        if !current.delivery_keys.knows_instabug() {
+        if !current.keys().knows_instabug() {
             return self.reject(peer, Rejection::Path);
         }
         if request.method() != Method::POST {
@@ -171,7 +162,7 @@ impl RequestHandler {
             Ok(whole) => whole,
             Err(why) => return self.reject(peer, why),
         };
-        match current.delivery_keys.verify_instabug_signatures(&signatures, &whole.bytes) {
+        match current.keys().verify_instabug_signatures(&signatures, &whole.bytes) {
             Some(verified) => self.store(&verified, &head.headers, peer, whole).await,
             None => self.reject(peer, Rejection::Signature),
         }

@@ -54,6 +54,7 @@ pub struct Metrics {
     store_size: Gauge,
     disk_free: OptionalGauge,
     certificate_expiry: OptionalGauge,
+    self_check: OptionalGauge,
     quarantined: Gauge,
     dropped_lines: Counter,
     answer: Histograms,
@@ -92,11 +93,16 @@ impl Default for Metrics {
             target_paused: Gauges::default(),
             targets: Mutex::default(),
             store_size: Gauge::default(),
-            disk_free: OptionalGauge::new("disk_free", "Free space where the inbox is", Unit::Bytes),
+            disk_free: OptionalGauge::new("disk_free", "Free space where the inbox is", Some(Unit::Bytes)),
             certificate_expiry: OptionalGauge::new(
                 "certificate_expiry_timestamp",
                 "When the first certificate of the chain expires, in seconds since 1970",
-                Unit::Seconds,
+                Some(Unit::Seconds),
+            ),
+            self_check: OptionalGauge::new(
+                "self_check_passing",
+                "Whether the receiver is reached by its public URL",
+                None,
             ),
             quarantined: Gauge::default(),
             dropped_lines: Counter::default(),
@@ -150,6 +156,7 @@ impl Metrics {
         registry.register_with_unit("store_size", size, Unit::Bytes, self.store_size.clone());
         registry.register_collector(Box::new(self.disk_free.clone()));
         registry.register_collector(Box::new(self.certificate_expiry.clone()));
+        registry.register_collector(Box::new(self.self_check.clone()));
         let oldest = "Age of the oldest pending forward";
         registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, self.oldest.clone());
         registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, self.answer.clone());
@@ -231,6 +238,11 @@ impl Metrics {
     /// Notes when the certificate that is served with expires, if there is one.
     pub(super) fn certificate_expires(&self, at: Option<Timestamp>) {
         self.certificate_expiry.set(at.map(Timestamp::as_second));
+    }
+
+    /// Notes whether the receiver is reached by its public URL, if that is known.
+    pub(super) fn self_checked(&self, passing: Option<bool>) {
+        self.self_check.set(passing.map(i64::from));
     }
 
     pub(super) fn filter_failed(&self, target: &str) {

@@ -25,9 +25,12 @@ mod options;
 mod outcomes;
 mod peers;
 mod rejection;
+mod replaceable;
 mod response;
+mod self_check;
 mod shares;
 mod tls;
+mod verifier;
 mod watchdog;
 mod write_timeout;
 mod writer;
@@ -39,10 +42,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::access::Access;
 pub use self::deposit::Depositor;
@@ -54,6 +58,8 @@ pub use self::maintenance::Keep;
 pub use self::operators::AdminHosts;
 pub use self::options::ReceiverOptions;
 pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
+pub use self::replaceable::Replaceable;
+pub use self::self_check::{SelfCheck, SelfCheckFailure, SelfCheckState};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
@@ -64,16 +70,17 @@ use self::forwarders::{
 };
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
-use self::intake::{RequestHandler, Verifier};
+use self::intake::RequestHandler;
 use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
 use self::operators::Operators;
 use self::peers::Peers;
+use self::self_check::SelfChecker;
 use self::shares::Shares;
 use self::tls::Tls;
+use self::verifier::Verifier;
 use self::writer::Writer;
-use crate::domain::delivery::DeliveryKeys;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::store::{Intake, ReceiverInbox, Store, TargetRecord};
@@ -88,47 +95,6 @@ pub struct Drained {
     pub calls: usize,
     /// Attempts to forward that were cut off: they are made again at the next start.
     pub forwards: usize,
-}
-
-/// The parts of a receiver that can be replaced while it serves.
-#[derive(Clone)]
-pub struct Replaceable {
-    verifier: Arc<ArcSwap<Verifier>>,
-    tls: Option<Arc<Tls>>,
-    metrics: Arc<Metrics>,
-    targets: TargetReplacer,
-}
-
-impl Replaceable {
-    /// Verifies with these keys, from the next request on.
-    pub fn replace_keys(&self, delivery_keys: DeliveryKeys) {
-        self.verifier.store(Arc::new(Verifier::new(delivery_keys)));
-    }
-
-    /// Forwards to these targets, from the next event on. What is pending for one that was there before goes on if it is among
-    /// them, and is kept if not.
-    ///
-    /// # Errors
-    /// When they could not be put on record; those before stay.
-    pub async fn replace_targets(&self, targets: Vec<Target>) -> Result<()> {
-        self.targets.replace(targets).await
-    }
-
-    /// Reads the certificate and its key again, for connections that are made from now on. Says whether there is one.
-    ///
-    /// # Errors
-    /// When they cannot be read, or do not belong together; those that were read before stay in use.
-    pub fn reread_certificate(&self) -> Result<bool> {
-        let Some(tls) = &self.tls else { return Ok(false) };
-        tls.reload()?;
-        self.metrics.certificate_expires(tls.expiry());
-        Ok(true)
-    }
-
-    /// When the certificate, or one of its chain, expires, if that can be read from it.
-    pub fn certificate_expiry(&self) -> Option<Timestamp> {
-        self.tls.as_ref()?.expiry()
-    }
 }
 
 /// A receiver that has its inbox, and is ready to serve.
@@ -150,6 +116,8 @@ pub struct Receiver {
     stored: Arc<Notify>,
     clock: Clock,
     keep: Keep,
+    /// Checks whether deliveries arrive.
+    self_checker: Option<SelfChecker>,
     max_age: SignedDuration,
     drain_timeout: Duration,
     /// The targets of this receiver, as they were on record at the start.
@@ -179,6 +147,7 @@ impl Receiver {
             drain_timeout,
             dropped_lines,
             outcomes,
+            self_check,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let (mut inbox, intakes) = open_inbox(store, dedupe_window, keep.reserve)?;
@@ -189,8 +158,13 @@ impl Receiver {
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
         let is_named = |record: &TargetRecord| routes.iter().any(|route| route.target == record.id);
         let (named, unnamed): (Vec<_>, Vec<_>) = inbox.target_records()?.into_iter().partition(is_named);
+        let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
+        let check_now = Arc::new(Notify::new());
+        let self_checker = self_check
+            .map(|check| SelfChecker::new(check, Arc::clone(&verifier), Arc::clone(&metrics), Arc::clone(&check_now)));
+        let self_state = self_checker.as_ref().map(SelfChecker::watch);
         let (health, health_thread) =
-            HealthCheck::start(store.watched_inbox()?, dropped_lines, limits.max_body as u64)?;
+            HealthCheck::start(store.watched_inbox()?, dropped_lines, limits.max_body as u64, self_state)?;
         let told = (Arc::clone(&metrics), Arc::clone(&stored));
         let (writer, writer_threads) = Writer::start(inbox, intakes, routes.clone(), limits.max_group, told)?;
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
@@ -207,7 +181,6 @@ impl Receiver {
         let (replacer, replacements) = mpsc::unbounded_channel();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
         let operators = Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts };
         let intake = Arc::new(RequestHandler {
             verifier: Arc::clone(&verifier),
@@ -227,7 +200,7 @@ impl Receiver {
         Ok(Self {
             intake,
             admin,
-            replaceable: Replaceable { verifier, tls, metrics, targets: TargetReplacer(replacer) },
+            replaceable: Replaceable { verifier, tls, metrics, targets: TargetReplacer(replacer), check_now },
             forwarders,
             factory,
             replacements,
@@ -239,6 +212,7 @@ impl Receiver {
             stored,
             clock,
             keep,
+            self_checker,
             max_age,
             drain_timeout,
             named,
@@ -267,6 +241,12 @@ impl Receiver {
         Depositor { writer, budgets, peers: Arc::clone(&self.peers) }
     }
 
+    /// Whether deliveries arrive, and every change of that, if it is checked. It can be heard for as long as the receiver
+    /// serves.
+    pub fn self_check(&self) -> Option<watch::Receiver<SelfCheckState>> {
+        self.self_checker.as_ref().map(SelfChecker::watch)
+    }
+
     /// What can be replaced while this one serves.
     pub fn replaceable(&self) -> Replaceable {
         self.replaceable.clone()
@@ -289,6 +269,7 @@ impl Receiver {
         let maintenance = tokio::spawn(upkeeper.run(self.clock));
         let watchdog = tokio::spawn(watchdog::run(self.writer.clone()));
         let taking = tokio::spawn(handed_over::run(self.writer.clone()));
+        let checking = self.self_checker.map(|checker| AbortOnDropHandle::new(tokio::spawn(checker.run())));
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
@@ -299,6 +280,8 @@ impl Receiver {
                 }
             }
         }
+        // What stops is not reached, which is no failure.
+        drop(checking);
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let forwarding = forwarding.stop();

@@ -17,12 +17,12 @@ const NOTHING: i64 = i64::MIN;
 pub(super) struct OptionalGauge {
     name: &'static str,
     help: &'static str,
-    unit: Unit,
+    unit: Option<Unit>,
     value: Arc<AtomicI64>,
 }
 
 impl OptionalGauge {
-    pub(super) fn new(name: &'static str, help: &'static str, unit: Unit) -> Self {
+    pub(super) fn new(name: &'static str, help: &'static str, unit: Option<Unit>) -> Self {
         Self { name, help, unit, value: Arc::new(AtomicI64::new(NOTHING)) }
     }
 
@@ -40,7 +40,7 @@ impl Collector for OptionalGauge {
         let gauge = ConstGauge::new(value);
         // As those of the registry, the help ends with a full stop.
         let help = format!("{}.", self.help);
-        let encoder = encoder.encode_descriptor(self.name, &help, Some(&self.unit), gauge.metric_type())?;
+        let encoder = encoder.encode_descriptor(self.name, &help, self.unit.as_ref(), gauge.metric_type())?;
         gauge.encode(encoder)
     }
 }

@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::maintenance::Keep;
 use super::operators::AdminHosts;
 use super::outcomes::OutcomeSender;
+use super::self_check::SelfCheck;
 use super::tls::TlsFiles;
 use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
@@ -47,6 +48,8 @@ pub struct ReceiverOptions {
     pub dropped_lines: DroppedLines,
     /// Who is told the outcomes of forwards.
     pub outcomes: Option<OutcomeSender>,
+    /// How it is checked whether deliveries arrive.
+    pub self_check: Option<SelfCheck>,
 }
 
 impl ReceiverOptions {
@@ -67,6 +70,7 @@ impl ReceiverOptions {
             drain_timeout: Duration::from_secs(10),
             dropped_lines: Box::new(|| 0),
             outcomes: None,
+            self_check: None,
         }
     }
 }

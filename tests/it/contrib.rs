@@ -20,7 +20,7 @@ fn names(text: &str) -> BTreeSet<String> {
     starts.map(|rest| rest[..end(rest)].to_owned()).collect()
 }
 
-/// The metrics of a receiver that has a certificate and a target.
+/// The metrics of a receiver that has a certificate and a target, and is not reached.
 fn metrics(home: &Home) -> String {
     let certificate = "req -x509 -subj /CN=localhost -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2
         -keyout live.key -out live.pem";
@@ -40,6 +40,10 @@ fn metrics(home: &Home) -> String {
         "live.key",
         "--forward-to",
         "http://127.0.0.1:9/hook",
+        "--public-url",
+        "http://127.0.0.1:9",
+        "--self-check",
+        "10s",
     ]);
     let mut ready = Value::Null;
     wait_until("it serves", || {
@@ -47,7 +51,11 @@ fn metrics(home: &Home) -> String {
         ready = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         !ready.is_null()
     });
-    let text = http_get(&format!("{}/metrics", ready["admin_url"].as_str().unwrap()));
+    let mut text = String::new();
+    wait_until("it has checked itself", || {
+        text = http_get(&format!("{}/metrics", ready["admin_url"].as_str().unwrap()));
+        text.contains("bugfender_hooks_self_check_passing 0")
+    });
     receiver.kill().unwrap();
     receiver.wait().unwrap();
     text

@@ -295,7 +295,14 @@ pub struct MonitoringArgs {
     /// Serve them under this host name too, not only under IP addresses and localhost; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
+
+    /// Check this often, such as 5m, and on SIGHUP, that requests to --public-url arrive here, and warn if not; --allow-from does not apply to them
+    #[arg(long, value_name = "DURATION", requires = "public_url", value_parser = check_interval)]
+    pub self_check: Option<Duration>,
 }
+
+/// The shortest interval of checks: each may take so long.
+const SHORTEST_CHECK: Duration = Duration::from_secs(10);
 
 /// What most people need.
 pub const IN_SHORT_HELP: &[(&str, &str)] = &[
@@ -355,6 +362,12 @@ fn network(text: &str) -> Result<IpNet, String> {
 fn body_size(text: &str) -> Result<u64, String> {
     let fits = (1..=256 * 1024 * 1024).contains(&size(text)?);
     if fits { size(text) } else { Err("the size is 1 byte to 256 MiB".to_owned()) }
+}
+
+/// Reads how often the receiver checks itself.
+fn check_interval(text: &str) -> Result<Duration, String> {
+    let interval = Duration::try_from(duration(text)?).unwrap_or_default();
+    if interval >= SHORTEST_CHECK { Ok(interval) } else { Err("the shortest is 10s".to_owned()) }
 }
 
 /// Reads the name of a host.

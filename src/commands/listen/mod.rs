@@ -245,6 +245,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         drain_timeout: args.drain_timeout,
         dropped_lines: dropped_lines(ctx),
         outcomes: None,
+        self_check: monitoring::self_check(ctx, args)?,
     })
 }
 

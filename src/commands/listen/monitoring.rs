@@ -1,4 +1,4 @@
-//! What operators watch: the port for them, and the expiry of the certificate.
+//! What operators watch: the port for them, the check of whether deliveries arrive, and the expiry of the certificate.
 
 use std::net::SocketAddr;
 
@@ -7,9 +7,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::args::Args;
-use crate::domain::whole_second;
+use crate::context::Context;
+use crate::domain::{HostScope, host_scope, whole_second};
 use crate::error::Result;
-use crate::receiver::{self, AdminHosts};
+use crate::receiver::{self, AdminHosts, BUGFENDER_PATH, SelfCheck};
 
 /// How long before a certificate expires warnings begin. It is renewed well before that.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -26,6 +27,17 @@ pub(super) fn listener(runtime: &Runtime, args: &Args) -> Result<Option<(TcpList
     let listener = runtime.block_on(receiver::bind(address)).map_err(|error| error.about("--admin-listen"))?;
     let address = listener.local_addr()?;
     Ok(Some((listener, address)))
+}
+
+/// The receiver's check of whether deliveries arrive, if there is to be one.
+pub(super) fn self_check(ctx: &Context, args: &Args) -> Result<Option<SelfCheck>> {
+    let Some((url, interval)) = args.subscription.public_url.as_ref().zip(args.monitoring.self_check) else {
+        return Ok(None);
+    };
+    let is_loopback = url.host().is_some_and(|host| host_scope(&host) == HostScope::Loopback);
+    let mut deliveries = url.clone();
+    deliveries.set_path(&format!("{}{BUGFENDER_PATH}", url.path().trim_end_matches('/')));
+    SelfCheck::new(deliveries, is_loopback, ctx.roots(), interval).map(Some)
 }
 
 /// What is to be said of a certificate that expires then.

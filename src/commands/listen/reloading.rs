@@ -62,6 +62,8 @@ impl Service<'_> {
             Ok(false) => {}
             Err(error) => out.warn(&format!("the certificate was not reloaded: {error}")),
         }
+        // What was reloaded may be what kept deliveries from arriving.
+        self.replaceable.check_itself();
     }
 
     /// Reads the targets again. If one of them is wrong, all stay as they were.

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod observe;
 mod operators;
+mod self_check;
 mod sick_targets;
 pub mod sink;
 mod store;
