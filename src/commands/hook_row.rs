@@ -24,8 +24,8 @@ pub struct HookRow {
 
 /// The fields of [`HookRow`] with further ones behind them.
 macro_rules! fields {
-    ($($further:literal)?) => {
-        &["hook_id", "app_id", "event", "target_url", "status", "label", "managed_by", "api_url", "created_at", "updated_at" $(, $further)?]
+    ($($further:literal),*) => {
+        &["hook_id", "app_id", "event", "target_url", "status", "label", "managed_by", "api_url", "created_at", "updated_at" $(, $further)*]
     };
 }
 pub(super) use fields;

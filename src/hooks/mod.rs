@@ -8,6 +8,7 @@ mod apply;
 mod concurrency;
 mod frontend;
 mod remove;
+mod replace;
 mod subscribe;
 
 pub use advice::{or_by_force, selector, unresolved};
@@ -17,4 +18,5 @@ pub use remove::{
     HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, Removals, RemovedHook, Remover, pick,
     pick_settled,
 };
+pub use replace::{ReplacementOrder, ReplacementStep, ended, replacement_step};
 pub use subscribe::{SubscribeFailure, SubscribeOptions, Subscribed, Subscriber, check_target};
