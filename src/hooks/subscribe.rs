@@ -150,7 +150,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
         }
     }
 
-    fn note_missing_label(&self, record: &HookRecord) {
+    pub(super) fn note_missing_label(&self, record: &HookRecord) {
         if let Some(label) = self.options.label.filter(|label| record.label.as_ref() != Some(label)) {
             self.frontend.note(&format!(
                 "{} exists, without the label {label}: `bugfender-hooks import`, with that hook and --label, gives it \

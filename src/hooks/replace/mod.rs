@@ -100,6 +100,7 @@ impl<F: Frontend> Subscriber<'_, F> {
                         new.name(),
                         old.name()
                     ));
+                    self.note_missing_label(&new);
                     return Ok(Succession { subscribed: Subscribed::found(*new), old: Some(old) });
                 }
                 ReplacementStep::Replaced(new) => {

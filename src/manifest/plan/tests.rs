@@ -161,6 +161,22 @@ fn a_replacement_that_was_cut_short_is_finished() {
 }
 
 #[test]
+fn of_two_hooks_for_the_same_the_successor_stays() {
+    let hook = wanted(1, "a", "");
+    let successor = |of: i64, owner| HookRecord { replaces: HookId::new(of), ..record(2, &hook, owner) };
+    let both = [record(1, &hook, "mobile"), successor(1, "mobile")];
+    let finished = plan(from_ref(&hook), &both, NOTHING);
+    assert_eq!(actions(&finished), [("keep", Some(2)), ("remove", Some(1))]);
+    // Whoever made it, a successor that nobody owns is the one to adopt.
+    let free = [record(1, &hook, ""), successor(1, "")];
+    let adopt = PlanOptions { adopt: true, prune: false };
+    assert_eq!(actions(&plan(from_ref(&hook), &free, adopt)), [("adopt", Some(2)), ("unowned", Some(1))]);
+    // A hook with the number of the one that it replaced is no other.
+    let same = [HookRecord { replaces: HookId::new(1), ..record(1, &hook, "mobile") }];
+    assert_eq!(actions(&plan(from_ref(&hook), &same, NOTHING)), [("keep", Some(1))]);
+}
+
+#[test]
 fn large_removals_new_registries_and_empty_manifests_are_braked() {
     let all: Vec<WantedHook> = (1..=10).map(|app| wanted(app, "a", "")).collect();
     let records: Vec<HookRecord> = all.iter().zip(1..).map(|(hook, id)| record(id, hook, "mobile")).collect();

@@ -1,4 +1,4 @@
-//! Killed at any time, and run again: one hook, on record and at the server, and at no moment none.
+//! Killed at any time and run again, or run many at once: one hook, on record and at the server, and at no moment none.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ impl Scene<'_> {
         let due = self.bugfender.requests() + requests + 1;
         self.bugfender.hold_after(requests);
         let mut child = self.home.spawn(args);
-        wait_until("the request is in", || self.bugfender.requests() == due);
+        wait_until("it was carried out", || self.bugfender.requests() == due && self.bugfender.is_holding());
         child.kill().unwrap();
         child.wait().unwrap();
         self.bugfender.go_on();
@@ -112,7 +112,7 @@ fn interrupted_between_two_hooks() {
         scene.home.json(&["subscribe", "--app-id", "1", "--event", "new_crash,new_user_feedback", "--target-url", URL]);
         scene.bugfender.hold_after(1);
         let child = scene.home.spawn(&TWO);
-        wait_until("the second request is in", || scene.bugfender.requests() == 4);
+        wait_until("it was carried out", || scene.bugfender.requests() == 4 && scene.bugfender.is_holding());
         signal(&child, Signal::INT);
         let run = Run::of(child.wait_with_output().unwrap());
         scene.bugfender.go_on();
@@ -144,6 +144,25 @@ fn killed_at_any_time() {
         }
         assert!(interrupted > KILLS / 4, "only {interrupted} were at work when they were killed");
         assert_eq!(scene.bugfender.gaps(), []);
+    });
+}
+
+#[test]
+fn many_at_once_take_turns() {
+    on_both(|scene| {
+        scene.home.json(&CRASHES);
+        scene.bugfender.set(Trouble { latency: std::time::Duration::from_millis(30), ..Trouble::default() });
+        let args = [&CRASHES[..], &["--replace", "--output", "json"]].concat();
+        let children: Vec<_> = (0..6).map(|_| scene.home.spawn(&args)).collect();
+        let runs: Vec<Run> = children.into_iter().map(|child| Run::of(child.wait_with_output().unwrap())).collect();
+        let shown = runs.iter().map(Run::to_string).collect::<String>();
+        assert!(runs.iter().all(|run| run.code == 0), "{shown}");
+        assert!(runs.iter().all(|run| run.json()[0]["replaced"].is_i64()), "{shown}");
+        // Those that looked when the first had ended replaced its hook again.
+        let made = runs.iter().filter(|run| run.json()[0]["created"] == true).count();
+        let last = i64::try_from(made).unwrap() + 1;
+        assert_eq!((scene.hooks(), scene.bugfender.gaps()), (vec![last], vec![]), "{shown}");
+        assert_eq!(scene.home.json(&["list"])[0]["hook_id"].as_i64(), Some(last));
     });
 }
 

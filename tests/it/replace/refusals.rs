@@ -1,7 +1,5 @@
 //! What is in doubt, or not clear, is named, and nothing is sent for it.
 
-use serde_json::json;
-
 use super::{CRASHES, URL, on_record, replace, rows, started};
 use crate::assert_shown;
 use crate::support::bugfender::Trouble;
@@ -74,11 +72,10 @@ fn a_hook_that_is_not_on_record_has_no_successor() {
 #[test]
 fn a_hidden_password_cannot_be_sent() {
     let (bugfender, home) = started();
-    let registry = json!({"hook_id": 1});
     home.json(&CRASHES);
     let database = rusqlite::Connection::open(home.registry()).unwrap();
     database.execute("UPDATE hooks SET target_url = 'https://ci:****@hooks.example.com/bf'", []).unwrap();
-    let run = home.run(["subscribe", "--replace", "--id", &registry["hook_id"].to_string()]);
+    let run = home.run(["subscribe", "--replace", "--id", "1"]);
     assert!(run.code == 2 && run.stderr.contains("is hidden (****)"), "{run}");
     // With the whole URL it is the same endpoint, whose password is known from now on.
     std::fs::write(home.path().join("url"), "https://ci:s3cret@hooks.example.com/bf").unwrap();

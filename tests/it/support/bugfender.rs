@@ -140,6 +140,11 @@ impl Bugfender {
         account.answered.send_replace(account.requests + more);
     }
 
+    /// Whether a request was carried out, and its answer is held back.
+    pub fn is_holding(&self) -> bool {
+        self.account().answered.receiver_count() > 0
+    }
+
     pub fn go_on(&self) {
         self.account().answered.send_replace(usize::MAX);
     }
