@@ -166,7 +166,7 @@ fn of_two_hooks_for_the_same_the_successor_stays() {
     let successor = |of: i64, owner| HookRecord { replaces: HookId::new(of), ..record(2, &hook, owner) };
     let both = [record(1, &hook, "mobile"), successor(1, "mobile")];
     let finished = plan(from_ref(&hook), &both, NOTHING);
-    assert_eq!(actions(&finished), [("keep", Some(2)), ("remove", Some(1))]);
+    assert_eq!(actions(&finished), [("remove", Some(1)), ("keep", Some(2))]);
     // Whoever made it, a successor that nobody owns is the one to adopt.
     let free = [record(1, &hook, ""), successor(1, "")];
     let adopt = PlanOptions { adopt: true, prune: false };
@@ -281,10 +281,10 @@ fn hooks() -> impl Strategy<Value = Vec<WantedHook>> {
 }
 
 fn registry() -> impl Strategy<Value = Vec<HookRecord>> {
-    let state = (0..3_u8, 0..6_u8, prop::option::of(0..12_usize));
+    let state = (0..3_u8, 0..6_u8, prop::option::of(0..12_usize), any::<bool>());
     (hooks(), prop::collection::vec(state, 12)).prop_map(|(hooks, states)| {
         let mut records = Vec::new();
-        for ((hook, (owner, status, replaces)), id) in hooks.iter().zip(states).zip(1..) {
+        for ((hook, (owner, status, replaces, is_anew)), id) in hooks.iter().zip(states).zip(1..) {
             let mut row = record(id, hook, ["mobile", "", "web"][usize::from(owner)]);
             row.status = match status {
                 0 => HookStatus::Removing,
@@ -294,6 +294,11 @@ fn registry() -> impl Strategy<Value = Vec<HookRecord>> {
             };
             row.hook_id = row.hook_id.filter(|_| row.status != HookStatus::Unknown);
             row.replaces = replaces.and_then(|of| HookId::new(i64::try_from(of).ok()?)).filter(|of| of.get() < id);
+            // Made anew, with the old one still there.
+            if is_anew && matches!(row.status, HookStatus::Active | HookStatus::Removing) {
+                let anew = HookRecord { managed_by: row.managed_by.clone(), ..record(id + 100, hook, "") };
+                records.push(HookRecord { replaces: row.hook_id, ..anew });
+            }
             records.push(row);
         }
         records
