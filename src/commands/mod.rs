@@ -39,6 +39,7 @@ mod quotes;
 mod ready_file;
 mod registry;
 mod removal;
+mod replacing;
 mod report;
 mod sandbox;
 mod steps;

@@ -1,16 +1,17 @@
 //! `subscribe`: hooks for an endpoint, and what would be sent for them.
 
+use clap_complete::ArgValueCompleter;
 use serde::Serialize;
 
-use super::Report;
 use super::dry_run::{self, DryRunArg};
 use super::hook_args::SubscriptionArgs;
 use super::hook_row::{HookRow, fields};
+use super::{Report, replacing, suggest};
 use crate::api::calls;
 use crate::context::Context;
-use crate::domain::{HookStatus, Label, Subscription};
-use crate::error::Result;
-use crate::hooks::{self, SubscribeOptions, Subscribed, Subscriber};
+use crate::domain::{HookId, HookStatus, Label, Subscription};
+use crate::error::{Error, Result};
+use crate::hooks::{self, ReplacementOrder, SubscribeOptions, Subscribed, Subscriber};
 use crate::render::{Cell, Row, Tone};
 use crate::store::Conflict;
 
@@ -18,6 +19,11 @@ use crate::store::Conflict;
 ///
 /// Running it again changes nothing: a hook that the registry holds as active is reported, and no request
 /// is sent. If it is unknown whether an earlier request was carried out, nothing is sent either.
+///
+/// A hook that Bugfender deactivated, or that somebody deleted in the dashboard, is still active in the registry:
+/// --replace makes it anew.
+// Each flag is one of the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -32,6 +38,18 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
+    /// Make hooks on record anew, and remove each old one once its new one is there
+    ///
+    /// The new hook has the label and the owner of the old one. If a run is cut short in between, the next one only
+    /// removes the old hook. Hooks that are not on record are subscribed.
+    #[arg(long, conflicts_with = "force")]
+    replace: bool,
+
+    /// With --replace, the hooks by their ids: repeat, or separate by commas
+    #[arg(long = "id", value_name = "HOOK_ID", value_delimiter = ',', requires = "replace",
+          conflicts_with_all = ["app_ids", "events", "target_url"], add = ArgValueCompleter::new(suggest::hook_ids))]
+    hook_ids: Vec<HookId>,
+
     #[command(flatten)]
     dry_run: DryRunArg,
 
@@ -44,18 +62,20 @@ const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks subscribe --app-id 1001 --event new_crash --target-url https://hooks.example.com/bf
   bugfender-hooks subscribe --app-id 1001 --event all --target-url @url.txt --label ci
-  bugfender-hooks subscribe --event all        # app and endpoint are those of the profile";
+  bugfender-hooks subscribe --event all        # app and endpoint are those of the profile
+  bugfender-hooks subscribe --replace --id 123";
 
-/// A hook, and whether this run made it.
+/// A hook, whether this run made it, and which one it has replaced.
 #[derive(Serialize)]
 struct SubscribedRow {
     #[serde(flatten)]
     hook: HookRow,
     created: bool,
+    replaced: Option<HookId>,
 }
 
 impl Row for SubscribedRow {
-    const FIELDS: &'static [&'static str] = fields!("created");
+    const FIELDS: &'static [&'static str] = fields!("created", "replaced");
     const HEADERS: &'static [&'static str] =
         &["HOOK", "APP", "EVENT", "STATUS", "LABEL", "CREATED", "RESULT", "TARGET URL"];
 
@@ -65,6 +85,7 @@ impl Row for SubscribedRow {
         cells.insert(
             cells.len() - 1,
             match (self.created, self.hook.status) {
+                _ if self.replaced.is_some() => Cell::toned("replaced", Tone::Good),
                 (true, _) => Cell::toned("created", Tone::Good),
                 (false, HookStatus::Active) => Cell::from("existed"),
                 (false, HookStatus::Unknown | HookStatus::Removing) => Cell::toned("unknown", Tone::Bad),
@@ -80,6 +101,9 @@ impl Row for SubscribedRow {
 }
 
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
+    if args.replace {
+        return replace(ctx, args);
+    }
     let wanted = args.subscription.subscriptions(ctx)?;
     if let Some(first) = wanted.first() {
         hooks::check_target(ctx, first, &first.target_url.redacted())?;
@@ -88,10 +112,49 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         return plan(ctx, args, wanted);
     }
     let registry = ctx.registry()?;
-    let options = SubscribeOptions { label: args.label.as_ref(), force: args.force };
-    let (done, errors) = Subscriber::new(ctx, &*registry, &|| ctx.api(), options).subscribe_each(&wanted);
-    let row = |Subscribed { record, created }| SubscribedRow { hook: HookRow::of(record, args.show_secrets), created };
-    Ok(Report::list(done.into_iter().map(row).collect(), errors))
+    let (done, errors) = Subscriber::new(ctx, &*registry, &|| ctx.api(), options(args)).subscribe_each(&wanted);
+    Ok(report(args, done, errors))
+}
+
+fn options(args: &Args) -> SubscribeOptions<'_> {
+    SubscribeOptions { label: args.label.as_ref(), force: args.force, replace: args.replace }
+}
+
+fn report(args: &Args, done: Vec<Subscribed>, errors: Vec<Error>) -> Report {
+    let row = |Subscribed { record, created, replaced }| SubscribedRow {
+        hook: HookRow::of(record, args.show_secrets),
+        created,
+        replaced,
+    };
+    Report::list(done.into_iter().map(row).collect(), errors)
+}
+
+/// Makes hooks anew, or shows what would be sent for that.
+fn replace(ctx: &Context, args: &Args) -> Result<Report> {
+    let orders = orders(ctx, args)?;
+    if args.dry_run.dry_run {
+        let (requests, errors) = replacing::requests(ctx, &orders)?;
+        return Ok(Report { errors, ..dry_run::report(requests, args.show_secrets) });
+    }
+    let registry = ctx.registry()?;
+    let (done, errors) = Subscriber::new(ctx, &*registry, &|| ctx.api(), options(args)).replace_each(&orders)?;
+    Ok(report(args, done, errors))
+}
+
+/// What is to be made anew: hooks that are named, or those that the registry holds for what is to be subscribed.
+fn orders(ctx: &Context, args: &Args) -> Result<Vec<ReplacementOrder>> {
+    if args.hook_ids.is_empty() {
+        let wanted = args.subscription.subscriptions(ctx)?;
+        if let Some(first) = wanted.first() {
+            hooks::check_target(ctx, first, &first.target_url.redacted())?;
+        }
+        return Ok(wanted.into_iter().map(|wanted| ReplacementOrder { wanted, old: None }).collect());
+    }
+    let orders = replacing::orders(ctx, &args.hook_ids)?;
+    for ReplacementOrder { wanted, .. } in &orders {
+        hooks::check_target(ctx, wanted, &wanted.target_url.redacted())?;
+    }
+    Ok(orders)
 }
 
 /// Shows what would be sent, which is nothing for hooks that exist or are in doubt.

@@ -8,6 +8,7 @@ mod apply;
 mod concurrency;
 mod frontend;
 mod remove;
+mod replace;
 mod silence;
 mod subscribe;
 
@@ -18,5 +19,6 @@ pub use remove::{
     HookChoice, RemovalOptions, RemovalOutcome, RemovalSubject, RemovalTarget, Removals, RemovedHook, Remover, pick,
     pick_settled,
 };
+pub use replace::{ReplacementOrder, ReplacementStep, ended, replacement_step};
 pub use silence::{Drift, HookSigns, InboxEvidence};
 pub use subscribe::{SubscribeFailure, SubscribeOptions, Subscribed, Subscriber, check_target};

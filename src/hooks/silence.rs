@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{AppId, EventKind, HookRecord, HookStatus, Secret, TargetUrl};
+use crate::domain::{AppId, EventKind, HookRecord, HookStatus, Secret, TargetUrl, whole_second};
 use crate::store::{Arrival, MissedEvents};
 
 /// Where the receiver takes Bugfender's deliveries; its key follows.
@@ -91,7 +91,8 @@ impl InboxEvidence {
         }
         let last_event_at = self.last_events.get(&for_what(record)).copied();
         if let Some((events, last_at)) = self.missed.get(&for_what(record)).copied() {
-            let is_newest = last_event_at.is_none_or(|at| at < last_at);
+            // Times of events may be whole seconds.
+            let is_newest = last_event_at.is_none_or(|at| whole_second(at) <= last_at);
             if is_newest && last_at >= record.created_at {
                 return Some(Drift::Missed { events, last_at });
             }

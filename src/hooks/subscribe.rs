@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::advice::{in_doubt, or_by_force, unrecorded, unresolved, with_ways_out};
 use super::frontend::Frontend;
 use crate::api::{AuthenticatedApi, CarriedOut, Failure};
-use crate::domain::{HookRecord, HostScope, Label, RowId, Subscription};
+use crate::domain::{HookId, HookRecord, HostScope, Label, RowId, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Activated, Conflict, Registry, Reservation, StoreError, SubscriptionIntent};
 
@@ -23,6 +23,8 @@ pub struct SubscribeOptions<'a> {
     pub label: Option<&'a Label>,
     /// Whether the request is sent even if the registry holds such a hook already.
     pub force: bool,
+    /// Whether hooks on record are made anew. That cannot be forced too.
+    pub replace: bool,
 }
 
 /// A requested hook, with its current record.
@@ -32,6 +34,18 @@ pub struct Subscribed {
     pub record: HookRecord,
     /// Whether it was made just now.
     pub created: bool,
+    /// The hook whose place it has taken, and which is gone.
+    pub replaced: Option<HookId>,
+}
+
+impl Subscribed {
+    pub(super) fn found(record: HookRecord) -> Self {
+        Self { record, created: false, replaced: None }
+    }
+
+    pub(super) fn made(record: HookRecord) -> Self {
+        Self { record, created: true, replaced: None }
+    }
 }
 
 /// A subscription that did not come to be, with the row it left.
@@ -44,7 +58,7 @@ pub struct SubscribeFailure {
 }
 
 impl SubscribeFailure {
-    fn with_record(record: Box<HookRecord>, error: Error) -> Self {
+    pub(super) fn with_record(record: Box<HookRecord>, error: Error) -> Self {
         Self { record: Some(record), error }
     }
 }
@@ -64,10 +78,10 @@ impl From<StoreError> for SubscribeFailure {
 /// Makes hooks that do not exist yet. There is at most one request for a subscription: when it is not known whether an
 /// earlier one was carried out, none is sent.
 pub struct Subscriber<'a, F> {
-    frontend: &'a F,
-    registry: &'a dyn Registry,
+    pub(super) frontend: &'a F,
+    pub(super) registry: &'a dyn Registry,
     sign_in: &'a dyn Fn() -> Result<AuthenticatedApi>,
-    options: SubscribeOptions<'a>,
+    pub(super) options: SubscribeOptions<'a>,
     api: OnceCell<AuthenticatedApi>,
 }
 
@@ -90,11 +104,9 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             match self.subscribe(subscription) {
                 Ok(subscribed) => done.push(subscribed),
                 Err(SubscribeFailure { record, error }) => {
-                    // Without a sign-in it is the same for the others.
-                    let signed_out = error.kind() == ErrorKind::NotSignedIn && error.http_status().is_none();
-                    let stop = error.kind() == ErrorKind::Interrupted || signed_out;
+                    let stop = ends_all(&error);
                     errors.push(error);
-                    done.extend(record.map(|record| Subscribed { record: *record, created: false }));
+                    done.extend(record.map(|record| Subscribed::found(*record)));
                     if stop {
                         break;
                     }
@@ -114,10 +126,10 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             match conflict {
                 Some(Conflict::Exists(record)) => {
                     self.note_missing_label(&record);
-                    return Ok(Subscribed { record: *record, created: false });
+                    return Ok(Subscribed::found(*record));
                 }
                 Some(Conflict::Unresolved(record)) => {
-                    let error = or_by_force(unresolved(&record), &record);
+                    let error = self.or_by_force(unresolved(&record), &record);
                     return Err(SubscribeFailure::with_record(record, error));
                 }
                 Some(Conflict::InProgress) => self.wait(wanted)?,
@@ -126,19 +138,19 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     let api = self.api()?;
                     // From now on only what waits notices an interruption: nothing ends between intent and request.
                     self.frontend.wait(async {})?.ok_or_else(|| not_subscribed(wanted))?;
-                    let SubscribeOptions { label, force } = self.options;
+                    let SubscribeOptions { label, force, .. } = self.options;
                     let intent =
                         SubscriptionIntent { label: label.cloned(), force, ..SubscriptionIntent::of(wanted.clone()) };
                     let begun = self.registry.begin_subscribe(&intent, Timestamp::now())?;
                     if let Reservation::Reserved(row) = begun {
-                        return self.send(api, wanted, row).map(|record| Subscribed { record, created: true });
+                        return self.send(api, wanted, row).map(Subscribed::made);
                     }
                 }
             }
         }
     }
 
-    fn note_missing_label(&self, record: &HookRecord) {
+    pub(super) fn note_missing_label(&self, record: &HookRecord) {
         if let Some(label) = self.options.label.filter(|label| record.label.as_ref() != Some(label)) {
             self.frontend.note(&format!(
                 "{} exists, without the label {label}: `bugfender-hooks import`, with that hook and --label, gives it \
@@ -148,7 +160,11 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
         }
     }
 
-    fn api(&self) -> Result<&AuthenticatedApi> {
+    fn or_by_force(&self, error: Error, record: &HookRecord) -> Error {
+        if self.options.replace { error } else { or_by_force(error, record) }
+    }
+
+    pub(super) fn api(&self) -> Result<&AuthenticatedApi> {
         if self.api.get().is_none() {
             let api = (self.sign_in)()?;
             return Ok(self.api.get_or_init(|| api));
@@ -157,13 +173,18 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
     }
 
     /// Lets the process that subscribes the same get on with it.
-    fn wait(&self, wanted: &Subscription) -> Result<()> {
+    pub(super) fn wait(&self, wanted: &Subscription) -> Result<()> {
         let slept = self.frontend.wait(async { tokio::time::sleep(SUBSCRIBING_POLL_INTERVAL).await })?;
         slept.ok_or_else(|| Error::interrupted(format_args!("while another process subscribes to {wanted}")))
     }
 
     /// Sends the request for a recorded intent and records what came of it.
-    fn send(&self, api: &AuthenticatedApi, wanted: &Subscription, row: RowId) -> Result<HookRecord, SubscribeFailure> {
+    pub(super) fn send(
+        &self,
+        api: &AuthenticatedApi,
+        wanted: &Subscription,
+        row: RowId,
+    ) -> Result<HookRecord, SubscribeFailure> {
         match self.frontend.wait(api.subscribe(wanted))? {
             Some(Ok(hook)) => {
                 let Activated { record, displaced } = self
@@ -185,7 +206,7 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
             }
             Some(Err(Failure { error, carried_out: CarriedOut::Maybe, .. })) => {
                 let record = Box::new(self.registry.leave_in_doubt(row, &error.to_string(), Timestamp::now())?);
-                let error = or_by_force(in_doubt(error, &record), &record);
+                let error = self.or_by_force(in_doubt(error, &record), &record);
                 Err(SubscribeFailure::with_record(record, error))
             }
             None if !api.may_have_been_carried_out() => {
@@ -199,14 +220,20 @@ impl<'a, F: Frontend> Subscriber<'a, F> {
                     Timestamp::now(),
                 )?);
                 let what = format_args!("while subscribing to {wanted}; it is not known whether the hook was created");
-                let error = or_by_force(with_ways_out(Error::interrupted(what), &record), &record);
+                let error = self.or_by_force(with_ways_out(Error::interrupted(what), &record), &record);
                 Err(SubscribeFailure::with_record(record, error))
             }
         }
     }
 }
 
-fn not_subscribed(wanted: &Subscription) -> Error {
+/// Whether it is the same for all others: an interruption, and that nobody is signed in.
+pub(super) fn ends_all(error: &Error) -> bool {
+    let is_signed_out = error.kind() == ErrorKind::NotSignedIn && error.http_status().is_none();
+    error.kind() == ErrorKind::Interrupted || is_signed_out
+}
+
+pub(super) fn not_subscribed(wanted: &Subscription) -> Error {
     Error::interrupted(format_args!("before {wanted} was subscribed; nothing was changed"))
 }
 

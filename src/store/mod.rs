@@ -54,8 +54,8 @@ pub use queue::{
     Route, Settled, Settlement, TargetId, TargetName,
 };
 pub use registry::{
-    Activated, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation, Reservation, Restored,
-    SubscriptionEnd, SubscriptionIntent,
+    Activated, Conflict, ManifestLock, OwnershipChange, Registry, RelatedRow, Removal, RemovalReservation, Reservation,
+    Restored, SubscriptionEnd, SubscriptionIntent,
 };
 pub use targets::{AttemptRecord, ForwardRecord, TargetRecord, Targets};
 

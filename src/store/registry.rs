@@ -18,6 +18,15 @@ pub enum Conflict {
     InProgress,
 }
 
+/// A row that a hook made anew would take the place of, or that stands in its way.
+#[derive(Debug)]
+pub struct RelatedRow {
+    /// The row.
+    pub record: HookRecord,
+    /// Whether a living process is at work on it.
+    pub in_progress: bool,
+}
+
 /// A subscription that has become a hook.
 #[derive(Debug)]
 pub struct Activated {
@@ -160,7 +169,12 @@ pub trait Registry: Send {
     /// The conflict of a subscription with one on record, if there is one.
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError>;
 
-    /// Records the intent to subscribe, unless one on record conflicts and it is not forced.
+    /// The rows of a subscription that have not ended, oldest first; then those for the same event of the app whose place
+    /// these take.
+    fn related(&self, wanted: &Subscription) -> Result<Vec<RelatedRow>, StoreError>;
+
+    /// Records the intent to subscribe, unless one on record conflicts and it is not forced. An active hook that it
+    /// replaces is no conflict, nor are others beside that one, unless one of them has taken its place already.
     fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError>;
 
     /// The request made this hook: `pending` → `active`. If a row of the same subscription holds it already, it becomes

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::Rule;
-use super::{Action, Conflict, OwnershipChange, Removal, RemovalReservation, SubscriptionIntent};
-use crate::domain::{HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
+use super::{Action, Conflict, OwnershipChange, RelatedRow, Removal, RemovalReservation, SubscriptionIntent};
+use crate::domain::{HookId, HookRecord, HookStatus, Label, RowId, Subscription, TargetUrl};
 
 /// A row as a backend found it.
 #[derive(Debug)]
@@ -52,8 +52,21 @@ pub(super) enum Reimport {
     Settled(Ending<'static>),
 }
 
-/// What stands in the way of a subscription, of the rows of its endpoint that are not known to be over, oldest first.
-pub(super) fn conflict_among(mut same: Vec<FoundRow>) -> Option<Conflict> {
+impl From<FoundRow> for RelatedRow {
+    fn from(FoundRow { record, in_progress }: FoundRow) -> Self {
+        Self { record, in_progress }
+    }
+}
+
+/// What stands in the way of a subscription, of the rows of its endpoint that are not known to be over, oldest first. One
+/// that takes the place of an active hook among them has its successors in the way, and not the other active ones.
+pub(super) fn conflict_among(mut same: Vec<FoundRow>, replaces: Option<HookId>) -> Option<Conflict> {
+    let is_active = |found: &FoundRow| found.record.status == HookStatus::Active;
+    if let Some(old) = replaces
+        && same.iter().any(|found| is_active(found) && found.record.hook_id == Some(old))
+    {
+        same.retain(|found| !is_active(found) || is_successor(&found.record, old));
+    }
     if let Some(index) = same.iter().position(|found| found.record.status == HookStatus::Active) {
         return Some(Conflict::Exists(Box::new(same.swap_remove(index).record)));
     }
@@ -61,6 +74,23 @@ pub(super) fn conflict_among(mut same: Vec<FoundRow>) -> Option<Conflict> {
         return Some(Conflict::InProgress);
     }
     same.into_iter().next().map(|found| Conflict::Unresolved(Box::new(found.record)))
+}
+
+/// Whether the row is that of a hook which took the place of this one; a server may answer with the number of the old one.
+fn is_successor(record: &HookRecord, old: HookId) -> bool {
+    record.replaces == Some(old) && record.hook_id != Some(old)
+}
+
+/// The hooks whose places the rows of a subscription take, and which are not among these.
+pub(super) fn replaced_elsewhere(same: &[FoundRow]) -> Vec<HookId> {
+    let is_among = |hook: &HookId| same.iter().any(|found| found.record.hook_id == Some(*hook));
+    same.iter().filter_map(|found| found.record.replaces).filter(|hook| !is_among(hook)).collect()
+}
+
+/// Whether the hook of the row could be replaced by one for this: one with the number of another app's could not.
+pub(super) fn is_replaceable(found: &FoundRow, by: &Subscription) -> bool {
+    let known = &found.record.subscription;
+    !found.record.status.is_ended() && (known.app_id, known.event) == (by.app_id, by.event)
 }
 
 /// Of the rows of an event of an app that hold no hook, the one that an import of a hook with this target settles; `None` if

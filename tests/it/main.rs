@@ -30,6 +30,7 @@ mod profiles;
 mod readme;
 mod registry_file;
 mod renewal;
+mod replace;
 mod sandbox;
 mod secrets;
 mod service_account;

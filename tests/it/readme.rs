@@ -184,8 +184,8 @@ fn the_schema_agrees_with_the_output() {
     let (common, extra) = documented.split_at(10);
     assert_eq!(listed, common);
     assert_eq!(imported, common);
-    assert_eq!(subscribed, [common, &extra[..1]].concat());
-    assert_eq!(unsubscribed, [common, &extra[1..]].concat());
+    assert_eq!(subscribed, [common, &extra[..2]].concat());
+    assert_eq!(unsubscribed, [common, &extra[2..]].concat());
 }
 
 /// A command of the table of keys, with arguments that make it show something.

@@ -291,7 +291,7 @@ impl Service<'_> {
             hooks::check_target(self.ctx, first, &public_base(self.args, self.address))?;
         }
         let registry = self.ctx.registry()?;
-        let options = SubscribeOptions { label: label.as_ref(), force: false };
+        let options = SubscribeOptions { label: label.as_ref(), ..SubscribeOptions::default() };
         let (done, errors) = Subscriber::new(self.ctx, &*registry, &|| self.ctx.api(), options).subscribe_each(&wanted);
         for hook in done.iter().filter(|hook| hook.record.status == HookStatus::Active) {
             let what = if hook.created { "subscribed" } else { "was already subscribed" };

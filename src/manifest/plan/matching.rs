@@ -102,6 +102,14 @@ impl<'a> Matching<'a> {
             .then(|| self.by_redacted_endpoint.get(&key(wanted.target_url.redacted_endpoint())))
             .flatten();
         let candidates = exact.into_iter().chain(redacted).flatten().copied();
+        let records: Vec<&HookRecord> = candidates.clone().filter_map(|index| self.records[index].as_ref()).collect();
+        // One that has taken the place of another for the same stands for both: that one goes.
+        let has_successor = |record: &HookRecord| {
+            let takes_place = |other: &&HookRecord| {
+                other.status == HookStatus::Active && other.replaces == record.hook_id && other.row != record.row
+            };
+            record.hook_id.is_some() && records.iter().any(takes_place)
+        };
         let rank = |index: &usize| {
             let record = self.records[*index].as_ref()?;
             let is_own = self.is_own(record);
@@ -113,7 +121,11 @@ impl<'a> Matching<'a> {
                 _ => 4,
             })
         };
-        candidates.filter_map(|index| Some((rank(&index)?, index))).min().map(|(_, index)| index)
+        let ranked = |index: usize| {
+            let is_replaced = has_successor(self.records[index].as_ref()?);
+            Some((rank(&index)?, is_replaced, index))
+        };
+        candidates.filter_map(ranked).min().map(|(.., index)| index)
     }
 
     /// A wanted hook that is on record.

@@ -161,6 +161,22 @@ fn a_replacement_that_was_cut_short_is_finished() {
 }
 
 #[test]
+fn of_two_hooks_for_the_same_the_successor_stays() {
+    let hook = wanted(1, "a", "");
+    let successor = |of: i64, owner| HookRecord { replaces: HookId::new(of), ..record(2, &hook, owner) };
+    let both = [record(1, &hook, "mobile"), successor(1, "mobile")];
+    let finished = plan(from_ref(&hook), &both, NOTHING);
+    assert_eq!(actions(&finished), [("remove", Some(1)), ("keep", Some(2))]);
+    // Whoever made it, a successor that nobody owns is the one to adopt.
+    let free = [record(1, &hook, ""), successor(1, "")];
+    let adopt = PlanOptions { adopt: true, prune: false };
+    assert_eq!(actions(&plan(from_ref(&hook), &free, adopt)), [("adopt", Some(2)), ("unowned", Some(1))]);
+    // A hook with the number of the one that it replaced is no other.
+    let same = [HookRecord { replaces: HookId::new(1), ..record(1, &hook, "mobile") }];
+    assert_eq!(actions(&plan(from_ref(&hook), &same, NOTHING)), [("keep", Some(1))]);
+}
+
+#[test]
 fn large_removals_new_registries_and_empty_manifests_are_braked() {
     let all: Vec<WantedHook> = (1..=10).map(|app| wanted(app, "a", "")).collect();
     let records: Vec<HookRecord> = all.iter().zip(1..).map(|(hook, id)| record(id, hook, "mobile")).collect();
@@ -265,10 +281,10 @@ fn hooks() -> impl Strategy<Value = Vec<WantedHook>> {
 }
 
 fn registry() -> impl Strategy<Value = Vec<HookRecord>> {
-    let state = (0..3_u8, 0..6_u8, prop::option::of(0..12_usize));
+    let state = (0..3_u8, 0..6_u8, prop::option::of(0..12_usize), any::<bool>());
     (hooks(), prop::collection::vec(state, 12)).prop_map(|(hooks, states)| {
         let mut records = Vec::new();
-        for ((hook, (owner, status, replaces)), id) in hooks.iter().zip(states).zip(1..) {
+        for ((hook, (owner, status, replaces, is_anew)), id) in hooks.iter().zip(states).zip(1..) {
             let mut row = record(id, hook, ["mobile", "", "web"][usize::from(owner)]);
             row.status = match status {
                 0 => HookStatus::Removing,
@@ -278,6 +294,11 @@ fn registry() -> impl Strategy<Value = Vec<HookRecord>> {
             };
             row.hook_id = row.hook_id.filter(|_| row.status != HookStatus::Unknown);
             row.replaces = replaces.and_then(|of| HookId::new(i64::try_from(of).ok()?)).filter(|of| of.get() < id);
+            // Made anew, with the old one still there.
+            if is_anew && matches!(row.status, HookStatus::Active | HookStatus::Removing) {
+                let anew = HookRecord { managed_by: row.managed_by.clone(), ..record(id + 100, hook, "") };
+                records.push(HookRecord { replaces: row.hook_id, ..anew });
+            }
             records.push(row);
         }
         records

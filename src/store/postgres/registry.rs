@@ -20,10 +20,10 @@ use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
 use crate::domain::{ApiOrigin, HookId, HookRecord, Label, ManifestName, RowId, Subscription};
 use crate::store::error::Rule;
-use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of};
+use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of, is_replaceable, replaced_elsewhere};
 use crate::store::{
-    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
-    Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
+    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, RelatedRow, Removal,
+    RemovalReservation, Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`].
@@ -97,8 +97,23 @@ async fn alike(link: &Link, wanted: &Subscription) -> Result<Vec<FoundRow>, Post
     Ok(rows)
 }
 
-async fn conflict(link: &Link, wanted: &Subscription) -> Result<Option<Conflict>, PostgresFault> {
-    Ok(conflict_among(alike(link, wanted).await?))
+async fn conflict(
+    link: &Link,
+    wanted: &Subscription,
+    replaces: Option<HookId>,
+) -> Result<Option<Conflict>, PostgresFault> {
+    Ok(conflict_among(alike(link, wanted).await?, replaces))
+}
+
+async fn related(link: &Link, wanted: &Subscription) -> Result<Vec<RelatedRow>, PostgresFault> {
+    let mut rows = alike(link, wanted).await?;
+    let replaced: Vec<i64> = replaced_elsewhere(&rows).into_iter().map(HookId::get).collect();
+    if !replaced.is_empty() {
+        let condition = "WHERE api_url = $1 AND hook_id = ANY($2) ORDER BY id";
+        let replaced = found(link, condition, values![wanted.origin.as_str() => TEXT, replaced => INT8_ARRAY]).await?;
+        rows.extend(replaced.into_iter().filter(|found| is_replaceable(found, wanted)));
+    }
+    Ok(rows.into_iter().map(RelatedRow::from).collect())
 }
 
 impl Registry for PostgresRegistry {
@@ -114,7 +129,11 @@ impl Registry for PostgresRegistry {
     }
 
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError> {
-        self.session.run(async |link| conflict(link, wanted).await)
+        self.session.run(async |link| conflict(link, wanted, None).await)
+    }
+
+    fn related(&self, wanted: &Subscription) -> Result<Vec<RelatedRow>, StoreError> {
+        self.session.run(async |link| related(link, wanted).await)
     }
 
     fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError> {

@@ -8,6 +8,7 @@ mod ownership;
 mod purging;
 mod receiving;
 mod registry;
+mod replacing;
 mod restoring;
 mod sqlite_files;
 mod targets;
@@ -244,6 +245,8 @@ macro_rules! stories {
                 together::batches_with_the_same_make_one_of_each,
                 together::two_manifests_share_what_nobody_owns,
                 together::of_two_owners_in_a_batch_the_first_gets_it,
+                replacing::a_hook_is_replaced_once,
+                replacing::what_a_hook_replaces_elsewhere_is_related,
                 restoring::what_is_brought_in_is_there_once,
                 restoring::what_is_newer_wins,
                 restoring::a_whole_url_is_not_replaced_by_a_redacted_one,

@@ -12,7 +12,7 @@ use axum::http::{Response, StatusCode};
 use axum::routing::{delete, post};
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// What a hook is for: app, event and target.
 pub type HookFor = (i64, String, String);
@@ -46,6 +46,8 @@ struct Account {
     requests: usize,
     /// The events of apps that had hooks, and had none for a moment.
     gaps: Vec<(i64, String)>,
+    /// The most requests that may be answered.
+    answered: watch::Sender<usize>,
 }
 
 enum Fault {
@@ -77,6 +79,17 @@ impl Account {
     }
 }
 
+impl Account {
+    /// Removes a hook, if it is there.
+    fn remove(&mut self, id: i64) -> bool {
+        let Some((app, event, _)) = self.hooks.remove(&id) else { return false };
+        if !self.hooks.values().any(|hook| (hook.0, &hook.1) == (app, &event)) {
+            self.gaps.push((app, event));
+        }
+        true
+    }
+}
+
 type Shared = Arc<Mutex<Account>>;
 
 /// The server. It ends when it is dropped.
@@ -89,7 +102,9 @@ pub struct Bugfender {
 
 impl Bugfender {
     pub fn start(trouble: Trouble) -> Self {
-        let account = Arc::new(Mutex::new(Account { trouble, seed: 0x9e37_79b9_7f4a_7c15, ..Account::default() }));
+        let account = Account { trouble, seed: 0x9e37_79b9_7f4a_7c15, ..Account::default() };
+        account.answered.send_replace(usize::MAX);
+        let account = Arc::new(Mutex::new(account));
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let shared = Arc::clone(&account);
@@ -117,6 +132,26 @@ impl Bugfender {
 
     pub fn set(&self, trouble: Trouble) {
         self.account().trouble = trouble;
+    }
+
+    /// Carries out what comes after this many requests more, and does not answer it until [`Bugfender::go_on`].
+    pub fn hold_after(&self, more: usize) {
+        let account = self.account();
+        account.answered.send_replace(account.requests + more);
+    }
+
+    /// Whether a request was carried out, and its answer is held back.
+    pub fn is_holding(&self) -> bool {
+        self.account().answered.receiver_count() > 0
+    }
+
+    pub fn go_on(&self) {
+        self.account().answered.send_replace(usize::MAX);
+    }
+
+    /// Deletes a hook, as somebody does in the dashboard.
+    pub fn delete(&self, hook: i64) {
+        self.account().hooks.remove(&hook).unwrap();
     }
 
     /// The hooks that there are, by their numbers.
@@ -160,37 +195,52 @@ fn cut_short(status: u16) -> Response<Body> {
 
 /// Counts a request in, and decides how it fails. The guard counts it out.
 async fn enter(shared: &Shared) -> (Option<Fault>, Leave) {
-    let (fault, latency) = {
+    let (fault, latency, number) = {
         let mut account = shared.lock().unwrap();
         account.requests += 1;
         account.in_flight += 1;
         let crowded = account.trouble.most_at_once.is_some_and(|most| account.in_flight > most);
-        (if crowded { Some(Fault::Status(429)) } else { account.fault() }, account.trouble.latency)
+        (if crowded { Some(Fault::Status(429)) } else { account.fault() }, account.trouble.latency, account.requests)
     };
-    let leave = Leave(Arc::clone(shared));
+    let leave = Leave { shared: Arc::clone(shared), number };
     tokio::time::sleep(latency).await;
     (fault, leave)
 }
 
-struct Leave(Shared);
+struct Leave {
+    shared: Shared,
+    number: usize,
+}
+
+impl Leave {
+    /// Waits until this request may be answered.
+    async fn wait(&self) {
+        let mut answered = self.shared.lock().unwrap().answered.subscribe();
+        answered.wait_for(|answered| *answered >= self.number).await.unwrap();
+    }
+}
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.0.lock().unwrap().in_flight -= 1;
+        self.shared.lock().unwrap().in_flight -= 1;
     }
 }
 
 async fn subscribe(State(shared): State<Shared>, body: Bytes) -> Response<Body> {
-    let (fault, _leave) = enter(&shared).await;
+    let (fault, leave) = enter(&shared).await;
     if let Some(Fault::Status(status)) = fault {
         return plain(status, &json!({"code": status, "message": "no"}));
     }
     let asked: Value = serde_json::from_slice(&body).unwrap();
-    let mut account = shared.lock().unwrap();
-    account.last += 1;
-    let id = account.last;
     let text = |key: &str| asked[key].as_str().unwrap().to_owned();
-    account.hooks.insert(id, (asked["app_id"].as_i64().unwrap(), text("event"), text("target_url")));
+    let id = {
+        let mut account = shared.lock().unwrap();
+        account.last += 1;
+        let id = account.last;
+        account.hooks.insert(id, (asked["app_id"].as_i64().unwrap(), text("event"), text("target_url")));
+        id
+    };
+    leave.wait().await;
     if fault.is_some() {
         return cut_short(201);
     }
@@ -199,16 +249,15 @@ async fn subscribe(State(shared): State<Shared>, body: Bytes) -> Response<Body> 
 }
 
 async fn unsubscribe(State(shared): State<Shared>, Path(id): Path<i64>) -> Response<Body> {
-    let (fault, _leave) = enter(&shared).await;
+    let (fault, leave) = enter(&shared).await;
     if let Some(Fault::Status(status)) = fault {
         return plain(status, &json!({"code": status, "message": "no"}));
     }
-    let mut account = shared.lock().unwrap();
-    let Some((app, event, _)) = account.hooks.remove(&id) else {
-        return plain(404, &json!({"code": 404, "message": "not found"}));
-    };
-    if !account.hooks.values().any(|hook| (hook.0, &hook.1) == (app, &event)) {
-        account.gaps.push((app, event));
+    let removed = shared.lock().unwrap().remove(id);
+    leave.wait().await;
+    match fault {
+        _ if !removed => plain(404, &json!({"code": 404, "message": "not found"})),
+        Some(_) => cut_short(200),
+        None => plain(200, &json!({})),
     }
-    if fault.is_some() { cut_short(200) } else { plain(200, &json!({})) }
 }

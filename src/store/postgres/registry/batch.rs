@@ -113,7 +113,8 @@ impl PostgresRegistry {
         intent: &SubscriptionIntent,
         now: Timestamp,
     ) -> Result<Reservation, PostgresFault> {
-        let conflict = if intent.force { None } else { conflict(link, &intent.wanted).await? };
+        let SubscriptionIntent { wanted, replaces, .. } = intent;
+        let conflict = if intent.force { None } else { conflict(link, wanted, *replaces).await? };
         if let Some(conflict) = conflict {
             return Ok(Reservation::Conflict(conflict));
         }

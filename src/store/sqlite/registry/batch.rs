@@ -60,7 +60,8 @@ impl SqliteRegistry {
         intent: &SubscriptionIntent,
         now: Timestamp,
     ) -> Result<Reservation, StoreFault> {
-        let conflict = if intent.force { None } else { self.conflict(connection, &intent.wanted)? };
+        let SubscriptionIntent { wanted, replaces, .. } = intent;
+        let conflict = if intent.force { None } else { self.conflict(connection, wanted, *replaces)? };
         if let Some(conflict) = conflict {
             return Ok(Reservation::Conflict(conflict));
         }

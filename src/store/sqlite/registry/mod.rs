@@ -18,12 +18,14 @@ use self::rows::Reader;
 use super::fault::StoreFault;
 use super::owners::Owners;
 use super::{BUSY_TIMEOUT, migrations};
-use crate::domain::{ApiOrigin, HookId, HookRecord, Label, ManifestName, RowId, Subscription, TargetUrl};
+use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl};
 use crate::store::error::{Part, Rule};
-use crate::store::registry_rules::{Ending, FoundRow, conflict_among, ending_of, removal_of};
+use crate::store::registry_rules::{
+    Ending, FoundRow, conflict_among, ending_of, is_replaceable, removal_of, replaced_elsewhere,
+};
 use crate::store::{
-    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, Removal, RemovalReservation,
-    Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
+    Action, Activated, Actor, Change, Conflict, ManifestLock, OwnershipChange, Registry, RelatedRow, Removal,
+    RemovalReservation, Reservation, Restored, StoreError, SubscriptionEnd, SubscriptionIntent,
 };
 
 /// The order of [`Registry::hooks`], which is that of the table itself.
@@ -102,8 +104,22 @@ impl SqliteRegistry {
         same.into_iter().filter_map(|row| reader.row(row).transpose()).collect()
     }
 
-    fn conflict(&self, connection: &Connection, wanted: &Subscription) -> Result<Option<Conflict>, StoreFault> {
-        Ok(conflict_among(self.rows_of_endpoint(connection, wanted)?))
+    fn conflict(
+        &self,
+        connection: &Connection,
+        wanted: &Subscription,
+        replaces: Option<HookId>,
+    ) -> Result<Option<Conflict>, StoreFault> {
+        Ok(conflict_among(self.rows_of_endpoint(connection, wanted)?, replaces))
+    }
+
+    fn related_rows(&self, connection: &Connection, wanted: &Subscription) -> Result<Vec<RelatedRow>, StoreFault> {
+        let mut rows = self.rows_of_endpoint(connection, wanted)?;
+        let mut reader = self.reader(connection);
+        for hook in replaced_elsewhere(&rows) {
+            rows.extend(reader.hook(&wanted.origin, hook)?.filter(|found| is_replaceable(found, wanted)));
+        }
+        Ok(rows.into_iter().map(RelatedRow::from).collect())
     }
 
     fn begin_one_removal(
@@ -142,13 +158,22 @@ impl Registry for SqliteRegistry {
     }
 
     fn find_conflict(&self, wanted: &Subscription) -> Result<Option<Conflict>, StoreError> {
-        let conflict = self.conflict(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
+        let conflict = self.conflict(&self.connection, wanted, None).map_err(|fault| self.store_error(fault))?;
         match conflict {
             // Between reading the row and finding its process gone, that process may have finished its work: only
             // with everybody kept from writing is it certain.
-            Some(Conflict::Unresolved(_)) => self.write(|connection| self.conflict(connection, wanted)),
+            Some(Conflict::Unresolved(_)) => self.write(|connection| self.conflict(connection, wanted, None)),
             certain => Ok(certain),
         }
+    }
+
+    fn related(&self, wanted: &Subscription) -> Result<Vec<RelatedRow>, StoreError> {
+        let rows = self.related_rows(&self.connection, wanted).map_err(|fault| self.store_error(fault))?;
+        // As above: another process may be finishing what was read.
+        if rows.iter().all(|row| row.record.status == HookStatus::Active) {
+            return Ok(rows);
+        }
+        self.write(|connection| self.related_rows(connection, wanted))
     }
 
     fn begin_subscribe(&self, intent: &SubscriptionIntent, now: Timestamp) -> Result<Reservation, StoreError> {
