@@ -314,15 +314,14 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("routes", "Forward events of one type"),
     ("exec", "Run this command for each event"),
     ("template", "Send messages: slack, discord, teams, or a file"),
-    ("sign_with", "Sign forwards with the secret in this file"),
     ("subscribe", "Subscribe at Bugfender on start"),
     ("app_ids", "The apps"),
     ("public_url", "The public URL of this receiver"),
     ("ephemeral", "Remove the hooks created on start when stopping"),
     ("catch_up", "Fetch what no webhook brought, this often"),
+    ("self_check", "Call --public-url from outside, this often"),
     ("allow_from", "Accept requests only from these networks"),
     ("tls_cert", "Serve https with the certificates in this file"),
-    ("tls_key", "The private key of the certificate"),
 ];
 
 const EXAMPLES: &str = "\
@@ -330,8 +329,8 @@ Examples:
   bugfender-hooks listen --forward-to http://127.0.0.1:3000/events
   bugfender-hooks listen --route crash=https://hooks.slack.com/services/... --template slack
   bugfender-hooks listen --exec 'notify-send crash' --print
-  bugfender-hooks listen --subscribe --app-id 1001 --public-url https://hooks.example.com --ephemeral
-  bugfender-hooks trigger new_crash --to \"$(bugfender-hooks listen --show-url)\"";
+  bugfender-hooks listen --subscribe --app-id 1001 --public-url https://hooks.example.com
+  bugfender-hooks listen --catch-up 15m --self-check 5m --public-url https://hooks.example.com";
 
 /// Reads an address with a port: an IP address, localhost, or a port alone.
 fn address(text: &str) -> Result<SocketAddr, String> {

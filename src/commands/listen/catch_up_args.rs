@@ -14,7 +14,7 @@ const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 // Help texts are not Markdown.
 #[allow(clippy::doc_markdown)]
 #[derive(clap::Args)]
-#[command(next_help_heading = "Catching up")]
+#[command(next_help_heading = "Missing nothing")]
 pub struct CatchUpArgs {
     /// Fetch what no webhook brought, as `events fetch` does: on start, and then this often, such as 15m
     #[arg(long, value_name = "DURATION", value_parser = interval)]
