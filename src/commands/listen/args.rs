@@ -297,7 +297,7 @@ pub struct MonitoringArgs {
     pub admin_host: Vec<String>,
 
     /// Check this often, such as 5m, and on SIGHUP, that requests to --public-url arrive here, and warn if not; --allow-from does not apply to them
-    #[arg(long, value_name = "DURATION", requires = "public_url", value_parser = check_interval)]
+    #[arg(long, value_name = "DURATION", requires = "public_url", value_parser = check_interval, help_heading = "Missing nothing")]
     pub self_check: Option<Duration>,
 }
 
