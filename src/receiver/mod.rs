@@ -6,6 +6,8 @@
 
 mod accept;
 mod access;
+mod alert_watch;
+mod alerts;
 mod body;
 mod clock;
 mod exposition;
@@ -25,6 +27,7 @@ mod peers;
 mod rejection;
 mod response;
 mod shares;
+mod template;
 mod tls;
 mod watchdog;
 mod write_timeout;
@@ -43,6 +46,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::access::Access;
+pub use self::alerts::{AlertCondition, AlertEndpoint, AlertTemplate, AlertTiming, Alerts};
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
@@ -54,6 +58,7 @@ pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
+use self::alerts::AlertTask;
 use self::clock::Clock;
 use self::forward::Forwarder;
 use self::forwarders::{
@@ -144,6 +149,7 @@ pub struct Receiver {
     health_thread: JoinHandle<()>,
     writer_threads: Vec<JoinHandle<()>>,
     peers: Arc<Peers>,
+    alerts: Alerts,
     stored: Arc<Notify>,
     clock: Clock,
     keep: Keep,
@@ -176,11 +182,14 @@ impl Receiver {
             drain_timeout,
             dropped_lines,
             outcomes,
+            alerts,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let (mut inbox, intakes) = open_inbox(store, dedupe_window, keep.reserve)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
         let peers = Peers::new(inbox.attend()?);
+        let seen = Arc::clone(&peers);
+        alerts.among(move || seen.is_first());
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
@@ -188,7 +197,7 @@ impl Receiver {
         let (named, unnamed): (Vec<_>, Vec<_>) = inbox.target_records()?.into_iter().partition(is_named);
         let (health, health_thread) =
             HealthCheck::start(store.watched_inbox()?, dropped_lines, limits.max_body as u64)?;
-        let told = (Arc::clone(&metrics), Arc::clone(&stored));
+        let told = (Arc::clone(&metrics), Arc::clone(&stored), alerts.clone());
         let (writer, writer_threads) = Writer::start(inbox, intakes, routes.clone(), limits.max_group, told)?;
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
@@ -199,6 +208,7 @@ impl Receiver {
             clock: clock.clone(),
             outcomes,
             peers: Arc::clone(&peers),
+            alerts: alerts.clone(),
         };
         let forwarders = factory.forwarders(targets, &routes);
         let (replacer, replacements) = mpsc::unbounded_channel();
@@ -233,6 +243,7 @@ impl Receiver {
             health_thread,
             writer_threads,
             peers,
+            alerts,
             stored,
             clock,
             keep,
@@ -268,6 +279,8 @@ impl Receiver {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
+        let alerting = AlertTask::start(&self.alerts);
+        let alert_watch = tokio::spawn(alert_watch::run(self.alerts, Arc::clone(&operators)));
         let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
@@ -304,7 +317,8 @@ impl Receiver {
             let _ = operating.await;
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        for task in [maintenance, watchdog, peers] {
+        alerting.finish(deadline).await;
+        for task in [maintenance, watchdog, peers, alert_watch] {
             task.abort();
             let _ = task.await;
         }

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 
 use super::access::Access;
+use super::alerts::Alerts;
 use super::forward::{Policy, Target};
 use super::health::DroppedLines;
 use super::limits::Limits;
@@ -47,6 +48,8 @@ pub struct ReceiverOptions {
     pub dropped_lines: DroppedLines,
     /// Who is told the outcomes of forwards.
     pub outcomes: Option<OutcomeSender>,
+    /// Where it is said what fails.
+    pub alerts: Alerts,
 }
 
 impl ReceiverOptions {
@@ -67,6 +70,7 @@ impl ReceiverOptions {
             drain_timeout: Duration::from_secs(10),
             dropped_lines: Box::new(|| 0),
             outcomes: None,
+            alerts: Alerts::default(),
         }
     }
 }

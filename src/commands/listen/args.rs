@@ -291,6 +291,14 @@ pub struct MonitoringArgs {
     /// Serve them under this host name too, not only under IP addresses and localhost; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
+
+    /// Send a message to this endpoint when something fails, such as a target or the disk, and when it has recovered for a minute: a URL, or @FILE, reloaded on SIGHUP
+    #[arg(long, value_name = "URL")]
+    pub alert: Option<TargetUrlArg>,
+
+    /// Make these messages with a template: slack, discord, teams, or a MiniJinja template file [default: JSON]
+    #[arg(long, value_name = "FILE", requires = "alert", value_hint = ValueHint::FilePath)]
+    pub alert_template: Option<String>,
 }
 
 /// What most people need.

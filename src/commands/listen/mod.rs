@@ -1,5 +1,6 @@
 //! `listen`: the receiver, its URL, its hooks and its shutdown.
 
+mod alerting;
 mod args;
 mod keys;
 mod monitoring;
@@ -20,7 +21,7 @@ use url::Url;
 
 pub use self::args::{Args, IN_SHORT_HELP};
 
-use self::args::{ForwardArgs, LimitArgs};
+use self::args::LimitArgs;
 use self::printer::Printer;
 use self::route::MissingSecret;
 use self::service::Service;
@@ -56,7 +57,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         .hint("give the URL in a file, as @FILE"));
     }
     if args.forwarding.check {
-        return checked(ctx, &args.forwarding);
+        return checked(ctx, args);
     }
     if args.show_url {
         check_reachable(ctx, args)?;
@@ -96,6 +97,7 @@ fn serve(
     options.admin = admin;
     let (outcomes, feed) = printer::feed(ctx, args).unzip();
     options.outcomes = outcomes;
+    let alerts = options.alerts.clone();
     let (receiver, hangups) = {
         let _within = runtime.enter();
         let hangups = ReloadSignals::listen()?;
@@ -122,6 +124,7 @@ fn serve(
         ready_file,
         resubscribe: None,
         replaceable,
+        alerts,
         hooks: Vec::new(),
         stored,
         printer,
@@ -148,10 +151,11 @@ fn tell_of_unnamed(ctx: &Context, TargetRecord { name, pending, .. }: &TargetRec
     ctx.out().warn(&format!("forwards pending for {name}, which is not a target of this run: {pending}"));
 }
 
-/// Checks the targets without receiving.
-fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
-    let targets = route::targets(ctx, args, MissingSecret::Pretend)?;
-    let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+/// Checks the targets, and the endpoint for alerts, without receiving.
+fn checked(ctx: &Context, args: &Args) -> Result<Report> {
+    let targets = route::targets(ctx, &args.forwarding, MissingSecret::Pretend)?;
+    alerting::endpoint(ctx, &args.monitoring)?;
+    let file = args.forwarding.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
     Ok(Report::nothing())
 }
@@ -239,6 +243,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         drain_timeout: args.drain_timeout,
         dropped_lines: dropped_lines(ctx),
         outcomes: None,
+        alerts: alerting::alerts(ctx, &args.monitoring)?,
     })
 }
 
