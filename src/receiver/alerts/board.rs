@@ -52,7 +52,7 @@ impl AlertTime {
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(super) struct AlertCause {
     /// For people.
     pub(super) what: String,
     /// How much there is of it, where that grows; else zero.
@@ -93,7 +93,7 @@ enum Knowledge {
 /// A condition that is not good, or that the endpoint does not know to be good.
 #[derive(Debug)]
 struct AlertEntry {
-    problem: Option<Problem>,
+    problem: Option<AlertCause>,
     /// When it last changed between good and not.
     changed: AlertTime,
     /// When it ceased to be good, with short times between in which it was.
@@ -138,7 +138,7 @@ impl AlertBoard {
     }
 
     /// Notes how a condition is. Returns whether there was room for it.
-    pub(super) fn set(&mut self, condition: AlertCondition, problem: Option<Problem>, now: AlertTime) -> bool {
+    pub(super) fn set(&mut self, condition: AlertCondition, problem: Option<AlertCause>, now: AlertTime) -> bool {
         let Some(entry) = self.entries.get_mut(&condition) else {
             let has_room = self.entries.len() < MAX_CONDITIONS;
             if problem.is_some() && has_room {
@@ -163,7 +163,7 @@ impl AlertBoard {
     }
 
     /// Notes how a condition is, as something that need not be told.
-    pub(super) fn set_known(&mut self, condition: &AlertCondition, problem: Option<Problem>, now: AlertTime) {
+    pub(super) fn set_known(&mut self, condition: &AlertCondition, problem: Option<AlertCause>, now: AlertTime) {
         let known = match &problem {
             Some(problem) => Knowledge::Firing { count: problem.count, quiet_until: None },
             None => Knowledge::Good,

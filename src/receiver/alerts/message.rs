@@ -117,3 +117,64 @@ fn samples() -> Vec<(&'static str, minijinja::Value)> {
     }
     samples
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn message(text: &str) -> AlertMessage {
+        let (condition, since) = (AlertCondition::TargetFailing(text.to_owned()), Timestamp::UNIX_EPOCH);
+        AlertMessage { condition, state: AlertState::Firing, summary: text.to_owned(), count: 0, since }
+    }
+
+    fn made(message: &AlertMessage, template: Option<&str>) -> Value {
+        let template = template.map(|name| AlertTemplate::load(name).unwrap());
+        let (content_type, bytes) = message.body(template.as_ref(), Some("host")).unwrap();
+        assert_eq!(content_type, "application/json");
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn every_kind_is_json_without_a_template() {
+        let app_id = AppId::new(1001).unwrap();
+        let condition = AlertCondition::SilentHook { app_id, event: EventKind::NewCrash };
+        let alert = AlertMessage { condition, count: 3, ..message("nothing for 7 days") };
+        let expected = json!({
+            "alert": "silent_hook", "state": "firing", "subject": "app 1001, new_crash", "summary": "nothing for 7 days",
+            "since": "1970-01-01T00:00:00Z", "receiver": "host", "app_id": 1001, "event": "new_crash", "count": 3,
+        });
+        assert_eq!(made(&alert, None), expected);
+    }
+
+    #[test]
+    fn no_text_becomes_markup_or_exceeds_the_limits_of_a_service() {
+        for text in
+            ["<!channel> \"quoted\" & *bold* [x](http://y.example)\u{2028}", &"*".repeat(5000), &"<".repeat(5000)]
+        {
+            let alert = message(text);
+            let length = |value: &Value| value.as_str().unwrap().encode_utf16().count();
+            let slack = made(&alert, Some("slack"));
+            assert!(length(&slack["text"]) <= 4000 && !slack["text"].as_str().unwrap().contains('<'), "{slack}");
+            assert!(length(&slack["blocks"][0]["text"]["text"]) <= 150, "{slack}");
+            assert!(slack["blocks"].as_array().unwrap().iter().all(|block| {
+                block.pointer("/text/type").or(block.pointer("/elements/0/type")).unwrap() == "plain_text"
+            }));
+            let embed = &made(&alert, Some("discord"))["embeds"][0];
+            assert!(length(&embed["title"]) <= 256 && length(&embed["description"]) <= 4096, "{embed}");
+            assert!(!embed["description"].as_str().unwrap().replace("\\*", "").contains('*'), "{embed}");
+            let card = made(&alert, Some("teams"))["attachments"][0]["content"]["body"].to_string();
+            assert!(card.len() <= 28 * 1024 && !card.contains("](http"), "{card}");
+        }
+    }
+
+    #[test]
+    fn an_id_stays_the_same_at_each_attempt() {
+        let (one, other) = (message("crm"), AlertMessage { state: AlertState::Resolved, ..message("crm") });
+        let retried = AlertMessage { summary: "HTTP 500".to_owned(), ..one.clone() };
+        assert_eq!(one.id(Some("host")), retried.id(Some("host")));
+        assert_ne!(one.id(Some("host")), other.id(Some("host")));
+        assert_ne!(one.id(Some("host")), one.id(Some("another")));
+    }
+}

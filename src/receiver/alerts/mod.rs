@@ -22,7 +22,7 @@ pub use self::message::AlertTemplate;
 
 pub(super) use self::task::AlertTask;
 
-use self::board::{AlertBoard, AlertTime, Problem};
+use self::board::{AlertBoard, AlertCause, AlertTime};
 use crate::domain::excerpt;
 
 /// The longest text about a condition, in characters.
@@ -130,6 +130,61 @@ impl Alerts {
 }
 
 /// Texts may have been written by strangers.
-fn problem((what, count): (String, u64)) -> Problem {
-    Problem { what: excerpt(&what, MAX_SUMMARY), count }
+fn problem((what, count): (String, u64)) -> AlertCause {
+    AlertCause { what: excerpt(&what, MAX_SUMMARY), count }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::http::{Client, ClientOptions, Peer, Roots};
+
+    fn alerts() -> Alerts {
+        let options = ClientOptions {
+            attempt_timeout: Duration::from_secs(1),
+            total_timeout: None,
+            tls: false,
+            proxy: false,
+            loopback_only: true,
+            roots: Roots::System,
+            peer: Peer::Endpoint,
+        };
+        let endpoint = AlertEndpoint::new(Client::new(options).unwrap(), "http://127.0.0.1:9/".parse().unwrap(), None);
+        Alerts::to(endpoint, AlertTiming::default())
+    }
+
+    fn untold(alerts: &Alerts) -> usize {
+        alerts.0.as_ref().unwrap().board().untold(Instant::now())
+    }
+
+    #[test]
+    fn what_all_receivers_see_is_told_by_the_first() {
+        let (alerts, first) = (alerts(), Arc::new(AtomicBool::new(false)));
+        let is_first = Arc::clone(&first);
+        alerts.among(move || is_first.load(Ordering::Relaxed));
+        let dead = |count| {
+            alerts.set_count(AlertCondition::DeadLetters("crm".to_owned()), count, format!("{count} dead letters"));
+            untold(&alerts)
+        };
+        assert_eq!((dead(1), dead(2)), (0, 0));
+        // Each tells of itself.
+        alerts.set(AlertCondition::Storage, Some("the disk is full".to_owned()));
+        assert_eq!(untold(&alerts), 1);
+        // The first has gone: what was there before is known.
+        first.store(true, Ordering::Relaxed);
+        assert_eq!((dead(2), dead(3)), (1, 2));
+    }
+
+    #[test]
+    fn a_target_that_is_none_any_more_does_not_fail() {
+        let alerts = alerts();
+        for name in ["kept", "gone"] {
+            alerts.set(AlertCondition::TargetFailing(name.to_owned()), Some("is failing".to_owned()));
+        }
+        alerts.keep_targets(&["kept".to_owned()]);
+        let hub = alerts.0.as_ref().unwrap();
+        assert!(hub.board().firing().eq([&AlertCondition::TargetFailing("kept".to_owned())]));
+    }
 }

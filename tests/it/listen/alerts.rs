@@ -159,7 +159,8 @@ fn dead_letters_of_before_are_no_news() {
     receiver.event(0);
     alerts.wait_for(1);
     receiver.end();
-    let receiver = Hasty::start(&home, &target, &alerts, SignedDuration::from_millis(200));
+    // Long enough that it has looked before there is another.
+    let receiver = Hasty::start(&home, &target, &alerts, SignedDuration::from_secs(2));
     receiver.event(1);
     let second = alerts.wait_for(2)[1].json();
     receiver.end();
@@ -217,7 +218,7 @@ fn the_url_is_read_again_and_an_alert_that_is_not_taken_delays_no_shutdown() {
 #[test]
 fn a_chat_service_gets_a_message() {
     let home = Home::new();
-    let mut all = String::new();
+    let mut messages = Vec::new();
     let target = format!("http://{}/in", free_address());
     for template in ["slack", "discord", "teams"] {
         let alerts = Sink::always("200 OK");
@@ -225,8 +226,9 @@ fn a_chat_service_gets_a_message() {
         (0..10).for_each(|id| receiver.event(format!("{template}-{id}")));
         let call = alerts.wait_for(1).remove(0);
         assert_eq!((receiver.end().0, call.header("content-type")), (0, "application/json"));
-        all += &format!("{template}: {:#}\n", call.json());
+        messages.push(format!("{template}: {:#}", call.json()));
     }
+    let all = messages.join("\n");
     let origin = target.trim_end_matches("/in");
     let name = all.split(&format!("{origin}/#")).nth(1).unwrap()[..8].to_owned();
     let all = all.replace(origin, "http://TARGET").replace(&name, "MARK");

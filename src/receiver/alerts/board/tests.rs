@@ -1,3 +1,5 @@
+//! Tests of what is told, and when.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -6,13 +8,13 @@ const CRM: fn() -> AlertCondition = || AlertCondition::TargetFailing("crm".to_ow
 const DEAD: fn() -> AlertCondition = || AlertCondition::DeadLetters("crm".to_owned());
 
 /// A board, and the moment: so many seconds after the start.
-struct Told {
+struct ToldBoard {
     board: AlertBoard,
     start: AlertTime,
     seconds: u64,
 }
 
-impl Told {
+impl ToldBoard {
     fn new() -> Self {
         let wall = "2026-06-01T12:00:00Z".parse().unwrap();
         let start = AlertTime { instant: Instant::now(), wall };
@@ -30,7 +32,7 @@ impl Told {
 
     fn count(&mut self, condition: AlertCondition, what: Option<&str>, count: u64) {
         let now = self.now();
-        assert!(self.board.set(condition, what.map(|what| Problem { what: what.to_owned(), count }), now));
+        assert!(self.board.set(condition, what.map(|what| AlertCause { what: what.to_owned(), count }), now));
     }
 
     fn next(&mut self) -> Option<AlertMessage> {
@@ -64,7 +66,7 @@ fn resolved(what: &str, since: i64) -> Vec<(AlertState, String, i64)> {
 
 #[test]
 fn only_changes_are_told_and_that_it_is_over_when_that_has_held() {
-    let mut told = Told::new();
+    let mut told = ToldBoard::new();
     told.set(CRM(), None);
     assert_eq!((told.told(), told.board.wait(told.now().instant)), (vec![], None));
     for second in 0..10 {
@@ -96,7 +98,7 @@ fn only_changes_are_told_and_that_it_is_over_when_that_has_held() {
 
 #[test]
 fn what_could_not_be_told_is_told_as_it_is_then() {
-    let mut told = Told::new();
+    let mut told = ToldBoard::new();
     told.set(CRM(), Some("HTTP 500"));
     let message = told.next().unwrap();
     told.seconds = 5;
@@ -117,7 +119,7 @@ fn what_could_not_be_told_is_told_as_it_is_then() {
 #[test]
 fn what_is_over_while_it_is_told_is_told_to_be_over() {
     for telling in [Telling::Told, Telling::InDoubt] {
-        let mut told = Told::new();
+        let mut told = ToldBoard::new();
         told.set(CRM(), Some("down"));
         let message = told.next().unwrap();
         told.set(CRM(), None);
@@ -136,7 +138,7 @@ fn what_is_over_while_it_is_told_is_told_to_be_over() {
 
 #[test]
 fn a_count_that_grows_is_told_again_after_a_while() {
-    let mut told = Told::new();
+    let mut told = ToldBoard::new();
     told.count(DEAD(), Some("1"), 1);
     assert_eq!(told.told(), firing("1", 0));
     for minute in 1..60 {
@@ -159,8 +161,8 @@ fn a_count_that_grows_is_told_again_after_a_while() {
 
 #[test]
 fn what_is_known_is_not_told_before_it_changes() {
-    let mut told = Told::new();
-    let known = |count| Some(Problem { what: "old".to_owned(), count });
+    let mut told = ToldBoard::new();
+    let known = |count| Some(AlertCause { what: "old".to_owned(), count });
     let now = told.now();
     told.board.set_known(&DEAD(), known(3), now);
     told.board.set_known(&DEAD(), known(4), now);
@@ -179,7 +181,7 @@ fn what_is_known_is_not_told_before_it_changes() {
 
 #[test]
 fn one_that_is_not_accepted_does_not_keep_others_from_it() {
-    let mut told = Told::new();
+    let mut told = ToldBoard::new();
     told.set(CRM(), Some("down"));
     told.seconds = 1;
     told.set(AlertCondition::Storage, Some("full"));
@@ -193,12 +195,12 @@ fn one_that_is_not_accepted_does_not_keep_others_from_it() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut told = Told::new();
+    let mut told = ToldBoard::new();
     let condition = |number: usize| AlertCondition::TargetFailing(number.to_string());
     for number in 0..MAX_CONDITIONS {
         told.set(condition(number), Some("down"));
     }
-    let problem = || Some(Problem { what: "down".to_owned(), count: 0 });
+    let problem = || Some(AlertCause { what: "down".to_owned(), count: 0 });
     let now = told.now();
     assert!(!told.board.set(condition(MAX_CONDITIONS), problem(), now));
     told.set(condition(0), None);
@@ -208,7 +210,7 @@ fn memory_is_bounded() {
 
 /// What happens to a condition, or to what is told of it.
 #[derive(Debug, Clone)]
-enum Step {
+enum BoardStep {
     Set(bool),
     Wait(u64),
     Tell(Telling),
@@ -216,13 +218,13 @@ enum Step {
     TellAcross(Telling),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<BoardStep>> {
     let telling = || prop_oneof![Just(Telling::Told), Just(Telling::NotTold), Just(Telling::InDoubt)];
     let step = prop_oneof![
-        any::<bool>().prop_map(Step::Set),
-        (1..90_u64).prop_map(Step::Wait),
-        telling().prop_map(Step::Tell),
-        telling().prop_map(Step::TellAcross),
+        any::<bool>().prop_map(BoardStep::Set),
+        (1..90_u64).prop_map(BoardStep::Wait),
+        telling().prop_map(BoardStep::Tell),
+        telling().prop_map(BoardStep::TellAcross),
     ];
     proptest::collection::vec(step, 0..60)
 }
@@ -230,19 +232,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn whoever_is_told_ends_up_with_what_is_so(steps in steps()) {
-        let mut told = Told::new();
+        let mut told = ToldBoard::new();
         // What is so and since when; what was heard last; whether something was told in doubt.
         let (mut fires, mut since, mut heard, mut doubt) = (false, 0, None, false);
-        for step in steps.into_iter().chain([Step::Wait(60), Step::Tell(Telling::Told), Step::Wait(60), Step::Tell(Telling::Told)]) {
+        for step in steps.into_iter().chain([BoardStep::Wait(60), BoardStep::Tell(Telling::Told), BoardStep::Wait(60), BoardStep::Tell(Telling::Told)]) {
             match step {
-                Step::Wait(seconds) => told.seconds += seconds,
-                Step::Set(now) => {
+                BoardStep::Wait(seconds) => told.seconds += seconds,
+                BoardStep::Set(now) => {
                     if now != fires {
                         (fires, since) = (now, told.seconds);
                     }
                     told.set(CRM(), now.then_some("down"));
                 }
-                Step::Tell(telling) | Step::TellAcross(telling) => {
+                BoardStep::Tell(telling) | BoardStep::TellAcross(telling) => {
                     let Some(message) = told.next() else { continue };
                     let is_resolved = message.state == AlertState::Resolved;
                     prop_assert_eq!(is_resolved, !fires);
@@ -251,7 +253,7 @@ proptest! {
                     prop_assert!(!is_resolved || heard == Some(AlertState::Firing) || doubt);
                     // Nothing is told twice in a row, unless it is not known what was heard.
                     prop_assert!(doubt || heard != Some(message.state));
-                    if matches!(step, Step::TellAcross(_)) {
+                    if matches!(step, BoardStep::TellAcross(_)) {
                         (fires, since) = (!fires, told.seconds);
                         told.set(CRM(), fires.then_some("down"));
                     }
