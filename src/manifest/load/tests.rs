@@ -357,8 +357,7 @@ fn passwords_in_a_manifest_are_warned_of_and_never_shown() {
 
 #[test]
 fn another_error_of_a_hook_does_not_hide_that_it_is_asked_for_twice() {
-    let first =
-        "name = 'mobile'\n[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = 'https://h.example/${UNSET}'\n";
+    let first = "name = 'mobile'\n[[hook]]\napp_id = 1\nevents = 'new_crash'\ntarget_url = 'https://h.example/${UNSET}'\n";
     for second in [
         "app_id = 1\nevents = ['new_crash', 'new_crash']\n",
         "app_id = 1\nevents = ['new_crash', 'new_crush']\n",
