@@ -53,8 +53,9 @@ Faults are OP=WHAT[xN].
 The service account for /auth/token is sandbox-client with the secret sandbox-secret, or with --client-key a key of
 yours. --token-life 20 shows tokens being renewed.
 
-Every event that was emitted is listed at /api/app/ID/issues, whether or not a hook got it. A hook that was
-deactivated stays and gets nothing; one that was forgotten is gone, as if somebody had deleted it in the dashboard.";
+Every event that was emitted is listed at /api/app/ID/issues, whether or not a hook got it.
+A hook that was deactivated stays and gets nothing; one that was forgotten is gone, as if somebody
+had deleted it in the dashboard.";
 
 #[derive(clap::Args)]
 struct SandboxArgs {

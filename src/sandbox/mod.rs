@@ -155,10 +155,12 @@ impl Sandbox {
 
 fn router(shared: Shared) -> Router {
     let not_found = || async { problem(StatusCode::NOT_FOUND, "not found") };
+    let not_allowed = || async { problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") };
     let guard = axum::middleware::from_fn_with_state(shared.clone(), guard::guard);
     // Requests to unknown paths are logged too, as they reveal mistakes of a client.
     let lists = Router::new().merge(issues::routes()).merge(summary::routes());
-    let api = Router::new().merge(api::routes()).merge(lists).merge(oauth::routes()).fallback(not_found).layer(guard);
+    let api = Router::new().merge(api::routes()).merge(lists).merge(oauth::routes()).fallback(not_found);
+    let api = api.method_not_allowed_fallback(not_allowed).layer(guard);
     control::routes().with_state(shared.clone()).fallback_service(api.with_state(shared))
 }
 
