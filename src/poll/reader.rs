@@ -9,7 +9,7 @@ use super::rows::{IssueRow, read_rows};
 use super::walk::{PageAnswer, PageWalk};
 use super::window::{PollWindow, ReadUpTo};
 use super::{Deposit, PollPlan, PollProgress, PollReport, PolledApp, Poller, comparable, webhooks_of};
-use crate::api::{IssuePage, IssueQuery, PageFailure};
+use crate::api::{IssuePage, IssuePageQuery, PageFailure};
 use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::Sender;
 use crate::domain::{IssueList, excerpt};
@@ -130,7 +130,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
             tokio::time::sleep(options.pace.page_pause).await;
         }
         let query =
-            IssueQuery { app: self.app.app, list, since: self.window(list).from, page_size: self.page_size, page };
+            IssuePageQuery { app: self.app.app, list, since: self.window(list).from, page_size: self.page_size, page };
         options.pace.ask(async || api.issues(&query).await).await
     }
 

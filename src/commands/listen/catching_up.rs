@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::dispatcher;
 
 use super::args::Args;
-use super::catch_up_args::CatchUpArgs;
+use super::watch_args::WatchArgs;
 use crate::api::AuthenticatedApi;
 use crate::commands::polling::{apps_with_hooks, remarks};
 use crate::commands::units::count;
@@ -51,7 +51,7 @@ impl CatchUp {
     /// # Errors
     /// When nobody is signed in.
     pub(super) fn prepare(ctx: &Context, args: &Args) -> Result<Option<Self>> {
-        let CatchUpArgs { catch_up, look_back, page_pause, trust_ids } = &args.catching_up;
+        let WatchArgs { catch_up, look_back, page_pause, trust_ids, .. } = &args.watching;
         let Some(interval) = catch_up else { return Ok(None) };
         let pace = PollPace::of(ctx.origin());
         let redaction = Redaction::joined(args.redact.iter().cloned());

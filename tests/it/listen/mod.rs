@@ -1,5 +1,6 @@
 //! `listen`: the real receiver, real sockets, a real inbox.
 
+mod alerts;
 pub mod client;
 mod durability;
 mod edges;
