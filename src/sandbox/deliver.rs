@@ -111,8 +111,9 @@ fn make_all(emit: &Emit, shared: &Shared) -> Result<(Vec<DeliveredEvent>, Vec<Li
             event["created_at"] =
                 last.checked_sub(SignedDuration::from_secs(before)).unwrap_or(Timestamp::MIN).to_string().into();
         }
-        let delivered = DeliveredEvent { id: event["id"].clone(), json: to_raw_value(&event)? };
-        Ok((delivered, ListedEvent::new(event, emit.event, shared.options.foreign_ids)?))
+        let (id, json) = (event["id"].clone(), to_raw_value(&event)?);
+        let listed = ListedEvent::new(event, &json, emit.event, shared.options.foreign_ids)?;
+        Ok((DeliveredEvent { id, json }, listed))
     };
     let events: serde_json::Result<_> = (0..emit.count).map(make).collect();
     events.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))

@@ -63,7 +63,12 @@ pub(super) struct ListedEvent {
 impl ListedEvent {
     /// An event as it is listed: as it was delivered, but for an id of its own if ids are foreign. One without a time, as
     /// those of the older shape are, gets one, as rows have it (seen).
-    pub(super) fn new(mut event: Value, kind: EventKind, foreign_ids: bool) -> serde_json::Result<Self> {
+    pub(super) fn new(
+        mut event: Value,
+        delivered: &RawValue,
+        kind: EventKind,
+        foreign_ids: bool,
+    ) -> serde_json::Result<Self> {
         let time = event["created_at"].as_str().and_then(|text| text.parse().ok());
         let created_at = time.unwrap_or_else(|| whole_second(Timestamp::now()));
         if time.is_none() {
@@ -72,12 +77,13 @@ impl ListedEvent {
         if foreign_ids {
             replace_id(&mut event);
         }
+        let is_changed = time.is_none() || foreign_ids;
         Ok(Self {
             kind: event["type"].as_str().and_then(EventKind::of_type).unwrap_or(kind),
             title: event["title"].as_str().unwrap_or_default().to_owned(),
             status: status(&event["status"]),
             created_at,
-            row: to_raw_value(&event)?,
+            row: if is_changed { to_raw_value(&event)? } else { delivered.to_owned() },
         })
     }
 }

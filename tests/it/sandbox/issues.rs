@@ -192,22 +192,22 @@ fn flags_say_what_is_listed() {
 }
 
 #[test]
-fn a_hundred_thousand_events_are_listed_page_by_page() {
+fn many_events_are_listed_page_by_page() {
     let sandbox = SandboxServer::start();
     for _ in 0..10 {
-        // Ten runs of time that overlap, as their last events are of the same time.
+        // Ten runs that are of the same times.
         let set = json!({"text": "short", "created_at": "2026-11-28T12:00:00Z"});
-        sandbox.emit(&json!({"app_id": 1002, "count": 10_000, "interval": 1, "set": set}));
+        sandbox.emit(&json!({"app_id": 1002, "count": 2_000, "interval": 1, "set": set}));
     }
     sandbox.emit(&json!({}));
     let page = |number: u64| sandbox.api(&format!("/api/app/1002/issues?page_size=100&page={number}&issue_status=1")).2;
     let newest = page(1);
-    assert_eq!((&newest["item_count"], &newest["total_pages"]), (&json!(100_000), &json!(1000)));
+    assert_eq!((&newest["item_count"], &newest["total_pages"]), (&json!(20_000), &json!(200)));
     let times = |page: &Value| page["issues"].as_array().unwrap().iter().map(|row| row["created_at"].clone()).collect();
-    let (first, last): (Vec<Value>, Vec<Value>) = (times(&newest), times(&page(1000)));
+    let (first, last): (Vec<Value>, Vec<Value>) = (times(&newest), times(&page(200)));
     assert_eq!(first.iter().filter(|time| *time == "2026-11-28T12:00:00Z").count(), 10);
     assert_eq!(last.len(), 100);
     assert_eq!(last.iter().filter(|time| **time == last[99]).count(), 10);
     let groups = sandbox.api("/api/app/1002/issues-aggregation/summary").2;
-    assert_eq!((&groups["data"][0]["count"], &groups["pagination"]["total_items"]), (&json!(100_000), &json!(1)));
+    assert_eq!((&groups["data"][0]["count"], &groups["pagination"]["total_items"]), (&json!(20_000), &json!(1)));
 }
