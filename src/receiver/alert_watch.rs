@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::alerts::{AlertCondition, Alerts};
 use super::operators::Operators;
+use super::self_check::SelfCheckState;
 
 /// Looks again and again, until aborted.
 pub(super) async fn run(alerts: Alerts, operators: Arc<Operators>) {
@@ -17,6 +20,25 @@ pub(super) async fn run(alerts: Alerts, operators: Arc<Operators>) {
             seen = Some(tell(&alerts, dead, seen.as_ref()));
         }
         tokio::time::sleep(timing.look).await;
+    }
+}
+
+/// Tells whether the receiver is reached by its public URL, until it ends.
+pub(super) async fn hear(alerts: Alerts, mut state: watch::Receiver<SelfCheckState>) {
+    loop {
+        let problem = match &*state.borrow_and_update() {
+            SelfCheckState::Unknown => None,
+            SelfCheckState::Passing { .. } => Some(None),
+            SelfCheckState::Failing { reason, .. } => {
+                Some(Some(format!("deliveries do not arrive: {reason}; {}", reason.advice())))
+            }
+        };
+        if let Some(problem) = problem {
+            alerts.set(AlertCondition::SelfCheck, problem);
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -249,7 +249,8 @@ impl Receiver {
     /// Stores what does not come by a request.
     pub fn depositor(&self) -> Depositor {
         let (writer, budgets) = (self.writer.clone(), self.intake.budgets.clone());
-        Depositor { writer, budgets, peers: Arc::clone(&self.peers) }
+        let metrics = Arc::clone(&self.intake.metrics);
+        Depositor { writer, budgets, peers: Arc::clone(&self.peers), metrics }
     }
 
     /// Whether deliveries arrive, and every change of that, if it is checked. It can be heard for as long as the receiver
@@ -269,6 +270,8 @@ impl Receiver {
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
         let alerting = AlertTask::start(&self.alerts);
+        let hearing = self.self_checker.as_ref().map(|checker| alert_watch::hear(self.alerts.clone(), checker.watch()));
+        let hearing = hearing.map(|hearing| AbortOnDropHandle::new(tokio::spawn(hearing)));
         let alert_watch = tokio::spawn(alert_watch::run(self.alerts, Arc::clone(&operators)));
         let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
@@ -294,7 +297,7 @@ impl Receiver {
             }
         }
         // What stops is not reached, which is no failure.
-        drop(checking);
+        drop((checking, hearing));
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let forwarding = forwarding.stop();

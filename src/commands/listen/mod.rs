@@ -9,6 +9,7 @@ mod printer;
 mod reloading;
 mod route;
 mod service;
+mod silence_watch;
 mod target_file;
 mod watch_args;
 
@@ -89,7 +90,7 @@ fn serve(
     let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     // The commands of --exec run as the same user, and must not find the keys in this process.
     platform::hide_memory();
-    let catch_up = CatchUp::prepare(ctx, args)?;
+    let catch_up = CatchUp::prepare(ctx, args, &options.alerts)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;

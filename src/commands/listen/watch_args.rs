@@ -36,6 +36,10 @@ pub struct WatchArgs {
     #[arg(long, requires = "catch_up")]
     pub trust_ids: bool,
 
+    /// With --alert: take a hook for silent when nothing came for this long
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration, requires = "alert")]
+    pub silent_for: SignedDuration,
+
     /// Check this often, such as 5m, and on SIGHUP, that requests to --public-url arrive here, and warn if not; --allow-from does not apply to them
     #[arg(long, value_name = "DURATION", requires = "public_url", value_parser = check_interval)]
     pub self_check: Option<Duration>,
