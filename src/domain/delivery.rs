@@ -170,10 +170,9 @@ impl Delivery {
         body: Vec<u8>,
         redaction: Option<&Redaction>,
     ) -> std::result::Result<Self, Malformed> {
-        let mut facts = event::decode(Sender::Bugfender, &body)?;
+        let mut facts = event::decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
-            event.event_type = event.event_type.take().map(event::named_type);
             // An id that is listed as a number is delivered as a string (documented).
             let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
             if event.key == key(true) {

@@ -90,14 +90,24 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
 }
 
-/// The name of a type that is given by its number, as published clients do: 0, 1 and 2 (seen); any other as it is.
-pub fn named_type(event_type: String) -> String {
-    match event_type.as_str() {
-        "0" => "issue".to_owned(),
-        "1" => "crash".to_owned(),
-        "2" => "feedback".to_owned(),
-        _ => event_type,
+/// Finds the events in a list of the API, which gives types by their numbers (seen).
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_polled(body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
+    let mut events = decode(Sender::Bugfender, body)?;
+    for event in events.iter_mut().filter(|event| event.event_type.is_none()) {
+        let json = str::from_utf8(&body[event.span.clone()]).unwrap_or_default();
+        let number = fields(json, ["type"]).ok().and_then(|[number]| number);
+        let named = number.and_then(|number| match number.get() {
+            "0" => Some("issue"),
+            "1" => Some("crash"),
+            "2" => Some("feedback"),
+            _ => None,
+        });
+        event.event_type = named.map(str::to_owned);
     }
+    Ok(events)
 }
 
 /// The most events that there can be in a body, without reading it: each begins with a brace.
