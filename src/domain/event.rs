@@ -90,26 +90,6 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
 }
 
-/// Finds the events in a list of the API, which gives types by their numbers (seen).
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_polled(body: &[u8]) -> Result<Vec<EventFacts>, Malformed> {
-    let mut events = decode(Sender::Bugfender, body)?;
-    for event in events.iter_mut().filter(|event| event.event_type.is_none()) {
-        let json = str::from_utf8(&body[event.span.clone()]).unwrap_or_default();
-        let number = fields(json, ["type"]).ok().and_then(|[number]| number);
-        let named = number.and_then(|number| match number.get() {
-            "0" => Some("issue"),
-            "1" => Some("crash"),
-            "2" => Some("feedback"),
-            _ => None,
-        });
-        event.event_type = named.map(str::to_owned);
-    }
-    Ok(events)
-}
-
 /// The most events that there can be in a body, without reading it: each begins with a brace.
 pub fn most_events(body: &[u8]) -> usize {
     memchr_iter(b'{', body).take(MAX_EVENTS).count()

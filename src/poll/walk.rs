@@ -104,13 +104,11 @@ impl PageWalk {
         let by_pages = answer.total_pages.map(|pages| {
             self.counted.filter(|(known, _)| *known == pages).map_or(pages * self.size, |(_, count)| count)
         });
-        match answer.item_count.or(by_pages) {
-            Some(count) => (count, true),
-            None => {
-                let is_full = answer.rows as u64 >= self.size;
-                ((page - 1) * self.size + answer.rows as u64 + u64::from(is_full), false)
-            }
+        if let Some(count) = answer.item_count.or(by_pages) {
+            return (count, true);
         }
+        let is_full = answer.rows as u64 >= self.size;
+        ((page - 1) * self.size + answer.rows as u64 + u64::from(is_full), false)
     }
 }
 
