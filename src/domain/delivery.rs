@@ -160,7 +160,8 @@ impl Delivery {
     }
 
     /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
-    /// a JSON array of the objects as they came. What they do not say of their app is known from the request.
+    /// a JSON array of the objects as they came. What they do not say of their app is known from the request. Its number is
+    /// all that they are compared by, as webhooks may say more of it, or less.
     ///
     /// # Errors
     /// When one of them is no event.
@@ -173,6 +174,7 @@ impl Delivery {
         let mut facts = event::decode(Sender::Bugfender, &body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
+            event.app = None;
             event.event_type = event.event_type.take().map(event::named_type);
         }
         let (body, facts) = match redaction {
