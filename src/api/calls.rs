@@ -1,9 +1,9 @@
 //! The requests of the API. `--dry-run` shows these same values.
 
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::issues::{GroupQuery, IssueQuery};
-use crate::domain::{ApiOrigin, HookId, Subscription, whole_second};
+use crate::domain::{ApiOrigin, AppId, EventKind, HookId, IssueList, Subscription, whole_second};
 use crate::http::{Method, Repeat, Request, RequestBody};
 
 /// `POST /api/hook/subscribe`. The text of the help page has a trailing slash, its curl example has none; this follows
@@ -42,9 +42,24 @@ pub fn apps(origin: &ApiOrigin) -> Request {
     Request { method: Method::GET, url: origin.url(["api", "app", ""]), body: None, repeat: Repeat::Idempotent }
 }
 
+/// Which issues are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuePageQuery {
+    /// Of which app.
+    pub app: AppId,
+    /// In which list.
+    pub list: IssueList,
+    /// Those that were made at this time or later.
+    pub since: Timestamp,
+    /// How many are on a page.
+    pub page_size: u32,
+    /// Which page, from 1.
+    pub page: u64,
+}
+
 /// `GET /api/app/{id}/issues`, seen in a published client. That pages are numbered from 1 is assumed.
-pub fn issues(origin: &ApiOrigin, query: &IssueQuery) -> Request {
-    let IssueQuery { app, list, since, page_size, page } = query;
+pub fn issues(origin: &ApiOrigin, query: &IssuePageQuery) -> Request {
+    let IssuePageQuery { app, list, since, page_size, page } = query;
     let mut url = origin.url(["api", "app", &app.to_string(), "issues"]);
     url.query_pairs_mut()
         .append_pair("date_range_start", &whole_second(*since).to_string())
@@ -53,6 +68,19 @@ pub fn issues(origin: &ApiOrigin, query: &IssueQuery) -> Request {
         .append_pair("version", "-1")
         .append_pair("page", &page.to_string());
     Request { method: Method::GET, url, body: None, repeat: Repeat::Never }
+}
+
+/// Which groups are asked for: those with an issue of this kind between two times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupQuery {
+    /// Of which app.
+    pub app: AppId,
+    /// Of which kind their issues are.
+    pub kind: EventKind,
+    /// From when on.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// `GET /api/app/{id}/issues-aggregation/summary`, seen in the vendor's own client: the first page, with the numbers of all.

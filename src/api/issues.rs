@@ -3,29 +3,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::calls::{GroupQuery, IssuePageQuery};
 use super::{AuthenticatedApi, AuthenticatedResponse, Effect, Failure, calls, status, wire};
-use crate::domain::{AppId, EventKind, IssueList};
 use crate::http::{BodyProblem, Request};
-
-/// Which issues are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IssueQuery {
-    /// Of which app.
-    pub app: AppId,
-    /// In which list.
-    pub list: IssueList,
-    /// Those that were made at this time or later.
-    pub since: Timestamp,
-    /// How many are on a page.
-    pub page_size: u32,
-    /// Which page, from 1.
-    pub page: u64,
-}
 
 /// A page of issues, as they came.
 #[derive(Debug, Deserialize)]
@@ -38,19 +22,6 @@ pub struct IssuePage {
     /// How many issues there are on all pages.
     #[serde(default)]
     pub item_count: Option<u64>,
-}
-
-/// Which groups are asked for: those with an issue of this kind between two times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GroupQuery {
-    /// Of which app.
-    pub app: AppId,
-    /// Of which kind their issues are.
-    pub kind: EventKind,
-    /// From when on.
-    pub since: Timestamp,
-    /// Until when.
-    pub until: Timestamp,
 }
 
 /// How many groups of issues there are.
@@ -84,7 +55,7 @@ impl AuthenticatedApi {
     ///
     /// # Errors
     /// According to the status of the response.
-    pub async fn issues(&self, query: &IssueQuery) -> Result<IssuePage, PageFailure> {
+    pub async fn issues(&self, query: &IssuePageQuery) -> Result<IssuePage, PageFailure> {
         let doing = format!("could not read the issues of app {}", query.app);
         self.page(&calls::issues(&self.origin, query), &doing).await
     }

@@ -10,7 +10,8 @@ use std::fmt;
 
 use futures_util::future::LocalBoxFuture;
 
-pub use self::issues::{GroupQuery, GroupSummary, IssuePage, IssueQuery, PageFailure};
+pub use self::calls::{GroupQuery, IssuePageQuery};
+pub use self::issues::{GroupSummary, IssuePage, PageFailure};
 pub use self::wire::{Account, App, Apps, Team};
 pub use crate::http::{CarriedOut, Failure};
 

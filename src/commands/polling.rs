@@ -13,7 +13,7 @@ use crate::poll::{PollReport, PolledApp};
 use crate::store::Registry;
 
 /// The hooks on record of an app: since when there is one for events of a type.
-type Subscribed = BTreeMap<AppId, BTreeMap<String, Timestamp>>;
+type HooksOfApps = BTreeMap<AppId, BTreeMap<String, Timestamp>>;
 
 /// The apps that are named, or those with hooks on record: these with the types of their hooks, unless types are named.
 ///
@@ -69,8 +69,8 @@ pub fn apps_with_hooks(
 }
 
 /// The hooks of the installation that may exist.
-fn subscribed(registry: Option<&dyn Registry>, origin: &ApiOrigin) -> Result<Subscribed> {
-    let mut subscribed = Subscribed::new();
+fn subscribed(registry: Option<&dyn Registry>, origin: &ApiOrigin) -> Result<HooksOfApps> {
+    let mut subscribed = HooksOfApps::new();
     if let Some(registry) = registry {
         registry.hooks(Some(origin), &mut |record| {
             if record.status.is_ended() || record.status == HookStatus::Pending {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ring::hmac;
 use serde::Serialize;
 
-use super::event::{self, EventFacts, Malformed, Sender};
+use super::event::{self, EventFacts, EventKey, Malformed, Sender};
 use super::signature::{random_bytes, verify_instabug};
 use super::{AppId, Redaction, Secret, SelfCheckKeys};
 use crate::error::Result;
@@ -176,6 +176,11 @@ impl Delivery {
             event.app_id = event.app_id.or(Some(app.get()));
             event.app = None;
             event.event_type = event.event_type.take().map(event::named_type);
+            // An id that is listed as a number is delivered as a string (documented).
+            let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
+            if event.key == key(true) {
+                event.key = key(false);
+            }
         }
         let (body, facts) = match redaction {
             Some(redaction) => redaction.apply(&body, facts),

@@ -206,7 +206,9 @@ impl<'a, D: Deposit> Poller<'a, D> {
         };
         let windows = [window(polled[0])?, window(polled[1])?];
         let from = windows[0].from.min(windows[1].from);
-        let selection = webhooks_of(app.app, comparable(from, now), now);
+        // Right after the hook was made there is nothing of before.
+        let comparable_from = if Some(from) == subscribed_at { from } else { comparable(from, now) };
+        let selection = webhooks_of(app.app, comparable_from, now);
         let page = EventPage { limit: Some(1), ..EventPage::default() };
         let look = move |inbox: &mut (dyn Inbox + 'static)| {
             let mut is_there = false;
@@ -216,7 +218,7 @@ impl<'a, D: Deposit> Poller<'a, D> {
             })?;
             Ok::<_, StoreError>(is_there)
         };
-        Ok(PollPlan { windows, from, has_webhooks: self.inbox.run(look).await? })
+        Ok(PollPlan { windows, from, comparable_from, has_webhooks: self.inbox.run(look).await? })
     }
 
     async fn catch_up(
@@ -295,7 +297,9 @@ struct PollPlan {
     /// Of the open and the closed issues.
     windows: [PollWindow; 2],
     from: Timestamp,
-    /// Whether webhooks brought events in that time, to compare ids with.
+    /// From when on ids are compared with those of webhooks.
+    comparable_from: Timestamp,
+    /// Whether webhooks brought events in that time.
     has_webhooks: bool,
 }
 

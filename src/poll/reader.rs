@@ -8,8 +8,8 @@ use super::gate::{CheckedRow, GateVerdict, OfferedPage, TrustGate};
 use super::rows::{IssueRow, read_rows};
 use super::walk::{PageAnswer, PageWalk};
 use super::window::{PollWindow, ReadUpTo};
-use super::{Deposit, PollPlan, PollProgress, PollReport, PolledApp, Poller, comparable, webhooks_of};
-use crate::api::{IssuePage, IssueQuery, PageFailure};
+use super::{Deposit, PollPlan, PollProgress, PollReport, PolledApp, Poller, webhooks_of};
+use crate::api::{IssuePage, IssuePageQuery, PageFailure};
 use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::Sender;
 use crate::domain::{IssueList, excerpt};
@@ -130,7 +130,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
             tokio::time::sleep(options.pace.page_pause).await;
         }
         let query =
-            IssueQuery { app: self.app.app, list, since: self.window(list).from, page_size: self.page_size, page };
+            IssuePageQuery { app: self.app.app, list, since: self.window(list).from, page_size: self.page_size, page };
         options.pace.ask(async || api.issues(&query).await).await
     }
 
@@ -280,7 +280,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
 
     /// What was seen of ids that are not the same.
     async fn refusal(&self, rows: u64, example: Option<String>) -> Result<Error> {
-        let selection = webhooks_of(self.app.app, comparable(self.plan.from, self.now), self.now);
+        let selection = webhooks_of(self.app.app, self.plan.comparable_from, self.now);
         let look = move |inbox: &mut (dyn Inbox + 'static)| {
             let events: u64 = inbox.count_events(&selection)?.iter().map(|count| count.events).sum();
             let mut id = None;
@@ -296,7 +296,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
         let message = format!(
             "app {}: webhooks brought {events} events since {}, and none of the {rows} that the API lists has the id of one: \
              nothing was stored",
-            self.app.app, self.plan.from
+            self.app.app, self.plan.comparable_from
         );
         Ok(Error::new(ErrorKind::NotUnderstood, message)
             .hint(format!("an id of the API is {}, one of a webhook {}", shown(example), shown(id)))

@@ -25,6 +25,7 @@ mod manifest;
 mod migrate;
 mod new_store;
 mod output;
+mod polling;
 mod postgres;
 mod profiles;
 mod readme;

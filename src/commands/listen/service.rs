@@ -24,7 +24,7 @@ use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Depositor, Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
+use crate::receiver::{Alerts, Depositor, Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
 use crate::render::Log;
 use crate::store::{Keys, ReceiverKeys};
 
@@ -62,6 +62,7 @@ pub(super) struct Service<'a> {
     /// When to try again to subscribe the URL of a new key, and how long that wait was.
     pub(super) resubscribe: Option<(Instant, Duration)>,
     pub(super) replaceable: Replaceable,
+    pub(super) alerts: Alerts,
     /// The hooks that this run created.
     pub(super) hooks: Vec<HookId>,
     pub(super) stored: Arc<Notify>,

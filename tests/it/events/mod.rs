@@ -360,5 +360,5 @@ fn the_readme_has_the_keys() {
     let home = filled();
     let keys = |record: &Value| record.as_object().unwrap().keys().cloned().collect::<Vec<String>>();
     assert_eq!(keys(&home.json(&["events", "show", "issue-2"])), documented);
-    assert_eq!(keys(&home.json(&["events", "list"])[0]), documented[..9]);
+    assert_eq!(keys(&home.json(&["events", "list"])[0]), documented[..10]);
 }
