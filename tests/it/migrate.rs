@@ -129,8 +129,7 @@ fn a_schema_of_before_hooks_had_owners() {
     let database = server.new_database();
     let home = on(&server.url(&database));
     assert_run(&home, &[], 0, "made a new store");
-    let older =
-        "DROP TABLE manifest_locks; DELETE FROM migrations WHERE version > 1;
+    let older = "DROP TABLE manifest_locks; DELETE FROM migrations WHERE version > 1;
                  ALTER TABLE hooks DROP COLUMN managed_by, DROP COLUMN replaces;";
     server.psql(&database, &format!("{SCHEMA_BEFORE_POLLING} {older} {HOOK}"));
     assert_run(&home, &["--check"], 9, "has schema 1, and the newest is 3");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, PurgeRule, Receipt, ReceiverInbox, Route,
-    Settled, Settlement, Store, TargetId, TargetName,
+    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, PurgeRule, Receipt, ReceiverInbox,
+    Route, Settled, Settlement, Store, TargetId, TargetName,
 };
 use jiff::Timestamp;
 

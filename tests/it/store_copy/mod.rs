@@ -163,7 +163,9 @@ fn note_polling(inbox: &mut dyn ReceiverInbox, routes: &[Route]) {
         inbox.note_polled(&installation(), AppId::new(app).unwrap(), list, at(second)).unwrap();
     }
     inbox.note_missed(&installation(), &[missed(4, 1), missed(5, 77)]).unwrap();
-    inbox.set_routes(&[routes[0].clone(), Route { types: vec!["a".to_owned(), "B c".to_owned()], ..routes[1].clone() }]).unwrap();
+    inbox
+        .set_routes(&[routes[0].clone(), Route { types: vec!["a".to_owned(), "B c".to_owned()], ..routes[1].clone() }])
+        .unwrap();
 }
 
 fn installation() -> ApiOrigin {

@@ -68,7 +68,8 @@ fn there_and_back() {
     assert_eq!(keys(&origin), keys(&copied));
     assert_eq!(places(&copied), places(&origin));
     let polling = polling_of(&origin);
-    for part in ["app_id: 9", "at: 2023-11-14T22:13:31Z", "events: 77", "\"B c\"", "(\"polled\", 1)", "(\"missed\", 0)"] {
+    for part in ["app_id: 9", "at: 2023-11-14T22:13:31Z", "events: 77", "\"B c\"", "(\"polled\", 1)", "(\"missed\", 0)"]
+    {
         assert!(polling.contains(part), "{part}: {polling}");
     }
     for copy in [&postgres(&there) as &dyn Store, &postgres(&beside), &copied] {

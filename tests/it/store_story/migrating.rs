@@ -57,7 +57,8 @@ fn assert_nothing_is_lost(store: &dyn Store, older: impl Fn()) {
     let inbox = store.existing_inbox().unwrap().unwrap();
     assert!(said(&*inbox) == before && before.len() == 20_000 + 40 + 1, "{}", before.len());
     let arrived = arrivals(&*inbox);
-    let expected: Vec<_> = (0..7).flat_map(|app| [(app, "crash".to_owned(), 19), (app, "issue".to_owned(), 19)]).collect();
+    let expected: Vec<_> =
+        (0..7).flat_map(|app| [(app, "crash".to_owned(), 19), (app, "issue".to_owned(), 19)]).collect();
     assert_eq!(arrived, expected);
     // Which routes there were, nobody has said.
     assert_eq!(inbox.routes().unwrap(), []);

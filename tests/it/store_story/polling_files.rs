@@ -134,7 +134,8 @@ fn several_may_hand_over_while_the_receiver_stores() {
         }
     });
     let request = bugfender_hooks::store::ClaimRequest::up_to(1000);
-    let forwarded: usize = claim_some(&mut *inbox, to, 5, request).iter().map(|leased| leased.forward.events.len()).sum();
+    let forwarded: usize =
+        claim_some(&mut *inbox, to, 5, request).iter().map(|leased| leased.forward.events.len()).sum();
     assert_eq!((all(&*inbox).len(), forwarded), (3 * EACH, 3 * EACH));
 }
 
@@ -158,7 +159,8 @@ fn a_backup_keeps_what_is_known_of_polling() {
     let b = all(&*inbox)[1].seq;
     inbox.delete(&[b]).unwrap();
     inbox.note_polled(&origin, app, IssueList::Closed, at(4)).unwrap();
-    let missed = MissedEvents { app_id: app, event_type: "crash".to_owned(), events: 5, last_at: at(1), found_at: at(4) };
+    let missed =
+        MissedEvents { app_id: app, event_type: "crash".to_owned(), events: 5, last_at: at(1), found_at: at(4) };
     inbox.note_missed(&origin, std::slice::from_ref(&missed)).unwrap();
     inbox.set_routes(&[Route { types: vec!["crash".to_owned()], ..all_to(to) }]).unwrap();
     let number = inbox.hand_over(&handed(7, 5, false, &of("c"))).unwrap();

@@ -1,8 +1,8 @@
 //! Deliveries as a receiver makes them, to fill an inbox with.
 
-use bugfender_hooks::domain::{AppId, Secret};
 use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use bugfender_hooks::domain::signature::sign_instabug;
+use bugfender_hooks::domain::{AppId, Secret};
 use bugfender_hooks::store::{EncodedDelivery, EventSelection, Maintenance};
 use jiff::Timestamp;
 

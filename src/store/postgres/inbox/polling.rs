@@ -15,8 +15,7 @@ use crate::store::{Arrival, HandOver, MissedEvents, Polling, Route, StoreError, 
 const SEEN_AT_ONCE: i64 = 5000;
 
 /// What becomes of an arrival that is on record.
-const LATER: &str =
-    "ON CONFLICT (app_id, type) DO UPDATE SET last_at = greatest(@arrivals.last_at, excluded.last_at)";
+const LATER: &str = "ON CONFLICT (app_id, type) DO UPDATE SET last_at = greatest(@arrivals.last_at, excluded.last_at)";
 
 const OF_EVENTS: &str = "SELECT e.app_id, lower(e.type COLLATE \"C\"), max(d.received_at)
     FROM @events e JOIN @deliveries d ON d.id = e.delivery

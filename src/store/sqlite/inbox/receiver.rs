@@ -307,8 +307,7 @@ impl Maintenance for SqliteReceiverInbox {
             if receiving.next_event - self.arrivals_seen <= SEEN_AT_ONCE {
                 return Ok(false);
             }
-            let (reached, more) =
-                inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.read(note_arrivals))?;
+            let (reached, more) = inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.read(note_arrivals))?;
             // Behind the last there may be numbers whose events are gone.
             self.arrivals_seen = if more { reached } else { receiving.next_event - 1 };
             return Ok(more);
