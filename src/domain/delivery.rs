@@ -7,6 +7,7 @@ use ring::hmac;
 use serde::Serialize;
 
 use super::event::{self, EventFacts, EventKey, Malformed, Sender};
+use super::polled_events::decode_polled;
 use super::signature::{random_bytes, verify_instabug};
 use super::{AppId, Redaction, Secret, SelfCheckKeys};
 use crate::error::Result;
@@ -171,11 +172,10 @@ impl Delivery {
         body: Vec<u8>,
         redaction: Option<&Redaction>,
     ) -> std::result::Result<Self, Malformed> {
-        let mut facts = event::decode(Sender::Bugfender, &body)?;
+        let mut facts = decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
-            event.app = None;
-            event.event_type = event.event_type.take().map(event::named_type);
+event.app = None;
             // An id that is listed as a number is delivered as a string (documented).
             let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
             if event.key == key(true) {

@@ -90,16 +90,6 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
 }
 
-/// The name of a type that is given by its number, as published clients do: 0, 1 and 2 (seen); any other as it is.
-pub fn named_type(event_type: String) -> String {
-    match event_type.as_str() {
-        "0" => "issue".to_owned(),
-        "1" => "crash".to_owned(),
-        "2" => "feedback".to_owned(),
-        _ => event_type,
-    }
-}
-
 /// The most events that there can be in a body, without reading it: each begins with a brace.
 pub fn most_events(body: &[u8]) -> usize {
     memchr_iter(b'{', body).take(MAX_EVENTS).count()
@@ -126,7 +116,7 @@ fn bugfender(index: usize, event: &RawValue, body: &[u8]) -> Result<EventFacts, 
     Ok(EventFacts {
         key: EventKey::of(Sender::Bugfender, is_number, id.as_bytes()),
         id: clean(id, MAX_ID),
-        event_type: event_type.and_then(read_type).map(|text| clean(text, 64)),
+        event_type: event_type.and_then(lossy_text).map(|text| clean(text, 64)),
         app_id: app.and_then(app_id),
         app: app.and_then(app_hash),
         title: title.and_then(lossy_text).map(|text| clean(text, MAX_TITLE)),
@@ -143,12 +133,6 @@ fn read_id(raw: &RawValue) -> Option<(bool, Cow<'_, str>)> {
         b'-' | b'0'..=b'9' => Some((true, Cow::Borrowed(raw.get()))),
         _ => None,
     }
-}
-
-/// A type: a text, or a number as it is written.
-fn read_type(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let is_number = raw.get().starts_with(|first: char| first.is_ascii_digit());
-    if is_number { Some(Cow::Borrowed(raw.get())) } else { lossy_text(raw) }
 }
 
 /// The id of the app, from a number or a string.
@@ -318,10 +302,6 @@ mod tests {
             assert!(EventKey::candidates(Sender::Bugfender, id).any(|key| key == event.key), "{id}");
         }
         assert_eq!(bugfender(body).unwrap()[4].title.as_deref(), Some("b"));
-        let types =
-            bugfender(r#"[{"id":1,"type":2},{"id":2,"type":-1.5},{"id":3,"type":true},{"id":4,"type":null}]"#).unwrap();
-        let types: Vec<_> = types.iter().map(|event| event.event_type.as_deref()).collect();
-        assert_eq!(types, [Some("2"), None, None, None]);
         let twice = decode(Sender::Instabug, br#"{"Exception":"a","Exception":"b","\ud800":1}"#).unwrap();
         assert_eq!(twice[0].title.as_deref(), Some("b"));
         assert!(bugfender(r#"[{"id":"a","id":null}]"#).is_err());

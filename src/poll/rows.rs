@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::walk::RowOrder;
-use crate::domain::event::{self, Sender};
+use crate::domain::decode_polled;
 
 /// An issue as the API lists it, which has what an event has that is delivered.
 #[derive(Debug)]
@@ -32,10 +32,10 @@ struct RowTime {
 impl IssueRow {
     /// Reads a row; `None` if it is no event.
     fn read(raw: Box<RawValue>) -> Option<Self> {
-        let facts = event::decode(Sender::Bugfender, ["[", raw.get(), "]"].concat().as_bytes()).ok()?.pop()?;
+        let facts = decode_polled(["[", raw.get(), "]"].concat().as_bytes()).ok()?.pop()?;
         let RowTime { created_at } = serde_json::from_str(raw.get()).ok()?;
         let created_at = created_at.as_str().and_then(time);
-        let event_type = facts.event_type.map(|name| event::named_type(name).to_ascii_lowercase());
+        let event_type = facts.event_type.map(|name| name.to_ascii_lowercase());
         Some(Self { raw, id: facts.id, event_type, created_at })
     }
 

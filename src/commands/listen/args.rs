@@ -301,7 +301,7 @@ pub struct MonitoringArgs {
 pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("listen", "The address to listen on"),
     ("print", "Print each event as it is stored"),
-    ("show_url", "Print the URL for Bugfender to deliver to, and exit"),
+    ("show_url", "Print the URL for Bugfender to deliver to"),
     ("retention", "Remove events older than this, such as 30d"),
     ("forward_to", "Forward events to this endpoint"),
     ("routes", "Forward events of one type"),
@@ -313,7 +313,7 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("ephemeral", "Remove the hooks created on start when stopping"),
     ("catch_up", "Fetch what no webhook brought, this often"),
     ("self_check", "Call --public-url from outside, this often"),
-    ("alert", "Send a message when something fails, and when it has recovered"),
+    ("alert", "Send a message when something fails"),
     ("allow_from", "Accept requests only from these networks"),
     ("tls_cert", "Serve https with the certificates in this file"),
 ];
@@ -321,10 +321,10 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks listen --forward-to http://127.0.0.1:3000/events
-  bugfender-hooks listen --route crash=https://hooks.slack.com/services/... --template slack
+  bugfender-hooks listen --route crash=@slack.txt --template slack
   bugfender-hooks listen --exec 'notify-send crash' --print
-  bugfender-hooks listen --subscribe --app-id 1001 --public-url https://hooks.example.com
-  bugfender-hooks listen --catch-up 15m --self-check 5m --public-url https://hooks.example.com";
+  bugfender-hooks listen --subscribe --public-url https://hooks.example.com
+  bugfender-hooks listen --catch-up 15m --alert @slack.txt --alert-template slack";
 
 /// Reads an address with a port: an IP address, localhost, or a port alone.
 fn address(text: &str) -> Result<SocketAddr, String> {

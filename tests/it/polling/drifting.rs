@@ -101,7 +101,8 @@ fn every_kind_of_drift_is_told() {
     subscribe("2", &format!("http://{closed}/secret-path"));
     subscribe("3", &sink.url);
     subscribe("4", &sink.url);
-    home.run(["unsubscribe", "--app-id", "4", "--yes"]);
+    let removed = home.run(["unsubscribe", "--app-id", "4", "--yes"]);
+    assert_eq!(removed.code, 0, "{removed}");
     let rows = rusqlite::Connection::open(home.registry()).unwrap();
     rows.execute("UPDATE hooks SET created_at = created_at - 864000 WHERE app_id = 1", []).unwrap();
     rows.execute("INSERT INTO hooks (id, api_url, hook_id, app_id, event, target_url, status, created_at, updated_at)
