@@ -161,7 +161,8 @@ impl Delivery {
     }
 
     /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
-    /// a JSON array of the objects as they came. What they do not say of their app is known from the request.
+    /// a JSON array of the objects as they came. What they do not say of their app is known from the request. Its number is
+    /// all that they are compared by, as webhooks may say more of it, or less.
     ///
     /// # Errors
     /// When one of them is no event.
@@ -174,6 +175,7 @@ impl Delivery {
         let mut facts = decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
+event.app = None;
             // An id that is listed as a number is delivered as a string (documented).
             let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
             if event.key == key(true) {
