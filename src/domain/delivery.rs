@@ -175,7 +175,7 @@ impl Delivery {
         let mut facts = decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
-event.app = None;
+            event.app = None;
             // An id that is listed as a number is delivered as a string (documented).
             let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
             if event.key == key(true) {

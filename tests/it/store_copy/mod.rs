@@ -135,7 +135,7 @@ fn fill(inbox: &mut dyn ReceiverInbox, events: usize) {
         &[bugfender(7, &format!(r#"[{{"id":"large","text":"{}"}}]"#, crate::support::inbox::noise(900_000)))],
     );
     commit(inbox, &[bugfender(8, "no JSON"), bugfender(9, "[1]")]);
-    commit(inbox, &[polled(4, 10, r#"[{"id":"polled","type":"issue"},{"id":"missed","type":"2"}]"#)]);
+    commit(inbox, &[polled(4, 10, r#"[{"id":"polled","type":"issue"},{"id":"missed","type":2}]"#)]);
     commit(inbox, &[bugfender(11, r#"[{"id":"polled","type":"issue"}]"#)]);
     let ids: Vec<String> = (0..events).map(|number| format!("event-{number}")).collect();
     for ids in ids.chunks(20_000) {

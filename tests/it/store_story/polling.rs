@@ -394,7 +394,7 @@ pub(super) fn routes_are_those_of_the_last_receiver(store: &dyn Store) {
     drop(inbox);
     let mut inbox: Box<dyn ReceiverInbox> = receiver(store);
     let routes = inbox.routes().unwrap();
-    commit(&mut *inbox, &[polled(1, 1, r#"[{"id":"a","type":"0"},{"id":"b","type":"crash"}]"#)], &routes);
+    commit(&mut *inbox, &[polled(1, 1, r#"[{"id":"a","type":0},{"id":"b","type":"crash"}]"#)], &routes);
     let mut claimed = |to| {
         let leased = claim_some(&mut *inbox, to, 5, ClaimRequest::up_to(9));
         leased.iter().map(|leased| ids_of(leased).join(" ")).collect::<Vec<_>>()
