@@ -161,7 +161,8 @@ impl Delivery {
     }
 
     /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
-    /// a JSON array of the objects as they came, with ids as webhooks write them. What they do not say of their app is known from the request.
+    /// a JSON array of the objects as they came, with ids as webhooks write them. What they do not say of their app is known
+    /// from the request. Its number is all that they are compared by, as webhooks may say more of it, or less.
     ///
     /// # Errors
     /// When one of them is no event.
@@ -174,7 +175,6 @@ impl Delivery {
         let mut facts = decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
-            // Its app may be described otherwise than in a delivery; its number is the same.
             event.app = None;
         }
         let (body, facts) = match redaction {

@@ -8,7 +8,7 @@ use crate::listen::Receiver;
 use crate::support::Home;
 use crate::support::issue_api::{IssueApi, Listing};
 
-const KILLS: usize = 60;
+const KILLS: usize = 40;
 
 /// How far the open issues were read, as the store says, in microseconds.
 type ReadCursor<'a> = &'a dyn Fn() -> Option<i64>;
