@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ring::hmac;
 use serde::Serialize;
 
-use super::event::{self, EventFacts, EventKey, Malformed, Sender};
+use super::event::{self, EventFacts, Malformed, Sender};
 use super::polled_events::decode_polled;
 use super::signature::{random_bytes, verify_instabug};
 use super::{AppId, Redaction, Secret, SelfCheckKeys};
@@ -161,8 +161,8 @@ impl Delivery {
     }
 
     /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
-    /// a JSON array of the objects as they came. What they do not say of their app is known from the request. Its number is
-    /// all that they are compared by, as webhooks may say more of it, or less.
+    /// a JSON array of the objects as they came, with ids as webhooks write them. What they do not say of their app is known
+    /// from the request. Its number is all that they are compared by, as webhooks may say more of it, or less.
     ///
     /// # Errors
     /// When one of them is no event.
@@ -176,11 +176,6 @@ impl Delivery {
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
             event.app = None;
-            // An id that is listed as a number is delivered as a string (documented).
-            let key = |is_number| EventKey::of(Sender::Bugfender, is_number, event.id.as_bytes());
-            if event.key == key(true) {
-                event.key = key(false);
-            }
         }
         let (body, facts) = match redaction {
             Some(redaction) => redaction.apply(&body, facts),

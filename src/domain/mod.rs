@@ -5,6 +5,7 @@ pub mod event;
 mod event_key;
 mod event_kind;
 mod host;
+mod id_form;
 mod ids;
 mod issue_list;
 pub mod jq;
@@ -27,6 +28,7 @@ mod web_url;
 
 pub use event_kind::EventKind;
 pub use host::{HostScope, host_scope};
+pub use id_form::IdForm;
 pub use ids::{AppId, AppName, HookId};
 pub use issue_list::IssueList;
 pub use label::Label;

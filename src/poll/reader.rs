@@ -106,7 +106,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
                 let total_pages = answer.total_pages.unwrap_or(pages).max(pages);
                 (self.progress)(PollProgress { app: self.app.app, pages, total_pages });
                 let count = answer.issues.len();
-                let (rows, order, unreadable) = read_rows(answer.issues);
+                let (rows, order, unreadable) = read_rows(answer.issues, self.plan.id_form);
                 let told =
                     PageAnswer { rows: count, order, total_pages: answer.total_pages, item_count: answer.item_count };
                 if !walk.answered(&told) {
@@ -207,7 +207,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
                 counts.known += receipt.known;
             }
             let until = self.reached(&page);
-            self.note(page.list, missed, until.filter(|_| window.moves_cursor)).await?;
+            self.note(page.list, missed, until.filter(|_| window.moves_cursor && !self.app.is_partial)).await?;
         }
         self.count(counts);
         Ok(())

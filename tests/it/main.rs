@@ -26,6 +26,7 @@ mod migrate;
 mod new_store;
 mod output;
 mod polling;
+mod polling;
 mod postgres;
 mod profiles;
 mod readme;

@@ -213,18 +213,42 @@ impl Rounds {
             }
             self.plan.alerts.set_count(AlertCondition::CaughtUp { app_id: *app }, *new, what);
         }
-        let with_hints = |error: &Error| [&[error.to_string()], error.hints()].concat().join("; ");
-        let errors = errors.iter().map(|error| format!("catching up failed: {}", with_hints(error)));
-        // Numbers and times differ from round to round.
-        let key = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        let now: Vec<String> = errors.chain(reports.iter().flat_map(remarks)).collect();
-        for text in now.iter().filter(|text| !self.told.contains(&key(text))) {
-            tracing::warn!("{text}");
+        let failed = errors.iter().map(|error| {
+            let text = format!("catching up failed: {error}");
+            (text.clone(), [&[text], error.hints()].concat().join("; "))
+        });
+        let remarked = reports.iter().flat_map(remarks).map(|text| (text.clone(), text));
+        let now: Vec<(String, String)> = failed.chain(remarked).map(|(text, shown)| (kind_of(&text), shown)).collect();
+        for (_, shown) in now.iter().filter(|(kind, _)| !self.told.contains(kind)) {
+            tracing::warn!("{shown}");
         }
         let was_failing = !self.told.is_empty();
-        self.told = now.iter().map(|text| key(text)).collect();
+        self.told = now.iter().map(|(kind, _)| kind.clone()).collect();
         if was_failing && now.is_empty() {
             tracing::warn!("catching up works again");
         }
+    }
+}
+
+/// What a message says, but for its numbers and times, which differ from round to round. That of an app is another app's
+/// no more.
+fn kind_of(text: &str) -> String {
+    let mut after_app = false;
+    let word = |word: &str| {
+        let is_name = std::mem::replace(&mut after_app, word == "app");
+        word.chars().filter(|c| is_name || !c.is_ascii_digit()).collect::<String>()
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind_of;
+
+    #[test]
+    fn what_is_said_of_an_app_is_said_once_and_of_another_again() {
+        let said = |app: u32, events: u32| kind_of(&format!("app {app}: {events} events since 2026-11-{events}T00"));
+        assert_eq!(said(7, 10), said(7, 12));
+        assert_ne!(said(7, 10), said(8, 10));
     }
 }

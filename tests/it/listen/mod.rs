@@ -40,7 +40,7 @@ pub struct Receiver {
     pub address: String,
     /// The path that Bugfender delivers to.
     pub path: String,
-    ready: Value,
+    pub ready: Value,
     log: PathBuf,
 }
 
