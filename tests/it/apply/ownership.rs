@@ -92,3 +92,21 @@ fn a_registry_that_was_lost_is_not_filled_again_unasked() {
     assert_eq!(apply(&home, &["--yes", "--initial"]).code, 0);
     assert_eq!(sandbox.hooks().len(), 2);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_not_one_that_names_nothing() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    std::fs::create_dir(home.path().join("hooks")).unwrap();
+    for_apps(1..=1).write(&home);
+    std::fs::rename(home.path().join("hooks.toml"), home.path().join("hooks/a.toml")).unwrap();
+    let hook = format!("[[hook]]\napp_id = 2\nevents = \"new_crash\"\ntarget_url = \"{URL}\"\n");
+    std::fs::write(home.path().join("shared.toml"), hook).unwrap();
+    std::os::unix::fs::symlink("../shared.toml", home.path().join("hooks/b.toml")).unwrap();
+    let apply = |more: &[&str]| home.run([&["apply", "-f", "hooks", "--yes"], more].concat());
+    assert_eq!(apply(&["--initial"]).code, 0);
+    std::fs::remove_file(home.path().join("shared.toml")).unwrap();
+    let run = apply(&["--prune"]);
+    assert!(run.code == 2 && run.stderr.contains("hooks/b.toml: No such file"), "{run}");
+    assert_eq!(sandbox.hooks().len(), 2);
+}
