@@ -16,15 +16,15 @@ pub struct ManifestArgs {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads a manifest, with the values of its variables and files, and writes its warnings.
+/// Reads a manifest, with the values of its variables and files, and writes its warnings. Gives the files that were read, too.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn load(ctx: &Context, files: &[PathBuf]) -> Result<Manifest, Vec<Error>> {
+pub fn load(ctx: &Context, files: &[PathBuf]) -> Result<(Manifest, Vec<PathBuf>), Vec<Error>> {
     let variable = |name: &str| ctx.environment().named(name);
-    let LoadedManifest { manifest, warnings } = crate::manifest::load(files, &variable)?;
+    let LoadedManifest { manifest, files, warnings } = crate::manifest::load(files, &variable)?;
     warn(ctx, &warnings);
-    Ok(manifest)
+    Ok((manifest, files))
 }
 
 /// Writes the warnings of a manifest.

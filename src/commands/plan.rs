@@ -56,12 +56,15 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         Ok(request) => request,
         Err(errors) => return Ok(Report { errors, ..Report::nothing() }),
     };
+    if let Some(path) = &args.out {
+        SavedPlan::check_place(path, &request.files, &request.read)?;
+    }
     let registry = existing_registry(ctx)?;
     let (plan, files) = request.into_plan(ctx, registry.as_deref())?;
     check_targets(ctx, &plan)?;
     warn(ctx, &plan);
     if let Some(path) = &args.out {
-        SavedPlan::of(&files, path, &plan)?.write(path)?;
+        SavedPlan::of(&files, &plan).write(path)?;
     }
     let is_due = plan.has_changes() || plan.counts().get(PlanAction::Unknown) > 0;
     let exit_code = (args.detailed_exitcode && is_due).then_some(CHANGES);

@@ -30,6 +30,11 @@ impl ManifestFile {
         self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
+    /// Where it is; standard input is nowhere.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Its text and format.
     ///
     /// # Errors
