@@ -1,9 +1,11 @@
 //! What `plan` and `apply` have in common: which manifest, what is planned, and how that is shown.
 
+mod brake_row;
 mod row;
 mod saved;
 mod view;
 
+pub use brake_row::BrakeRow;
 pub use row::Disclosure;
 pub use saved::SavedPlan;
 pub use view::{AppliedView, PlanView, planned_counts};

@@ -231,8 +231,8 @@ fn a_comment_is_as_long_as_github_allows() {
     assert!(comment.len() < 65_536, "{}", comment.len());
     let rows = comment.lines().filter(|line| line.contains("create`")).count();
     let left =
-        format!("\n\n{} more: the log of the job has all.\n\nmobile: 1500 to create.\n\nChecksum: `", 1500 - rows);
-    assert!(comment.contains(&left), "{comment}");
+        format!("\n\n{} more: the log of the job has all.\n\nmobile: 1500 to create.\n\n**`apply` will", 1500 - rows);
+    assert!(comment.contains(&left) && comment.contains("\n\nChecksum: `"), "{comment}");
     let summary = fs::read_to_string(home.path().join("summary")).unwrap();
     assert_eq!(summary.lines().filter(|line| line.contains("create`")).count(), 1500);
 }
