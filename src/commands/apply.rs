@@ -56,7 +56,8 @@ pub struct Args {
 
     /// Create hooks even if the registry has never held one of this manifest
     ///
-    /// Needed once with --yes, harmless later.
+    /// Needed with --yes the first time. Leave it out afterwards: with it, a job that lost its registry would create everything a
+    /// second time.
     #[arg(long)]
     initial: bool,
 
@@ -82,8 +83,9 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks apply -f hooks.toml
-  bugfender-hooks apply -f hooks.toml --prune --yes --initial     # in CI
-  bugfender-hooks apply hooks.plan            # what `plan --out hooks.plan` wrote";
+  bugfender-hooks apply -f hooks.toml --yes --initial     # in CI, the first time only
+  bugfender-hooks apply -f hooks.toml --prune --yes       # in CI
+  bugfender-hooks apply hooks.plan                        # what `plan --out hooks.plan` wrote";
 
 impl Args {
     fn disclosure(&self) -> Disclosure {
@@ -207,7 +209,7 @@ fn check(ctx: &Context, args: &Args, plan: &Plan, reviewed: Option<&str>) -> Res
             Brake::Initial { .. } if !(args.initial || (ctx.is_interactive() && !args.yes)) => errors.push(
                 error
                     .hint("if these hooks exist already, bring back the registry that knows them: they would be made a second time")
-                    .hint("if this is the first time, give --initial"),
+                    .hint("if this is the first time, give --initial, and leave it out afterwards"),
             ),
             Brake::Empty => errors.push(error.hint("to remove hooks without a manifest: bugfender-hooks unsubscribe")),
             Brake::LargeRemoval { .. } | Brake::Initial { .. } => {}

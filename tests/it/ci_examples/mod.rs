@@ -137,6 +137,23 @@ fn the_lines_of_the_gitlab_jobs_run_twice() {
     assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
 }
 
+/// With it, a job that lost its registry would make every hook a second time.
+#[test]
+fn no_example_has_initial_in_every_run() {
+    for name in ["gitlab-ci.yml", "github-workflow.yml"] {
+        let text = fs::read_to_string(contrib(name)).unwrap();
+        let lines = text.lines().filter(|line| line.contains("--initial") && !line.starts_with('#'));
+        let lines: Vec<&str> = lines.map(str::trim).collect();
+        let by_hand = ["${{ inputs.initial && '--initial' || '' }}"];
+        assert_eq!(lines, if name == "gitlab-ci.yml" { &[][..] } else { &by_hand });
+    }
+    let help = Home::new().run(["apply", "--help"]).stdout;
+    assert!(!help.contains("harmless"), "{help}");
+    for line in help.lines().filter(|line| line.contains("--initial  ")) {
+        assert!(line.ends_with("the first time only"), "{line}");
+    }
+}
+
 /// Every variable that the scripts read is given by the action, and no input stands in a script, where it could be code.
 #[test]
 fn the_action_gives_its_scripts_what_they_read() {
