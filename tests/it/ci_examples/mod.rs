@@ -2,6 +2,7 @@
 //! own.
 
 mod action;
+mod git_job;
 mod install;
 mod yaml;
 
