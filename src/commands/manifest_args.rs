@@ -30,6 +30,6 @@ pub fn load(ctx: &Context, files: &[PathBuf]) -> Result<(Manifest, Vec<PathBuf>)
 /// Writes the warnings of a manifest.
 pub fn warn(ctx: &Context, warnings: &[Error]) {
     for warning in warnings {
-        ctx.out().warn(&warning.to_string());
+        ctx.out().warn_of(warning);
     }
 }
