@@ -1,5 +1,7 @@
 //! `apply`: makes the hooks those of a manifest.
 
+use std::error::Error as StdError;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -121,21 +123,24 @@ type ReviewedRequest = (PlanRequest, Option<String>);
 
 /// What is to be applied, or what is wrong with the manifest.
 fn request(ctx: &Context, args: &Args) -> Result<Result<ReviewedRequest, Vec<Error>>> {
-    let (files, options, reviewed) = match &args.saved {
-        Some(path) => {
-            let saved = SavedPlan::read(path, ctx.origin())?;
-            (saved.files.clone(), saved.options(), Some(saved.checksum))
-        }
-        None => (args.files.clone(), args.plan.options(), args.checksum.clone()),
+    let Some(path) = &args.saved else {
+        let read = PlanRequest::read(ctx, args.files.clone(), args.plan.options());
+        return Ok(read.map(|request| (request, args.checksum.clone())));
     };
-    let read = PlanRequest::read(ctx, files, options);
-    Ok(read.map(|request| (request, reviewed)).map_err(|errors| match &args.saved {
-        Some(path) => {
-            let where_from = format!("{} names its manifest from the directory where it was made", path.display());
-            errors.into_iter().map(|error| error.hint(where_from.clone())).collect()
+    let saved = SavedPlan::read(path, ctx.origin())?;
+    let read = PlanRequest::read(ctx, saved.files.clone(), saved.options());
+    let is_elsewhere = saved.files.iter().any(|file| !file.exists());
+    let explained = |error: Error| {
+        let is_lost = |cause: &(dyn StdError + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        if is_elsewhere && error.place().is_none() && error.causes().any(is_lost) {
+            return error.hint(format!("{} names its manifest from the directory where it was made", path.display()));
         }
-        None => errors,
-    }))
+        error
+    };
+    let explained = |errors: Vec<Error>| errors.into_iter().map(explained).collect();
+    Ok(read.map(|request| (request, Some(saved.checksum))).map_err(explained))
 }
 
 /// Keeps the lock of the manifest while the plan, as it is then, is carried out.

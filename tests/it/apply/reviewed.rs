@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{apply, apply_first, for_apps, plan};
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer, Terminal};
+use crate::support::{Home, Run, SandboxServer, Terminal};
 
 #[test]
 fn a_saved_plan_is_carried_out_as_it_was_reviewed() {
@@ -65,6 +65,27 @@ fn wrong_plans_are_told() {
     assert_eq!(home.run(["apply"]).code, 2);
     assert_eq!(home.run(["apply", "hooks.plan", "-f", "hooks.toml"]).code, 2);
     assert_eq!(home.run_with_input(&["plan", "-f", "-", "--out", "p"], "name = \"x\"\n").code, 2);
+}
+
+#[test]
+fn where_the_manifest_is_is_said_only_if_it_is_not_found() {
+    let home = Home::at("https://bf.example", "t");
+    for_apps(1..=2).write(&home);
+    assert_eq!(plan(&home, &["--out", "hooks.plan"]).code, 0);
+    let hint = "hint: ../hooks.plan names its manifest from the directory where it was made";
+    std::fs::create_dir(home.path().join("elsewhere")).unwrap();
+    let apply = |dir: &str, plan: &str| {
+        let mut command = home.command(["apply", plan, "--yes"]);
+        Run::of(command.current_dir(home.path().join(dir)).output().unwrap())
+    };
+    let run = apply("elsewhere", "../hooks.plan");
+    assert!(run.code == 2 && run.stderr.contains(hint), "{run}");
+    // Whatever else is wrong has nothing to do with that.
+    std::fs::write(home.path().join("hooks.toml"), "name = \"mobile\"\n[[hook]]\ntarget_url = \"@gone\"\nx = 1\n")
+        .unwrap();
+    let run = apply("", "hooks.plan");
+    assert!(run.code == 2 && run.stderr.matches("error: ").count() > 2, "{run}");
+    assert!(!run.stderr.contains("names its manifest"), "{run}");
 }
 
 #[test]
