@@ -41,7 +41,8 @@ pub struct Args {
     #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath, conflicts_with_all = ["files", "prune", "adopt", "checksum"])]
     saved: Option<PathBuf>,
 
-    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input; several are one manifest
+    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input (TOML or JSON); several
+    /// are one manifest
     #[arg(short, long = "file", value_name = "FILE", required_unless_present = "saved", value_hint = ValueHint::AnyPath)]
     files: Vec<PathBuf>,
 

@@ -11,7 +11,8 @@ use crate::manifest::{LoadedManifest, Manifest};
 /// The files of a manifest.
 #[derive(clap::Args)]
 pub struct ManifestArgs {
-    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input; several are one manifest
+    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input (TOML or JSON); several
+    /// are one manifest
     #[arg(short, long = "file", value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
 }

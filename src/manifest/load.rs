@@ -9,7 +9,7 @@ use super::format::ManifestFormat;
 use super::header::{AppNames, FILE_KEYS, HookSettings, NameFinder};
 use super::hooks::{FoundHook, HookReader};
 use super::target::{MissingValues, TargetResolver};
-use super::tree::TreeNode;
+use super::tree::{SyntaxError, TreeNode};
 use super::values::TableView;
 use super::wanted::{Manifest, WantedHook};
 use crate::domain::{AppId, EventKind, Label, ManifestName};
@@ -136,8 +136,9 @@ fn read(
     }
     let mut parsed = Vec::new();
     for ((number, file), (text, format)) in files.iter().zip(&texts) {
-        if let Some(root) = parse(*number, text, *format, &mut diagnostics) {
-            parsed.push((*number, file, root));
+        match format.parse(text) {
+            Ok(root) => parsed.push((*number, file, root)),
+            Err(error) => diagnostics.broken(*number, explained(error, file, *format)),
         }
     }
     let mut targets = TargetResolver::new(variable, missing);
@@ -149,13 +150,13 @@ fn read(
     Ok(ReadManifest { name, hooks, files, target_files, diagnostics })
 }
 
-fn parse<'t>(
-    number: usize,
-    text: &'t str,
-    format: ManifestFormat,
-    diagnostics: &mut Diagnostics,
-) -> Option<TreeNode<'t>> {
-    format.parse(text).map_err(|error| diagnostics.broken(number, error)).ok()
+/// With standard input, which has no name, it may be the format that is wrong.
+fn explained(error: SyntaxError, file: &ManifestFile, format: ManifestFormat) -> SyntaxError {
+    if file.path().is_some() || format != ManifestFormat::Toml {
+        return error;
+    }
+    let hint = "standard input is read as TOML, or as JSON if it begins with `{`: give YAML as a file";
+    SyntaxError { hint: error.hint.or(Some(hint)), ..error }
 }
 
 /// Reads what all files have in common before any hook, as a name in one is for all of them.

@@ -49,6 +49,19 @@ fn a_manifest_comes_from_standard_input_too() {
     let home = Home::new();
     let run = home.run_with_input(&["manifest", "validate", "-f", "-"], HOOKS);
     assert_shown!("stdin", run);
+    let json = r#"{"name": "a", "hook": [{"app_id": 1, "events": "all", "target_url": "https://h.example/"}]}"#;
+    let run = home.run_with_input(&["manifest", "validate", "-f", "-", "-q"], &format!("\n  {json}"));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+    let plan = home.run_with_input(&["plan", "-f", "-", "--jq", ".counts.create"], json);
+    assert_eq!((plan.code, plan.stdout.as_str()), (0, "3\n"), "{plan}");
+    // Of YAML it is said what is wrong with it.
+    let yaml = "name: a\nhook: []\n";
+    let run = home.run_with_input(&["manifest", "validate", "-f", "-"], yaml);
+    let hint = "hint: standard input is read as TOML, or as JSON if it begins with `{`: give YAML as a file\n";
+    assert!(run.code == 2 && run.stderr.contains(hint), "{run}");
+    write(&home, "wrong.toml", yaml);
+    let run = home.run([&VALIDATE[..], &["wrong.toml"]].concat());
+    assert!(run.code == 2 && !run.stderr.contains("standard input"), "{run}");
     let json = r#"{"name": "a", "hook": [{"app_id": 1, "events": "all", "target_url": 3}]}"#;
     let run = home.run_with_input(&["manifest", "validate", "-f", "-", "-o", "json"], json);
     assert_eq!(
