@@ -39,7 +39,7 @@ pub use redaction::Redaction;
 pub use secret::{AccessToken, Password, Secret};
 pub use selection::Selection;
 pub use self_check::{SELF_CHECK_HEADER, SelfCheckKeys, SelfCheckNonce};
-pub use shown_target::{ShownTarget, in_json, secrets_in, secrets_of_target, texts_of};
+pub use shown_target::{ShownTarget, in_json, secrets_in, secrets_of_target, shown_endpoint, texts_of};
 pub use subscription::{HookRecord, HookStatus, RowId, Subscription};
 pub use target_url::TargetUrl;
 pub use text::{bytes_without_bom, excerpt, is_unsafe_char, without_bom};
