@@ -26,7 +26,6 @@ mod migrate;
 mod new_store;
 mod output;
 mod polling;
-mod polling;
 mod postgres;
 mod profiles;
 mod readme;

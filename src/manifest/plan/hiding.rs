@@ -31,8 +31,8 @@ impl PlannedHook {
             Some((url, shown)) if target.is_same_endpoint(url) => shown.to_owned(),
             _ => shown_endpoint(target),
         };
-        let named = wanted.map(|wanted| wanted.0).into_iter().chain(recorded);
-        let mut names: Vec<(String, String)> = named
+        let all = wanted.map(|wanted| wanted.0).into_iter().chain(recorded);
+        let mut names: Vec<(String, String)> = all
             .flat_map(|target| {
                 [target.expose().to_owned(), target.redacted().into_owned()].map(|url| (url, name_of(target)))
             })

@@ -7,9 +7,9 @@ use crate::assert_shown;
 fn received_and_missed(world: &World) -> (Vec<String>, Vec<String>) {
     let receiver = world.receiver(&[]);
     world.hooks(&receiver, &["new_crash"]);
-    let received = sorted(world.api.emit(APP, "crash", 3));
+    let came = sorted(world.api.emit(APP, "crash", 3));
     world.end(receiver);
-    (received, sorted(world.api.emit(APP, "crash", 2)))
+    (came, sorted(world.api.emit(APP, "crash", 2)))
 }
 
 fn list_others(world: &World) {
@@ -23,7 +23,7 @@ fn list_others(world: &World) {
 #[test]
 fn nothing_is_stored_if_no_id_is_the_same() {
     World::each(|world| {
-        let (received, _) = received_and_missed(world);
+        let (came, _) = received_and_missed(world);
         list_others(world);
         let run = world.fetch(&[]);
         assert_eq!(run.code, 3, "{run}");
@@ -32,7 +32,7 @@ fn nothing_is_stored_if_no_id_is_the_same() {
         if world.database.is_none() {
             assert_shown!("refused", run);
         }
-        assert_eq!((world.ids(Via::Webhook), world.ids(Via::Poll)), (received, Vec::new()));
+        assert_eq!((world.ids(Via::Webhook), world.ids(Via::Poll)), (came, Vec::new()));
         assert_eq!(world.cursor(APP, IssueList::Open), None);
         assert_eq!(world.fetch(&["--dry-run"]).code, 3);
         assert_eq!(world.fetched(&["--trust-ids"]), 5);
@@ -43,9 +43,9 @@ fn nothing_is_stored_if_no_id_is_the_same() {
 #[test]
 fn some_ids_that_are_the_same_are_enough() {
     World::each(|world| {
-        let (received, missed) = received_and_missed(world);
+        let (came, missed) = received_and_missed(world);
         // Rows that have got another id meanwhile, such as those that were merged.
-        let first = received[0].clone();
+        let first = came[0].clone();
         world.api.list_as(|issue| {
             if issue.event["id"] == first.as_str() {
                 issue.row["id"] = "merged".into();

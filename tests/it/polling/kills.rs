@@ -34,7 +34,7 @@ fn more(world: &World, kill: u64) {
     world.api.emit(APP, "crash", 90);
     world.api.emit(APP, "issue", 80);
     let mut account = world.api.account();
-    account.newest_first = kill % 2 == 0;
+    account.newest_first = kill.is_multiple_of(2);
     for (number, issue) in account.issues.iter_mut().enumerate() {
         issue.status = if number % 3 == 0 { 4 } else { 1 };
     }

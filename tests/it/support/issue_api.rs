@@ -46,10 +46,6 @@ impl Ask<'_> {
     pub fn is_for_issues(&self) -> bool {
         self.line.contains("/issues?")
     }
-
-    pub fn is_for_groups(&self) -> bool {
-        self.line.contains("/issues-aggregation/")
-    }
 }
 
 type Script = Box<dyn FnMut(&Ask<'_>, &mut Account) -> Option<Reply> + Send>;
@@ -171,13 +167,12 @@ impl IssueApi {
 
 /// Calls once, and forgets about it if that fails.
 fn deliver(target: &str, route: Option<&str>, events: &Value) {
-    let (host, path) = match target.strip_prefix("https://hooks.example.com") {
-        Some(path) => (route, path.to_owned()),
-        None => {
-            let place = target.strip_prefix("http://").filter(|place| place.starts_with("127.")).unwrap();
-            let (host, path) = place.split_once('/').unwrap();
-            (Some(host), format!("/{path}"))
-        }
+    let (host, path) = if let Some(path) = target.strip_prefix("https://hooks.example.com") {
+        (route, path.to_owned())
+    } else {
+        let place = target.strip_prefix("http://").filter(|place| place.starts_with("127.")).unwrap();
+        let (host, path) = place.split_once('/').unwrap();
+        (Some(host), format!("/{path}"))
     };
     if let Some(host) = host {
         let body = events.to_string();

@@ -3,7 +3,6 @@
 pub mod bugfender;
 pub mod inbox;
 pub mod issue_api;
-pub mod issue_api;
 pub mod nginx;
 mod oauth;
 pub mod postgres;
