@@ -44,7 +44,11 @@ fn a_deactivated_hook_is_known_by_what_it_missed() {
         // And the count begins anew.
         world.api.emit(APP, "crash", 1);
         assert_eq!(world.fetched(&[]), 1);
-        assert!(world.drift(&[]).0[0]["detail"].as_str().unwrap().starts_with("1 event that"), "{:?}", world.drift(&[]));
+        assert!(
+            world.drift(&[]).0[0]["detail"].as_str().unwrap().starts_with("1 event that"),
+            "{:?}",
+            world.drift(&[])
+        );
     });
 }
 
@@ -163,7 +167,9 @@ fn hooks_for_the_same_events_are_said_to_share_them() {
         assert_eq!(world.fetched(&[]), 1);
         let (rows, _) = world.drift(&[]);
         assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
-        assert!(rows[0]["detail"].as_str().unwrap().ends_with("which of the hooks for this app and event is not known"));
+        assert!(
+            rows[0]["detail"].as_str().unwrap().ends_with("which of the hooks for this app and event is not known")
+        );
     });
 }
 

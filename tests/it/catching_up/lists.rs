@@ -3,7 +3,7 @@
 use super::faults::status;
 use super::*;
 use crate::assert_shown;
-use crate::support::issue_api::Reply;
+use crate::support::issue_server::Reply;
 
 #[test]
 fn where_events_are_not_listed_groups_tell_that_some_came() {
@@ -113,7 +113,9 @@ fn rows_are_read_in_whatever_form() {
         assert!(run.stderr.contains("1 row without an id left out"), "{run}");
         let events = world.events();
         assert!(events.iter().all(|event| event.app_id == Some(APP)), "{events:?}");
-        let crashes = events.iter().filter(|event| event.event_type.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("crash")));
+        let crashes = events
+            .iter()
+            .filter(|event| event.event_type.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("crash")));
         assert_eq!(crashes.count(), 7);
         assert_eq!(world.fetched(&[]), 0);
     });

@@ -126,8 +126,7 @@ fn one_of_several_receivers_polls() {
     world.hooks(&receiver, &["new_crash"]);
     world.end(receiver);
     let (server, database) = world.database.as_ref().unwrap();
-    let other =
-        Home::at(&world.api.url, "token-of-the-other").set("BUGFENDER_HOOKS_STORE", &server.url(database));
+    let other = Home::at(&world.api.url, "token-of-the-other").set("BUGFENDER_HOOKS_STORE", &server.url(database));
     let authorized = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
     let seen = std::sync::Arc::clone(&authorized);
     world.api.script(move |ask, _| {

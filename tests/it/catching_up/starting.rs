@@ -73,7 +73,16 @@ fn apps_are_those_on_record_or_those_that_are_named() {
 #[test]
 fn a_dry_run_changes_nothing() {
     World::each(|world| {
-        world.home.json(&["import", "7", "--app-id", "30525", "--event", "new_crash", "--target-url", "https://x.example"]);
+        world.home.json(&[
+            "import",
+            "7",
+            "--app-id",
+            "30525",
+            "--event",
+            "new_crash",
+            "--target-url",
+            "https://x.example",
+        ]);
         world.age_hooks(HOUR);
         world.api.make(APP, "crash", 3, ago(MINUTE));
         let run = world.fetch(&["--dry-run", "--output", "json"]);
