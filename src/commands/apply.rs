@@ -86,9 +86,9 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks apply -f hooks.toml
-  bugfender-hooks apply -f hooks.toml --yes --initial     # in CI, the first time only
-  bugfender-hooks apply -f hooks.toml --prune --yes       # in CI
-  bugfender-hooks apply hooks.plan                        # what `plan --out hooks.plan` wrote";
+  bugfender-hooks apply -f hooks.toml --yes --initial  # the first time in CI
+  bugfender-hooks apply -f hooks.toml --prune --yes    # in CI
+  bugfender-hooks apply hooks.plan                     # what `plan --out` wrote";
 
 impl Args {
     fn disclosure(&self) -> Disclosure {

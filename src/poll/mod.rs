@@ -174,10 +174,10 @@ impl<'a, D: Deposit> Poller<'a, D> {
             match self.catch_up(app, plan, now, progress).await {
                 Ok(report) => reports.push(report),
                 Err(error) => {
-                    let is_of_all = matches!(
-                        error.kind(),
-                        ErrorKind::NotUnderstood | ErrorKind::NotSignedIn | ErrorKind::Store | ErrorKind::Interrupted
-                    );
+                    // Ids that are not the same, rather than a request that was rejected.
+                    let is_refusal = error.kind() == ErrorKind::NotUnderstood && error.http_status().is_none();
+                    let is_of_all = is_refusal
+                        || matches!(error.kind(), ErrorKind::NotSignedIn | ErrorKind::Store | ErrorKind::Interrupted);
                     errors.push(error);
                     if is_of_all {
                         break;

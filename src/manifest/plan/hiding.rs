@@ -22,21 +22,19 @@ impl PlannedHook {
         if !self.may_be_secret() {
             return None;
         }
-        let wanted = self.wanted.as_ref().map(|wanted| (&wanted.target_url, wanted.shown_target.as_str()));
+        let wanted = self.wanted.as_ref();
         let recorded = self.record.as_ref().map(|record| &record.subscription.target_url);
-        let is_secret = self.wanted.as_ref().is_some_and(|wanted| wanted.is_secret);
-        let targets: Vec<&TargetUrl> =
-            wanted.filter(|_| is_secret).map(|wanted| wanted.0).into_iter().chain(recorded).collect();
-        let name_of = |target: &TargetUrl| match wanted {
-            Some((url, shown)) if target.is_same_endpoint(url) => shown.to_owned(),
-            _ => shown_endpoint(target),
+        let name_of = |target: &TargetUrl| match wanted.filter(|wanted| target.is_same_endpoint(&wanted.target_url)) {
+            Some(wanted) => wanted.shown_target.clone(),
+            None => shown_endpoint(target),
         };
-        let all = wanted.map(|wanted| wanted.0).into_iter().chain(recorded);
-        let mut names: Vec<(String, String)> = all
-            .flat_map(|target| {
-                [target.expose().to_owned(), target.redacted().into_owned()].map(|url| (url, name_of(target)))
-            })
-            .collect();
+        let mut names = Vec::new();
+        for target in wanted.map(|wanted| &wanted.target_url).into_iter().chain(recorded) {
+            names.push((target.expose().to_owned(), name_of(target)));
+            names.push((target.redacted().into_owned(), name_of(target)));
+        }
+        let secret = wanted.filter(|wanted| wanted.is_secret).map(|wanted| &wanted.target_url);
+        let targets: Vec<&TargetUrl> = secret.into_iter().chain(recorded).collect();
         let mut parts: Vec<String> = targets.iter().flat_map(|target| texts_of(target)).collect();
         // A part of one that was hidden would leave the rest.
         names.sort_by_key(|(url, _)| std::cmp::Reverse(url.len()));

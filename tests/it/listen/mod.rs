@@ -56,6 +56,12 @@ impl Receiver {
         Self::of(home, Self::command(home, args))
     }
 
+    /// The same at an address, such as that of one before.
+    pub fn start_at(home: &Home, address: &str, args: &[&str]) -> Self {
+        let fixed = ["listen", "--listen", address, "--ready-file", "ready.json"];
+        Self::of(home, home.command(fixed.iter().chain(args)))
+    }
+
     fn command(home: &Home, args: &[&str]) -> Command {
         let fixed = ["listen", "--listen", "127.0.0.1:0", "--ready-file", "ready.json"];
         home.command(fixed.iter().chain(args))

@@ -1,107 +1,109 @@
-//! Killed at any moment: no event twice, none lost, and no cursor ahead of what is stored.
+//! Killed at any time: no event is lost, none is there twice, and the next run goes on.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use super::*;
+use super::{APP, fetched, home, home_on_postgres, inbox, numbers, subscribe};
+use crate::listen::Receiver;
+use crate::support::Home;
+use crate::support::issue_api::{IssueApi, Listing};
 
-/// How often each of the two is killed, on each store.
-const KILLS: u64 = 25;
+const KILLS: usize = 40;
 
-/// Everything that the cursor says was read is stored, and nothing is there twice.
-fn assert_whole(world: &World) {
-    let stored = sorted(world.events().into_iter().map(|event| event.id).collect());
-    let mut once = stored.clone();
-    once.dedup();
-    assert_eq!(stored, once);
-    for (list, status) in [(IssueList::Open, 1), (IssueList::Closed, 4)] {
-        let Some(cursor) = world.cursor(APP, list) else { continue };
-        let account = world.api.account();
-        let read = account.issues.iter().filter(|issue| issue.status == status && issue.created_at < cursor);
-        for issue in read {
-            let id = issue.event["id"].as_str().unwrap().to_owned();
-            assert!(stored.binary_search(&id).is_ok(), "{id} of {} was read up to {cursor}", issue.created_at);
+/// How far the open issues were read, as the store says, in microseconds.
+type ReadCursor<'a> = &'a dyn Fn() -> Option<i64>;
+
+fn killed_again_and_again(api: &IssueApi, home: &Home, cursor: ReadCursor<'_>, newest_first: bool) {
+    let receiver = Receiver::start(home, &[]);
+    subscribe(home, &receiver, "new_crash");
+    let mut all: BTreeSet<String> = api.emit(APP, "crash", 2).into_iter().collect();
+    assert_eq!(receiver.end().0, 0);
+    api.set(Listing { newest_first, latency: Duration::from_millis(2), ..Listing::default() });
+    let args = ["events", "fetch", "--look-back", "0"];
+    let (mut interrupted, mut whole) = (0, Duration::from_millis(150));
+    for kill in 0..KILLS {
+        // Some hundred each time: several pages.
+        all.extend((0..250).flat_map(|_| api.emit(APP, "crash", 1)));
+        let mut child = home.spawn(&args);
+        // Not a wait for something: the moment of death is what varies.
+        std::thread::sleep(whole * u32::try_from(kill * 7 % 40).unwrap() / 40);
+        interrupted += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What was made before the cursor is stored.
+        if let Some(cursor) = cursor() {
+            let stored = inbox(home);
+            let ahead = api.made_before(APP, cursor).into_iter().find(|id| !stored.contains_key(id));
+            assert_eq!(ahead, None, "the cursor is ahead of the store");
+        }
+        if kill % 8 == 7 {
+            let started = Instant::now();
+            fetched(home, &["--look-back", "0"]);
+            whole = whole.max(started.elapsed());
+            assert_eq!(inbox(home).into_keys().collect::<BTreeSet<_>>(), all, "after {kill} kills");
         }
     }
-}
-
-fn all(world: &World) -> Vec<String> {
-    let account = world.api.account();
-    sorted(account.issues.iter().map(|issue| issue.event["id"].as_str().unwrap().to_owned()).collect())
-}
-
-/// Some more events that no webhook brings, a part of them closed by now.
-fn more(world: &World, kill: u64) {
-    world.api.emit(APP, "crash", 90);
-    world.api.emit(APP, "issue", 80);
-    let mut account = world.api.account();
-    account.newest_first = kill.is_multiple_of(2);
-    for (number, issue) in account.issues.iter_mut().enumerate() {
-        issue.status = if number % 3 == 0 { 4 } else { 1 };
-    }
-}
-
-/// A moment within the time that a run takes.
-fn moment() -> Duration {
-    Duration::from_micros(fastrand::u64(5_000..250_000))
+    let row = fetched(home, &[]);
+    assert_eq!(inbox(home).into_keys().collect::<BTreeSet<_>>(), all, "{row}");
+    assert_eq!(numbers(&fetched(home, &[]))[3], 0);
+    assert!(interrupted > KILLS / 4, "only {interrupted} were at work when they were killed");
 }
 
 #[test]
-fn fetching_is_killed() {
-    World::each(|world| {
-        let sink = Sink::always("200 OK");
-        let receiver = world.receiver(&["--forward-to", &sink.url]);
-        world.hooks(&receiver, &["new_crash", "new_issue_separate"]);
-        world.end(receiver);
-        let mut killed = 0;
-        for kill in 0..KILLS {
-            more(world, kill);
-            let mut fetch = world.home.spawn(&["events", "fetch", "--forward"]);
-            std::thread::sleep(moment());
-            killed += u64::from(fetch.try_wait().unwrap().is_none());
-            fetch.kill().unwrap();
-            fetch.wait().unwrap();
-            assert_whole(world);
-        }
-        assert!(killed > KILLS / 4, "{killed}");
-        world.fetched(&["--forward"]);
-        assert_whole(world);
-        let all = all(world);
-        assert_eq!(world.ids(Via::Poll), all);
-        let receiver = world.receiver(&["--forward-to", &sink.url]);
-        wait_until("all are forwarded", || world.pending() == 0);
-        assert_eq!(arrived(&sink), all);
-        world.end(receiver);
-    });
+fn fetching_is_killed_on_sqlite() {
+    let api = IssueApi::start();
+    let home = home(&api);
+    let path = home.data().join("registry.inbox.db");
+    let cursor = || {
+        let inbox = rusqlite::Connection::open(&path).unwrap();
+        let sql = "SELECT polled_until FROM polls WHERE list = 'open'";
+        inbox.query_row(sql, [], |row| row.get(0)).ok()
+    };
+    killed_again_and_again(&api, &home, &cursor, true);
+}
+
+#[test]
+fn fetching_is_killed_on_postgresql() {
+    let api = IssueApi::start();
+    let Some((home, server, database)) = home_on_postgres(&api) else { return };
+    let cursor = || {
+        let sql = "SELECT polled_until FROM bugfender_hooks.polls WHERE list = 'open'";
+        server.psql(&database, sql).trim().parse().ok()
+    };
+    killed_again_and_again(&api, &home, &cursor, false);
 }
 
 #[test]
 fn a_receiver_that_catches_up_is_killed() {
-    World::each(|world| {
-        let sink = Sink::always("200 OK");
-        let args = ["--catch-up", "1s", "--forward-to", &sink.url];
-        let receiver = world.receiver(&args);
-        world.hooks(&receiver, &["new_crash", "new_issue_separate"]);
-        world.end(receiver);
-        for kill in 0..KILLS {
-            more(world, kill);
-            let receiver = world.receiver(&args);
-            world.api.emit(APP, "crash", 5);
-            std::thread::sleep(moment());
-            drop(receiver);
-            world.api.account().routed_to = None;
-            assert_whole(world);
-        }
-        let receiver = world.receiver(&args);
-        let all = all(world);
-        wait_until("all are there", || world.events().len() >= all.len() && world.pending() == 0);
-        assert_whole(world);
-        assert_eq!(sorted(world.events().into_iter().map(|event| event.id).collect()), all);
-        // One whose receiver was killed in between may have arrived twice, and was known by the same id then.
-        let mut calls: Vec<(String, String)> =
-            sink.calls().iter().map(|call| (call.id(), call.header("webhook-id").to_owned())).collect();
-        calls.sort();
-        calls.dedup();
-        assert_eq!(calls.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), all);
-        world.end(receiver);
-    });
+    let api = IssueApi::start();
+    let home = home(&api);
+    let sink = crate::listen::sink::Sink::always("200 OK");
+    let receiver = Receiver::start(&home, &["--forward-to", &sink.url]);
+    subscribe(&home, &receiver, "new_crash");
+    let address = receiver.address.clone();
+    let mut all: BTreeSet<String> = api.emit(APP, "crash", 2).into_iter().collect();
+    assert_eq!(receiver.end().0, 0);
+    api.set(Listing { latency: Duration::from_millis(2), ..Listing::default() });
+    let args = ["--forward-to", sink.url.as_str(), "--catch-up", "1s"];
+    for kill in 0..20_u64 {
+        all.extend((0..150).flat_map(|_| api.emit(APP, "crash", 1)));
+        let receiver = Receiver::start_at(&home, &address, &args);
+        std::thread::sleep(Duration::from_millis(kill * 13 % 160));
+        drop(receiver);
+    }
+    let receiver = Receiver::start_at(&home, &address, &args);
+    let ids = || -> Vec<String> {
+        let ids = |call: crate::listen::sink::Call| {
+            call.json()
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["id"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        sink.calls().into_iter().flat_map(ids).collect()
+    };
+    crate::support::wait_until("all are forwarded", || ids().into_iter().collect::<BTreeSet<_>>() == all);
+    assert_eq!(receiver.end().0, 0);
+    assert_eq!(inbox(&home).into_keys().collect::<BTreeSet<_>>(), all);
 }

@@ -1,114 +1,87 @@
-//! Nothing is missed: what came while nothing listened is there after one round, once, and is forwarded once.
+//! A receiver that was down, and what it catches up with.
 
-use super::*;
-use crate::assert_shown;
+use std::collections::BTreeSet;
 
-#[test]
-fn what_came_while_nothing_listened_is_caught_up_with() {
-    World::each(|world| {
-        let receiver = world.receiver(&[]);
-        world.hooks(&receiver, &["new_crash", "new_issue_separate"]);
-        let by_webhook = sorted(world.api.emit(APP, "crash", 3));
-        world.end(receiver);
-        let mut missed = world.api.emit(APP, "crash", 300);
-        missed.extend(world.api.emit(APP, "issue", 200));
-        let missed = sorted(missed);
-        let sink = Sink::always("200 OK");
-        let receiver = world.receiver(&["--catch-up", "1h", "--forward-to", &sink.url]);
-        wait_until("all are forwarded", || sink.ids().len() >= missed.len());
-        assert_eq!(world.ids(Via::Webhook), by_webhook);
-        assert_eq!(world.ids(Via::Poll), missed);
-        wait_until("all are settled", || world.pending() == 0);
-        assert_eq!(arrived(&sink), missed);
-        let log = world.end(receiver);
-        assert!(log.contains("caught up with 500 events since"), "{log}");
-        assert!(world.cursor(APP, IssueList::Open).is_some() && world.cursor(APP, IssueList::Closed).is_some());
-        // Nothing is left for the next.
-        assert_eq!(world.fetched(&[]), 0);
-        assert_eq!(world.events().len(), 503);
-    });
+use super::{APP, came, home, home_on_postgres, inbox, subscribe};
+use crate::listen::Receiver;
+use crate::listen::sink::Sink;
+use crate::support::issue_api::IssueApi;
+use crate::support::{Home, wait_until};
+
+fn forwarded(sink: &Sink) -> Vec<String> {
+    let ids = |call: &crate::listen::sink::Call| {
+        let events = call.json();
+        events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    sink.calls().iter().flat_map(ids).collect()
+}
+
+/// It receives, is stopped while events come, and is started again.
+fn catches_up(api: &IssueApi, home: &Home) {
+    let sink = Sink::always("200 OK");
+    let receiver = Receiver::start(home, &["--forward-to", &sink.url]);
+    subscribe(home, &receiver, "new_crash");
+    let mut all: BTreeSet<String> = api.emit(APP, "crash", 3).into_iter().collect();
+    wait_until("they are forwarded", || forwarded(&sink).len() == 3);
+    let address = receiver.address.clone();
+    assert_eq!(receiver.end().0, 0);
+    all.extend((0..500).flat_map(|_| api.emit(APP, "crash", 1)));
+    let receiver = Receiver::start_at(home, &address, &["--forward-to", &sink.url, "--catch-up", "1h"]);
+    wait_until("all are forwarded", || forwarded(&sink).len() >= 503);
+    assert_eq!(inbox(home).keys().cloned().collect::<BTreeSet<_>>(), all);
+    assert_eq!((came(home, "webhook"), came(home, "poll")), (3, 500));
+    assert!(receiver.log().contains("caught up with 500 events"), "{}", receiver.log());
+    assert_eq!(receiver.metric("bugfender_hooks_polled_events_total"), 500);
+    // What a webhook brings, nobody fetches.
+    all.extend(api.emit(APP, "crash", 2));
+    wait_until("the last are forwarded", || forwarded(&sink).len() >= 505);
+    assert_eq!(receiver.end().0, 0);
+    let found = forwarded(&sink);
+    assert_eq!((found.len(), found.into_iter().collect::<BTreeSet<_>>()), (505, all));
 }
 
 #[test]
-fn what_webhooks_and_rounds_bring_at_once_is_there_once() {
-    World::each(|world| {
-        let sink = Sink::always("200 OK");
-        let receiver = world.receiver(&["--catch-up", "1s", "--forward-to", &sink.url]);
-        world.hooks(&receiver, &["new_crash"]);
-        world.api.account().newest_first = true;
-        let mut all = Vec::new();
-        for round in 0..12 {
-            // Every third time the webhook is lost.
-            world.api.account().routed_to = (round % 3 != 0).then(|| receiver.address.clone());
-            all.extend(world.api.emit(APP, "crash", 40));
-            if round % 4 == 0 {
-                wait_for_a_round(world);
-            }
-        }
-        let all = sorted(all);
-        wait_until("all are forwarded", || sink.ids().len() >= all.len() && world.pending() == 0);
-        assert_eq!(sorted(world.events().into_iter().map(|event| event.id).collect()), all);
-        assert_eq!(arrived(&sink), all);
-        world.end(receiver);
-    });
+fn a_receiver_catches_up_on_sqlite() {
+    let api = IssueApi::start();
+    catches_up(&api, &home(&api));
 }
 
 #[test]
-fn people_see_what_was_fetched() {
-    let world = World::on_sqlite();
-    let receiver = world.receiver(&[]);
-    world.hooks(&receiver, &["new_crash"]);
-    world.api.emit(APP, "crash", 2);
-    world.end(receiver);
-    world.api.emit(APP, "crash", 250);
-    world.api.emit(APP, "feedback", 3);
-    assert_shown!("dry_run", world.fetch(&["--dry-run"]));
-    let run = world.fetch(&[]);
-    assert_shown!("fetched", run);
-    assert_shown!("fetched_again", world.fetch(&[]));
-    let row = &world.home.json(&["events", "fetch"])[0];
-    let names: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "app_id",
-            "from",
-            "until",
-            "found",
-            "known",
-            "left_out",
-            "new",
-            "unreadable",
-            "lists_events",
-            "silent_groups",
-            "out_of_retention"
-        ]
-    );
-    assert_eq!((&row["found"], &row["known"], &row["left_out"]), (&json!(255), &json!(252), &json!(3)));
+fn a_receiver_catches_up_on_postgresql() {
+    let api = IssueApi::start();
+    let Some((home, ..)) = home_on_postgres(&api) else { return };
+    catches_up(&api, &home);
 }
 
 #[test]
-fn the_log_says_what_was_caught_up_with_and_what_fails_once() {
-    let world = World::on_sqlite();
-    world.without_receiver();
-    world.api.emit(APP, "crash", 2);
-    let receiver = world.receiver(&["--catch-up", "1s"]);
-    wait_until("it catches up", || receiver.log().contains("caught up"));
-    world.api.script(|ask, _| {
-        let status = if ask.is_for_issues() { "400 Bad Request" } else { "200 OK" };
-        Some(super::faults::status(status))
-    });
-    wait_until("it fails", || receiver.log().contains("failed"));
-    wait_until("it tries again", || world.api.requests("/issues?").len() > 4);
-    let before = world.api.requests("/issues?").len();
-    world.api.unscript();
-    // A round that failed is made again after the interval, as it is short.
-    wait_until("it works again", || receiver.log().contains("works again"));
-    assert!(world.api.requests("/issues?").len() > before);
-    let log = world.end(receiver);
-    let said: Vec<&str> =
-        log.lines().filter(|line| line.contains("catching up") || line.contains("caught up")).collect();
-    assert_eq!(said.len(), 3, "{log}");
-    let texts: Vec<&str> = said.iter().map(|line| line.split_once("app ").map_or(*line, |(_, text)| text)).collect();
-    assert_shown!("log", texts.join("\n"));
+fn of_several_receivers_one_polls() {
+    let api = IssueApi::start();
+    let Some((home, ..)) = home_on_postgres(&api) else { return };
+    let first = Receiver::start(&home, &["--catch-up", "1s"]);
+    subscribe(&home, &first, "new_crash");
+    let second = Receiver::start(&home, &["--catch-up", "1s"]);
+    api.asked();
+    wait_until("some rounds are over", || api.asked().len() + api.groups_asked() > 0 && api.groups_asked() >= 4);
+    let polled = [&first, &second].map(|receiver| receiver.get("/metrics").body.contains("last_poll_timestamp"));
+    assert_eq!(polled, [true, false]);
+    assert_eq!((first.end().0, second.end().0), (0, 0));
+}
+
+#[test]
+fn what_fails_and_works_again_is_said_once() {
+    let api = IssueApi::start();
+    let home = home(&api);
+    let receiver = Receiver::start(&home, &[]);
+    subscribe(&home, &receiver, "new_crash");
+    let address = receiver.address.clone();
+    assert_eq!(receiver.end().0, 0);
+    let mut listing = crate::support::issue_api::Listing { status: 403, groups_status: 403, ..Default::default() };
+    api.set(listing.clone());
+    let receiver = Receiver::start_at(&home, &address, &["--catch-up", "1s"]);
+    wait_until("three rounds have failed", || api.groups_asked() >= 3);
+    assert_eq!(receiver.log().matches("catching up failed").count(), 1, "{}", receiver.log());
+    (listing.status, listing.groups_status) = (200, 200);
+    api.set(listing);
+    wait_until("it works again", || receiver.log().contains("catching up works again"));
+    assert_eq!(receiver.end().0, 0);
 }

@@ -1,282 +1,349 @@
-//! A Bugfender of the tests' own that lists issues, made after the contract and not after the sandbox.
+//! A Bugfender of the tests' own that has events: it lists them, sums them up and delivers them, as the contract says, and
+//! fails on demand. Not made after the sandbox.
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response};
+use axum::routing::{delete, get, post};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use super::{Exchange, answer, read};
 use crate::listen::client::{call, request};
 
-/// How many rows it has on a page at most.
-const LARGEST_PAGE: usize = 500;
-
-/// An issue, crash or feedback.
-#[derive(Clone)]
-pub struct Issue {
-    pub app: i64,
-    /// 1 = open, 4 = closed.
-    pub status: i64,
-    pub created_at: Timestamp,
-    /// As it is delivered, and as it is listed.
-    pub event: Value,
-    pub row: Value,
-}
-
-/// What a request is answered with instead.
-pub enum Reply {
-    Status(&'static str, Vec<&'static str>),
-    /// The connection breaks in the middle of the answer.
+/// What the next request for issues gets in place of its answer.
+#[derive(Debug, Clone)]
+pub enum IssueFault {
+    /// This status, and what `Retry-After` says.
+    Status(u16, Option<&'static str>),
+    /// The answer breaks off.
     Cut,
-    /// This object.
-    Object(Value),
 }
 
-/// What is asked of the server, and how many such requests came before, of whatever list.
-pub struct Ask<'a> {
-    pub line: &'a str,
-    pub authorization: &'a str,
-    pub before: usize,
+/// How issues are listed.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    pub newest_first: bool,
+    /// Whether their ids are others than those delivered.
+    pub foreign_ids: bool,
+    /// Each request that is not answered with issues at all.
+    pub status: u16,
+    /// What groups are answered with.
+    pub groups_status: u16,
+    pub out_of_retention: Value,
+    pub latency: Duration,
+    /// New events come between two pages.
+    pub grows: bool,
 }
 
-impl Ask<'_> {
-    pub fn is_for_issues(&self) -> bool {
-        self.line.contains("/issues?")
+impl Default for Listing {
+    fn default() -> Self {
+        let latency = Duration::ZERO;
+        Self {
+            newest_first: true,
+            foreign_ids: false,
+            status: 200,
+            groups_status: 200,
+            out_of_retention: json!(false),
+            latency,
+            grows: false,
+        }
     }
 }
 
-type Script = Box<dyn FnMut(&Ask<'_>, &mut Account) -> Option<Reply> + Send>;
-
-/// What the server knows, and how it answers.
-#[derive(Default)]
-pub struct Account {
-    pub issues: Vec<Issue>,
-    /// By their numbers: app, event and target.
-    pub hooks: BTreeMap<i64, (i64, String, String)>,
-    pub newest_first: bool,
-    pub hides_totals: bool,
-    pub out_of_retention: Value,
-    pub latency: Duration,
-    /// Where deliveries to `https://hooks.example.com` go; nowhere when it is `None`.
-    pub routed_to: Option<String>,
-    made: u64,
-    script: Option<Script>,
-    requests: Vec<(Instant, String)>,
+#[derive(Debug, Clone)]
+struct ApiHook {
+    app: i64,
+    event: String,
+    target: String,
+    is_active: bool,
 }
 
+#[derive(Default)]
+struct World {
+    hooks: BTreeMap<i64, ApiHook>,
+    /// By app, in the order in which they were made.
+    events: BTreeMap<i64, Vec<Value>>,
+    made: usize,
+    listing: Listing,
+    faults: VecDeque<IssueFault>,
+    /// When issues were asked for, and how.
+    asked: Vec<(Instant, String)>,
+    groups_asked: usize,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+/// The server. It ends when it is dropped.
 pub struct IssueApi {
     pub url: String,
-    account: Arc<Mutex<Account>>,
+    world: Shared,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl IssueApi {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let account = Arc::<Mutex<Account>>::default();
-        let shared = Arc::clone(&account);
-        // Ends with the test's process: it holds nothing that needs an orderly end.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || {
-                    let Some(mut exchange) = read(stream) else { return };
-                    let response = respond(&shared, &exchange);
-                    exchange.send(response);
-                });
-            }
+        let world = Shared::default();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let shared = Arc::clone(&world);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+                let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+                ready.send(listener.local_addr().unwrap()).unwrap();
+                let app = Router::new()
+                    .route("/api/hook/subscribe", post(subscribe))
+                    .route("/api/hook/{id}/", delete(unsubscribe))
+                    .route("/api/app/{id}/issues", get(issues))
+                    .route("/api/app/{id}/issues-aggregation/summary", get(summary))
+                    .with_state(shared);
+                let served = std::future::IntoFuture::into_future(axum::serve(listener, app));
+                tokio::select! { _ = served => {}, _ = stopped => {} }
+            });
         });
-        Self { url, account }
+        let url = format!("http://{}", is_ready.recv().unwrap());
+        Self { url, world, stop: Some(stop), thread: Some(thread) }
     }
 
-    pub fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap()
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
     }
 
-    /// Answers as this says, which is asked first.
-    pub fn script(&self, script: impl FnMut(&Ask<'_>, &mut Account) -> Option<Reply> + Send + 'static) {
-        self.account().script = Some(Box::new(script));
+    pub fn set(&self, listing: Listing) {
+        self.world().listing = listing;
     }
 
-    pub fn unscript(&self) {
-        self.account().script = None;
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = IssueFault>) {
+        self.world().faults.extend(faults);
     }
 
-    /// Method and path of the requests that hold this, and when they came.
-    pub fn requests(&self, part: &str) -> Vec<(Instant, String)> {
-        self.account().requests.iter().filter(|(_, line)| line.contains(part)).cloned().collect()
+    /// When issues were asked for since this was last called, and how.
+    pub fn asked(&self) -> Vec<(Instant, String)> {
+        std::mem::take(&mut self.world().asked)
     }
 
-    /// Makes issues of a type right now, and delivers them to the hooks that are there for them. Their ids.
-    pub fn emit(&self, app: i64, kind: &str, count: usize) -> Vec<String> {
-        let made = self.make(app, kind, count, Timestamp::now());
-        let event = match kind {
-            "crash" => "new_crash",
-            "issue" => "new_issue_separate",
-            _ => "new_user_feedback",
-        };
-        let (targets, route): (Vec<String>, _) = {
-            let account = self.account();
-            let of_event = account.hooks.values().filter(|hook| (hook.0, hook.1.as_str()) == (app, event));
-            (of_event.map(|hook| hook.2.clone()).collect(), account.routed_to.clone())
+    pub fn groups_asked(&self) -> usize {
+        self.world().groups_asked
+    }
+
+    /// How many hooks there are that deliver.
+    pub fn active_hooks(&self) -> usize {
+        self.world().hooks.values().filter(|hook| hook.is_active).count()
+    }
+
+    pub fn deactivate_all(&self) {
+        self.world().hooks.values_mut().for_each(|hook| hook.is_active = false);
+    }
+
+    /// Makes events of an app, and calls its hooks once for each. Returns the ids.
+    pub fn emit(&self, app: i64, event_type: &str, count: usize) -> Vec<String> {
+        self.emit_at(app, event_type, count, Timestamp::now())
+    }
+
+    pub fn emit_at(&self, app: i64, event_type: &str, count: usize, at: Timestamp) -> Vec<String> {
+        let (events, targets) = {
+            let mut world = self.world();
+            let events: Vec<Value> = (0..count).map(|_| make(&mut world, app, event_type, at)).collect();
+            let hooks = world.hooks.values();
+            let is_for = |hook: &&ApiHook| {
+                hook.is_active
+                    && hook.app == app
+                    && hook.event.contains(if event_type == "issue" { "issue" } else { event_type })
+            };
+            (events, hooks.filter(is_for).map(|hook| hook.target.clone()).collect::<Vec<_>>())
         };
         for target in targets {
-            for events in made.chunks(50) {
-                let events: Vec<&Value> = events.iter().map(|issue| &issue.event).collect();
-                deliver(&target, route.as_deref(), &json!(events));
-            }
+            deliver(&target, &events);
         }
-        made.iter().map(|issue| issue.event["id"].as_str().unwrap().to_owned()).collect()
+        events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Makes issues that are listed and not delivered, a millisecond apart, the last at this time.
-    pub fn make(&self, app: i64, kind: &str, count: usize, at: Timestamp) -> Vec<Issue> {
-        let mut account = self.account();
-        let mut made = Vec::new();
-        for number in (0..count).rev() {
-            account.made += 1;
-            let id = format!("{kind}-{}", account.made);
-            let created_at = at - SignedDuration::from_millis(i64::try_from(number).unwrap());
-            let event = json!({
-                "id": id, "uid": id, "title": format!("Title of {id}"), "text": "# What happened",
-                "app": {"id": app, "name": "An app", "created_at": "2020-01-01T00:00:00Z"},
-                "type": kind, "status": "open",
-                "session": {"app_version": {"version": "1.0", "build": "7"}, "os_version": "15", "language": "en"},
-                "device": {"udid": "d-1", "name": "Phone", "language": "en", "user_data": {}},
-                "created_at": created_at.to_string(), "self": format!("https://dashboard.example.com/i/{id}"),
-            });
-            made.push(Issue { app, status: 1, created_at, row: event.clone(), event });
-        }
-        account.issues.extend(made.clone());
-        made
-    }
-
-    /// Changes how the issues are listed.
-    pub fn list_as(&self, mut change: impl FnMut(&mut Issue)) {
-        self.account().issues.iter_mut().for_each(&mut change);
-    }
-
-    /// Deactivates all hooks, as Bugfender does when their endpoint fails for long: nothing tells.
-    pub fn deactivate(&self) {
-        self.account().hooks.clear();
-    }
-}
-
-/// Calls once, and forgets about it if that fails.
-fn deliver(target: &str, route: Option<&str>, events: &Value) {
-    let (host, path) = if let Some(path) = target.strip_prefix("https://hooks.example.com") {
-        (route, path.to_owned())
-    } else {
-        let place = target.strip_prefix("http://").filter(|place| place.starts_with("127.")).unwrap();
-        let (host, path) = place.split_once('/').unwrap();
-        (Some(host), format!("/{path}"))
-    };
-    if let Some(host) = host {
-        let body = events.to_string();
-        let _ = call(host, &request(&format!("POST {path}"), &["content-type: application/json"], body.as_bytes()));
-    }
-}
-
-fn object(status: &str, body: &Value) -> String {
-    answer(status, &["content-type: application/json"], &body.to_string())
-}
-
-fn respond(shared: &Mutex<Account>, exchange: &Exchange) -> String {
-    let line = exchange.line.as_str();
-    let (response, latency) = {
-        let account = &mut *shared.lock().unwrap();
-        let what = if line.contains("/issues?") { "/issues?" } else { "/issues-aggregation/" };
-        let before = account.requests.iter().filter(|(_, line)| line.contains(what)).count();
-        account.requests.push((Instant::now(), line.to_owned()));
-        let ask = Ask { line, authorization: exchange.header("authorization").unwrap_or_default(), before };
-        let mut script = account.script.take();
-        let reply = script.as_mut().and_then(|script| script(&ask, account));
-        account.script = account.script.take().or(script);
-        let response = match reply {
-            Some(Reply::Status(status, headers)) => {
-                let code: u16 = status.split(' ').next().unwrap().parse().unwrap();
-                answer(status, &headers, &json!({"code": code, "message": "so it is"}).to_string())
-            }
-            Some(Reply::Cut) => {
-                let whole = account.respond(line, &exchange.body);
-                whole[..whole.len() - whole.len().min(40)].to_owned()
-            }
-            Some(Reply::Object(body)) => object("200 OK", &body),
-            None => account.respond(line, &exchange.body),
+    /// The ids of the events of an app that were made before this time, in microseconds.
+    pub fn made_before(&self, app: i64, time: i64) -> Vec<String> {
+        let world = self.world();
+        let events = world.events.get(&app).into_iter().flatten();
+        let is_before = |event: &&Value| {
+            event["created_at"].as_str().unwrap().parse::<Timestamp>().unwrap().as_microsecond() < time
         };
-        (response, account.latency)
+        events.filter(is_before).map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Lists an event of the test's own, which is not delivered.
+    pub fn list(&self, app: i64, event: Value) {
+        self.world().events.entry(app).or_default().push(event);
+    }
+}
+
+impl Drop for IssueApi {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn make(world: &mut World, app: i64, event_type: &str, at: Timestamp) -> Value {
+    world.made += 1;
+    let event = json!({
+        "id": format!("{event_type}-{:06}", world.made), "title": "Boom", "text": "it **broke**", "type": event_type,
+        "app": {"id": app, "name": "Shop", "created_at": "2024-01-15T09:30:00Z"}, "status": "open",
+        "session": {}, "device": {"name": "Pixel"}, "created_at": at.to_string(), "self": "https://x.example/1",
+    });
+    world.events.entry(app).or_default().push(event.clone());
+    event
+}
+
+/// Calls an endpoint once, whatever it answers.
+fn deliver(target: &str, events: &[Value]) {
+    let url: url::Url = target.parse().unwrap();
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let body = Value::from(events).to_string();
+    let _ =
+        call(&address, &request(&format!("POST {}", url.path()), &["content-type: application/json"], body.as_bytes()));
+}
+
+fn plain(status: u16, headers: &[(&str, &str)], body: &Value) -> Response<Body> {
+    let builder = Response::builder().status(status).header("content-type", "application/json");
+    let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+    builder.body(Body::from(body.to_string())).unwrap()
+}
+
+fn unauthorized(headers: &HeaderMap) -> Option<Response<Body>> {
+    let is_signed_in = headers.get("authorization").is_some_and(|value| value == "Bearer t");
+    (!is_signed_in).then(|| plain(401, &[], &json!({"code": 401, "message": "no credentials supplied"})))
+}
+
+async fn subscribe(State(world): State<Shared>, body: Bytes) -> Response<Body> {
+    let wanted: Value = serde_json::from_slice(&body).unwrap();
+    let mut world = world.lock().unwrap();
+    let id = world.hooks.keys().last().copied().unwrap_or(4710) + 1;
+    let text = |key: &str| wanted[key].as_str().unwrap().to_owned();
+    let hook = ApiHook {
+        app: wanted["app_id"].as_i64().unwrap(),
+        event: text("event"),
+        target: text("target_url"),
+        is_active: true,
     };
-    std::thread::sleep(latency);
-    response
+    world.hooks.insert(id, hook);
+    plain(
+        201,
+        &[],
+        &json!({"id": id, "event": wanted["event"], "target_url": wanted["target_url"], "app_id": wanted["app_id"]}),
+    )
 }
 
-impl Account {
-    fn respond(&mut self, line: &str, body: &str) -> String {
-        let (method, rest) = line.split_once(' ').unwrap();
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let query: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        match (method, parts.as_slice()) {
-            ("POST", ["api", "hook", "subscribe"]) => self.subscribe(&serde_json::from_str(body).unwrap()),
-            ("DELETE", ["api", "hook", id]) => match self.hooks.remove(&id.parse().unwrap()) {
-                Some(_) => object("200 OK", &json!({})),
-                None => object("404 Not Found", &json!({"code": 404, "message": "not found"})),
-            },
-            ("GET", ["api", "app", app, "issues"]) => object("200 OK", &self.page(app.parse().unwrap(), &query)),
-            ("GET", ["api", "app", app, "issues-aggregation", "summary"]) => {
-                object("200 OK", &self.summary(app.parse().unwrap(), &query))
-            }
-            _ => object("404 Not Found", &json!({"code": 404, "message": "there is no such thing"})),
-        }
-    }
+async fn unsubscribe(State(world): State<Shared>, Path(id): Path<i64>) -> Response<Body> {
+    let removed = world.lock().unwrap().hooks.remove(&id);
+    plain(if removed.is_some() { 200 } else { 404 }, &[], &json!({}))
+}
 
-    fn subscribe(&mut self, asked: &Value) -> String {
-        self.made += 1;
-        let (id, text) = (i64::try_from(self.made).unwrap(), |key: &str| asked[key].as_str().unwrap().to_owned());
-        let app = asked["app_id"].as_i64().unwrap();
-        self.hooks.insert(id, (app, text("event"), text("target_url")));
-        let made = json!({"id": id, "event": asked["event"], "target_url": asked["target_url"], "app_id": app});
-        object("201 Created", &made)
-    }
-
-    fn page(&self, app: i64, query: &BTreeMap<&str, &str>) -> Value {
-        let (since, status) = (time(query["date_range_start"]), query["issue_status"].parse::<i64>().unwrap());
-        let (size, page): (usize, usize) = (query["page_size"].parse().unwrap(), query["page"].parse().unwrap());
-        let size = size.clamp(1, LARGEST_PAGE);
-        let listed = |issue: &&Issue| issue.app == app && issue.status == status && issue.created_at >= since;
-        let mut issues: Vec<&Issue> = self.issues.iter().filter(listed).collect();
-        issues.sort_by_key(|issue| issue.created_at);
-        if self.newest_first {
-            issues.reverse();
+fn fault(world: &Shared) -> Option<Response<Body>> {
+    match world.lock().unwrap().faults.pop_front()? {
+        IssueFault::Status(status, after) => {
+            let headers: Vec<_> = after.map(|after| ("retry-after", after)).into_iter().collect();
+            Some(plain(status, &headers, &json!({"code": status, "message": "not now"})))
         }
-        let rows: Vec<&Value> = issues.iter().skip((page - 1) * size).take(size).map(|issue| &issue.row).collect();
-        if self.hides_totals {
-            return json!({"issues": rows});
+        IssueFault::Cut => {
+            let pieces = [Ok(Bytes::from_static(b"{\"issues\": [{\"id\"")), Err(std::io::Error::other("cut"))];
+            let body = Body::from_stream(futures_util::stream::iter(pieces));
+            Some(Response::builder().header("content-type", "application/json").body(body).unwrap())
         }
-        let (count, pages) = (issues.len(), issues.len().div_ceil(size));
-        json!({"issues": rows, "total_pages": pages, "item_count": count, "page_index": page})
-    }
-
-    /// A group for each issue.
-    fn summary(&self, app: i64, query: &BTreeMap<&str, &str>) -> Value {
-        let (start, end) = (time(query["date_range_start"]), time(query["date_range_end"]));
-        let kind = ["issue", "crash", "feedback"][query["issue_type"].parse::<usize>().unwrap()];
-        let is_in = |issue: &&Issue| {
-            issue.app == app && issue.event["type"] == kind && (start..=end).contains(&issue.created_at)
-        };
-        let groups = self.issues.iter().filter(is_in).count();
-        let data: Vec<Value> = (0..groups.min(200)).map(|number| json!({"hash": format!("h{number}")})).collect();
-        let pagination = json!({
-            "current_page": 1, "page_size": 200, "total_items": groups, "total_pages": groups.div_ceil(200),
-            "has_next_page": groups > 200, "has_prev_page": false,
-        });
-        json!({"data": data, "out_of_retention_period": self.out_of_retention, "pagination": pagination})
     }
 }
 
-fn time(text: &str) -> Timestamp {
-    text.replace("%3A", ":").replace("%2B", "+").parse().unwrap()
+async fn issues(
+    State(world): State<Shared>,
+    Path(app): Path<i64>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let latency = world.lock().unwrap().listing.latency;
+    tokio::time::sleep(latency).await;
+    let asked = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    world.lock().unwrap().asked.push((Instant::now(), asked));
+    if let Some(answer) = unauthorized(&headers).or_else(|| fault(&world)) {
+        return answer;
+    }
+    let mut world = world.lock().unwrap();
+    let listing = world.listing.clone();
+    if listing.status != 200 {
+        return plain(listing.status, &[], &json!({"code": listing.status, "message": "not for you"}));
+    }
+    if listing.grows {
+        make(&mut world, app, "crash", Timestamp::now());
+    }
+    let number = |name: &str| query[name].parse::<usize>().unwrap();
+    assert_eq!(query["version"], "-1");
+    let since: Timestamp = query["date_range_start"].parse().unwrap();
+    let status = match number("issue_status") {
+        1 => "open",
+        4 => "closed",
+        other => panic!("issue_status {other}"),
+    };
+    let is_listed = |event: &&Value| {
+        let at = event["created_at"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        at.is_none_or(|at| at >= since) && event["status"].as_str().unwrap_or("open") == status
+    };
+    let mut found: Vec<&Value> = world.events.get(&app).into_iter().flatten().filter(is_listed).collect();
+    if listing.newest_first {
+        found.reverse();
+    }
+    let (size, page) = (number("page_size"), number("page"));
+    let rows = found.iter().skip((page - 1) * size).take(size).map(|event| {
+        let mut row = (*event).clone();
+        if listing.foreign_ids {
+            row["id"] = format!("row-of-{}", row["id"].as_str().unwrap()).into();
+        }
+        row
+    });
+    let rows: Vec<Value> = rows.collect();
+    plain(
+        200,
+        &[],
+        &json!({"issues": rows, "total_pages": found.len().div_ceil(size), "item_count": found.len(), "page_index": page}),
+    )
+}
+
+async fn summary(
+    State(world): State<Shared>,
+    Path(app): Path<i64>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if let Some(answer) = unauthorized(&headers) {
+        return answer;
+    }
+    let mut world = world.lock().unwrap();
+    world.groups_asked += 1;
+    let listing = world.listing.clone();
+    if listing.groups_status != 200 {
+        return plain(listing.groups_status, &[], &json!({"code": listing.groups_status, "message": "not for you"}));
+    }
+    let size: usize = query["page_size"].parse().unwrap();
+    assert!(size <= 200, "page_size {size}");
+    let event_type = ["issue", "crash", "feedback"][query["issue_type"].parse::<usize>().unwrap()];
+    let time = |name: &str| query[name].parse::<Timestamp>().unwrap();
+    let is_in = |event: &&Value| {
+        let at: Option<Timestamp> = event["created_at"].as_str().and_then(|text| text.parse().ok());
+        event["type"] == event_type
+            && at.is_some_and(|at| (time("date_range_start")..=time("date_range_end")).contains(&at))
+    };
+    let groups = usize::from(world.events.get(&app).into_iter().flatten().any(|event| is_in(&event)));
+    let data: Vec<Value> = (0..groups).map(|_| json!({"hash": "abc", "title": "Boom"})).collect();
+    let pagination = json!({"current_page": 1, "page_size": size, "total_items": groups, "total_pages": groups,
+                            "has_next_page": false, "has_prev_page": false});
+    plain(
+        200,
+        &[],
+        &json!({"data": data, "out_of_retention_period": listing.out_of_retention, "pagination": pagination}),
+    )
 }

@@ -3,6 +3,7 @@
 pub mod bugfender;
 pub mod inbox;
 pub mod issue_api;
+pub mod issue_server;
 pub mod nginx;
 mod oauth;
 pub mod postgres;

@@ -24,13 +24,13 @@ fn directories_are_read_and_a_file_counts_once() {
 }
 
 #[test]
-#[cfg(unix)]
 fn what_cannot_be_read_in_a_directory_is_not_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::write(path("a.toml"), "name = 'mobile'\n").unwrap();
     for (name, target) in [("gone.yaml", "nowhere"), ("loop.json", "loop.json"), ("linked.toml", ".")] {
-        std::os::unix::fs::symlink(target, path(name)).unwrap();
+        let made = std::process::Command::new("ln").args(["-s", target]).arg(path(name)).status().unwrap();
+        assert!(made.success());
     }
     let made = std::process::Command::new("mkfifo").arg(path("pipe.toml")).status().unwrap();
     assert!(made.success());

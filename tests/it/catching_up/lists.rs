@@ -3,7 +3,7 @@
 use super::faults::status;
 use super::*;
 use crate::assert_shown;
-use crate::support::issue_api::Reply;
+use crate::support::issue_server::Reply;
 
 #[test]
 fn where_events_are_not_listed_groups_tell_that_some_came() {

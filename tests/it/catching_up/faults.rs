@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::support::issue_api::Reply;
+use crate::support::issue_server::Reply;
 use crate::support::{Signal, free_address, signal};
 
 /// An answer without more.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::support::issue_api::Reply;
+use crate::support::issue_server::Reply;
 
 /// How many rows are listed, and how many of them are new.
 const ROWS: usize = 100_000;
