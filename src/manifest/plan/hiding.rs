@@ -36,6 +36,8 @@ impl PlannedHook {
         let secret = wanted.filter(|wanted| wanted.is_secret).map(|wanted| &wanted.target_url);
         let targets: Vec<&TargetUrl> = secret.into_iter().chain(recorded).collect();
         let mut parts: Vec<String> = targets.iter().flat_map(|target| texts_of(target)).collect();
+        // Hints name this program, which tells nothing of an endpoint.
+        parts.retain(|part| !env!("CARGO_PKG_NAME").contains(part.as_str()));
         // A part of one that was hidden would leave the rest.
         names.sort_by_key(|(url, _)| std::cmp::Reverse(url.len()));
         parts.sort_by_key(|part| std::cmp::Reverse(part.len()));

@@ -56,7 +56,7 @@ fn a_deactivated_hook_is_known_by_what_it_missed() {
 fn a_late_webhook_of_what_was_fetched_is_a_sign_of_life() {
     World::each(|world| {
         world.without_receiver();
-        world.api.emit(APP, "crash", 2);
+        world.api.make(APP, "crash", 2, ago(MINUTE));
         assert_eq!(world.fetched(&[]), 2);
         assert_eq!(world.drifts(&[]), ["missed"]);
         let receiver = world.receiver(&[]);

@@ -73,35 +73,3 @@ fn fetching_is_killed() {
         world.end(receiver);
     });
 }
-
-#[test]
-fn a_receiver_that_catches_up_is_killed() {
-    World::each(|world| {
-        let sink = Sink::always("200 OK");
-        let args = ["--catch-up", "1s", "--forward-to", &sink.url];
-        let receiver = world.receiver(&args);
-        world.hooks(&receiver, &["new_crash", "new_issue_separate"]);
-        world.end(receiver);
-        for kill in 0..KILLS {
-            more(world, kill);
-            let receiver = world.receiver(&args);
-            world.api.emit(APP, "crash", 5);
-            std::thread::sleep(moment());
-            drop(receiver);
-            world.api.account().routed_to = None;
-            assert_whole(world);
-        }
-        let receiver = world.receiver(&args);
-        let all = all(world);
-        wait_until("all are there", || world.events().len() >= all.len() && world.pending() == 0);
-        assert_whole(world);
-        assert_eq!(sorted(world.events().into_iter().map(|event| event.id).collect()), all);
-        // One whose receiver was killed in between may have arrived twice, and was known by the same id then.
-        let mut calls: Vec<(String, String)> =
-            sink.calls().iter().map(|call| (call.id(), call.header("webhook-id").to_owned())).collect();
-        calls.sort();
-        calls.dedup();
-        assert_eq!(calls.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), all);
-        world.end(receiver);
-    });
-}

@@ -167,7 +167,8 @@ impl IssueServer {
 
 /// Calls once, and forgets about it if that fails.
 fn deliver(target: &str, route: Option<&str>, events: &Value) {
-    let path = target.strip_prefix("https://hooks.example.com").unwrap();
+    // Elsewhere nothing is called.
+    let Some(path) = target.strip_prefix("https://hooks.example.com") else { return };
     if let Some(host) = route {
         let body = events.to_string();
         let _ = call(host, &request(&format!("POST {path}"), &["content-type: application/json"], body.as_bytes()));
