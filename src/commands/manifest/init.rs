@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::domain::ManifestName;
 use crate::error::{Error, Result};
 use crate::manifest::{ManifestDraft, ManifestFormat};
-use crate::platform::{add_private_file, replace_private_file};
+use crate::platform::{add_private_file, write_named_file};
 
 /// Write a manifest of the hooks in the registry
 ///
@@ -55,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: InitArgs) -> Result<Report> {
     let draft = ManifestDraft::new(name.unwrap_or_else(name_of_directory), records(ctx, &filter)?);
     let text = draft.text(format);
     if !is_stdout {
-        let written = if force { replace_private_file } else { add_private_file }(&file, text.as_bytes());
+        let written = if force { write_named_file } else { add_private_file }(&file, text.as_bytes());
         written.map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => exists(&file),
             ErrorKind::NotFound => {

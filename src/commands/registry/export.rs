@@ -51,7 +51,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     match args.file.as_deref().filter(|path| *path != Path::new("-")) {
         None => Ok(Report::text(text)),
         Some(path) => {
-            let written = platform::replace_private_file(path, text.as_bytes());
+            let written = platform::write_named_file(path, text.as_bytes());
             written.map_err(|error| not_made("FILE", path, error))?;
             Ok(Report::nothing())
         }

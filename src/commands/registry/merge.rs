@@ -57,7 +57,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let report = match &args.out {
         None => Report::text(text),
         Some(path) => {
-            let written = platform::replace_private_file(path, text.as_bytes());
+            let written = platform::write_named_file(path, text.as_bytes());
             written.map_err(|error| not_made("--out", path, error))?;
             Report::nothing()
         }
