@@ -1,7 +1,9 @@
 //! A registry as a file: exported, imported, merged.
 
 mod git;
+mod histories;
 mod merging;
+mod rows;
 
 use std::fs;
 
