@@ -75,15 +75,15 @@ impl<'a> Pairs<'a> {
         self.found()
     }
 
-    /// What a later version has made of the rows.
+    /// What a later version has made of the rows. Of requests of one second that say the same, nobody can tell which was
+    /// forgotten: all are then, and what is left is new.
     fn descendants(mut self) -> Found<'a> {
         self.pair_same();
         let doubt = |entry: &'a HookEntry| entry.hook_id.is_none().then_some(());
         let hook = |entry: &'a HookEntry| entry.hook_id.map(|_| ());
-        self.pair(|row| doubt(row).map(|()| row.settings()), |other| doubt(other).map(|()| other.settings()));
-        self.pair(|row| doubt(row).map(|()| row.settings()), |other| hook(other).map(|()| other.settings()));
-        self.pair(doubt, doubt);
-        self.pair(doubt, hook);
+        self.pair_all(|row| doubt(row).map(|()| row.settings()), |other| doubt(other).map(|()| other.settings()));
+        self.pair_all(|row| doubt(row).map(|()| row.settings()), |other| hook(other).map(|()| other.settings()));
+        self.pair_all(doubt, |_| Some(()));
         self.found()
     }
 
@@ -97,17 +97,42 @@ impl<'a> Pairs<'a> {
     }
 
     /// Pairs the rows that have none yet with those of the same key, in their order.
-    fn pair<K: Ord>(&mut self, of_row: impl Fn(&'a HookEntry) -> Option<K>, of_other: impl Fn(&'a HookEntry) -> Option<K>) {
+    fn pair<K: Ord>(
+        &mut self,
+        of_row: impl Fn(&'a HookEntry) -> Option<K>,
+        of_other: impl Fn(&'a HookEntry) -> Option<K>,
+    ) {
+        let mut places = self.places(of_other);
+        for (row, found) in self.rows.iter_mut().filter(|(_, found)| found.is_none()) {
+            let place = of_row(row).and_then(|key| places.get_mut(&key)?.pop_front());
+            *found = place.and_then(|place| self.left[place].take());
+        }
+    }
+
+    /// The same for keys that as many rows have in both.
+    fn pair_all<K: Ord>(
+        &mut self,
+        of_row: impl Fn(&'a HookEntry) -> Option<K>,
+        of_other: impl Fn(&'a HookEntry) -> Option<K>,
+    ) {
+        let mut counts: BTreeMap<K, usize> = BTreeMap::new();
+        for key in self.rows.iter().filter(|(_, found)| found.is_none()).filter_map(|(row, _)| of_row(row)) {
+            *counts.entry(key).or_default() += 1;
+        }
+        let others = self.places(&of_other);
+        let is_of_all = |key: &K| counts.get(key).copied() == others.get(key).map(VecDeque::len);
+        self.pair(|row| of_row(row).filter(is_of_all), of_other);
+    }
+
+    /// Where those are that are none of the rows yet, by their keys.
+    fn places<K: Ord>(&self, of_other: impl Fn(&'a HookEntry) -> Option<K>) -> BTreeMap<K, VecDeque<usize>> {
         let mut places: BTreeMap<K, VecDeque<usize>> = BTreeMap::new();
         for (place, other) in self.left.iter().enumerate() {
             if let Some(key) = other.and_then(&of_other) {
                 places.entry(key).or_default().push_back(place);
             }
         }
-        for (row, found) in self.rows.iter_mut().filter(|(_, found)| found.is_none()) {
-            let place = of_row(row).and_then(|key| places.get_mut(&key)?.pop_front());
-            *found = place.and_then(|place| self.left[place].take());
-        }
+        places
     }
 
     fn found(self) -> Found<'a> {

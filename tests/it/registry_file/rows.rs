@@ -77,6 +77,21 @@ fn each_request_in_doubt_has_its_own_fate() {
 }
 
 #[test]
+fn of_requests_that_say_the_same_none_is_lost() {
+    let base = [doubt(10), doubt(10)];
+    let one = with_label(doubt(10), "x");
+    assert_merged(&base, &base, &[doubt(10)], &[doubt(10)]);
+    assert_merged(&base, &[doubt(10)], &[doubt(10), hook(5, 10)], &[doubt(10), hook(5, 10)]);
+    // One of them got a label; the other side forgot one, and touched or settled the other.
+    let changed = [one.clone(), doubt(10)];
+    let touched = HookEntry { reason: Some("no answer".to_owned()), ..doubt(10) };
+    let said = "dropped it: it is kept";
+    assert_conflict(&base, &changed, &[doubt(10)], &changed, said);
+    assert_conflict(&base, &changed, std::slice::from_ref(&touched), &[one.clone(), touched.clone()], said);
+    assert_conflict(&base, &changed, &[hook(5, 10)], &[one, hook(5, 10)], said);
+}
+
+#[test]
 fn what_is_said_of_a_request_in_doubt_is_not_lost_with_its_number() {
     let owned = HookEntry { managed_by: Some("mobile".parse().unwrap()), ..with_label(doubt(10), "x") };
     let known = HookEntry { managed_by: owned.managed_by.clone(), ..with_label(hook(5, 10), "x") };
@@ -141,11 +156,7 @@ fn passwords_that_differ_are_told_apart() {
     assert_eq!(both.file.conflicts, said);
 }
 
-/// A version with conflicts, as git has one as the base of a merge of branches that were merged into each other.
-fn with_conflicts(hooks: &[HookEntry], conflicts: &[String]) -> RegistryFile {
-    RegistryFile { conflicts: conflicts.to_vec(), ..file(hooks) }
-}
-
+/// Branches that were merged into each other have a base with conflicts: a merge that nobody has looked at.
 #[test]
 fn what_two_branches_decided_differently_is_a_conflict() {
     let [ours, theirs] = ["a", "b"].map(|label| [labelled(1, label)]);
@@ -158,9 +169,8 @@ fn what_two_branches_decided_differently_is_a_conflict() {
         // The same decision is one.
         assert_eq!(merge(&open, &file(ours), &file(ours)).file, file(ours));
         // The other has not decided yet.
-        let undecided = with_conflicts(&open.hooks, &open.conflicts);
-        assert_eq!(merge(&open, &file(ours), &undecided).file, file(ours));
-        assert_eq!(merge(&open, &undecided, &file(ours)).file, file(ours));
+        assert_eq!(merge(&open, &file(ours), &open).file, file(ours));
+        assert_eq!(merge(&open, &open, &file(ours)).file, file(ours));
     }
     // Nobody has: it is open once.
     assert_eq!(merge(&open, &open, &open).file, open);
