@@ -7,8 +7,8 @@ use std::io;
 use std::process::ExitStatus;
 
 pub use self::files::{
-    FileIdentity, OTHERS, WORLD, create_ballast, create_private_dir, create_private_file, free_space, is_open_to_others,
-    open_lock, remove_file_if_there, sync_dir, tighten,
+    FileIdentity, OTHERS, WORLD, create_ballast, create_private_dir, create_private_file, free_space,
+    is_open_to_others, open_lock, remove_file_if_there, sync_dir, tighten,
 };
 pub use self::replacing::{PrivateFile, add_private_file, remove_leftovers, replace_private_file, write_named_file};
 

@@ -108,9 +108,8 @@ impl<'a> Restoring<'a> {
     fn decide_unknown(&mut self, alike: Vec<FoundRow>, hook: &HookRecord) -> Restoration {
         let origin = &hook.subscription.origin;
         let is_news = |id: HookId| !self.numbers.contains(&(origin, id));
-        let is_what_became_of_it = |found: &FoundRow| {
-            found.record.created_at >= hook.created_at && found.record.hook_id.is_some_and(is_news)
-        };
+        let is_what_became_of_it =
+            |found: &FoundRow| found.record.created_at >= hook.created_at && found.record.hook_id.is_some_and(is_news);
         let is_resolved = alike.iter().any(is_what_became_of_it);
         // Two requests are two, each of which may have made a hook.
         let is_same_request = |found: &FoundRow| found.record.created_at == hook.created_at;

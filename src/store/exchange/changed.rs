@@ -86,7 +86,8 @@ impl<'a> ChangedEntry<'a> {
     }
 
     fn optional(&mut self, name: &str, of: impl Fn(&HookEntry) -> Option<String>) -> Option<String> {
-        let show = |value: &Option<String>| value.as_ref().map_or_else(|| "none".to_owned(), |text| format!("\"{text}\""));
+        let show =
+            |value: &Option<String>| value.as_ref().map_or_else(|| "none".to_owned(), |text| format!("\"{text}\""));
         self.decide(name, of, |[ours, theirs]| differing(&show(ours), &show(theirs)))
     }
 

@@ -29,7 +29,8 @@ impl OpenConflicts<'_> {
 
     /// Those that are still open: neither side has decided them.
     pub(super) fn left(&self) -> Vec<String> {
-        let is_left = |text: &&String| self.ours.contains(text) && self.theirs.contains(text) || !self.base.contains(text);
+        let is_left =
+            |text: &&String| self.ours.contains(text) && self.theirs.contains(text) || !self.base.contains(text);
         let mut left: Vec<String> = Vec::new();
         for text in self.ours.iter().chain(self.theirs).filter(is_left) {
             if !left.contains(text) {

@@ -12,11 +12,14 @@ pub(super) fn duplicates(hooks: &[HookEntry], base: &[HookEntry]) -> Vec<Duplica
     by_purpose(hooks).into_iter().filter(more).map(|(_, made)| Duplicate::of(&made)).collect()
 }
 
-/// What has not ended, by what it is for.
+/// What has not ended, by what it is for. A number is of one hook.
 fn by_purpose(hooks: &[HookEntry]) -> BTreeMap<Purpose, Vec<&HookEntry>> {
     let mut found: BTreeMap<Purpose, Vec<&HookEntry>> = BTreeMap::new();
     for entry in hooks.iter().filter(|entry| !entry.is_ended()) {
-        found.entry(purpose(entry)).or_default().push(entry);
+        let known = found.entry(purpose(entry)).or_default();
+        if entry.hook_id.is_none() || known.iter().all(|other| other.hook_id != entry.hook_id) {
+            known.push(entry);
+        }
     }
     found
 }

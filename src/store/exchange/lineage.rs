@@ -90,8 +90,13 @@ impl<'a> Pairs<'a> {
     fn pair_same(&mut self) {
         let state = |entry: &'a HookEntry| entry.hook_id.map(|id| (id, entry.is_ended()));
         self.pair(|row| Some(row.sort_key()), |other| Some(other.sort_key()));
-        // One of them may lack its password.
-        self.pair(|row| Some(row.content()), |other| Some(other.content()));
+        // The same in another spelling, or without its password.
+        let spelled = |entry: &'a HookEntry| Some((entry.content(), entry.target().endpoint().into_owned()));
+        let hidden = |entry: &'a HookEntry| entry.target().is_redacted().then(|| entry.content());
+        let whole = |entry: &'a HookEntry| (!entry.target().is_redacted()).then(|| entry.content());
+        self.pair(spelled, spelled);
+        self.pair(hidden, whole);
+        self.pair(whole, hidden);
         self.pair(state, state);
         self.pair(|row| row.hook_id, |other| other.hook_id);
     }

@@ -245,9 +245,10 @@ impl RegistryFile {
             return Err(Error::usage(message).hint("correct the hooks that `conflicts` names, and delete that list"));
         }
         let mut seen = HashSet::new();
-        let twice = self.hooks.iter().find(|entry| {
-            !entry.is_ended() && entry.hook_id.is_some_and(|id| !seen.insert((&entry.api_url, id)))
-        });
+        let twice = self
+            .hooks
+            .iter()
+            .find(|entry| !entry.is_ended() && entry.hook_id.is_some_and(|id| !seen.insert((&entry.api_url, id))));
         if let Some(twice) = twice {
             return Err(Error::usage(format!("{file}: {} is there twice", twice.name())));
         }

@@ -53,8 +53,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Change::NewDoubt),
         2 => (1..5_i64).prop_map(Change::NewHook),
     ];
-    let step = (0..8_usize, 1..3_i64, 10..13_i64, change)
-        .prop_map(|(place, app, second, change)| Step { place, app, second, change });
+    let step = (0..8_usize, 1..3_i64, 10..13_i64, change).prop_map(|(place, app, second, change)| Step {
+        place,
+        app,
+        second,
+        change,
+    });
     prop::collection::vec(step, 0..6)
 }
 
@@ -69,7 +73,7 @@ fn base() -> impl Strategy<Value = Vec<Row>> {
                 continue;
             };
             if let Some(holder) = registry.living(id) {
-                registry.rows[holder].entry.status = "gone".to_owned();
+                "gone".clone_into(&mut registry.rows[holder].entry.status);
             }
             // No server gives a number twice in a second.
             if registry.rows.iter().any(|row| place(&row.entry) == place(&hook(app, id, second))) {
@@ -126,7 +130,7 @@ impl Registry {
         match self.living(id) {
             Some(holder) if self.rows[holder].entry.app_id == app => false,
             Some(holder) => {
-                self.rows[holder].entry.status = "gone".to_owned();
+                "gone".clone_into(&mut self.rows[holder].entry.status);
                 true
             }
             None => true,
@@ -147,12 +151,12 @@ impl Registry {
         let mut changed = HookEntry { updated_at: Timestamp::from_second(100 + self.now).unwrap(), ..entry.clone() };
         match step.change {
             // Of those of one second, each says something of its own.
-            Change::Label(0) if !is_alone(&entry, &self.rows) => return,
+            Change::Label(0) if self.had.iter().filter(|had| (had.0, had.1) == second_of(&entry)).count() > 1 => return,
             Change::Label(label) => changed.label = text(label),
             Change::Owner(owner) => changed.managed_by = text(owner).map(|name| name.parse().unwrap()),
             Change::Reason(reason) if entry.hook_id.is_none() => changed.reason = text(1 + reason),
-            Change::Removing if entry.status == "active" => changed.status = "removing".to_owned(),
-            Change::End if entry.hook_id.is_some() => changed.status = "removed".to_owned(),
+            Change::Removing if entry.status == "active" => "removing".clone_into(&mut changed.status),
+            Change::End if entry.hook_id.is_some() => "removed".clone_into(&mut changed.status),
             // What was forgotten of the same second and number is that hook.
             Change::Resolve(id)
                 if entry.hook_id.is_none()
@@ -179,7 +183,9 @@ impl Registry {
 fn after(base: &[Row], steps: &[Step], side: usize) -> Vec<Row> {
     let had = base.iter().map(|row| place(&row.entry)).collect();
     let mut registry = Registry { rows: base.to_vec(), had, names: 1000 * side, now: 0 };
-    steps.iter().for_each(|step| registry.take(step));
+    for step in steps {
+        registry.take(step);
+    }
     registry.rows
 }
 
@@ -200,6 +206,10 @@ type Place = (i64, Timestamp, Option<i64>);
 
 fn place(entry: &HookEntry) -> Place {
     (entry.app_id, entry.created_at, entry.hook_id)
+}
+
+fn second_of(entry: &HookEntry) -> (i64, Timestamp) {
+    (entry.app_id, entry.created_at)
 }
 
 fn counted<'a>(entries: impl IntoIterator<Item = &'a HookEntry>) -> BTreeMap<Place, usize> {
@@ -264,16 +274,15 @@ fn expected([base, ours, theirs]: [&[Row]; 3]) -> BTreeMap<Place, usize> {
 /// Whether a side that forgot a request in doubt may have recorded what it made: it has a new hook for the same. What people
 /// said of the request is not lost so.
 fn is_answered(before: &HookEntry, kept: &HookEntry, base: &[Row], side: &[Row]) -> bool {
-    let is_answer = |row: &Row| {
-        named(base, row.name).is_none() && row.entry.hook_id.is_some() && row.entry.app_id == before.app_id
-    };
+    let is_answer =
+        |row: &Row| named(base, row.name).is_none() && row.entry.hook_id.is_some() && row.entry.app_id == before.app_id;
     kept.hook_id.is_none()
         && (&kept.label, &kept.managed_by) == (&before.label, &before.managed_by)
         && side.iter().any(is_answer)
 }
 
 /// The value that one side gave: none if both gave another one.
-fn decided<T: PartialEq>(base: T, ours: T, theirs: T) -> Option<T> {
+fn decided<'a, T: PartialEq>(base: &T, ours: &'a T, theirs: &'a T) -> Option<&'a T> {
     if ours == theirs || base == theirs {
         return Some(ours);
     }
@@ -282,7 +291,7 @@ fn decided<T: PartialEq>(base: T, ours: T, theirs: T) -> Option<T> {
 
 /// Whether a row alone has what tells it apart when its number is not known.
 fn is_alone(entry: &HookEntry, rows: &[Row]) -> bool {
-    let alike = |row: &&Row| (row.entry.app_id, row.entry.created_at) == (entry.app_id, entry.created_at);
+    let alike = |row: &&Row| second_of(&row.entry) == second_of(entry);
     rows.iter().filter(alike).count() == 1
 }
 
