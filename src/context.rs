@@ -1,6 +1,7 @@
 //! What a command works with: the resolved settings, and client, store and runtime, which are created on first use.
 
 mod store_location;
+mod tokens;
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -8,16 +9,16 @@ use std::future::Future;
 use std::io::{self, IsTerminal};
 
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::store_location::store_of;
 
 use self::store_location::StoreLocation;
-use crate::api::{AuthenticatedApi, TokenProvider};
+use self::tokens::FixedToken;
+use crate::api::AuthenticatedApi;
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
 use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, environment};
-use crate::domain::{AccessToken, ApiOrigin};
+use crate::domain::ApiOrigin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
@@ -337,44 +338,12 @@ impl Context {
     }
 }
 
-/// A token that is never renewed.
-#[derive(Debug)]
-struct FixedToken(AccessToken);
-
-impl TokenProvider for FixedToken {
-    fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken>> {
-        Box::pin(async { Ok(self.0.clone()) })
-    }
-
-    fn replace<'a>(
-        &'a self,
-        _rejected: &'a AccessToken,
-        _status: http::StatusCode,
-    ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
-        Box::pin(async { Ok(None) })
-    }
-}
-
 /// Shuts the runtime down without waiting for a DNS lookup in progress.
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-impl TokenProvider for Session {
-    fn token(&self) -> LocalBoxFuture<'_, Result<AccessToken>> {
-        Box::pin(self.token())
-    }
-
-    fn replace<'a>(
-        &'a self,
-        rejected: &'a AccessToken,
-        status: http::StatusCode,
-    ) -> LocalBoxFuture<'a, Result<Option<AccessToken>>> {
-        Box::pin(self.replace(rejected, status))
     }
 }
 

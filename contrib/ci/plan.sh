@@ -12,8 +12,19 @@ arguments=()
 while IFS= read -r file; do
     [[ -z $file ]] || arguments+=(--file "$file")
 done <<<"${BFH_MANIFEST:-hooks.toml}"
+# The flags of apply are left out, so that both can have the same arguments, and --quiet, as there is a plan to show.
+has_value=
 while IFS= read -r argument; do
-    [[ -z $argument ]] || arguments+=("$argument")
+    if [[ -n $has_value ]]; then
+        has_value=
+        continue
+    fi
+    case $argument in
+        '' | --initial | --allow-large-removal | --yes | -y | --quiet | -q) ;;
+        --concurrency | --lock-timeout) has_value=yes ;;
+        --concurrency=* | --lock-timeout=*) ;;
+        *) arguments+=("$argument") ;;
+    esac
 done <<<"${BFH_ARGS:-}"
 temporary=${RUNNER_TEMP:-${TMPDIR:-/tmp}}
 comment=${BFH_COMMENT_FILE:-$temporary/bugfender-hooks-plan.md}
@@ -46,6 +57,10 @@ case $code in
 esac
 # The last line: whatever names and URLs say stands before it.
 checksum=$(tail -n 1 "$directory/plan.md" | sed -n 's/^Checksum: .\([0-9a-f]*\).$/\1/p')
+if [[ ! $checksum =~ ^[0-9a-f]{64}$ ]]; then
+    echo "::error title=bugfender-hooks::what plan printed is no plan: do its arguments (args) select another output?" >&2
+    exit 2
+fi
 
 # GitHub refuses comments of more than 65,536 characters, and shows no summary of more than 1 MiB.
 shortened 60000 >"$comment"

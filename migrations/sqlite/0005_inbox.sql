@@ -21,6 +21,15 @@ CREATE TABLE arrivals_seen (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     last_event INTEGER NOT NULL
 ) STRICT;
+-- What is not on record is put there when its event is removed.
+CREATE TRIGGER events_removed AFTER DELETE ON events
+WHEN old.came_at IS NOT NULL OR old.id > coalesce((SELECT last_event FROM arrivals_seen WHERE id = 1), 0) BEGIN
+    INSERT INTO arrivals (app_id, type, last_at)
+    SELECT old.app_id, lower(old.type), CASE d.via WHEN 0 THEN d.received_at ELSE old.came_at END FROM deliveries d
+    WHERE d.id = old.delivery AND old.app_id IS NOT NULL AND old.type IS NOT NULL
+        AND (d.via = 0 OR old.came_at IS NOT NULL)
+    ON CONFLICT (app_id, type) DO UPDATE SET last_at = max(last_at, excluded.last_at);
+END;
 
 -- How far the lists of an app were read through the API.
 CREATE TABLE polls (

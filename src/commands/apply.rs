@@ -1,5 +1,7 @@
 //! `apply`: makes the hooks those of a manifest.
 
+use std::error::Error as StdError;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -39,7 +41,8 @@ pub struct Args {
     #[arg(value_name = "PLAN", value_hint = ValueHint::FilePath, conflicts_with_all = ["files", "prune", "adopt", "checksum"])]
     saved: Option<PathBuf>,
 
-    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input; several are one manifest
+    /// The manifest: a file (.toml, .yaml, .json), a directory of such files, or "-" for standard input (TOML or JSON); several
+    /// are one manifest
     #[arg(short, long = "file", value_name = "FILE", required_unless_present = "saved", value_hint = ValueHint::AnyPath)]
     files: Vec<PathBuf>,
 
@@ -56,7 +59,8 @@ pub struct Args {
 
     /// Create hooks even if the registry has never held one of this manifest
     ///
-    /// Needed once with --yes, harmless later.
+    /// Needed with --yes the first time. Leave it out afterwards: with it, a job that lost its registry would create everything a
+    /// second time.
     #[arg(long)]
     initial: bool,
 
@@ -82,8 +86,9 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks apply -f hooks.toml
-  bugfender-hooks apply -f hooks.toml --prune --yes --initial     # in CI
-  bugfender-hooks apply hooks.plan            # what `plan --out hooks.plan` wrote";
+  bugfender-hooks apply -f hooks.toml --yes --initial  # the first time in CI
+  bugfender-hooks apply -f hooks.toml --prune --yes    # in CI
+  bugfender-hooks apply hooks.plan                     # what `plan --out` wrote";
 
 impl Args {
     fn disclosure(&self) -> Disclosure {
@@ -119,21 +124,24 @@ type ReviewedRequest = (PlanRequest, Option<String>);
 
 /// What is to be applied, or what is wrong with the manifest.
 fn request(ctx: &Context, args: &Args) -> Result<Result<ReviewedRequest, Vec<Error>>> {
-    let (files, options, reviewed) = match &args.saved {
-        Some(path) => {
-            let saved = SavedPlan::read(path, ctx.origin())?;
-            (saved.files.clone(), saved.options(), Some(saved.checksum))
-        }
-        None => (args.files.clone(), args.plan.options(), args.checksum.clone()),
+    let Some(path) = &args.saved else {
+        let read = PlanRequest::read(ctx, args.files.clone(), args.plan.options());
+        return Ok(read.map(|request| (request, args.checksum.clone())));
     };
-    let read = PlanRequest::read(ctx, files, options);
-    Ok(read.map(|request| (request, reviewed)).map_err(|errors| match &args.saved {
-        Some(path) => {
-            let where_from = format!("{} names its manifest from the directory where it was made", path.display());
-            errors.into_iter().map(|error| error.hint(where_from.clone())).collect()
+    let saved = SavedPlan::read(path, ctx.origin())?;
+    let read = PlanRequest::read(ctx, saved.files.clone(), saved.options());
+    let is_elsewhere = saved.files.iter().any(|file| !file.exists());
+    let explained = |error: Error| {
+        let is_lost = |cause: &(dyn StdError + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        if is_elsewhere && error.place().is_none() && error.causes().any(is_lost) {
+            return error.hint(format!("{} names its manifest from the directory where it was made", path.display()));
         }
-        None => errors,
-    }))
+        error
+    };
+    let explained = |errors: Vec<Error>| errors.into_iter().map(explained).collect();
+    Ok(read.map(|request| (request, Some(saved.checksum))).map_err(explained))
 }
 
 /// Keeps the lock of the manifest while the plan, as it is then, is carried out.
@@ -216,7 +224,7 @@ fn check(ctx: &Context, args: &Args, plan: &Plan, reviewed: Option<&str>) -> Res
             Brake::Initial { .. } if !(args.initial || (ctx.is_interactive() && !args.yes)) => errors.push(
                 error
                     .hint("if these hooks exist already, bring back the registry that knows them: they would be made a second time")
-                    .hint("if this is the first time, give --initial"),
+                    .hint("if this is the first time, give --initial, and leave it out afterwards"),
             ),
             Brake::Empty => errors.push(error.hint("to remove hooks without a manifest: bugfender-hooks unsubscribe")),
             Brake::LargeRemoval { .. } | Brake::Initial { .. } => {}

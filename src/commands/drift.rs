@@ -127,9 +127,12 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         let signs = evidence
             .signs(hook, counts.get(&(hook.subscription.app_id, hook.subscription.event)).copied().unwrap_or(0));
         let found = evidence.drift(hook, args.silent_for, now).map(|drift| told(drift, &signs));
-        let unanswered =
-            || unreachable.get(hook.subscription.target_url.expose()).map(|why| ("unreachable", why.clone()));
-        unheard += u64::from(hook.status == HookStatus::Active && !evidence.is_heard(hook));
+        let is_active = hook.status == HookStatus::Active;
+        let unanswered = || {
+            let why = unreachable.get(hook.subscription.target_url.expose()).filter(|_| is_active);
+            why.map(|why| ("unreachable", why.clone()))
+        };
+        unheard += u64::from(is_active && !evidence.is_heard(hook));
         if let Some((drift, detail)) = found.or_else(unanswered) {
             rows.push(row((*hook).clone(), signs, (drift, detail), args.show_secrets));
         }

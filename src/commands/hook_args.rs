@@ -115,6 +115,11 @@ impl TargetUrlArg {
         self.0 == "-"
     }
 
+    /// Whether it is read from a file, which may change.
+    pub fn is_file(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
     /// The URL: as given, from standard input (`-`) or from a file (`@FILE`), so that a password can stay off the
     /// command line, which every user of the machine can read.
     pub fn resolve(&self, ctx: &Context) -> Result<TargetUrl> {

@@ -187,7 +187,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Demo(args) => demo::run(ctx, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args, definition()),
-        Command::ExitCodes(args) => Ok(topics::exit_codes(&args)),
+        Command::ExitCodes(args) => Ok(topics::exit_codes(ctx, &args)),
         Command::Environment(args) => Ok(topics::environment(&args)),
     }
 }

@@ -7,10 +7,11 @@ use clap::ValueHint;
 use super::Report;
 use super::existing::existing_registry;
 use super::manifest_args::ManifestArgs;
-use super::planning::{PlanArgs, PlanRequest, PlanView, SavedPlan, check_targets, refusals};
+use super::planning::{BrakeRow, PlanArgs, PlanRequest, PlanView, SavedPlan, check_targets, refusals};
 use crate::context::Context;
 use crate::error::Result;
 use crate::manifest::{Brake, Plan, PlanAction};
+use crate::render::OutputFormat;
 
 /// The exit code of `--detailed-exitcode` when there is something to do.
 const CHANGES: u8 = 10;
@@ -56,12 +57,15 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         Ok(request) => request,
         Err(errors) => return Ok(Report { errors, ..Report::nothing() }),
     };
+    if let Some(path) = &args.out {
+        SavedPlan::check_place(path, &request.files, &request.read)?;
+    }
     let registry = existing_registry(ctx)?;
     let (plan, files) = request.into_plan(ctx, registry.as_deref())?;
     check_targets(ctx, &plan)?;
     warn(ctx, &plan);
     if let Some(path) = &args.out {
-        SavedPlan::of(&files, path, &plan)?.write(path)?;
+        SavedPlan::of(&files, &plan).write(path)?;
     }
     let is_due = plan.has_changes() || plan.counts().get(PlanAction::Unknown) > 0;
     let exit_code = (args.detailed_exitcode && is_due).then_some(CHANGES);
@@ -69,13 +73,12 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     Ok(Report { exit_code, errors: refusals(&plan), ..Report::of(view) })
 }
 
-/// Says what will keep `apply` from carrying it out.
+/// Says what will keep `apply` from carrying it out. Who has just begun with a manifest, at a terminal, is not warned.
 fn warn(ctx: &Context, plan: &Plan) {
     for brake in plan.brakes() {
-        match brake {
-            Brake::LargeRemoval { .. } => ctx.out().warn(&format!("{brake}: apply needs --allow-large-removal")),
-            Brake::Initial { .. } => ctx.out().note(&format!("{brake}: apply --yes needs --initial")),
-            Brake::Empty => ctx.out().warn(&brake.to_string()),
-        }
+        let is_no_news = ctx.is_interactive() && ctx.out().format() != OutputFormat::Github;
+        let is_note = is_no_news && matches!(brake, Brake::Initial { .. });
+        let sentence = BrakeRow::from(brake).sentence();
+        if is_note { ctx.out().note(&sentence) } else { ctx.out().warn(&sentence) }
     }
 }

@@ -32,7 +32,8 @@ pub fn polled_apps(
         let mut subscribed = subscribed(registry.as_deref(), ctx.origin())?;
         let app = |app| {
             let subscribed = subscribed.remove(&app).unwrap_or_default();
-            PolledApp { app, types: types.clone(), subscribed, since }
+            let is_partial = is_partial(types.as_deref(), &subscribed);
+            PolledApp { app, types: types.clone(), subscribed, since, is_partial }
         };
         return Ok(apps.map(app).collect());
     }
@@ -40,6 +41,7 @@ pub fn polled_apps(
     if types.is_some() {
         for app in &mut apps {
             app.types.clone_from(&types);
+            app.is_partial = is_partial(types.as_deref(), &app.subscribed);
         }
     }
     if apps.is_empty() {
@@ -64,8 +66,14 @@ pub fn apps_with_hooks(
         types: Some(subscribed.keys().cloned().collect()),
         subscribed,
         since,
+        is_partial: false,
     };
     Ok(subscribed(registry, origin)?.into_iter().map(app).collect())
+}
+
+/// Whether these types are not all that an app has hooks for.
+fn is_partial(types: Option<&[String]>, subscribed: &BTreeMap<String, Timestamp>) -> bool {
+    types.is_some_and(|types| subscribed.is_empty() || subscribed.keys().any(|with_hook| !types.contains(with_hook)))
 }
 
 /// The hooks of the installation that may exist.
@@ -97,8 +105,8 @@ pub fn remarks(report: &PollReport) -> Vec<String> {
     }
     for (event_type, groups) in silent_groups {
         remarks.push(format!(
-            "app {app}: {} of type {event_type} since {from}, and no webhook brought an event of it: its hook may be \
-             deactivated or deleted",
+            "app {app}: {} of type {event_type} since a webhook last brought an event of it: its hook may be deactivated or \
+             deleted",
             if *groups == 1 { "1 group of issues".to_owned() } else { format!("{groups} groups of issues") }
         ));
     }

@@ -7,21 +7,24 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::SignedDuration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::Report;
 use super::ready_file::ReadyFile;
+use super::{Report, units};
 use crate::config::environment;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{self, Stop, StopSignals};
-use crate::sandbox::{self, Fault, Sandbox};
+use crate::sandbox::{self, Fault, IssuesOrder, Sandbox};
 
 /// Serve a local stand-in for Bugfender until Ctrl-C
 ///
 /// It serves OAuth under /auth/, the API under /api/, and under /sandbox/ its controls: POST emit (makes an event
-/// and delivers it), GET hooks, requests, deliveries, POST reset. Standard output says how to reach it.
+/// and delivers it), hooks/ID/deactivate, hooks/ID/forget, reset; GET hooks, requests, deliveries. Standard output says
+/// how to reach it.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = [EXAMPLES, FAULTS].concat())]
 pub struct Args {
@@ -42,13 +45,17 @@ Examples:
 const FAULTS: &str = "
 
 Faults are OP=WHAT[xN].
-  OP    token, authorize, subscribe, unsubscribe, me, apps, issues
+  OP    token, authorize, subscribe, unsubscribe, me, apps, issues, summary
   WHAT  a status such as 503 (503@2 adds Retry-After: 2); hang: never answers; redirect: to elsewhere;
         drop: acts, then closes the connection; truncate: acts, then breaks off the answer
   N     how many times; forever when not given
 
 The service account for /auth/token is sandbox-client with the secret sandbox-secret, or with --client-key a key of
-yours. --token-life 20 shows tokens being renewed.";
+yours. --token-life 20 shows tokens being renewed.
+
+Every event that was emitted is listed at /api/app/ID/issues, whether or not a hook got it.
+A hook that was deactivated stays and gets nothing; one that was forgotten is gone, as if somebody
+had deleted it in the dashboard.";
 
 #[derive(clap::Args)]
 struct SandboxArgs {
@@ -76,6 +83,18 @@ struct SandboxArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, global = true, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     token_life: u64,
 
+    /// List no events that are older, as past Bugfender's retention
+    #[arg(long, value_name = "DURATION", global = true, value_parser = units::duration)]
+    retention: Option<SignedDuration>,
+
+    /// List events under other ids than they are delivered with
+    #[arg(long, global = true)]
+    foreign_ids: bool,
+
+    /// List events in this order
+    #[arg(long, value_name = "ORDER", default_value = "newest", global = true, value_parser = issues_order())]
+    issues_order: IssuesOrder,
+
     /// Make an operation fail, such as subscribe=503x2; may be repeated
     #[arg(long = "fault", value_name = Fault::SYNTAX, global = true)]
     faults: Vec<Fault>,
@@ -83,6 +102,10 @@ struct SandboxArgs {
     /// Write {"url", "token", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", global = true)]
     ready_file: Option<PathBuf>,
+}
+
+fn issues_order() -> impl TypedValueParser<Value = IssuesOrder> {
+    PossibleValuesParser::new(IssuesOrder::NAMES).try_map(|name| name.parse::<IssuesOrder>())
 }
 
 #[derive(Subcommand)]
@@ -132,6 +155,9 @@ impl From<SandboxArgs> for sandbox::SandboxOptions {
             faults: args.faults,
             client_key: args.client_key,
             token_life: Duration::from_secs(args.token_life),
+            retention: args.retention.map(SignedDuration::unsigned_abs),
+            foreign_ids: args.foreign_ids,
+            issues_order: args.issues_order,
         }
     }
 }

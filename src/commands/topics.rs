@@ -4,8 +4,13 @@ use serde::Serialize;
 
 use super::Report;
 use crate::config::environment;
+use crate::context::Context;
 use crate::error::EXIT_CODES;
 use crate::render::{Cell, Row};
+
+/// What stands behind the table of exit codes, there and in the README.
+const FINDINGS: &str = "With 10, `plan --detailed-exitcode` says that something is to be done, or is unknown, and `drift` that \
+                        a hook may not deliver any more: neither is an error.";
 
 /// Explain the exit codes
 #[derive(clap::Args)]
@@ -48,7 +53,8 @@ impl Row for VariableRow {
     }
 }
 
-pub fn exit_codes(_args: &ExitCodesArgs) -> Report {
+pub fn exit_codes(ctx: &Context, _args: &ExitCodesArgs) -> Report {
+    ctx.out().note(FINDINGS);
     let row =
         |row: &crate::error::ExitCode| ExitCodeRow { code: row.code, category: row.category, meaning: row.meaning };
     Report::list(EXIT_CODES.iter().map(row).collect(), Vec::new())
@@ -61,7 +67,7 @@ pub fn environment(_args: &EnvironmentArgs) -> Report {
 
 fn exit_codes_text() -> String {
     let line = |row: &crate::error::ExitCode| format!("  {:<4} {:<16} {}\n", row.code, row.category, row.meaning);
-    format!("What the exit codes mean:\n\n{}", EXIT_CODES.iter().map(line).collect::<String>().trim_end())
+    format!("What the exit codes mean:\n\n{}\n\n{FINDINGS}", EXIT_CODES.iter().map(line).collect::<String>().trim_end())
 }
 
 fn environment_text() -> String {

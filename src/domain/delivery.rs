@@ -7,6 +7,7 @@ use ring::hmac;
 use serde::Serialize;
 
 use super::event::{self, EventFacts, Malformed, Sender};
+use super::polled_events::decode_polled;
 use super::signature::{random_bytes, verify_instabug};
 use super::{AppId, Redaction, Secret, SelfCheckKeys};
 use crate::error::Result;
@@ -160,7 +161,8 @@ impl Delivery {
     }
 
     /// Events of one app that were read through Bugfender's API, whose answers are authenticated by its certificate: `body` is
-    /// a JSON array of the objects as they came. What they do not say of their app is known from the request.
+    /// a JSON array of the objects as they came, with ids as webhooks write them. What they do not say of their app is known
+    /// from the request. Its number is all that they are compared by, as webhooks may say more of it, or less.
     ///
     /// # Errors
     /// When one of them is no event.
@@ -170,10 +172,10 @@ impl Delivery {
         body: Vec<u8>,
         redaction: Option<&Redaction>,
     ) -> std::result::Result<Self, Malformed> {
-        let mut facts = event::decode(Sender::Bugfender, &body)?;
+        let mut facts = decode_polled(&body)?;
         for event in &mut facts {
             event.app_id = event.app_id.or(Some(app.get()));
-            event.event_type = event.event_type.take().map(event::named_type);
+            event.app = None;
         }
         let (body, facts) = match redaction {
             Some(redaction) => redaction.apply(&body, facts),

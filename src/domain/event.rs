@@ -90,16 +90,6 @@ pub fn decode(sender: Sender, body: &[u8]) -> Result<Vec<EventFacts>, Malformed>
     }
 }
 
-/// The name of a type that is given by its number, as published clients do: 0, 1 and 2 (seen); any other as it is.
-pub fn named_type(event_type: String) -> String {
-    match event_type.as_str() {
-        "0" => "issue".to_owned(),
-        "1" => "crash".to_owned(),
-        "2" => "feedback".to_owned(),
-        _ => event_type,
-    }
-}
-
 /// The most events that there can be in a body, without reading it: each begins with a brace.
 pub fn most_events(body: &[u8]) -> usize {
     memchr_iter(b'{', body).take(MAX_EVENTS).count()

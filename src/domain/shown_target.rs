@@ -27,6 +27,13 @@ impl fmt::Display for ShownTarget {
     }
 }
 
+/// What may be shown of an endpoint that may be a secret: where it is, and whether there is more.
+pub fn shown_endpoint(target: &TargetUrl) -> String {
+    let Ok(url) = Url::parse(target.expose()) else { return "…".to_owned() };
+    let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "/" };
+    format!("{}{rest}", ShownTarget::of(&url))
+}
+
 /// As many characters as make a segment of a path a likely key.
 const LONG: usize = 12;
 

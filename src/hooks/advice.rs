@@ -1,13 +1,17 @@
 //! What to do about a hook that may or may not exist.
 
-use crate::domain::{HookId, HookRecord, HookStatus, Subscription};
+use crate::domain::{HookId, HookRecord, HookStatus, Subscription, TargetUrl};
 use crate::error::{Error, ErrorKind};
 
 /// The flags that select a subscription, quoted for a shell.
 pub fn selector(subscription: &Subscription) -> String {
     let Subscription { app_id, event, target_url, .. } = subscription;
-    let quoted = target_url.redacted().replace('\'', r"'\''");
-    format!("--app-id {app_id} --event {event} --target-url '{quoted}'")
+    format!("--app-id {app_id} --event {event} {}", target_flag(target_url))
+}
+
+/// The flag that names an endpoint, quoted for a shell.
+pub(super) fn target_flag(target: &TargetUrl) -> String {
+    format!("--target-url '{}'", target.redacted().replace('\'', r"'\''"))
 }
 
 /// The error of a subscription whose earlier attempt has an unknown outcome: nothing is sent until it is resolved.

@@ -30,6 +30,11 @@ impl ManifestFile {
         self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
+    /// Where it is; standard input is nowhere.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Its text and format.
     ///
     /// # Errors
@@ -66,7 +71,10 @@ pub(super) fn find(sources: &[PathBuf]) -> Vec<(String, Result<ManifestFile>)> {
             found.push(file("<stdin>".to_owned(), None));
         } else if source.is_dir() {
             match in_directory(source) {
-                Ok(paths) => found.extend(paths.into_iter().map(|path| file(path.display().to_string(), Some(path)))),
+                Ok(paths) => found.extend(paths.into_iter().map(|path| match check_file(&path) {
+                    Ok(()) => file(path.display().to_string(), Some(path)),
+                    Err(error) => (path.display().to_string(), Err(error)),
+                })),
                 Err(error) => found.push((source.display().to_string(), Err(error))),
             }
         } else {
@@ -83,20 +91,33 @@ pub(super) fn find(sources: &[PathBuf]) -> Vec<(String, Result<ManifestFile>)> {
     found
 }
 
-/// The manifests directly in a directory, sorted by name. Hidden files are none, nor are schemas.
+/// Whether a file with this name, in a directory that is read, is a manifest. Hidden files are none, nor are schemas.
+pub fn is_manifest_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && !name.ends_with(".schema.json") && ManifestFormat::of_path(path).is_some()
+}
+
+/// The manifests directly in a directory, sorted by name, whatever they are: a link that leads nowhere is not left out, as the
+/// hooks that were in it would then be removed.
 fn in_directory(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|error| not_read(dir, error))?;
-    let is_manifest = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_other = name.starts_with('.') || name.ends_with(".schema.json");
-        !is_other && ManifestFormat::of_path(path).is_some() && path.is_file()
-    };
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_manifest).collect();
+    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let paths = entries.into_iter().filter(|entry| !is_directory(entry)).map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| is_manifest_name(path)).collect();
     paths.sort();
     if paths.is_empty() {
         return Err(Error::usage(format!("{}: there is no manifest in this directory", dir.display()))
             .hint("the name of a manifest ends in .toml, .yaml, .yml or .json"));
     }
     Ok(paths)
+}
+
+/// Refuses what nobody has named and that cannot be read as a file: to open a pipe would be to wait for its writer.
+fn check_file(path: &Path) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(|error| not_read(path, error))?;
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{}: this has the name of a manifest, and is no file", path.display())))
 }

@@ -1,7 +1,7 @@
 //! Reading a manifest from its files.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::diagnostics::Diagnostics;
 use super::files::{ManifestFile, find};
@@ -9,7 +9,7 @@ use super::format::ManifestFormat;
 use super::header::{AppNames, FILE_KEYS, HookSettings, NameFinder};
 use super::hooks::{FoundHook, HookReader};
 use super::target::{MissingValues, TargetResolver};
-use super::tree::TreeNode;
+use super::tree::{SyntaxError, TreeNode};
 use super::values::TableView;
 use super::wanted::{Manifest, WantedHook};
 use crate::domain::{AppId, EventKind, Label, ManifestName};
@@ -20,6 +20,8 @@ use crate::error::{Error, TextPlace};
 pub struct LoadedManifest {
     /// The manifest.
     pub manifest: Manifest,
+    /// All files that it was read from: manifests, and those with target URLs.
+    pub files: Vec<PathBuf>,
     /// What is questionable in it.
     pub warnings: Vec<Error>,
 }
@@ -59,7 +61,8 @@ pub struct CheckedHook {
 /// # Errors
 /// Usage errors: all that is wrong, in the order of files and lines.
 pub fn load(sources: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>) -> Result<LoadedManifest, Vec<Error>> {
-    let ReadManifest { name, hooks, diagnostics, .. } = read(sources, variable, MissingValues::Refuse)?;
+    let ReadManifest { name, hooks, files, mut target_files, diagnostics } =
+        read(sources, variable, MissingValues::Refuse)?;
     let wanted = |hook: FoundHook| {
         // An endpoint that is not known was an error.
         let target_url = hook.target.url.clone()?;
@@ -75,7 +78,8 @@ pub fn load(sources: &[PathBuf], variable: &dyn Fn(&str) -> Option<String>) -> R
         })
     };
     let manifest = Manifest { name, hooks: hooks.into_iter().filter_map(wanted).collect() };
-    Ok(LoadedManifest { manifest, warnings: diagnostics.warnings() })
+    target_files.extend(files.iter().filter_map(ManifestFile::path).map(Path::to_owned));
+    Ok(LoadedManifest { manifest, files: target_files, warnings: diagnostics.warnings() })
 }
 
 /// Checks the manifest in these files and directories. Variables that are not set and files that are not there are
@@ -89,7 +93,7 @@ pub fn check(
     strict: bool,
 ) -> Result<CheckedManifest, Vec<Error>> {
     let missing = if strict { MissingValues::Refuse } else { MissingValues::Tolerate };
-    let ReadManifest { name, hooks, files, diagnostics } = read(sources, variable, missing)?;
+    let ReadManifest { name, hooks, files, diagnostics, .. } = read(sources, variable, missing)?;
     let checked = |hook: FoundHook| CheckedHook {
         app_id: hook.app_id,
         app: hook.app.as_deref().map(str::to_owned),
@@ -99,6 +103,7 @@ pub fn check(
         place: diagnostics.place(hook.spot),
     };
     let hooks = hooks.into_iter().map(checked).collect();
+    let files = files.into_iter().map(|file| file.name).collect();
     Ok(CheckedManifest { name, hooks, files, warnings: diagnostics.warnings() })
 }
 
@@ -106,7 +111,9 @@ pub fn check(
 struct ReadManifest {
     name: ManifestName,
     hooks: Vec<FoundHook>,
-    files: Vec<String>,
+    files: Vec<ManifestFile>,
+    /// The files that endpoints were read from.
+    target_files: Vec<PathBuf>,
     diagnostics: Diagnostics,
 }
 
@@ -129,35 +136,36 @@ fn read(
     }
     let mut parsed = Vec::new();
     for ((number, file), (text, format)) in files.iter().zip(&texts) {
-        if let Some(root) = parse(*number, text, *format, &mut diagnostics) {
-            parsed.push((*number, file, root));
+        match format.parse(text) {
+            Ok(root) => parsed.push((*number, file, root)),
+            Err(error) => diagnostics.broken(*number, explained(error, file, *format)),
         }
     }
-    let (name, hooks) = validate(&parsed, variable, missing, &mut diagnostics);
+    let mut targets = TargetResolver::new(variable, missing);
+    let (name, hooks) = validate(&parsed, &mut targets, &mut diagnostics);
     diagnostics.check()?;
     // Without errors there is one.
     let name = name.ok_or_else(Vec::new)?;
-    Ok(ReadManifest { name, hooks, files: files.into_iter().map(|(_, file)| file.name).collect(), diagnostics })
+    let (target_files, files) = (targets.into_files(), files.into_iter().map(|(_, file)| file).collect());
+    Ok(ReadManifest { name, hooks, files, target_files, diagnostics })
 }
 
-fn parse<'t>(
-    number: usize,
-    text: &'t str,
-    format: ManifestFormat,
-    diagnostics: &mut Diagnostics,
-) -> Option<TreeNode<'t>> {
-    format.parse(text).map_err(|error| diagnostics.broken(number, error)).ok()
+/// With standard input, which has no name, it may be the format that is wrong.
+fn explained(error: SyntaxError, file: &ManifestFile, format: ManifestFormat) -> SyntaxError {
+    if file.path().is_some() || format != ManifestFormat::Toml {
+        return error;
+    }
+    let hint = "standard input is read as TOML, or as JSON if it begins with `{`: give YAML as a file";
+    SyntaxError { hint: error.hint.or(Some(hint)), ..error }
 }
 
 /// Reads what all files have in common before any hook, as a name in one is for all of them.
 fn validate(
     parsed: &[(usize, &ManifestFile, TreeNode)],
-    variable: &dyn Fn(&str) -> Option<String>,
-    missing: MissingValues,
+    targets: &mut TargetResolver,
     diagnostics: &mut Diagnostics,
 ) -> (Option<ManifestName>, Vec<FoundHook>) {
     let (mut apps, mut names) = (AppNames::default(), NameFinder::default());
-    let mut targets = TargetResolver::new(variable, missing);
     let mut files = Vec::new();
     for (number, file, root) in parsed {
         let Some(table) = TableView::of(root, *number, "a manifest", diagnostics) else {
@@ -167,11 +175,10 @@ fn validate(
         table.check(&FILE_KEYS, diagnostics);
         names.read(table, diagnostics);
         apps.read(table, diagnostics);
-        files.push((table, file.dir(), HookSettings::read(table, file.dir(), &mut targets, diagnostics)));
+        files.push((table, file.dir(), HookSettings::read(table, file.dir(), targets, diagnostics)));
     }
     let name = names.finish(diagnostics);
-    let mut reader =
-        HookReader { apps: &apps, targets: &mut targets, diagnostics, found: Vec::new(), seen: HashMap::new() };
+    let mut reader = HookReader { apps: &apps, targets, diagnostics, found: Vec::new(), seen: HashMap::new() };
     for (table, dir, defaults) in &files {
         reader.read(*table, defaults, dir);
     }

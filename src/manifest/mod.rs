@@ -15,8 +15,9 @@ mod values;
 mod wanted;
 
 pub use draft::{ManifestDraft, TargetVariable};
+pub use files::is_manifest_name;
 pub use format::ManifestFormat;
 pub use load::{CheckedHook, CheckedManifest, LoadedManifest, check, load};
-pub use plan::{Brake, Plan, PlanAction, PlanCounts, PlanOptions, PlannedHook, RemovalReason};
+pub use plan::{Brake, HiddenEndpoints, Plan, PlanAction, PlanCounts, PlanOptions, PlannedHook, RemovalReason};
 pub use schema::schema;
 pub use wanted::{Manifest, WantedHook};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::diagnostics::{Diagnostics, Spot};
@@ -45,6 +45,8 @@ pub(super) struct TargetResolver<'v> {
     endpoints: HashMap<String, usize>,
     /// The variables and files that were said to be missing.
     said: HashSet<String>,
+    /// The files that endpoints were read from.
+    files: Vec<PathBuf>,
 }
 
 /// What came of looking an endpoint up. What is wrong was said.
@@ -86,7 +88,13 @@ impl WrittenTarget {
 
 impl<'v> TargetResolver<'v> {
     pub(super) fn new(variable: &'v dyn Fn(&str) -> Option<String>, missing: MissingValues) -> Self {
-        Self { variable, missing, known: HashMap::new(), endpoints: HashMap::new(), said: HashSet::new() }
+        let (known, endpoints, said) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { variable, missing, known, endpoints, said, files: Vec::new() }
+    }
+
+    /// The files that endpoints were read from.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files
     }
 
     /// The endpoint that a value of `target_url` stands for, in a file in `dir`.
@@ -170,7 +178,10 @@ impl<'v> TargetResolver<'v> {
                 diagnostics.error(spot, error);
                 Lookup::Wrong
             }
-            Ok(text) => parsed(text.parse().map_err(|error: Error| error.about(path.display())), spot, diagnostics),
+            Ok(text) => {
+                self.files.push(path.to_owned());
+                parsed(text.parse().map_err(|error: Error| error.about(path.display())), spot, diagnostics)
+            }
         }
     }
 

@@ -103,11 +103,12 @@ impl TrustGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::IdForm;
 
     fn page(size: usize, known: &[Option<Via>]) -> OfferedPage {
         let text = format!(r#"[{{"id":"a","text":"{}"}}]"#, "x".repeat(size));
         let row = |known: &Option<Via>| {
-            let (mut rows, ..) = super::super::rows::read_rows(serde_json::from_str(&text).unwrap());
+            let (mut rows, ..) = super::super::rows::read_rows(serde_json::from_str(&text).unwrap(), IdForm::Text);
             CheckedRow { row: rows.pop().unwrap(), known: *known }
         };
         OfferedPage { list: IssueList::Open, rows: known.iter().map(row).collect(), ends_list: false }

@@ -22,8 +22,9 @@ use self::reader::AppReader;
 use crate::api::{AuthenticatedApi, GroupQuery, PageFailure};
 use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::Sender;
-use crate::domain::{ApiOrigin, AppId, EventKind, IssueList, Redaction};
+use crate::domain::{ApiOrigin, AppId, EventKind, IdForm, IssueList, Redaction, whole_second};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http::Failure;
 use crate::store::worker::StoreWorker;
 use crate::store::{EventPage, EventSelection, Inbox, MissedEvents, StoreError};
 
@@ -73,6 +74,8 @@ pub struct PolledApp {
     pub subscribed: BTreeMap<String, Timestamp>,
     /// From when on, whatever was read before and whenever the hooks were made.
     pub since: Option<Timestamp>,
+    /// Whether events are left out that there are hooks for, so that what is read does not count for the next time.
+    pub is_partial: bool,
 }
 
 impl PolledApp {
@@ -171,10 +174,10 @@ impl<'a, D: Deposit> Poller<'a, D> {
             match self.catch_up(app, plan, now, progress).await {
                 Ok(report) => reports.push(report),
                 Err(error) => {
-                    let is_of_all = matches!(
-                        error.kind(),
-                        ErrorKind::NotUnderstood | ErrorKind::NotSignedIn | ErrorKind::Store | ErrorKind::Interrupted
-                    );
+                    // Ids that are not the same, rather than a request that was rejected.
+                    let is_refusal = error.kind() == ErrorKind::NotUnderstood && error.http_status().is_none();
+                    let is_of_all = is_refusal
+                        || matches!(error.kind(), ErrorKind::NotSignedIn | ErrorKind::Store | ErrorKind::Interrupted);
                     errors.push(error);
                     if is_of_all {
                         break;
@@ -206,7 +209,9 @@ impl<'a, D: Deposit> Poller<'a, D> {
         };
         let windows = [window(polled[0])?, window(polled[1])?];
         let from = windows[0].from.min(windows[1].from);
-        let selection = webhooks_of(app.app, comparable(from, now), now);
+        // Right after the hook was made there is nothing of before.
+        let comparable_from = if Some(from) == subscribed_at { from } else { comparable(from, now) };
+        let selection = webhooks_of(app.app, comparable_from, now);
         let page = EventPage { limit: Some(1), ..EventPage::default() };
         let look = move |inbox: &mut (dyn Inbox + 'static)| {
             let mut is_there = false;
@@ -214,9 +219,10 @@ impl<'a, D: Deposit> Poller<'a, D> {
                 is_there = true;
                 false
             })?;
-            Ok::<_, StoreError>(is_there)
+            Ok::<_, StoreError>((is_there, id_form_of_webhooks(inbox)?))
         };
-        Ok(PollPlan { windows, from, has_webhooks: self.inbox.run(look).await? })
+        let (has_webhooks, id_form) = self.inbox.run(look).await?;
+        Ok(PollPlan { windows, from, comparable_from, has_webhooks, id_form })
     }
 
     async fn catch_up(
@@ -255,38 +261,60 @@ impl<'a, D: Deposit> Poller<'a, D> {
         report: &mut PollReport,
     ) -> Result<(), PageFailure> {
         for kind in EventKind::ALL.into_iter().filter(|kind| app.wants(Some(kind.delivered_type()))) {
-            let query = GroupQuery { app: app.app, kind, since: plan.from, until: now };
+            let event_type = kind.delivered_type();
+            let unheard = if report.lists_events {
+                Some((plan.from, now))
+            } else {
+                self.unheard(app.app, event_type, plan.from, now).await.map_err(Failure::not_sent)?
+            };
+            let Some((since, until)) = unheard else { continue };
+            let query = GroupQuery { app: app.app, kind, since, until };
             let summary = self.options.pace.ask(async || self.api.issue_groups(&query).await).await?;
             report.out_of_retention += summary.out_of_retention;
             if summary.groups == 0 || report.lists_events {
                 continue;
             }
-            let event_type = kind.delivered_type().to_owned();
-            let is_silent = self.note_silent_groups(app.app, &event_type, plan.from, now).await;
-            if is_silent.map_err(crate::http::Failure::not_sent)? {
-                report.silent_groups.insert(event_type, summary.groups);
-            }
+            self.note_silent_groups(app.app, event_type, until, now).await.map_err(Failure::not_sent)?;
+            report.silent_groups.insert(event_type.to_owned(), summary.groups);
         }
         Ok(())
     }
 
-    /// Notes that there were groups of issues of a type while no webhook brought any. False if one did.
-    async fn note_silent_groups(&self, app: AppId, event_type: &str, from: Timestamp, now: Timestamp) -> Result<bool> {
-        let (origin, event_type, dry_run) = (self.origin.clone(), event_type.to_owned(), self.options.dry_run);
-        let note = move |inbox: &mut (dyn Inbox + 'static)| {
-            let came = |arrival: &crate::store::Arrival| {
-                arrival.app_id == app.get() && arrival.event_type == event_type && arrival.last_at >= from
-            };
-            if inbox.arrivals()?.iter().any(came) {
-                return Ok(false);
-            }
-            if !dry_run {
-                let missed = MissedEvents { app_id: app, event_type, events: 0, last_at: now, found_at: now };
-                inbox.note_missed(&origin, &[missed])?;
-            }
-            Ok::<_, StoreError>(true)
+    /// Between which times an issue of a type would have been brought by a webhook, had there been one, and none was.
+    async fn unheard(
+        &self,
+        app: AppId,
+        event_type: &'static str,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<(Timestamp, Timestamp)>> {
+        let last = move |inbox: &mut (dyn Inbox + 'static)| {
+            let arrivals = inbox.arrivals()?.into_iter();
+            let mut of_type = arrivals.filter(|one| one.app_id == app.get() && one.event_type == event_type);
+            Ok::<_, StoreError>(of_type.next().map(|arrival| arrival.last_at))
         };
-        self.inbox.run(note).await
+        let last = self.inbox.run(last).await?.map_or(from, |last| last.max(from));
+        let since = comparable(last, now);
+        // What was made a moment ago may be on its way; and the server is asked by whole seconds.
+        let until = now.checked_sub(since.duration_since(last)).unwrap_or(now);
+        let since = whole_second(since).checked_add(SignedDuration::from_secs(1)).unwrap_or(since);
+        Ok((since < until).then_some((since, until)))
+    }
+
+    /// Notes that there were groups of issues of a type up to a time, while no webhook brought any.
+    async fn note_silent_groups(
+        &self,
+        app_id: AppId,
+        event_type: &'static str,
+        last_at: Timestamp,
+        found_at: Timestamp,
+    ) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        let missed = MissedEvents { app_id, event_type: event_type.to_owned(), events: 0, last_at, found_at };
+        let origin = self.origin.clone();
+        self.inbox.run(move |inbox| inbox.note_missed(&origin, &[missed])).await
     }
 }
 
@@ -295,8 +323,25 @@ struct PollPlan {
     /// Of the open and the closed issues.
     windows: [PollWindow; 2],
     from: Timestamp,
-    /// Whether webhooks brought events in that time, to compare ids with.
+    /// From when on ids are compared with those of webhooks.
+    comparable_from: Timestamp,
+    /// Whether webhooks brought events in that time.
     has_webhooks: bool,
+    /// How webhooks write ids.
+    id_form: IdForm,
+}
+
+/// How the newest event that a webhook brought has its id written.
+fn id_form_of_webhooks(inbox: &mut (dyn Inbox + 'static)) -> Result<IdForm, StoreError> {
+    let (sender, via) = (Some(Sender::Bugfender), Some(Via::Webhook));
+    let selection = EventSelection { sender, via, ..EventSelection::default() };
+    let page = EventPage { newest_first: true, limit: Some(1), with_json: true };
+    let mut form = None;
+    inbox.events(&selection, page, &mut |event| {
+        form = event.json.as_deref().and_then(|json| IdForm::of(&String::from_utf8_lossy(json)));
+        false
+    })?;
+    Ok(form.unwrap_or_default())
 }
 
 /// Events of an app that webhooks brought.

@@ -8,7 +8,7 @@ use super::gate::{CheckedRow, GateVerdict, OfferedPage, TrustGate};
 use super::rows::{IssueRow, read_rows};
 use super::walk::{PageAnswer, PageWalk};
 use super::window::{PollWindow, ReadUpTo};
-use super::{Deposit, PollPlan, PollProgress, PollReport, PolledApp, Poller, comparable, webhooks_of};
+use super::{Deposit, PollPlan, PollProgress, PollReport, PolledApp, Poller, webhooks_of};
 use crate::api::{IssuePage, IssuePageQuery, PageFailure};
 use crate::domain::delivery::{Delivery, Via};
 use crate::domain::event::Sender;
@@ -106,7 +106,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
                 let total_pages = answer.total_pages.unwrap_or(pages).max(pages);
                 (self.progress)(PollProgress { app: self.app.app, pages, total_pages });
                 let count = answer.issues.len();
-                let (rows, order, unreadable) = read_rows(answer.issues);
+                let (rows, order, unreadable) = read_rows(answer.issues, self.plan.id_form);
                 let told =
                     PageAnswer { rows: count, order, total_pages: answer.total_pages, item_count: answer.item_count };
                 if !walk.answered(&told) {
@@ -207,7 +207,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
                 counts.known += receipt.known;
             }
             let until = self.reached(&page);
-            self.note(page.list, missed, until.filter(|_| window.moves_cursor)).await?;
+            self.note(page.list, missed, until.filter(|_| window.moves_cursor && !self.app.is_partial)).await?;
         }
         self.count(counts);
         Ok(())
@@ -280,7 +280,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
 
     /// What was seen of ids that are not the same.
     async fn refusal(&self, rows: u64, example: Option<String>) -> Result<Error> {
-        let selection = webhooks_of(self.app.app, comparable(self.plan.from, self.now), self.now);
+        let selection = webhooks_of(self.app.app, self.plan.comparable_from, self.now);
         let look = move |inbox: &mut (dyn Inbox + 'static)| {
             let events: u64 = inbox.count_events(&selection)?.iter().map(|count| count.events).sum();
             let mut id = None;
@@ -296,7 +296,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
         let message = format!(
             "app {}: webhooks brought {events} events since {}, and none of the {rows} that the API lists has the id of one: \
              nothing was stored",
-            self.app.app, self.plan.from
+            self.app.app, self.plan.comparable_from
         );
         Ok(Error::new(ErrorKind::NotUnderstood, message)
             .hint(format!("an id of the API is {}, one of a webhook {}", shown(example), shown(id)))

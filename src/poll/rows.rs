@@ -1,5 +1,7 @@
 //! The rows of a page.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -8,12 +10,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::walk::RowOrder;
-use crate::domain::event::{self, Sender};
+use crate::domain::{IdForm, decode_polled};
 
 /// An issue as the API lists it, which has what an event has that is delivered.
 #[derive(Debug)]
 pub(super) struct IssueRow {
-    /// The object as it came.
+    /// The object as it came, but for the form of its id.
     pub(super) raw: Box<RawValue>,
     /// Its id.
     pub(super) id: String,
@@ -30,12 +32,16 @@ struct RowTime {
 }
 
 impl IssueRow {
-    /// Reads a row; `None` if it is no event.
-    fn read(raw: Box<RawValue>) -> Option<Self> {
-        let facts = event::decode(Sender::Bugfender, ["[", raw.get(), "]"].concat().as_bytes()).ok()?.pop()?;
+    /// Reads a row, whose id is written as webhooks do; `None` if it is no event.
+    fn read(raw: Box<RawValue>, form: IdForm) -> Option<Self> {
+        let raw = match form.apply(raw.get()) {
+            Cow::Owned(rewritten) => RawValue::from_string(rewritten).ok()?,
+            Cow::Borrowed(_) => raw,
+        };
+        let facts = decode_polled(["[", raw.get(), "]"].concat().as_bytes()).ok()?.pop()?;
         let RowTime { created_at } = serde_json::from_str(raw.get()).ok()?;
         let created_at = created_at.as_str().and_then(time);
-        let event_type = facts.event_type.map(|name| event::named_type(name).to_ascii_lowercase());
+        let event_type = facts.event_type.map(|name| name.to_ascii_lowercase());
         Some(Self { raw, id: facts.id, event_type, created_at })
     }
 
@@ -51,10 +57,11 @@ fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(civil)
 }
 
-/// The rows of a page, oldest first, their order on the page, and how many are no events.
-pub(super) fn read_rows(raw: Vec<Box<RawValue>>) -> (Vec<IssueRow>, Option<RowOrder>, u64) {
+/// The rows of a page, oldest first, their order on the page, and how many are no events. Their ids are
+/// written as webhooks do.
+pub(super) fn read_rows(raw: Vec<Box<RawValue>>, form: IdForm) -> (Vec<IssueRow>, Option<RowOrder>, u64) {
     let all = raw.len();
-    let mut rows: Vec<IssueRow> = raw.into_iter().filter_map(IssueRow::read).collect();
+    let mut rows: Vec<IssueRow> = raw.into_iter().filter_map(|raw| IssueRow::read(raw, form)).collect();
     let times = rows.first().zip(rows.last()).and_then(|(first, last)| first.created_at.zip(last.created_at));
     let order = times.and_then(|(first, last)| match first.cmp(&last) {
         std::cmp::Ordering::Less => Some(RowOrder::OldestFirst),
@@ -77,7 +84,7 @@ mod tests {
     fn rows_are_read_in_whatever_form() {
         let rows = r#"[{"id":"c","type":1,"created_at":"2026-11-28T10:00:00Z"},{"title":"no id"},
             {"id":7,"type":"Issue","created_at":"2026-11-28T11:00:00.5+02:00"},{"id":"x","created_at":"2026-11-28 08:00:00"},7]"#;
-        let (rows, order, unreadable) = read_rows(serde_json::from_str(rows).unwrap());
+        let (rows, order, unreadable) = read_rows(serde_json::from_str(rows).unwrap(), IdForm::Number);
         let found: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.event_type.as_deref())).collect();
         assert_eq!(found, [("x", None), ("7", Some("issue")), ("c", Some("crash"))]);
         assert_eq!((order, unreadable), (Some(RowOrder::NewestFirst), 2));

@@ -30,15 +30,15 @@ impl WindowRule {
     /// The window; `None` if nothing says where it begins.
     pub(super) fn window(&self) -> Option<PollWindow> {
         let overlap = self.polled_until.map(|until| before(until, self.look_back));
+        let usual = match (overlap, self.subscribed_at) {
+            (Some(overlap), Some(subscribed_at)) => Some(overlap.max(subscribed_at)),
+            (overlap, subscribed_at) => overlap.or(subscribed_at),
+        };
         if let Some(from) = self.since {
-            let moves_cursor = overlap.is_none_or(|overlap| from <= overlap);
+            let moves_cursor = usual.is_none_or(|usual| from <= usual);
             return Some(PollWindow { from, moves_cursor, is_bound_to_hooks: false });
         }
-        let from = match (overlap, self.subscribed_at) {
-            (Some(overlap), Some(subscribed_at)) => overlap.max(subscribed_at),
-            (overlap, subscribed_at) => overlap.or(subscribed_at)?,
-        };
-        Some(PollWindow { from, moves_cursor: true, is_bound_to_hooks: true })
+        Some(PollWindow { from: usual?, moves_cursor: true, is_bound_to_hooks: true })
     }
 }
 
@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn a_start_that_leaves_something_out_does_not_count_for_the_next_time() {
+        assert_eq!(rule(Some(5), None, None), Some((5, true, false)));
         assert_eq!(rule(Some(5), None, Some(7)), Some((5, true, false)));
+        assert_eq!(rule(Some(8), None, Some(7)), Some((8, false, false)));
         assert_eq!(rule(Some(5), Some(10 * HOUR), None), Some((5, true, false)));
         assert_eq!(rule(Some(7 * HOUR), Some(10 * HOUR), None), Some((7 * HOUR, true, false)));
         assert_eq!(rule(Some(7 * HOUR + 1), Some(10 * HOUR), None), Some((7 * HOUR + 1, false, false)));

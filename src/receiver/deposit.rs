@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::limits::{Budgets, MemoryPermit};
+use super::metrics::Metrics;
 use super::peers::Peers;
 use super::writer::Writer;
+use jiff::Timestamp;
+
 use crate::domain::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{EncodedDelivery, Receipt};
@@ -14,6 +17,7 @@ pub struct Depositor {
     pub(super) writer: Writer,
     pub(super) budgets: Budgets,
     pub(super) peers: Arc<Peers>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Depositor {
@@ -25,6 +29,11 @@ impl Depositor {
         let overload = || Error::new(ErrorKind::Unavailable, "too many deliveries are waiting to be stored");
         let memory = self.budgets.decoding(delivery.events().len()).await.ok_or_else(overload)?;
         self.writer.deliver(EncodedDelivery::encode(delivery), [MemoryPermit::default(), memory]).await
+    }
+
+    /// Notes that a round of polling has ended, when it ended well, and how many events it stored.
+    pub fn note_round(&self, ended_well: Option<Timestamp>, stored: u64) {
+        self.metrics.polled(ended_well, stored);
     }
 
     /// Whether this receiver does what one of those of the store does for all.

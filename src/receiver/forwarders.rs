@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::alerts::Alerts;
 use super::clock::Clock;
 use super::forward::{Forwarder, Target};
 use super::in_flight::InFlight;
@@ -26,6 +27,7 @@ pub(super) struct ForwarderFactory {
     /// Who is told the outcomes.
     pub(super) outcomes: Option<OutcomeSender>,
     pub(super) peers: Arc<Peers>,
+    pub(super) alerts: Alerts,
 }
 
 impl ForwarderFactory {
@@ -35,7 +37,7 @@ impl ForwarderFactory {
             let shared = (Arc::clone(&self.metrics), self.in_flight.clone(), self.clock.clone());
             let policy = target.policy.clone();
             let forwarder = Forwarder::new(target, route.target, policy, self.writer.clone(), shared);
-            forwarder.telling(self.outcomes.clone()).among(Arc::clone(&self.peers))
+            forwarder.telling(self.outcomes.clone()).among(Arc::clone(&self.peers)).alerting(self.alerts.clone())
         };
         targets.into_iter().zip(routes).map(forwarder).collect()
     }
@@ -117,6 +119,8 @@ impl RunningForwarders {
         let routes = self.factory.writer.replace_routes(move |inbox| put_on_record(inbox, &known)).await?;
         self.stop.send_replace(true);
         self.factory.metrics.forget_targets();
+        let names: Vec<_> = targets.iter().map(|target| target.name.shown.clone()).collect();
+        self.factory.alerts.keep_targets(&names);
         let forwarders = self.factory.forwarders(targets, &routes);
         self.stop = watch::Sender::new(false);
         self.spawn(forwarders);

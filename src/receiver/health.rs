@@ -81,6 +81,12 @@ impl HealthCheck {
         read.await
     }
 
+    /// How many dead letters each target has, unless the inbox cannot be read.
+    pub(super) async fn dead_letters(&self, writer: &Writer) -> Option<Vec<(String, u64)>> {
+        let targets = self.snapshot(writer).await.inbox?.targets;
+        Some(targets.into_iter().map(|target| (target.name, target.dead)).collect())
+    }
+
     /// Whether deliveries can be stored, and the backlog.
     pub(super) async fn ready(&self, writer: &Writer) -> FullResponse {
         let Snapshot { writable, inbox, warnings } = self.snapshot(writer).await;

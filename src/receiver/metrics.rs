@@ -55,6 +55,8 @@ pub struct Metrics {
     disk_free: OptionalGauge,
     certificate_expiry: OptionalGauge,
     self_check: OptionalGauge,
+    polled: Counter,
+    last_poll: OptionalGauge,
     quarantined: Gauge,
     dropped_lines: Counter,
     answer: Histograms,
@@ -103,6 +105,12 @@ impl Default for Metrics {
                 "self_check_passing",
                 "Whether the receiver is reached by its public URL",
                 None,
+            ),
+            polled: Counter::default(),
+            last_poll: OptionalGauge::new(
+                "last_poll_timestamp",
+                "When catching up last came to its end, in seconds since 1970",
+                Some(Unit::Seconds),
             ),
             quarantined: Gauge::default(),
             dropped_lines: Counter::default(),
@@ -157,6 +165,8 @@ impl Metrics {
         registry.register_collector(Box::new(self.disk_free.clone()));
         registry.register_collector(Box::new(self.certificate_expiry.clone()));
         registry.register_collector(Box::new(self.self_check.clone()));
+        registry.register("polled_events", "Events stored that no webhook brought", self.polled.clone());
+        registry.register_collector(Box::new(self.last_poll.clone()));
         let oldest = "Age of the oldest pending forward";
         registry.register_with_unit("backlog_oldest", oldest, Unit::Seconds, self.oldest.clone());
         registry.register_with_unit("answer", "Time from request to response", Unit::Seconds, self.answer.clone());
@@ -243,6 +253,14 @@ impl Metrics {
     /// Notes whether the receiver is reached by its public URL, if that is known.
     pub(super) fn self_checked(&self, passing: Option<bool>) {
         self.self_check.set(passing.map(i64::from));
+    }
+
+    /// Notes a round of polling: when it ended, if it ended well, and how many events it stored.
+    pub(super) fn polled(&self, ended_well: Option<Timestamp>, stored: u64) {
+        self.polled.inc_by(stored);
+        if let Some(at) = ended_well {
+            self.last_poll.set(Some(at.as_second()));
+        }
     }
 
     pub(super) fn filter_failed(&self, target: &str) {

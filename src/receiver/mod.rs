@@ -6,6 +6,8 @@
 
 mod accept;
 mod access;
+mod alert_watch;
+mod alerts;
 mod body;
 mod clock;
 mod deposit;
@@ -29,6 +31,7 @@ mod replaceable;
 mod response;
 mod self_check;
 mod shares;
+mod template;
 mod tls;
 mod verifier;
 mod watchdog;
@@ -49,6 +52,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::access::Access;
+pub use self::alerts::{AlertCondition, AlertEndpoint, AlertTemplate, AlertTiming, Alerts};
 pub use self::deposit::Depositor;
 pub use self::forward::{BUILT_IN_TEMPLATES, ExecTarget, HttpTarget, Policy, Target, TargetKind, Template};
 pub use self::health::DroppedLines;
@@ -63,6 +67,7 @@ pub use self::self_check::{SelfCheck, SelfCheckFailure, SelfCheckState};
 pub use self::tls::TlsFiles;
 
 use self::accept::Connections;
+use self::alerts::AlertTask;
 use self::clock::Clock;
 use self::forward::Forwarder;
 use self::forwarders::{
@@ -113,6 +118,7 @@ pub struct Receiver {
     health_thread: JoinHandle<()>,
     writer_threads: Vec<JoinHandle<()>>,
     peers: Arc<Peers>,
+    alerts: Alerts,
     stored: Arc<Notify>,
     clock: Clock,
     keep: Keep,
@@ -148,11 +154,14 @@ impl Receiver {
             dropped_lines,
             outcomes,
             self_check,
+            alerts,
         } = options;
         let tls = tls.map(Tls::load).transpose()?.map(Arc::new);
         let (mut inbox, intakes) = open_inbox(store, dedupe_window, keep.reserve)?;
         let clock = Clock::start(inbox.backlog()?.last_event);
         let peers = Peers::new(inbox.attend()?);
+        let seen = Arc::clone(&peers);
+        alerts.among(move || seen.is_first());
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
@@ -165,7 +174,7 @@ impl Receiver {
         let self_state = self_checker.as_ref().map(SelfChecker::watch);
         let (health, health_thread) =
             HealthCheck::start(store.watched_inbox()?, dropped_lines, limits.max_body as u64, self_state)?;
-        let told = (Arc::clone(&metrics), Arc::clone(&stored));
+        let told = (Arc::clone(&metrics), Arc::clone(&stored), alerts.clone());
         let (writer, writer_threads) = Writer::start(inbox, intakes, routes.clone(), limits.max_group, told)?;
         metrics.certificate_expires(tls.as_ref().and_then(|tls| tls.expiry()));
         let in_flight = InFlight::default();
@@ -176,6 +185,7 @@ impl Receiver {
             clock: clock.clone(),
             outcomes,
             peers: Arc::clone(&peers),
+            alerts: alerts.clone(),
         };
         let forwarders = factory.forwarders(targets, &routes);
         let (replacer, replacements) = mpsc::unbounded_channel();
@@ -209,6 +219,7 @@ impl Receiver {
             health_thread,
             writer_threads,
             peers,
+            alerts,
             stored,
             clock,
             keep,
@@ -238,7 +249,8 @@ impl Receiver {
     /// Stores what does not come by a request.
     pub fn depositor(&self) -> Depositor {
         let (writer, budgets) = (self.writer.clone(), self.intake.budgets.clone());
-        Depositor { writer, budgets, peers: Arc::clone(&self.peers) }
+        let metrics = Arc::clone(&self.intake.metrics);
+        Depositor { writer, budgets, peers: Arc::clone(&self.peers), metrics }
     }
 
     /// Whether deliveries arrive, and every change of that, if it is checked. It can be heard for as long as the receiver
@@ -257,6 +269,10 @@ impl Receiver {
         let (tell, stopped) = watch::channel(false);
         let (calls, metrics) = (self.intake.calls.clone(), Arc::clone(&self.intake.metrics));
         let operators = Arc::clone(&self.intake.operators);
+        let alerting = AlertTask::start(&self.alerts);
+        let hearing = self.self_checker.as_ref().map(|checker| alert_watch::hear(self.alerts.clone(), checker.watch()));
+        let hearing = hearing.map(|hearing| AbortOnDropHandle::new(tokio::spawn(hearing)));
+        let alert_watch = tokio::spawn(alert_watch::run(self.alerts, Arc::clone(&operators)));
         let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
@@ -281,7 +297,7 @@ impl Receiver {
             }
         }
         // What stops is not reached, which is no failure.
-        drop(checking);
+        drop((checking, hearing));
         // Fails only when all tasks have ended already.
         let _ = tell.send(true);
         let forwarding = forwarding.stop();
@@ -297,7 +313,8 @@ impl Receiver {
             let _ = operating.await;
         }
         let forwards = drain(forwarding, &self.in_flight, deadline).await;
-        for task in [maintenance, watchdog, peers, taking] {
+        alerting.finish(deadline).await;
+        for task in [maintenance, watchdog, peers, taking, alert_watch] {
             task.abort();
             let _ = task.await;
         }

@@ -109,6 +109,11 @@ pub(super) struct Operators {
 }
 
 impl Operators {
+    /// See [`HealthCheck::dead_letters`].
+    pub(super) async fn dead_letters(&self) -> Option<Vec<(String, u64)>> {
+        self.health.dead_letters(&self.writer).await
+    }
+
     /// Whether a request may be answered here.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
         if self.hosts.allow(request) { Ok(()) } else { Err(Rejection::Host) }

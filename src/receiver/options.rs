@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 
 use super::access::Access;
+use super::alerts::Alerts;
 use super::forward::{Policy, Target};
 use super::health::DroppedLines;
 use super::limits::Limits;
@@ -50,6 +51,8 @@ pub struct ReceiverOptions {
     pub outcomes: Option<OutcomeSender>,
     /// How it is checked whether deliveries arrive.
     pub self_check: Option<SelfCheck>,
+    /// Where it is said what fails.
+    pub alerts: Alerts,
 }
 
 impl ReceiverOptions {
@@ -71,6 +74,7 @@ impl ReceiverOptions {
             dropped_lines: Box::new(|| 0),
             outcomes: None,
             self_check: None,
+            alerts: Alerts::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the store lets several commits go on at once, further threads take the deliveries.
 
 mod committer;
+mod trouble;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,6 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use self::committer::{Committer, GroupCommit, IntakeCommitter};
+use self::trouble::InboxTrouble;
+use super::alerts::Alerts;
 use super::limits::MemoryPermit;
 use super::metrics::Metrics;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,10 +66,10 @@ impl Writer {
         intakes: Vec<Box<dyn Intake>>,
         routes: Vec<Route>,
         max_group: usize,
-        (metrics, stored): (Arc<Metrics>, Arc<Notify>),
+        (metrics, stored, alerts): (Arc<Metrics>, Arc<Notify>, Alerts),
     ) -> Result<(Self, Vec<JoinHandle<()>>)> {
         let runtime = Handle::try_current().map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
-        let (routes, trouble) = (Arc::new(ArcSwap::from_pointee(routes)), Arc::default());
+        let (routes, trouble) = (Arc::new(ArcSwap::from_pointee(routes)), Arc::new(InboxTrouble::of(alerts)));
         let shared = GroupCommit { routes, max_group, metrics, stored, runtime, trouble };
         let committer = Committer { inbox, shared: shared.clone(), rest_until: None };
         let (worker, thread) = Worker::start("inbox", committer)?;

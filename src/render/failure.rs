@@ -10,17 +10,21 @@ use crate::error::Error;
 /// The most characters that are shown of a cause.
 const LONGEST_CAUSE: usize = 500;
 
-/// The machine-readable form of an error. The keys are part of the public interface.
+/// The machine-readable form of errors. The keys are part of the public interface.
 #[derive(Serialize)]
 struct ErrorReport<'a> {
+    /// The first, whose code is that of the process.
     error: ErrorBody<'a>,
+    /// All of them, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ErrorBody<'a>>,
 }
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     category: &'static str,
     code: u8,
-    message: &'a str,
+    message: String,
     hint: Option<String>,
     hints: &'a [String],
     http_status: Option<u16>,
@@ -35,7 +39,7 @@ struct ErrorBody<'a> {
 
 impl Output {
     /// Shows errors on standard error, with their hints and, if they are wanted, their causes. In the JSON formats, the
-    /// last line is the first error as JSON.
+    /// last line is the first error as JSON, beside it all of them if there are several.
     pub fn fail(&self, errors: &[&Error]) {
         let log = self.options().log.as_ref().filter(|log| log.format() == LogFormat::Json);
         for error in errors {
@@ -54,9 +58,16 @@ impl Output {
                 self.explain(error);
             }
         }
-        if let Some(first) = errors.first() {
-            self.fail_for_programs(first);
+        self.fail_for_programs(errors);
+    }
+
+    /// Writes a warning about a place in a file to standard error.
+    pub fn warn_of(&self, warning: &Error) {
+        if self.format() == OutputFormat::Github {
+            let shown = warning.rewritten(|text| sanitize(text).into_owned());
+            return self.write_command(&workflow::annotation("warning", &shown));
         }
+        self.warn(&warning.to_string());
     }
 
     /// What is wrong, and what to do about it.
@@ -94,25 +105,34 @@ impl Output {
     pub fn fail_again(&self, error: &Error) {
         match self.format() {
             OutputFormat::Github => self.fail(&[error]),
-            _ => self.fail_for_programs(error),
+            _ => self.fail_for_programs(&[error]),
         }
     }
 
-    /// In the JSON formats, writes the error as a line of JSON.
-    fn fail_for_programs(&self, error: &Error) {
-        if self.format().is_json() {
-            self.write_err_line(&machine_line(error));
+    /// In the JSON formats, writes the errors as a line of JSON.
+    fn fail_for_programs(&self, errors: &[&Error]) {
+        if let ([first, rest @ ..], true) = (errors, self.format().is_json()) {
+            let all: &[&Error] = if rest.is_empty() { &[] } else { errors };
+            self.write_err_line(&machine_line(first, all));
         }
     }
 }
 
-/// The error on one line of JSON.
-fn machine_line(error: &Error) -> String {
+/// An error on one line of JSON, and all that there are.
+fn machine_line(first: &Error, all: &[&Error]) -> String {
+    let report = ErrorReport { error: body(first), errors: all.iter().map(|error| body(error)).collect() };
+    let mut line = Vec::new();
+    // Serialising plain fields to memory cannot fail.
+    let _ = json::write_compact(&mut line, &report);
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+fn body(error: &Error) -> ErrorBody<'_> {
     let row = error.kind().exit_code();
-    let body = ErrorBody {
+    ErrorBody {
         category: row.category,
         code: row.code,
-        message: &error.to_string(),
+        message: error.to_string(),
         hint: Some(error.hints().join("\n")).filter(|hint| !hint.is_empty()),
         hints: error.hints(),
         http_status: error.http_status(),
@@ -120,9 +140,5 @@ fn machine_line(error: &Error) -> String {
         file: error.place().map(|place| place.file.as_str()),
         line: error.place().map(|place| place.line),
         column: error.place().map(|place| place.column),
-    };
-    let mut line = Vec::new();
-    // Serialising plain fields to memory cannot fail.
-    let _ = json::write_compact(&mut line, &ErrorReport { error: body });
-    String::from_utf8_lossy(&line).into_owned()
+    }
 }

@@ -1,8 +1,8 @@
 //! The REST API. Paths work with and without a trailing slash.
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::{PUBLIC_ID, reject};
 use super::{Shared, problem};
 use crate::domain::{EventKind, TargetUrl};
 
@@ -17,33 +18,16 @@ use crate::domain::{EventKind, TargetUrl};
 const APPS: [(i64, &str); 2] = [(1001, "Sandbox for Android"), (1002, "Sandbox for iOS")];
 
 pub(super) fn routes() -> Router<Shared> {
-    let routes: [(&str, MethodRouter<Shared>); 6] = [
+    let routes: [(&str, MethodRouter<Shared>); 5] = [
         ("/api/hook/subscribe", post(subscribe)),
         ("/api/hook/{id}", delete(unsubscribe)),
         ("/api/me", get(me)),
         ("/api/app", get(apps)),
         ("/api/app/{id}", get(app)),
-        ("/api/app/{id}/issues", get(issues)),
     ];
     routes.into_iter().fold(Router::new(), |router, (path, method)| {
         router.route(path, method.clone()).route(&format!("{path}/"), method)
     })
-}
-
-/// The response to an unauthenticated request: 401 without a credential, 403 with an invalid one.
-fn reject(shared: &Shared, headers: &HeaderMap) -> Option<Response> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return Some(problem(StatusCode::UNAUTHORIZED, "no credentials supplied"));
-    };
-    let state = shared.state();
-    match state.grants.access.get(token) {
-        _ if token == state.token => None,
-        Some(expiry) if *expiry > std::time::Instant::now() => None,
-        // The help page does not say which status an expired token gets; 401 is assumed.
-        Some(_) => Some(problem(StatusCode::UNAUTHORIZED, "the access token has expired")),
-        None => Some(problem(StatusCode::FORBIDDEN, "the credentials are not valid")),
-    }
 }
 
 #[derive(Deserialize)]
@@ -115,7 +99,7 @@ fn app_named(id: i64) -> Value {
     let known = APPS.iter().find(|(known, _)| *known == id);
     let name = known.map_or_else(|| format!("Sandbox app {id}"), |(_, name)| (*name).to_owned());
     json!({
-        "id": id, "public_id": format!("Sandbox{id}"), "key": format!("sandbox-key-{id}"), "name": name,
+        "id": id, "public_id": format!("{PUBLIC_ID}{id}"), "key": format!("sandbox-key-{id}"), "name": name,
         "created_at": "2024-01-15T09:30:00Z",
     })
 }
@@ -139,46 +123,4 @@ async fn app(State(shared): State<Shared>, Path(id): Path<String>, headers: Head
         Ok(id) if id > 0 => Json(app_named(id)).into_response(),
         _ => problem(StatusCode::NOT_FOUND, "app not found"),
     }
-}
-
-/// The query of `/api/app/{id}/issues`, seen in published clients. That pages start at 1 is assumed.
-#[derive(Deserialize)]
-struct IssueQuery {
-    date_range_start: Option<jiff::Timestamp>,
-    issue_status: Option<u8>,
-    page_size: Option<usize>,
-    page: Option<usize>,
-}
-
-async fn issues(
-    State(shared): State<Shared>,
-    Path(id): Path<i64>,
-    Query(query): Query<IssueQuery>,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(rejection) = reject(&shared, &headers) {
-        return rejection;
-    }
-    let status = match query.issue_status {
-        None => None,
-        Some(1) => Some("open"),
-        Some(4) => Some("closed"),
-        Some(_) => return problem(StatusCode::BAD_REQUEST, "issue_status must be 1 (open) or 4 (closed)"),
-    };
-    let state = shared.state();
-    let wanted = |event: &&Value| {
-        let created = event["created_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let recent = query.date_range_start.is_none_or(|start| created.is_none_or(|created| created >= start));
-        recent && status.is_none_or(|status| event["status"] == status)
-    };
-    let found: Vec<&Value> = state.events.get(&id).into_iter().flatten().filter(wanted).collect();
-    let (size, page) = (query.page_size.unwrap_or(100).clamp(1, 1000), query.page.unwrap_or(1).max(1));
-    let shown: Vec<&Value> = found.iter().skip((page - 1).saturating_mul(size)).take(size).copied().collect();
-    Json(json!({
-        "issues": shown,
-        "total_pages": found.len().div_ceil(size),
-        "item_count": found.len(),
-        "page_index": page,
-    }))
-    .into_response()
 }

@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::Shared;
+use super::emitted::ListedEvent;
 use super::state::{Hook, SentDelivery};
-use crate::domain::EventKind;
-use crate::error::{Error, Result};
-use crate::http::{Client, ClientOptions, Method, Peer, Repeat, Request, RequestBody, Roots};
+use crate::domain::{EventKind, whole_second};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Client, ClientOptions, Method, Payload, Peer, Repeat, Request, RequestBody, Roots};
 use crate::samples::bugfender::{self, EventShape};
 
 /// The timeout for a response of an endpoint.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum number of events per request.
-const MAX_COUNT: usize = 10_000;
+const MAX_COUNT: usize = 100_000;
+
+/// The maximum number of duplicates of a delivery.
+const MAX_DUPLICATES: usize = 10_000;
 
 /// The body of `POST /sandbox/emit`. All fields are optional.
 #[derive(Debug, Deserialize)]
@@ -38,6 +43,14 @@ pub(super) struct Emit {
     shape: EventShape,
     /// Fields to set in each event.
     set: Map<String, Value>,
+    /// How many seconds lie between the times of two events; the last one is of now, or of the time that is set.
+    interval: u32,
+}
+
+/// An event as it is delivered.
+pub(super) struct DeliveredEvent {
+    id: Value,
+    pub(super) json: Box<RawValue>,
 }
 
 impl Default for Emit {
@@ -50,23 +63,24 @@ impl Default for Emit {
             duplicate: 0,
             shape: EventShape::default(),
             set: Map::new(),
+            interval: 0,
         }
     }
 }
 
 /// Creates events, records and delivers them. Returns the events and the deliveries with their outcome.
-pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec<SentDelivery>)> {
-    if emit.count == 0 || emit.count > MAX_COUNT || emit.duplicate > MAX_COUNT {
-        return Err(Error::usage(format!("count must be 1 to {MAX_COUNT}, duplicate at most {MAX_COUNT}")));
+pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<DeliveredEvent>, Vec<SentDelivery>)> {
+    if emit.count == 0 || emit.count > MAX_COUNT || emit.duplicate > MAX_DUPLICATES {
+        return Err(Error::usage(format!("count must be 1 to {MAX_COUNT}, duplicate at most {MAX_DUPLICATES}")));
     }
-    let (events, hooks) = {
+    let (events, listed) = make_all(&emit, shared)?;
+    let hooks: Vec<Hook> = {
         let mut state = shared.state();
-        let events: Vec<Value> = (0..emit.count).map(|_| make(&emit, &state.url)).collect();
-        state.events.entry(emit.app_id).or_default().extend(events.iter().cloned());
+        state.events.add(emit.app_id, listed);
         let matches = |hook: &&Hook| hook.active && hook.event == emit.event && hook.app_id == emit.app_id;
-        (events, state.hooks.hooks.iter().filter(matches).cloned().collect::<Vec<_>>())
+        state.hooks.hooks.iter().filter(matches).cloned().collect()
     };
-    let batches: Vec<&[Value]> = if emit.batch { vec![&events] } else { events.chunks(1).collect() };
+    let batches: Vec<&[DeliveredEvent]> = if emit.batch { vec![&events] } else { events.chunks(1).collect() };
     let mut deliveries = Vec::new();
     for hook in &hooks {
         for batch in &batches {
@@ -81,16 +95,32 @@ pub(super) async fn emit(shared: &Shared, emit: Emit) -> Result<(Vec<Value>, Vec
     Ok((events, deliveries))
 }
 
-fn make(emit: &Emit, url: &str) -> Value {
-    let mut event = bugfender::event(emit.shape, emit.event, emit.app_id, url);
-    for (name, value) in &emit.set {
-        event[name] = value.clone();
-    }
-    event
+/// The events as they are delivered, and as they are listed.
+fn make_all(emit: &Emit, shared: &Shared) -> Result<(Vec<DeliveredEvent>, Vec<ListedEvent>)> {
+    let url = shared.state().url.clone();
+    let set = emit.set.get("created_at").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let last: Timestamp = set.unwrap_or_else(|| whole_second(Timestamp::now()));
+    let make = |number: usize| {
+        let mut event = bugfender::event(emit.shape, emit.event, emit.app_id, &url);
+        for (name, value) in &emit.set {
+            event[name] = value.clone();
+        }
+        if emit.interval > 0 {
+            // At most 100,000 times 2^32 seconds, which does not overflow.
+            let before = i64::from(emit.interval) * i64::try_from(emit.count - 1 - number).unwrap_or_default();
+            event["created_at"] =
+                last.checked_sub(SignedDuration::from_secs(before)).unwrap_or(Timestamp::MIN).to_string().into();
+        }
+        let (id, json) = (event["id"].clone(), to_raw_value(&event)?);
+        let listed = ListedEvent::new(event, &json, emit.event, shared.options.foreign_ids)?;
+        Ok((DeliveredEvent { id, json }, listed))
+    };
+    let events: serde_json::Result<_> = (0..emit.count).map(make).collect();
+    events.map_err(|error| Error::new(ErrorKind::Other, error.to_string()))
 }
 
 /// Sends one delivery. Like Bugfender, it does not retry.
-async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> SentDelivery {
+async fn deliver(hook: &Hook, events: &[DeliveredEvent], duplicate: bool) -> SentDelivery {
     let outcome = post(hook, events).await;
     let (status, error) = match outcome {
         Ok(status) => (Some(status), None),
@@ -100,14 +130,14 @@ async fn deliver(hook: &Hook, events: &[Value], duplicate: bool) -> SentDelivery
         hook_id: hook.id,
         target_url: hook.shown().target_url,
         at: Timestamp::now(),
-        event_ids: events.iter().map(|event| event["id"].clone()).collect(),
+        event_ids: events.iter().map(|event| event.id.clone()).collect(),
         duplicate,
         status,
         error,
     }
 }
 
-async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
+async fn post(hook: &Hook, events: &[DeliveredEvent]) -> Result<u16> {
     let url = Url::parse(&hook.target_url).map_err(|error| Error::usage(error.to_string()))?;
     let options = ClientOptions {
         attempt_timeout: TIMEOUT,
@@ -118,8 +148,11 @@ async fn post(hook: &Hook, events: &[Value]) -> Result<u16> {
         roots: Roots::System,
         peer: Peer::Endpoint,
     };
-    let request =
-        Request { method: Method::POST, url, body: Some(RequestBody::Json(events.into())), repeat: Repeat::Never };
+    let events: Vec<&RawValue> = events.iter().map(|event| &*event.json).collect();
+    let bytes = serde_json::to_vec(&events).map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+    let payload = Payload { content_type: "application/json".into(), headers: Vec::new(), bytes };
+    let body = Some(RequestBody::Bytes(payload));
+    let request = Request { method: Method::POST, url, body, repeat: Repeat::Never };
     let response = Client::new(options)?.send(&request, None).await;
     response.map(|response| response.status.as_u16()).map_err(|failure| failure.error)
 }

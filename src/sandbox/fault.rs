@@ -16,10 +16,11 @@ pub(super) enum Operation {
     Me,
     Apps,
     Issues,
+    Summary,
 }
 
 impl Operation {
-    const NAMED: [(&'static str, Self); 7] = [
+    const NAMED: [(&'static str, Self); 8] = [
         ("token", Self::Token),
         ("authorize", Self::Authorize),
         ("subscribe", Self::Subscribe),
@@ -27,6 +28,7 @@ impl Operation {
         ("me", Self::Me),
         ("apps", Self::Apps),
         ("issues", Self::Issues),
+        ("summary", Self::Summary),
     ];
 
     /// The operation of a request.
@@ -39,6 +41,7 @@ impl Operation {
             ("DELETE", ["api", "hook", _]) => Some(Self::Unsubscribe),
             (_, ["api", "me"]) => Some(Self::Me),
             (_, ["api", "app", _, "issues"]) => Some(Self::Issues),
+            (_, ["api", "app", _, "issues-aggregation", ..]) => Some(Self::Summary),
             (_, ["api", "app", ..]) => Some(Self::Apps),
             _ => None,
         }

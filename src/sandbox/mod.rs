@@ -6,20 +6,26 @@ mod api;
 mod assertion;
 mod control;
 mod deliver;
+mod emitted;
+mod extract;
 mod fault;
 mod guard;
+mod issues;
 mod oauth;
 mod serve;
 mod state;
+mod summary;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 pub use fault::Fault;
@@ -47,6 +53,39 @@ pub struct SandboxOptions {
     pub client_key: Option<PathBuf>,
     /// The lifetime of access tokens granted by OAuth.
     pub token_life: Duration,
+    /// How old the events may be that the API lists; no limit if absent.
+    pub retention: Option<Duration>,
+    /// Whether the API lists events under other ids than it delivers them.
+    pub foreign_ids: bool,
+    /// The order in which the API lists events.
+    pub issues_order: IssuesOrder,
+}
+
+/// The order of a list of events. Which one Bugfender's has is not documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IssuesOrder {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// The oldest first.
+    Oldest,
+}
+
+impl IssuesOrder {
+    /// All names, for help and completion.
+    pub const NAMES: [&str; 2] = ["newest", "oldest"];
+}
+
+impl FromStr for IssuesOrder {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "newest" => Ok(Self::Newest),
+            "oldest" => Ok(Self::Oldest),
+            _ => Err(format!("write one of {}", Self::NAMES.join(", "))),
+        }
+    }
 }
 
 /// The approximate lifetime of Bugfender's access tokens.
@@ -61,6 +100,9 @@ impl Default for SandboxOptions {
             faults: Vec::new(),
             client_key: None,
             token_life: TOKEN_LIFE,
+            retention: None,
+            foreign_ids: false,
+            issues_order: IssuesOrder::default(),
         }
     }
 }
@@ -113,9 +155,12 @@ impl Sandbox {
 
 fn router(shared: Shared) -> Router {
     let not_found = || async { problem(StatusCode::NOT_FOUND, "not found") };
+    let not_allowed = || async { problem(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") };
     let guard = axum::middleware::from_fn_with_state(shared.clone(), guard::guard);
     // Requests to unknown paths are logged too, as they reveal mistakes of a client.
-    let api = Router::new().merge(api::routes()).merge(oauth::routes()).fallback(not_found).layer(guard);
+    let lists = Router::new().merge(issues::routes()).merge(summary::routes());
+    let api = Router::new().merge(api::routes()).merge(lists).merge(oauth::routes()).fallback(not_found);
+    let api = api.method_not_allowed_fallback(not_allowed).layer(guard);
     control::routes().with_state(shared.clone()).fallback_service(api.with_state(shared))
 }
 
@@ -135,9 +180,15 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The time from which on events are listed.
+    fn horizon(&self, now: Timestamp) -> Timestamp {
+        let horizon = |retention: Duration| now.checked_sub(retention).unwrap_or(Timestamp::MIN);
+        self.options.retention.map_or(Timestamp::MIN, horizon)
+    }
 }
 
 /// An error response in the format of the API.
 fn problem(status: StatusCode, message: &str) -> Response {
-    (status, axum::Json(serde_json::json!({ "message": message }))).into_response()
+    (status, axum::Json(serde_json::json!({"code": status.as_u16(), "message": message}))).into_response()
 }

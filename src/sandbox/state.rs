@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::assertion::ClientKey;
+use super::emitted::Emitted;
 use super::fault::{FaultKind, Operation};
 use super::{Fault, SandboxOptions};
 use crate::domain::{AccessToken, EventKind, TargetUrl};
@@ -32,8 +33,7 @@ pub(super) struct State {
     /// How many logged requests have been dropped.
     dropped: usize,
     pub(super) deliveries: VecDeque<SentDelivery>,
-    /// All events, by app.
-    pub(super) events: HashMap<i64, Vec<Value>>,
+    pub(super) events: Emitted,
     pub(super) grants: Grants,
     /// The public key of the service account, if any.
     pub(super) client_key: Option<ClientKey>,
@@ -123,7 +123,7 @@ impl State {
             requests: VecDeque::new(),
             dropped: 0,
             deliveries: VecDeque::new(),
-            events: HashMap::new(),
+            events: Emitted::default(),
             grants: Grants::default(),
             client_key: options.client_key.as_deref().map(ClientKey::read).transpose()?,
             faults: options.faults.clone(),
@@ -202,6 +202,12 @@ impl Hooks {
         let before = self.hooks.len();
         self.hooks.retain(|hook| hook.id != id);
         self.hooks.len() < before
+    }
+
+    /// Deactivates a hook. Returns whether it exists.
+    pub(super) fn deactivate(&mut self, id: i64) -> bool {
+        let hook = self.hooks.iter_mut().find(|hook| hook.id == id);
+        hook.map(|hook| hook.active = false).is_some()
     }
 
     /// Stores the hooks in the state file, if there is one: temporary file, then rename.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod auth;
+mod catching_up;
 mod check;
 mod ci_examples;
 mod completions;
@@ -25,6 +26,7 @@ mod manifest;
 mod migrate;
 mod new_store;
 mod output;
+mod polling;
 mod postgres;
 mod profiles;
 mod readme;

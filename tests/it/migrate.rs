@@ -6,6 +6,7 @@ use std::thread;
 
 use rusqlite::Connection;
 
+use crate::support::inbox::{INBOX_BEFORE_POLLING, SCHEMA_BEFORE_POLLING};
 use crate::support::postgres::{Server, server};
 use crate::support::{Home, Run, have, wait_until};
 
@@ -35,8 +36,8 @@ fn a_store_in_postgresql() {
     let script = home.run(["store", "migrate", "--print"]);
     assert!(script.code == 0 && script.stdout.starts_with("BEGIN;"), "{script}");
     assert_run(&home, &[], 0, "made a new store at postgres://");
-    assert_run(&home, &[], 0, "is up to date (schema 2)");
-    assert_run(&home, &["--check"], 0, "is up to date (schema 2)");
+    assert_run(&home, &[], 0, "is up to date (schema 3)");
+    assert_run(&home, &["--check"], 0, "is up to date (schema 3)");
     assert_eq!(home.run(["store", "migrate", "--print"]).stdout, "");
     // What is printed makes the same.
     let by_hand = server.new_database();
@@ -128,12 +129,11 @@ fn a_schema_of_before_hooks_had_owners() {
     let database = server.new_database();
     let home = on(&server.url(&database));
     assert_run(&home, &[], 0, "made a new store");
-    let older =
-        "SET search_path = bugfender_hooks; DROP TABLE manifest_locks; DELETE FROM migrations WHERE version > 1;
+    let older = "DROP TABLE manifest_locks; DELETE FROM migrations WHERE version > 1;
                  ALTER TABLE hooks DROP COLUMN managed_by, DROP COLUMN replaces;";
-    server.psql(&database, &format!("{older} {HOOK}"));
-    assert_run(&home, &["--check"], 9, "has schema 1, and the newest is 2");
-    assert_run(&home, &[], 0, "from schema 1 to 2");
+    server.psql(&database, &format!("{SCHEMA_BEFORE_POLLING} {older} {HOOK}"));
+    assert_run(&home, &["--check"], 9, "has schema 1, and the newest is 3");
+    assert_run(&home, &[], 0, "from schema 1 to 3");
     assert_eq!(only_hook(&home), (serde_json::Value::Null, "ci".to_owned(), "active".to_owned()));
     assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.manifest_locks"), "0");
 }
@@ -154,7 +154,7 @@ fn ten_first_starts_at_once() {
     let Some(server) = server() else { return };
     let database = server.new_database();
     start_at_once(&on(&server.url(&database)));
-    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.migrations"), "2");
+    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.migrations"), "3");
 }
 
 /// Runs `work` while a migration is held up near its end, where another transaction has made a table with the name of its
@@ -231,16 +231,14 @@ fn a_process_that_is_killed_before_it_wrote_to_a_file_leaves_nothing() {
     assert_run(&home, &[], 0, "made a new registry");
     // As it was before its last step.
     let inbox = Connection::open(home.data().join("registry.inbox.db")).unwrap();
-    let older = "PRAGMA user_version = 1651048451; DROP TRIGGER forwards_removed; DROP TABLE attempts;
-                 ALTER TABLE targets DROP COLUMN paused_at; ALTER TABLE targets DROP COLUMN resumed_at";
-    inbox.execute_batch(older).unwrap();
-    assert_run(&home, &["--check"], 9, "has schema 3, and the newest is 4");
+    inbox.execute_batch(INBOX_BEFORE_POLLING).unwrap();
+    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 5");
     inbox.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut child = home.spawn(&["store", "migrate"]);
     thread::sleep(std::time::Duration::from_millis(300));
     child.kill().unwrap();
     child.wait().unwrap();
     inbox.execute_batch("ROLLBACK").unwrap();
-    assert_run(&home, &["--check"], 9, "has schema 3, and the newest is 4");
-    assert_run(&home, &[], 0, "from schema 3 to 4");
+    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 5");
+    assert_run(&home, &[], 0, "from schema 4 to 5");
 }

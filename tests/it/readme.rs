@@ -161,6 +161,9 @@ fn the_tables_agree_with_the_code() {
         let line = format!("| {} | `{}` | {} |", row.code, row.category, row.meaning);
         assert!(text.contains(&line), "{line}");
     }
+    // The codes that are no errors stand behind the table, and so they do where the command shows it.
+    let findings = Home::new().run(["exit-codes"]).stderr;
+    assert!(findings.starts_with("With 10, ") && text.contains(&format!("\n{findings}")), "{findings}");
     for variable in environment::ALL {
         let line = format!("| `{}` | {} |", variable.name, variable.meaning);
         assert!(text.contains(&line), "{line}");

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::depositing::FetchDeposit;
 use super::filter::moment;
 use crate::commands::Report;
 use crate::commands::hook_args::seconds_or_zero;
@@ -15,16 +16,13 @@ use crate::commands::polling::{polled_apps, remarks};
 use crate::commands::progress::progress_bar;
 use crate::commands::units::{duration_or_zero, event_type};
 use crate::context::Context;
-use crate::domain::delivery::Delivery;
 use crate::domain::{AppId, AppName, Redaction, ShownTime};
-use crate::error::{Error, ErrorKind, Result};
-use crate::poll::{
-    Deposit, MAX_PAGE, PollOptions, PollPace, PollProgress, PollReport, PolledApp, PolledReceipt, Poller,
-};
+use crate::error::{Error, Result};
+use crate::poll::{MAX_PAGE, PollOptions, PollPace, PollProgress, PollReport, PolledApp, Poller};
 use crate::render::{Cell, Row};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::StoreWorker;
-use crate::store::{EncodedDelivery, HandedOver, Inbox, Receipt, ReceiverInbox, Route, Store, StoreErrorKind};
+use crate::store::{Inbox, Store};
 
 /// Fetch events that no webhook brought, through Bugfender's API
 ///
@@ -145,64 +143,13 @@ impl Row for FetchedRow {
     }
 }
 
-/// Stores what was polled.
-enum FetchDeposit {
-    /// Nothing is stored.
-    DryRun,
-    /// It is stored by this process, and forwarded by these routes.
-    Direct(StoreWorker<dyn ReceiverInbox>, Vec<Route>),
-    /// It is stored by the receiver that runs, and forwarded or not.
-    HandOver(StoreWorker<dyn Inbox>, bool),
-}
-
-/// How often to look whether the receiver has stored what was handed over to it, and for how long.
-const RECEIPT_POLL_INTERVAL: Duration = Duration::from_millis(20);
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
-
-impl Deposit for FetchDeposit {
-    async fn deposit(&self, mut delivery: Delivery) -> Result<PolledReceipt> {
-        let events = delivery.events().len() as u64;
-        let new = match self {
-            Self::DryRun => 0,
-            Self::Direct(inbox, routes) => {
-                let (encoded, routes) = (EncodedDelivery::encode(delivery), routes.clone());
-                let commit = move |inbox: &mut (dyn ReceiverInbox + 'static)| inbox.commit(&[encoded], &routes);
-                inbox.run(commit).await?.iter().map(Receipt::stored).sum::<usize>() as u64
-            }
-            Self::HandOver(inbox, forward) => {
-                let app = delivery.events().first().and_then(|event| event.app_id).and_then(AppId::new);
-                let app = app.ok_or_else(|| Error::new(ErrorKind::Other, "events of no app were fetched"))?;
-                let (received_at, body, forward) = (delivery.received_at(), delivery.take_body(), *forward);
-                let events = HandedOver { number: 0, app, received_at, forward, body };
-                let number = inbox.run(move |inbox| inbox.hand_over(&events)).await?;
-                receipt(inbox, number).await?
-            }
-        };
-        Ok(PolledReceipt { new, known: events.saturating_sub(new) })
-    }
-}
-
-/// Waits until the receiver has stored what was handed over to it.
-async fn receipt(inbox: &StoreWorker<dyn Inbox>, number: i64) -> Result<u64> {
-    let deadline = Instant::now() + RECEIPT_TIMEOUT;
-    loop {
-        if let Some(stored) = inbox.run(move |inbox| inbox.take_receipt(number)).await? {
-            return Ok(stored);
-        }
-        if Instant::now() > deadline {
-            let message = "the receiver that runs has not stored what was fetched";
-            return Err(Error::new(ErrorKind::Store, message).hint("it does so when it can; see its log"));
-        }
-        tokio::time::sleep(RECEIPT_POLL_INTERVAL).await;
-    }
-}
-
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let apps = polled_apps(ctx, &args.app_ids, &args.types, args.since)?;
     let api = ctx.api()?.with_max_body(MAX_PAGE);
     let scratch = tempfile::tempdir()?;
     let store = store(ctx, args, &scratch)?;
-    let (reader, deposit, threads) = open(ctx, args, &*store)?;
+    let (reader, reading) = StoreWorker::start("inbox", open(ctx, args, &*store)?)?;
+    let deposit = FetchDeposit { inbox: reader.clone(), store, forward: args.forward, dry_run: args.dry_run };
     let pace = PollPace::of(ctx.origin());
     let redaction = Redaction::joined(args.redact.iter().cloned());
     let options = PollOptions {
@@ -215,10 +162,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let poller = Poller::new(&api, ctx.origin(), reader, deposit, options);
     let ended = ctx.wait(with_progress(ctx, &poller, &apps));
     drop(poller);
-    for thread in threads {
-        // It ends once all that is stored is stored.
-        let _ = thread.join();
-    }
+    // It ends once all that is stored is stored.
+    let _ = reading.join();
     let Some((reports, errors)) = ended? else {
         return Err(Error::interrupted("while fetching; what was stored stays, and the next run goes on from there"));
     };
@@ -229,44 +174,28 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 }
 
 /// The store; if there is none and nothing is to be stored, an empty one.
-fn store(ctx: &Context, args: &Args, scratch: &tempfile::TempDir) -> Result<Box<dyn Store>> {
+fn store(ctx: &Context, args: &Args, scratch: &tempfile::TempDir) -> Result<Arc<dyn Store>> {
     let store = ctx.store()?;
     if store.existing_inbox()?.is_some() {
-        return Ok(store);
+        return Ok(store.into());
     }
     if args.dry_run {
-        return Ok(Box::new(SqliteStore::at(&scratch.path().join("registry.db"))));
+        return Ok(Arc::new(SqliteStore::at(&scratch.path().join("registry.db"))));
     }
     let place = store.inbox_place();
     ctx.allow_new("inbox", &place)?;
     store.inbox()?;
     ctx.say_new("inbox", &place);
-    Ok(store)
+    Ok(store.into())
 }
 
-type Opened = (StoreWorker<dyn Inbox>, FetchDeposit, Vec<JoinHandle<()>>);
-
-/// The inbox to look into, and what stores: this process, or the receiver that has the inbox for itself.
-fn open(ctx: &Context, args: &Args, store: &dyn Store) -> Result<Opened> {
+/// The inbox to look into.
+fn open(ctx: &Context, args: &Args, store: &dyn Store) -> Result<Box<dyn Inbox>> {
     let inbox = store.inbox()?;
     if args.forward && !args.dry_run && inbox.routes()?.is_empty() {
         ctx.out().warn("no `listen` has had a target yet: nothing will be forwarded");
     }
-    let (reader, reading) = StoreWorker::start("inbox", inbox)?;
-    if args.dry_run {
-        return Ok((reader, FetchDeposit::DryRun, vec![reading]));
-    }
-    match store.receiver_inbox() {
-        Ok(inbox) => {
-            let routes = if args.forward { inbox.routes()? } else { Vec::new() };
-            let (inbox, storing) = StoreWorker::start("intake", inbox)?;
-            Ok((reader, FetchDeposit::Direct(inbox, routes), vec![reading, storing]))
-        }
-        Err(error) if error.kind() == StoreErrorKind::InUse => {
-            Ok((reader.clone(), FetchDeposit::HandOver(reader, args.forward), vec![reading]))
-        }
-        Err(error) => Err(error.into()),
-    }
+    Ok(inbox)
 }
 
 /// A round, with a bar on a terminal that counts pages.

@@ -1,6 +1,7 @@
 //! `events`: what was received, how far it has been forwarded, and what can be done about it.
 
 mod delete;
+mod depositing;
 mod export;
 mod fetch;
 mod filter;

@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
 use super::super::units::{duration, duration_or_zero, event_type, size};
-use super::catch_up_args::CatchUpArgs;
+use super::watch_args::WatchArgs;
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppName, Label, Redaction};
@@ -97,7 +97,7 @@ pub struct Args {
     pub subscription: SubscribeArgs,
 
     #[command(flatten)]
-    pub catching_up: CatchUpArgs,
+    pub watching: WatchArgs,
 
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -295,20 +295,13 @@ pub struct MonitoringArgs {
     /// Serve them under this host name too, not only under IP addresses and localhost; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
-
-    /// Check this often, such as 5m, and on SIGHUP, that requests to --public-url arrive here, and warn if not; --allow-from does not apply to them
-    #[arg(long, value_name = "DURATION", requires = "public_url", value_parser = check_interval, help_heading = "Missing nothing")]
-    pub self_check: Option<Duration>,
 }
-
-/// The shortest interval of checks: each may take so long.
-const SHORTEST_CHECK: Duration = Duration::from_secs(10);
 
 /// What most people need.
 pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("listen", "The address to listen on"),
     ("print", "Print each event as it is stored"),
-    ("show_url", "Print the URL for Bugfender to deliver to, and exit"),
+    ("show_url", "Print the URL for Bugfender to deliver to"),
     ("retention", "Remove events older than this, such as 30d"),
     ("forward_to", "Forward events to this endpoint"),
     ("routes", "Forward events of one type"),
@@ -320,6 +313,7 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
     ("ephemeral", "Remove the hooks created on start when stopping"),
     ("catch_up", "Fetch what no webhook brought, this often"),
     ("self_check", "Call --public-url from outside, this often"),
+    ("alert", "Send a message when something fails"),
     ("allow_from", "Accept requests only from these networks"),
     ("tls_cert", "Serve https with the certificates in this file"),
 ];
@@ -327,10 +321,10 @@ pub const IN_SHORT_HELP: &[(&str, &str)] = &[
 const EXAMPLES: &str = "\
 Examples:
   bugfender-hooks listen --forward-to http://127.0.0.1:3000/events
-  bugfender-hooks listen --route crash=https://hooks.slack.com/services/... --template slack
+  bugfender-hooks listen --route crash=@slack.txt --template slack
   bugfender-hooks listen --exec 'notify-send crash' --print
-  bugfender-hooks listen --subscribe --app-id 1001 --public-url https://hooks.example.com
-  bugfender-hooks listen --catch-up 15m --self-check 5m --public-url https://hooks.example.com";
+  bugfender-hooks listen --subscribe --public-url https://hooks.example.com
+  bugfender-hooks listen --catch-up 15m --alert @slack.txt --alert-template slack";
 
 /// Reads an address with a port: an IP address, localhost, or a port alone.
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -361,12 +355,6 @@ fn network(text: &str) -> Result<IpNet, String> {
 fn body_size(text: &str) -> Result<u64, String> {
     let fits = (1..=256 * 1024 * 1024).contains(&size(text)?);
     if fits { size(text) } else { Err("the size is 1 byte to 256 MiB".to_owned()) }
-}
-
-/// Reads how often the receiver checks itself.
-fn check_interval(text: &str) -> Result<Duration, String> {
-    let interval = Duration::try_from(duration(text)?).unwrap_or_default();
-    if interval >= SHORTEST_CHECK { Ok(interval) } else { Err("the shortest is 10s".to_owned()) }
 }
 
 /// Reads the name of a host.

@@ -1,7 +1,7 @@
 //! `listen`: the receiver, its URL, its hooks and its shutdown.
 
+mod alerting;
 mod args;
-mod catch_up_args;
 mod catching_up;
 mod keys;
 mod monitoring;
@@ -9,7 +9,9 @@ mod printer;
 mod reloading;
 mod route;
 mod service;
+mod silence_watch;
 mod target_file;
+mod watch_args;
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -22,7 +24,7 @@ use url::Url;
 
 pub use self::args::{Args, IN_SHORT_HELP};
 
-use self::args::{ForwardArgs, LimitArgs};
+use self::args::LimitArgs;
 use self::catching_up::CatchUp;
 use self::printer::Printer;
 use self::route::MissingSecret;
@@ -59,7 +61,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         .hint("give the URL in a file, as @FILE"));
     }
     if args.forwarding.check {
-        return checked(ctx, &args.forwarding);
+        return checked(ctx, args);
     }
     if args.show_url {
         check_reachable(ctx, args)?;
@@ -88,7 +90,7 @@ fn serve(
     let mut options = options(ctx, args, keys::delivery_keys(&keys, &secrets)?)?;
     // The commands of --exec run as the same user, and must not find the keys in this process.
     platform::hide_memory();
-    let catch_up = CatchUp::prepare(ctx, args)?;
+    let catch_up = CatchUp::prepare(ctx, args, &options.alerts)?;
     let ready_file = ReadyFile::prepare(args.ready_file.clone());
     let runtime = runtime()?;
     let signals = runtime.block_on(async { StopSignals::listen() })?;
@@ -100,6 +102,7 @@ fn serve(
     options.admin = admin;
     let (outcomes, feed) = printer::feed(ctx, args).unzip();
     options.outcomes = outcomes;
+    let alerts = options.alerts.clone();
     let (receiver, hangups) = {
         let _within = runtime.enter();
         let hangups = ReloadSignals::listen()?;
@@ -127,6 +130,7 @@ fn serve(
         ready_file,
         resubscribe: None,
         replaceable,
+        alerts,
         hooks: Vec::new(),
         stored,
         printer,
@@ -154,10 +158,11 @@ fn tell_of_unnamed(ctx: &Context, TargetRecord { name, pending, .. }: &TargetRec
     ctx.out().warn(&format!("forwards pending for {name}, which is not a target of this run: {pending}"));
 }
 
-/// Checks the targets without receiving.
-fn checked(ctx: &Context, args: &ForwardArgs) -> Result<Report> {
-    let targets = route::targets(ctx, args, MissingSecret::Pretend)?;
-    let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+/// Checks the targets, and the endpoint for alerts, without receiving.
+fn checked(ctx: &Context, args: &Args) -> Result<Report> {
+    let targets = route::targets(ctx, &args.forwarding, MissingSecret::Pretend)?;
+    alerting::endpoint(ctx, &args.watching)?;
+    let file = args.forwarding.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     ctx.out().note(&format!("{file} is valid: {}", count(targets.len() as u64, "target")));
     Ok(Report::nothing())
 }
@@ -246,6 +251,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         dropped_lines: dropped_lines(ctx),
         outcomes: None,
         self_check: monitoring::self_check(ctx, args)?,
+        alerts: alerting::alerts(ctx, &args.watching)?,
     })
 }
 

@@ -31,7 +31,7 @@ pub(super) fn listener(runtime: &Runtime, args: &Args) -> Result<Option<(TcpList
 
 /// The receiver's check of whether deliveries arrive, if there is to be one.
 pub(super) fn self_check(ctx: &Context, args: &Args) -> Result<Option<SelfCheck>> {
-    let Some((url, interval)) = args.subscription.public_url.as_ref().zip(args.monitoring.self_check) else {
+    let Some((url, interval)) = args.subscription.public_url.as_ref().zip(args.watching.self_check) else {
         return Ok(None);
     };
     let is_loopback = url.host().is_some_and(|host| host_scope(&host) == HostScope::Loopback);

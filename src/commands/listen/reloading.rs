@@ -51,6 +51,7 @@ impl Service<'_> {
             }
             self.subscribe_new_url(FIRST_WAIT);
         }
+        self.reload_alerts();
         if self.args.forwarding.config.is_some() {
             self.reload_targets();
         }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinError;
 
 use super::args::{Args, SubscribeArgs};
-use super::catching_up::CatchUp;
+use super::catching_up::{CatchUp, RunningCatchUp};
 use super::monitoring::expiry_warning;
 use super::printer::Printer;
 use super::{bugfender_url, is_url_known, local_base, public_base};
@@ -24,7 +25,7 @@ use crate::domain::{HookId, HookStatus, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{self, HookChoice, RemovalOptions, SubscribeOptions, Subscriber};
 use crate::platform::{self, ReloadSignals, ServiceState, StopSignals};
-use crate::receiver::{Depositor, Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
+use crate::receiver::{Alerts, Depositor, Drained, INSTABUG_PATH, LUCIQ_PATH, Replaceable};
 use crate::render::Log;
 use crate::store::{Keys, ReceiverKeys};
 
@@ -62,6 +63,7 @@ pub(super) struct Service<'a> {
     /// When to try again to subscribe the URL of a new key, and how long that wait was.
     pub(super) resubscribe: Option<(Instant, Duration)>,
     pub(super) replaceable: Replaceable,
+    pub(super) alerts: Alerts,
     /// The hooks that this run created.
     pub(super) hooks: Vec<HookId>,
     pub(super) stored: Arc<Notify>,
@@ -91,15 +93,7 @@ impl Service<'_> {
         {
             errors.push(error);
         }
-        // Now that its hooks are on record, which say what to catch up with.
-        let catch_up = self.catch_up.take().filter(|_| errors.is_empty());
-        let catching_up = match catch_up.map(|(catch_up, depositor)| catch_up.start(depositor)).transpose() {
-            Ok(catching_up) => catching_up,
-            Err(error) => {
-                errors.push(error);
-                None
-            }
-        };
+        let catching_up = if errors.is_empty() { self.start_catching_up(&mut errors) } else { None };
         if errors.is_empty() {
             self.wait(&mut signals);
         }
@@ -107,19 +101,9 @@ impl Service<'_> {
             catching_up.stop();
         }
         platform::notify_service_manager(ServiceState::Stopping);
-        if self.args.subscription.ephemeral && !self.hooks.is_empty() {
-            // A signal right after the first belongs to it, and must not interrupt the removal too.
-            self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
-            self.ctx.discard_interruptions();
-            // The receiver still serves meanwhile, so that events sent until the removal arrive.
-            let hooks = std::mem::take(&mut self.hooks);
-            let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
-            match self.remove_hooks(hooks) {
-                Ok(failed) if failed.is_empty() => self.ctx.out().note(&removed),
-                Ok(failed) => errors.extend(failed),
-                Err(error) => errors.push(error),
-            }
-        }
+        self.remove_ephemeral(&mut errors);
+        // It would keep the receiver from ending.
+        self.catch_up = None;
         // Sending fails only if the receiver has already stopped.
         let _ = stop.send(());
         let drained = self.runtime.block_on(async {
@@ -129,26 +113,32 @@ impl Service<'_> {
             }
         });
         self.print();
-        match drained {
-            None => {
-                errors.insert(
-                    0,
-                    Error::interrupted("before everything in flight had finished; every stored event is safe"),
-                );
-            }
-            Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
-            Some(Ok(Drained { calls: 0, forwards: 0 })) => {}
-            Some(Ok(Drained { calls, forwards })) => errors.push(
-                Error::new(
-                    ErrorKind::Other,
-                    format!(
-                        "stopped after --drain-timeout with {calls} requests, which got no response, and {forwards} forwards in flight"
-                    ),
-                )
-                .hint("these forwards are retried at the next start"),
-            ),
-        }
+        tell_of_drained(drained, &mut errors);
         Report { errors, ..Report::nothing() }
+    }
+
+    /// Starts to catch up, now that its hooks are on record, which say with what.
+    fn start_catching_up(&mut self, errors: &mut Vec<Error>) -> Option<RunningCatchUp> {
+        let (catch_up, depositor) = self.catch_up.take()?;
+        catch_up.start(depositor).map_err(|error| errors.push(error)).ok()
+    }
+
+    /// Removes the hooks that this run created, if that was asked for.
+    fn remove_ephemeral(&mut self, errors: &mut Vec<Error>) {
+        if !self.args.subscription.ephemeral || self.hooks.is_empty() {
+            return;
+        }
+        // A signal right after the first belongs to it, and must not interrupt the removal too.
+        self.runtime.block_on(async { tokio::time::sleep(SAME_WISH).await });
+        self.ctx.discard_interruptions();
+        // The receiver still serves meanwhile, so that events sent until the removal arrive.
+        let hooks = std::mem::take(&mut self.hooks);
+        let removed = format!("removed {}", count(hooks.len() as u64, "hook"));
+        match self.remove_hooks(hooks) {
+            Ok(failed) if failed.is_empty() => self.ctx.out().note(&removed),
+            Ok(failed) => errors.extend(failed),
+            Err(error) => errors.push(error),
+        }
     }
 
     /// Waits until it is stopped; meanwhile prints stored events, if requested, and reloads files.
@@ -310,6 +300,29 @@ impl Service<'_> {
         let targets = hooks::pick_settled(self.ctx, &*registry, self.ctx.origin(), &HookChoice::Ids(hooks))?;
         let options = RemovalOptions { by_id: true, ignore_missing: true };
         Ok(remove(self.ctx, &*registry, targets, options)?.split().1)
+    }
+}
+
+/// Says what was cut off.
+fn tell_of_drained(drained: Option<Result<Drained, JoinError>>, errors: &mut Vec<Error>) {
+    match drained {
+        None => {
+            errors.insert(
+                0,
+                Error::interrupted("before everything in flight had finished; every stored event is safe"),
+            );
+        }
+        Some(Err(error)) => errors.push(Error::new(ErrorKind::Other, format!("the receiver failed: {error}"))),
+        Some(Ok(Drained { calls: 0, forwards: 0 })) => {}
+        Some(Ok(Drained { calls, forwards })) => errors.push(
+            Error::new(
+                ErrorKind::Other,
+                format!(
+                    "stopped after --drain-timeout with {calls} requests, which got no response, and {forwards} forwards in flight"
+                ),
+            )
+            .hint("these forwards are retried at the next start"),
+        ),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::domain::ManifestName;
 use crate::error::{Error, Result};
 use crate::manifest::{ManifestDraft, ManifestFormat};
-use crate::platform::{add_private_file, write_named_file};
+use crate::platform::{add_private_file, create_private_dir, write_named_file};
 
 /// Write a manifest of the hooks in the registry
 ///
@@ -23,7 +23,7 @@ use crate::platform::{add_private_file, write_named_file};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InitArgs {
-    /// The file to write (.toml, .yaml or .json), or "-" for standard output
+    /// The file to write (.toml, .yaml or .json), in a directory that is made if need be, or "-" for standard output
     #[arg(value_name = "FILE", default_value = "hooks.toml", value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
@@ -55,12 +55,11 @@ pub(super) fn run(ctx: &Context, args: InitArgs) -> Result<Report> {
     let draft = ManifestDraft::new(name.unwrap_or_else(name_of_directory), records(ctx, &filter)?);
     let text = draft.text(format);
     if !is_stdout {
-        let written = if force { write_named_file } else { add_private_file }(&file, text.as_bytes());
-        written.map_err(|error| match error.kind() {
+        let write = if force { write_named_file } else { add_private_file };
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+        dir.map_or(Ok(()), create_private_dir).map_err(|error| not_read(&file, error))?;
+        write(&file, text.as_bytes()).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => exists(&file),
-            ErrorKind::NotFound => {
-                Error::usage(format!("{}: there is no such directory", file.display())).source(error)
-            }
             _ => not_read(&file, error),
         })?;
     }

@@ -1,9 +1,11 @@
 //! What `plan` and `apply` have in common: which manifest, what is planned, and how that is shown.
 
+mod brake_row;
 mod row;
 mod saved;
 mod view;
 
+pub use brake_row::BrakeRow;
 pub use row::Disclosure;
 pub use saved::SavedPlan;
 pub use view::{AppliedView, PlanView, planned_counts};
@@ -42,6 +44,8 @@ impl PlanArgs {
 pub struct PlanRequest {
     /// The files and directories.
     pub files: Vec<PathBuf>,
+    /// The files that were read.
+    pub read: Vec<PathBuf>,
     /// What the plan may do.
     pub options: PlanOptions,
     /// What the files say.
@@ -54,8 +58,8 @@ impl PlanRequest {
     /// # Errors
     /// All that is wrong with it.
     pub fn read(ctx: &Context, files: Vec<PathBuf>, options: PlanOptions) -> Result<Self, Vec<Error>> {
-        let manifest = manifest_args::load(ctx, &files)?;
-        Ok(Self { files, options, manifest })
+        let (manifest, read) = manifest_args::load(ctx, &files)?;
+        Ok(Self { files, read, options, manifest })
     }
 
     /// What has to be done, by the registry as it is now; without one all hooks are missing.

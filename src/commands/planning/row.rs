@@ -1,9 +1,8 @@
 //! A planned hook as it is shown: what is secret of its endpoint is not.
 
 use serde::Serialize;
-use url::Url;
 
-use crate::domain::{AppId, EventKind, HookId, HookRecord, Label, ShownTarget, TargetUrl, texts_of};
+use crate::domain::{AppId, EventKind, HookId, HookRecord, Label, TargetUrl, shown_endpoint};
 use crate::hooks::{AppliedHook, ApplyOutcome};
 use crate::manifest::{PlanAction, PlannedHook, RemovalReason};
 use crate::render::{Cell, Row, Tone};
@@ -101,23 +100,17 @@ impl Disclosure {
         cells.collect::<Vec<_>>().join("  ")
     }
 
-    /// A text about a hook on record, without its endpoint, unless the manifest has that as it is.
+    /// A text about a hook, without its endpoints, unless the manifest has them as they are.
     fn hide(self, text: String, planned: &PlannedHook) -> String {
-        let Some(record) = planned.record.as_ref().filter(|_| !self.show_secrets && planned.may_be_secret()) else {
-            return text;
-        };
-        let texts = texts_of(&record.subscription.target_url);
-        texts.iter().fold(text, |text, secret| text.replace(secret.as_str(), "****"))
+        match planned.hidden_endpoints().filter(|_| !self.show_secrets) {
+            Some(hidden) => hidden.hide(&text),
+            None => text,
+        }
     }
 
     /// The endpoint of a hook on record, of which it is not known whether it came from variables or files.
     fn on_record(self, target: &TargetUrl) -> String {
-        if self.show_secrets {
-            return target.expose().to_owned();
-        }
-        let Ok(url) = Url::parse(target.expose()) else { return "…".to_owned() };
-        let rest = if url.path().len() > 1 || url.query().is_some() { "/…" } else { "/" };
-        format!("{}{rest}", ShownTarget::of(&url))
+        if self.show_secrets { target.expose().to_owned() } else { shown_endpoint(target) }
     }
 }
 

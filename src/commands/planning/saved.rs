@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::commands::input::not_made;
 use crate::domain::{ApiOrigin, ManifestName};
 use crate::error::{Error, Result};
-use crate::manifest::{Plan, PlanOptions};
+use crate::manifest::{Plan, PlanOptions, is_manifest_name};
 use crate::platform;
 
 /// The version of the file's format.
@@ -32,20 +32,42 @@ pub struct SavedPlan {
 }
 
 impl SavedPlan {
-    /// Of a plan that was made from these files.
+    /// Refuses a place where a plan would take that of a file that it is made from, or would be read as a manifest; the plan is
+    /// made from these sources, of which these files were read.
     ///
     /// # Errors
-    /// A usage error for a manifest that came by standard input, which cannot be read again.
-    pub fn of(files: &[PathBuf], out: &Path, plan: &Plan) -> Result<Self> {
-        if files.iter().any(|file| file == Path::new("-")) {
+    /// A usage error that says why.
+    pub fn check_place(out: &Path, sources: &[PathBuf], read: &[PathBuf]) -> Result<()> {
+        if sources.iter().any(|source| source == Path::new("-")) {
             return Err(Error::usage("a plan of standard input can't be saved: `apply` reads the manifest again")
                 .hint("give the manifest as a file"));
         }
-        let same = |file: &PathBuf| file.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-        if files.iter().any(same) {
-            return Err(Error::usage(format!("--out {} is the manifest itself", out.display())));
+        if out == Path::new("-") {
+            return Err(Error::usage("--out -: a plan is saved in a file")
+                .hint("--output json writes what is planned to standard output"));
         }
-        Ok(Self {
+        // What else is wrong with it is said when it is written.
+        let Some(place) = resolved(out) else { return Ok(()) };
+        let is_place = |path: &Path| path.canonicalize().is_ok_and(|path| path == place);
+        if read.iter().any(|file| is_place(file)) {
+            let message = format!("--out {}: the plan would replace a file that it is made from", out.display());
+            return Err(Error::usage(message));
+        }
+        let dir = place
+            .parent()
+            .and_then(|dir| sources.iter().find(|source| source.canonicalize().is_ok_and(|source| source == dir)));
+        match dir.filter(|_| is_manifest_name(&place)) {
+            None => Ok(()),
+            Some(dir) => {
+                let message = format!("--out {}: it would be read as a manifest of {}", out.display(), dir.display());
+                Err(Error::usage(message).hint("give the plan another ending, such as .plan, or another directory"))
+            }
+        }
+    }
+
+    /// Of a plan that was made from these files.
+    pub fn of(files: &[PathBuf], plan: &Plan) -> Self {
+        Self {
             version: VERSION,
             name: plan.name.clone(),
             api_url: plan.origin.to_string(),
@@ -53,7 +75,7 @@ impl SavedPlan {
             prune: plan.options.prune,
             adopt: plan.options.adopt,
             checksum: plan.checksum(),
-        })
+        }
     }
 
     /// Writes it, whole or not at all, for its owner alone.
@@ -92,4 +114,13 @@ impl SavedPlan {
     pub fn options(&self) -> PlanOptions {
         PlanOptions { prune: self.prune, adopt: self.adopt }
     }
+}
+
+/// The file that is written at this path, which need not exist.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let beside = || {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(dir.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(beside)
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::brake_row::BrakeRow;
 use super::row::{AppliedRow, Disclosure, PlannedRow};
 use crate::domain::{ApiOrigin, ManifestName};
 use crate::error::Result;
@@ -25,6 +26,7 @@ struct PlanReport {
     prune: bool,
     adopt: bool,
     counts: PlanCounts,
+    brakes: Vec<BrakeRow>,
     changes: Vec<PlannedRow>,
 }
 
@@ -40,6 +42,7 @@ impl PlanView {
             prune: plan.options.prune,
             adopt: plan.options.adopt,
             counts: plan.counts(),
+            brakes: plan.brakes().into_iter().map(BrakeRow::from).collect(),
             changes: shown.map(|hook| PlannedRow::of(hook, disclosure)).collect(),
         };
         Self { report, with_checksum }
@@ -47,7 +50,8 @@ impl PlanView {
 }
 
 impl Row for PlanReport {
-    const FIELDS: &'static [&'static str] = &["name", "api_url", "checksum", "prune", "adopt", "counts", "changes"];
+    const FIELDS: &'static [&'static str] =
+        &["name", "api_url", "checksum", "prune", "adopt", "counts", "brakes", "changes"];
     const HEADERS: &'static [&'static str] = &["NAME", "CHECKSUM"];
 
     fn cells(&self) -> Vec<Cell> {
@@ -79,7 +83,8 @@ impl View for PlanView {
                 out.show(&Records::list(report.changes.iter().collect()))?;
                 let gap = if report.changes.is_empty() { "" } else { "\n" };
                 let counts = planned_counts(&report.counts, &cell_text(report.name.as_str()));
-                out.raw(&format!("{gap}{counts}\n\nChecksum: `{}`\n", report.checksum))
+                let brakes: Vec<String> = report.brakes.iter().map(BrakeRow::markdown).collect();
+                out.raw(&format!("{gap}{counts}\n\n{}Checksum: `{}`\n", brakes.concat(), report.checksum))
             }
             _ => out.show(&Records::single(report)),
         }

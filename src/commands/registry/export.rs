@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
 
+use super::read;
 use crate::commands::Report;
 use crate::commands::existing::existing_registry;
 use crate::commands::input::not_made;
 use crate::commands::units::count;
 use crate::config::Source;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::store::exchange::{HookEntry, RegistryFile};
 
@@ -47,13 +48,35 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
             count(hidden, "target URL")
         ));
     }
+    let is_empty = hooks.is_empty();
     let text = RegistryFile::new(hooks).text();
     match args.file.as_deref().filter(|path| *path != Path::new("-")) {
         None => Ok(Report::text(text)),
         Some(path) => {
+            if is_empty {
+                check_replaced(path)?;
+            }
             let written = platform::write_named_file(path, text.as_bytes());
             written.map_err(|error| not_made("FILE", path, error))?;
             Ok(Report::nothing())
         }
     }
+}
+
+/// Refuses to replace a file that holds hooks, or that cannot be read, by one without hooks: it may be all that is left of a
+/// registry that was lost, or was not imported.
+fn check_replaced(path: &Path) -> Result<()> {
+    // A pipe is not to be read.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let name = path.display().to_string();
+    let file = read(path).and_then(|text| RegistryFile::parse(&text, &name));
+    if file.is_ok_and(|file| file.hooks.is_empty() && file.conflicts.is_empty()) {
+        return Ok(());
+    }
+    let message = format!("there are no hooks to export, and {name} is not without hooks: it was left as it is");
+    Err(Error::new(ErrorKind::Store, message)
+        .hint(format!("to bring back its hooks: bugfender-hooks registry import {name}"))
+        .hint("if they are to go, remove the file first"))
 }

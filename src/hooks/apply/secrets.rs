@@ -1,30 +1,23 @@
 //! Errors about endpoints that come from the environment or a file, which no error repeats.
 
-use crate::domain::texts_of;
 use crate::error::Error;
+use crate::hooks::advice::target_flag;
 use crate::manifest::PlannedHook;
 
-/// What a command line in a hint has for an endpoint that is not shown.
-const HIDDEN: &str = "--target-url '****'";
-
-/// What it has instead: the endpoint is to be put into a file.
+/// What a command line in a hint has for an endpoint that is not shown: it is to be put into a file.
 const IN_A_FILE: &str = "--target-url @FILE";
 
-/// An error about a planned hook, without its endpoints: that of the manifest, if it is secret, and that on record.
+/// An error about a planned hook, which names its endpoints as the manifest does.
 pub(super) fn without_secrets(error: Error, planned: &PlannedHook) -> Error {
-    if !planned.may_be_secret() {
-        return error;
-    }
-    let wanted = planned.wanted.as_ref().filter(|wanted| wanted.is_secret).map(|wanted| &wanted.target_url);
-    let recorded = planned.record.as_ref().map(|record| &record.subscription.target_url);
-    let texts: Vec<String> = wanted.into_iter().chain(recorded).flat_map(texts_of).collect();
-    let names = |text: &str| texts.iter().any(|secret| text.contains(secret.as_str()));
-    let is_named = names(error.message())
-        || error.hints().iter().any(|hint| names(hint))
-        || error.causes().any(|cause| names(&cause.to_string()));
+    let Some(hidden) = planned.hidden_endpoints() else { return error };
+    let is_named = hidden.is_in(error.message())
+        || error.hints().iter().any(|hint| hidden.is_in(hint))
+        || error.causes().any(|cause| hidden.is_in(&cause.to_string()));
     if !is_named {
         return error;
     }
-    let hide = |text: String, secret: &String| text.replace(secret.as_str(), "****");
-    error.rewritten(|text| texts.iter().fold(text.to_owned(), hide).replace(HIDDEN, IN_A_FILE))
+    let flags: Vec<String> = hidden.targets().iter().map(|target| target_flag(target)).collect();
+    let in_a_file =
+        |text: &str| flags.iter().fold(text.to_owned(), |text, flag| text.replace(flag.as_str(), IN_A_FILE));
+    error.rewritten(|text| hidden.hide(&in_a_file(text)))
 }

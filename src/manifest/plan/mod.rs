@@ -3,6 +3,7 @@
 
 mod brakes;
 mod checksum;
+mod hiding;
 mod matching;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod tests;
 use serde::Serialize;
 
 pub use self::brakes::Brake;
+pub use self::hiding::HiddenEndpoints;
 use self::matching::Matching;
 use super::wanted::{Manifest, WantedHook};
 use crate::domain::{ApiOrigin, HookId, HookRecord, HookStatus, ManifestName};
@@ -120,7 +122,7 @@ impl PlannedHook {
     }
 
     /// Whether its endpoint on record may come from the environment or a file: unless the manifest has it as it is.
-    pub fn may_be_secret(&self) -> bool {
+    fn may_be_secret(&self) -> bool {
         let (wanted, record) = (self.wanted.as_ref().filter(|wanted| !wanted.is_secret), self.record.as_ref());
         let is_known = |wanted: &WantedHook| {
             record.is_none_or(|record| record.subscription.target_url.is_same_endpoint(&wanted.target_url))

@@ -1,9 +1,11 @@
 //! Forwarding: a forwarder for each target, which claims what is due, renews its leases, and records what became of it.
 
+mod alarm;
 mod attempt;
 mod breaker;
 mod exec;
 mod http;
+mod policy;
 mod queue;
 mod rate;
 mod response;
@@ -20,15 +22,18 @@ use tokio::task::JoinSet;
 
 pub use self::exec::ExecTarget;
 pub use self::http::HttpTarget;
+pub use self::policy::Policy;
 pub use self::target::{Target, TargetKind};
 pub use self::template::{BUILT_IN_TEMPLATES, Template};
 
+use self::alarm::TargetAlarm;
 use self::attempt::{Attempt, Ended, Finding, Unsettled};
 use self::breaker::Breaker;
 use self::queue::ForwardQueue;
 use self::rate::RateLimit;
 use self::response::FailureScope;
 use self::target::Deliver;
+use super::alerts::Alerts;
 use super::clock::{Clock, Moment};
 use super::in_flight::InFlight;
 use super::metrics::Metrics;
@@ -53,41 +58,6 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 6);
 
 /// When time went on by so much more than the monotonic clock, it has moved.
 const MOVED: SignedDuration = SignedDuration::from_secs(1);
-
-/// How events are forwarded.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// The most attempts in flight at once, for each target.
-    pub max_in_flight: usize,
-    /// How long after it was queued a forward is retried.
-    pub max_age: SignedDuration,
-    /// The most events a second; no limit if there is none.
-    pub rate: Option<f64>,
-    /// The upper bound of the first wait before a retry; it doubles with each failure.
-    pub first_wait: Duration,
-    /// The upper bound of all waits.
-    pub longest_wait: Duration,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            max_in_flight: 8,
-            max_age: SignedDuration::from_hours(72),
-            rate: None,
-            first_wait: Duration::from_secs(2),
-            longest_wait: Duration::from_secs(15 * 60),
-        }
-    }
-}
-
-impl Policy {
-    /// A random time up to a bound that doubles with each failure ("full jitter").
-    fn wait_after(&self, attempts: u32) -> Duration {
-        let bound = self.first_wait.saturating_mul(1 << attempts.min(20)).min(self.longest_wait);
-        bound.mul_f64(fastrand::f64())
-    }
-}
 
 /// Forwards events to one target.
 pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
@@ -119,6 +89,7 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     peers: Arc<Peers>,
     /// What other receivers are to know of the target.
     news: Option<News>,
+    alarm: TargetAlarm,
 }
 
 /// What a forwarder tells other receivers of its target.
@@ -167,6 +138,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             shown_paused: false,
             peers: Peers::new(Attendance::default()),
             news: None,
+            alarm: TargetAlarm::default(),
         }
     }
 
@@ -178,6 +150,11 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
     /// The same, and tells the outcomes.
     pub(super) fn telling(self, outcomes: Option<OutcomeSender>) -> Self {
         Self { outcomes, ..self }
+    }
+
+    /// The same, and alerts when the target fails.
+    pub(super) fn alerting(self, alerts: Alerts) -> Self {
+        Self { alarm: TargetAlarm::of(alerts), ..self }
     }
 
     /// Forwards until told to stop, and then drains what is in flight. `stored` is notified of new events.
@@ -207,6 +184,8 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        // Others say from now on how the target is.
+        self.alarm = TargetAlarm::default();
         // Attempts in flight keep their leases until they have ended.
         while !attempts.is_empty() || !self.unsettled.is_empty() {
             self.tend_leases(self.clock.now()).await;
@@ -350,17 +329,28 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         self.keep_unsettled(unsettled, now);
         let shown = self.target.shown();
         match finding {
-            Finding::Accepted if self.breaker.succeeded() => {
-                tracing::warn!("{shown} has recovered");
-                self.news = Some(News::Recovered);
+            Finding::Accepted => {
+                self.alarm.accepted(shown);
+                if self.breaker.succeeded() {
+                    tracing::warn!("{shown} has recovered");
+                    self.news = Some(News::Recovered);
+                }
             }
-            Finding::Accepted | Finding::FailedAgain => {}
+            Finding::FailedAgain => {}
             Finding::Skipped => {
                 if let Some(rate) = &mut self.rate {
                     rate.give_back();
                 }
             }
-            Finding::Failed(FailureScope::Gone, _) => {
+            Finding::Failed(scope, error) => self.failed(scope, &error, now),
+        }
+    }
+
+    /// Notes a failure, and pauses the target if there were too many.
+    fn failed(&mut self, scope: FailureScope, error: &str, now: Moment) {
+        let shown = self.target.shown();
+        match scope {
+            FailureScope::Gone => {
                 if !self.stopped {
                     tracing::error!(
                         "{shown} answers that it is gone (410): forwarding to it stops until the next start or reload of --config"
@@ -368,7 +358,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 }
                 self.stopped = true;
             }
-            Finding::Failed(FailureScope::Target { pause, .. }, error) => {
+            FailureScope::Target { pause, .. } => {
                 let pause = pause.map(|pause| pause.min(MAX_RETRY_AFTER));
                 if let Some(wait) = self.breaker.failed(now.instant, pause) {
                     tracing::warn!("{shown} is failing; it is paused for {} s: {error}", wait.as_secs_f32().ceil());
@@ -376,7 +366,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 }
             }
             // Only this event is rejected: others go on, unless all of them are rejected.
-            Finding::Failed(FailureScope::Event, error) => {
+            FailureScope::Event => {
                 if let Some(wait) = self.breaker.refused(now.instant) {
                     let seconds = wait.as_secs_f32().ceil();
                     tracing::warn!("{shown} rejects every event; it is paused for {seconds} s: {error}");
@@ -384,6 +374,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
                 }
             }
         }
+        self.alarm.failed(shown, self.stopped || self.breaker.is_probing(), error);
     }
 }
 

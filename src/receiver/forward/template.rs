@@ -1,17 +1,13 @@
-//! Templates that turn an event into a message: `MiniJinja`, the built-in ones for chat services among them.
+//! Templates that turn an event into a message, the built-in ones for chat services among them.
 
-mod filters;
 mod samples;
 
-use std::io;
-use std::path::Path;
-
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::{Value, context};
 
+use super::super::template::{MessageTemplate, TemplateKind};
 use crate::domain::event::{EventFacts, value};
-use crate::domain::without_bom;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::store::Forward;
 
 /// The built-in templates.
@@ -21,25 +17,22 @@ pub const BUILT_IN_TEMPLATES: [(&str, &str); 3] = [
     ("teams", include_str!("templates/teams.json")),
 ];
 
-/// How many steps a template may take for a message: some milliseconds, so that it does not delay receiving.
-const FUEL: u64 = 200_000;
+/// Templates for events.
+const OF_EVENTS: TemplateKind = TemplateKind {
+    built_in: BUILT_IN_TEMPLATES,
+    samples: || {
+        let values = |(what, forward): (_, Forward)| {
+            let each = forward.events.iter().map(|event| (what, values(&forward, event)));
+            each.collect::<Vec<_>>()
+        };
+        samples::all().flat_map(values).collect()
+    },
+    hint: "events may lack any field but the id: use `default`, or test with `if`",
+};
 
-/// The longest message, in bytes: more than any chat service accepts.
-const MAX_MESSAGE: usize = 1024 * 1024;
-
-/// The ends of the names of files that make JSON.
-const JSON_FILES: [&str; 4] = [".json", ".json.j2", ".json.jinja", ".json.jinja2"];
-
-/// The first line of a template that makes JSON, whatever its file is called.
-const JSON_DECLARATION: &str = "{# content-type: application/json #}";
-
-/// A compiled template.
+/// A compiled template for events.
 #[derive(Clone)]
-pub struct Template {
-    environment: Environment<'static>,
-    name: String,
-    is_json: bool,
-}
+pub struct Template(MessageTemplate);
 
 impl Template {
     /// A built-in template, by its name, or that of a file.
@@ -47,74 +40,7 @@ impl Template {
     /// # Errors
     /// A usage error when it cannot be read, does not compile, or fails over an event of some kind.
     pub fn load(name: &str) -> Result<Self> {
-        if let Some((name, text)) = BUILT_IN_TEMPLATES.into_iter().find(|(known, _)| *known == name) {
-            return Self::compile(&format!("{name}.json"), text);
-        }
-        let path = Path::new(name);
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let built_in = BUILT_IN_TEMPLATES.map(|(name, _)| name).join(", ");
-            Error::usage(format!("the template {name}: {error}"))
-                .hint(format!("name a file, or one of the built-in templates: {built_in}"))
-        })?;
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        Self::compile(&file_name, without_bom(&text))
-    }
-
-    fn compile(name: &str, text: &str) -> Result<Self> {
-        let is_json =
-            JSON_FILES.iter().any(|end| name.ends_with(end)) || text.trim_start().starts_with(JSON_DECLARATION);
-        let template = Self::with_escaping(name, text, is_json)?;
-        let as_json = if is_json { None } else { Some(Self::with_escaping(name, text, true)?) };
-        for (what, forward) in samples::all() {
-            for event in &forward.events {
-                let is_json_after_all = as_json.as_ref().is_some_and(|json| json.makes_json(&forward, event));
-                if is_json_after_all || !is_json && template.makes_json(&forward, event) {
-                    return Err(undeclared(name));
-                }
-                template.check(what, &forward, event)?;
-            }
-        }
-        Ok(template)
-    }
-
-    fn with_escaping(name: &str, text: &str, is_json: bool) -> Result<Self> {
-        let mut environment = Environment::new();
-        // Values are escaped as JSON, so that an event cannot change the message's structure.
-        environment.set_auto_escape_callback(move |_| if is_json { AutoEscape::Json } else { AutoEscape::None });
-        environment.set_fuel(Some(FUEL));
-        // A missing field is undefined at any depth, as senders' events differ in shape.
-        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        environment.set_formatter(|out, state, value| match state.auto_escape() {
-            // In plain text, an undefined or null value is empty.
-            AutoEscape::None if value.is_none() => Ok(()),
-            _ => minijinja::escape_formatter(out, state, value),
-        });
-        filters::add_to(&mut environment);
-        environment.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| {
-            Error::usage(format!("the template {name}: {error:#}"))
-                .hint("see https://docs.rs/minijinja for the language")
-        })?;
-        Ok(Self { environment, name: name.to_owned(), is_json })
-    }
-
-    /// Whether the message is an object or an array.
-    fn makes_json(&self, forward: &Forward, event: &EventFacts) -> bool {
-        let is_json = |text: String| text.trim_start().starts_with(['{', '[']) && is_valid_json(&text);
-        self.text(forward, event).is_ok_and(is_json)
-    }
-
-    /// Checks the message for a sample.
-    fn check(&self, what: &str, forward: &Forward, event: &EventFacts) -> Result<()> {
-        let name = &self.name;
-        let text = self.text(forward, event).map_err(|error| {
-            Error::usage(format!("the template {name} fails over {what}: {error:#}"))
-                .hint("events may lack any field but the id: use `default`, or test with `if`")
-        })?;
-        if self.is_json && !is_valid_json(&text) {
-            return Err(Error::usage(format!("the template {name} does not make valid JSON of {what}"))
-                .hint("values are written as JSON: {{ title }}, without quotes around it"));
-        }
-        Ok(())
+        MessageTemplate::load(name, &OF_EVENTS).map(Self)
     }
 
     /// The message for an event, and its media type.
@@ -122,62 +48,24 @@ impl Template {
     /// # Errors
     /// When the template fails over it.
     pub(super) fn render(&self, forward: &Forward, event: &EventFacts) -> Result<(String, Vec<u8>)> {
-        let failed =
-            |error: String| Error::new(ErrorKind::Other, format!("the template {} failed: {error}", self.name));
-        let text = self.text(forward, event).map_err(|error| failed(format!("{error:#}")).source(error))?;
-        if self.is_json && !is_valid_json(&text) {
-            return Err(failed("it does not make valid JSON of this event".to_owned()));
-        }
-        let content_type = if self.is_json { "application/json" } else { "text/plain; charset=utf-8" };
-        Ok((content_type.to_owned(), text.into_bytes()))
-    }
-
-    fn text(&self, forward: &Forward, event: &EventFacts) -> Result<String, minijinja::Error> {
-        let whole = value(forward.event_json(event));
-        let field = |names: &[&str]| names.iter().find_map(|name| whole.get(name)?.as_str().map(str::to_owned));
-        let context = context! {
-            id => event.id.clone(),
-            source => forward.sender.as_str(),
-            type => event.event_type.clone(),
-            app_id => event.app_id,
-            title => event.title.clone(),
-            text => field(&["text"]),
-            url => field(&["self", "URL", "url"]).filter(|url| url.starts_with("https://") || url.starts_with("http://")),
-            received_at => forward.received_at.to_string(),
-            event => Serde(&whole),
-        };
-        let mut message = Message(Vec::new());
-        self.environment.get_template(&self.name)?.render_captured_to(context, &mut message)?;
-        // Templates write text.
-        Ok(String::from_utf8(message.0).unwrap_or_default())
+        self.0.render(&values(forward, event))
     }
 }
 
-fn undeclared(name: &str) -> Error {
-    Error::usage(format!("the template {name} makes JSON, but does not say so")).hint(format!(
-        "name the file *.json, or begin it with {JSON_DECLARATION}; a value such as {{{{ title }}}} is then a JSON string, with \
-         its quotes"
-    ))
-}
-
-fn is_valid_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-/// A message that does not grow without bound.
-struct Message(Vec<u8>);
-
-impl io::Write for Message {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_MESSAGE {
-            return Err(io::Error::other("the message is longer than 1 MiB"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// What a template finds of an event.
+fn values(forward: &Forward, event: &EventFacts) -> Value {
+    let whole = value(forward.event_json(event));
+    let field = |names: &[&str]| names.iter().find_map(|name| whole.get(name)?.as_str().map(str::to_owned));
+    context! {
+        id => event.id.clone(),
+        source => forward.sender.as_str(),
+        type => event.event_type.clone(),
+        app_id => event.app_id,
+        title => event.title.clone(),
+        text => field(&["text"]),
+        url => field(&["self", "URL", "url"]).filter(|url| url.starts_with("https://") || url.starts_with("http://")),
+        received_at => forward.received_at.to_string(),
+        event => Serde(&whole),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The writer's threads: deliveries that wait share a commit, and so do the outcomes of forwards.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -10,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use super::super::metrics::Metrics;
+use super::trouble::InboxTrouble;
 use super::{DeliveryMemory, Job};
 use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
@@ -36,39 +36,7 @@ pub(super) struct GroupCommit {
     pub(super) stored: Arc<Notify>,
     /// The runtime that replies are sent on.
     pub(super) runtime: Handle,
-    pub(super) trouble: Arc<LoggedTrouble>,
-}
-
-/// What is wrong with the inbox: logged once, not for every delivery.
-#[derive(Default)]
-pub(super) struct LoggedTrouble {
-    /// Whether the last commit failed.
-    failing: AtomicBool,
-    /// Whether there was no room for a large delivery.
-    is_low: AtomicBool,
-}
-
-impl LoggedTrouble {
-    fn note<T>(&self, outcome: &Result<T, StoreError>) {
-        let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
-        match outcome {
-            Err(error) if !was_failing => {
-                tracing::error!("nothing can be stored; senders are asked to retry: {error}");
-            }
-            Ok(_) if was_failing => tracing::warn!("the inbox can be written again"),
-            _ => {}
-        }
-    }
-
-    /// Logs once that there is little room, and once that there is enough.
-    fn note_room(&self, has_room: bool, bytes: u64) {
-        let was_low = self.is_low.swap(!has_room, Ordering::Relaxed);
-        if has_room && was_low {
-            tracing::warn!("there is room for deliveries of every size again");
-        } else if !has_room && !was_low && !self.failing.load(Ordering::Relaxed) {
-            tracing::error!("the disk is nearly full: a delivery of {bytes} bytes could not be stored");
-        }
-    }
+    pub(super) trouble: Arc<InboxTrouble>,
 }
 
 /// Jobs that share a commit.
@@ -165,7 +133,7 @@ impl GroupCommit {
     fn store(&self, inbox: &mut dyn Intake, deliveries: &[EncodedDelivery]) -> Result<Vec<Receipt>, StoreError> {
         let started = Instant::now();
         let outcome = inbox.commit(deliveries, &self.routes.load());
-        self.trouble.note(&outcome);
+        self.trouble.note(&outcome, deliveries.len());
         let receipts = outcome?;
         self.metrics.committed(started.elapsed());
         for sender in Sender::ALL {
@@ -241,7 +209,7 @@ impl Committer {
                 (Job::Probe(bytes, reply), None) => {
                     let outcome = self.inbox.probe(Timestamp::now(), bytes);
                     let trouble = &self.shared.trouble;
-                    trouble.note(&outcome);
+                    trouble.note(&outcome, 1);
                     if let Ok(has_room) = &outcome {
                         trouble.note_room(*has_room, bytes);
                     }

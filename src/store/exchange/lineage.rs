@@ -61,7 +61,7 @@ struct Pairs<'a> {
 }
 
 /// What of the rows of one version was found, in their order, and what the other has besides.
-type Found<'a> = (Vec<Option<&'a HookEntry>>, Vec<&'a HookEntry>);
+type Descent<'a> = (Vec<Option<&'a HookEntry>>, Vec<&'a HookEntry>);
 
 impl<'a> Pairs<'a> {
     fn new(rows: &[&'a HookEntry], others: Vec<&'a HookEntry>) -> Self {
@@ -70,14 +70,14 @@ impl<'a> Pairs<'a> {
     }
 
     /// Those of two sides of which neither is older: two that are in doubt are one if they say the same.
-    fn same_rows(mut self) -> Found<'a> {
+    fn same_rows(mut self) -> Descent<'a> {
         self.pair_same();
         self.found()
     }
 
     /// What a later version has made of the rows. Of requests of one second that say the same, nobody can tell which was
     /// forgotten: all are then, and what is left is new.
-    fn descendants(mut self) -> Found<'a> {
+    fn descendants(mut self) -> Descent<'a> {
         self.pair_same();
         let doubt = |entry: &'a HookEntry| entry.hook_id.is_none().then_some(());
         let hook = |entry: &'a HookEntry| entry.hook_id.map(|_| ());
@@ -140,7 +140,7 @@ impl<'a> Pairs<'a> {
         places
     }
 
-    fn found(self) -> Found<'a> {
+    fn found(self) -> Descent<'a> {
         (self.rows.into_iter().map(|(_, found)| found).collect(), self.left.into_iter().flatten().collect())
     }
 }

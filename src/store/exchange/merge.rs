@@ -25,9 +25,9 @@ pub struct Merged {
 pub fn merge(base: &RegistryFile, ours: &RegistryFile, theirs: &RegistryFile) -> Merged {
     let open = OpenConflicts { base: &base.conflicts, ours: &ours.conflicts, theirs: &theirs.conflicts };
     let lineages = lineages([&base.hooks, &ours.hooks, &theirs.hooks]);
-    let answers = [Answers::of_ours(&lineages), Answers::of_theirs(&lineages)];
+    let discoveries = [Discoveries::of_ours(&lineages), Discoveries::of_theirs(&lineages)];
     let mut conflicts = Vec::new();
-    let rows = lineages.iter().filter_map(|lineage| merge_row(lineage, &open, &answers, &mut conflicts));
+    let rows = lineages.iter().filter_map(|lineage| merge_row(lineage, &open, &discoveries, &mut conflicts));
     let hooks: Vec<HookEntry> = rows.collect();
     conflicts.extend(shared_numbers(&hooks, [&ours.hooks, &theirs.hooks]));
     let duplicates = duplicates(&hooks, &base.hooks);
@@ -39,7 +39,7 @@ pub fn merge(base: &RegistryFile, ours: &RegistryFile, theirs: &RegistryFile) ->
 fn merge_row(
     lineage: &Lineage<'_>,
     open: &OpenConflicts<'_>,
-    [of_ours, of_theirs]: &[Answers; 2],
+    [of_ours, of_theirs]: &[Discoveries; 2],
     conflicts: &mut Vec<String>,
 ) -> Option<HookEntry> {
     let Lineage { base, ours, theirs } = *lineage;
@@ -63,14 +63,14 @@ fn kept_entry(
     base: Option<&HookEntry>,
     kept: &HookEntry,
     [keeping, dropping]: [&str; 2],
-    answers: &Answers,
+    discoveries: &Discoveries,
     conflicts: &mut Vec<String>,
 ) -> Option<HookEntry> {
     if let Some(base) = base.filter(|base| base.hook_id.is_none()) {
         if kept.hook_id.is_some() {
             return Some(kept.clone());
         }
-        if kept.settings() == base.settings() && answers.include(kept) {
+        if kept.settings() == base.settings() && discoveries.include(kept) {
             return None;
         }
     }
@@ -82,15 +82,15 @@ fn kept_entry(
 
 /// What a side may know of subscriptions that were in doubt, other than by the row itself: it forgot those, and has hooks for
 /// the same that the other side does not know.
-struct Answers(HashMap<Purpose, Answer>);
+struct Discoveries(HashMap<Purpose, Discovery>);
 
 #[derive(Default)]
-struct Answer {
+struct Discovery {
     forgotten: usize,
     hooks: Vec<Timestamp>,
 }
 
-impl Answers {
+impl Discoveries {
     fn of_ours(lineages: &[Lineage<'_>]) -> Self {
         Self::new(lineages.iter().map(|row| (row.base, row.ours, row.theirs)))
     }
@@ -102,7 +102,7 @@ impl Answers {
     fn new<'a>(
         rows: impl Iterator<Item = (Option<&'a HookEntry>, Option<&'a HookEntry>, Option<&'a HookEntry>)>,
     ) -> Self {
-        let mut found: HashMap<Purpose, Answer> = HashMap::new();
+        let mut found: HashMap<Purpose, Discovery> = HashMap::new();
         for row in rows {
             match row {
                 (Some(doubt), None, _) if doubt.hook_id.is_none() => {
@@ -119,7 +119,7 @@ impl Answers {
 
     /// Whether there is a hook for each that was forgotten, recorded no earlier than this one.
     fn include(&self, doubt: &HookEntry) -> bool {
-        self.0.get(&purpose(doubt)).is_some_and(|Answer { forgotten, hooks }| {
+        self.0.get(&purpose(doubt)).is_some_and(|Discovery { forgotten, hooks }| {
             hooks.iter().filter(|recorded| **recorded >= doubt.created_at).count() >= *forgotten
         })
     }

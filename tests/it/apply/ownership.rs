@@ -57,7 +57,21 @@ fn many_hooks_are_removed_only_when_that_is_said() {
     assert_eq!(apply(&home, &["--yes"]).code, 0);
     assert_eq!(sandbox.hooks().len(), 10);
     assert_shown!("large_removal", apply(&home, &["--yes", "--prune"]));
-    assert!(plan(&home, &["--prune"]).stderr.contains("apply needs --allow-large-removal"));
+    let warning = "warning: the plan removes 4 of 10 hooks, more than 30 %: apply needs --allow-large-removal\n";
+    assert_eq!(plan(&home, &["--prune"]).stderr, warning);
+    let annotation = warning.replace("warning: ", "::warning::").replace('%', "%25");
+    assert_eq!(plan(&home, &["--prune", "--output", "github"]).stderr, annotation);
+    // Programs and reviewers know it, too.
+    let brakes = home.json(&["plan", "-f", "hooks.toml", "--prune"])["brakes"].clone();
+    assert_eq!(
+        brakes,
+        json!([{"brake": "large_removal", "message": "the plan removes 4 of 10 hooks, more than 30 %",
+                "flag": "--allow-large-removal"}])
+    );
+    let comment = plan(&home, &["--prune", "--output", "markdown"]).stdout;
+    let paragraph = "\n\nmobile: 4 to remove; 6 up to date.\n\n**`apply` will refuse this:** the plan removes 4 of 10 \
+                     hooks, more than 30 %: it needs `--allow-large-removal`.\n\nChecksum: `";
+    assert!(comment.contains(paragraph), "{comment}");
     assert_eq!(sandbox.hooks().len(), 10);
     assert_eq!(apply(&home, &["--yes", "--prune", "--allow-large-removal"]).code, 0);
     assert_eq!(sandbox.hooks().len(), 6);
@@ -90,5 +104,47 @@ fn a_registry_that_was_lost_is_not_filled_again_unasked() {
     assert_eq!(sandbox.hooks().len(), 2);
     // Once it holds hooks, --initial does no harm.
     assert_eq!(apply(&home, &["--yes", "--initial"]).code, 0);
+    assert_eq!(sandbox.hooks().len(), 2);
+}
+
+#[test]
+fn a_plan_says_what_apply_will_refuse() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    for_apps(1..=2).write(&home);
+    let brakes = |more: &[&str]| home.json(&[&["plan", "-f", "hooks.toml"], more].concat())["brakes"].clone();
+    assert_eq!((&brakes(&[])[0]["brake"], &brakes(&[])[0]["flag"]), (&json!("initial"), &json!("--initial")));
+    let run = plan(&home, &["--output", "github"]);
+    assert!(run.stderr.starts_with("::warning::the registry holds no hook of this manifest"), "{run}");
+    let comment = plan(&home, &["--output", "markdown"]).stdout;
+    assert!(comment.contains("\n**`apply` will refuse this:** the registry holds no hook of"), "{comment}");
+    apply_first(&home);
+    assert_eq!(brakes(&[]), json!([]));
+    Manifest { name: "mobile", hooks: Vec::new() }.write(&home);
+    let brake = &brakes(&["--prune"])[0];
+    assert_eq!((&brake["brake"], &brake["flag"]), (&json!("empty"), &json!(null)));
+    let comment = plan(&home, &["--prune", "--output", "markdown"]).stdout;
+    assert!(
+        comment.contains("\n**`apply` will refuse this:** the manifest names no hooks: nothing is removed.\n"),
+        "{comment}"
+    );
+    assert_eq!(apply(&home, &["--yes", "--prune"]).code, 2);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_not_one_that_names_nothing() {
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    std::fs::create_dir(home.path().join("hooks")).unwrap();
+    for_apps(1..=1).write(&home);
+    std::fs::rename(home.path().join("hooks.toml"), home.path().join("hooks/a.toml")).unwrap();
+    let hook = format!("[[hook]]\napp_id = 2\nevents = \"new_crash\"\ntarget_url = \"{URL}\"\n");
+    std::fs::write(home.path().join("shared.toml"), hook).unwrap();
+    std::os::unix::fs::symlink("../shared.toml", home.path().join("hooks/b.toml")).unwrap();
+    let apply = |more: &[&str]| home.run([&["apply", "-f", "hooks", "--yes"], more].concat());
+    assert_eq!(apply(&["--initial"]).code, 0);
+    std::fs::remove_file(home.path().join("shared.toml")).unwrap();
+    let run = apply(&["--prune"]);
+    assert!(run.code == 2 && run.stderr.contains("hooks/b.toml: No such file"), "{run}");
     assert_eq!(sandbox.hooks().len(), 2);
 }

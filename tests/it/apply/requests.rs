@@ -59,6 +59,30 @@ fn what_the_manifest_keeps_secret_is_not_shown() {
 }
 
 #[test]
+fn a_hook_that_failed_or_is_unknown_has_the_name_that_the_manifest_gives_it() {
+    let sandbox = SandboxServer::with_faults(&["subscribe=400x1", "subscribe=dropx1"]);
+    let home = Home::of(&sandbox).set("KEY", "s3cr3t'k3y");
+    let text = "name = \"mobile\"\n[[hook]]\napp_id = 1\nevents = \"new_crash\"\ntarget_url = \"@url.txt\"\n\
+                [[hook]]\napp_id = 2\nevents = \"new_crash\"\ntarget_url = \"https://ci:${KEY}@h.example.com/${KEY}/bugfender\"\n";
+    std::fs::write(home.path().join("hooks.toml"), text).unwrap();
+    std::fs::write(home.path().join("url.txt"), "https://h.example.com/s3cr3t/k3y\n").unwrap();
+    let shown = "https://ci:${KEY}@h.example.com/${KEY}/bugfender";
+    let run = apply(&home, &["--yes", "--initial", "--concurrency", "1"]);
+    assert!(run.stderr.contains("error: could not subscribe to new_crash of app 1 to @url.txt: "), "{run}");
+    assert!(run.stderr.contains(&format!("error: could not subscribe to new_crash of app 2 to {shown}: ")), "{run}");
+    // What is to be run has an endpoint that it takes.
+    let hint = "bugfender-hooks import HOOK_ID --app-id 2 --event new_crash --target-url @FILE\n";
+    assert!(run.stderr.contains(hint), "{run}");
+    let planned = plan(&home, &[]);
+    assert!(planned.stdout.contains(&format!("could not subscribe to new_crash of app 2 to {shown}: ")), "{planned}");
+    let again = apply(&home, &["--yes"]);
+    assert!(again.stderr.contains(&format!("error: new_crash of app 2 to {shown} was not sent: ")), "{again}");
+    for said in [run, planned, again] {
+        assert!(!said.to_string().contains("s3cr3t") && !said.to_string().contains("k3y"), "{said}");
+    }
+}
+
+#[test]
 fn a_failure_does_not_stop_the_rest() {
     let sandbox = SandboxServer::with_faults(&["subscribe=403x1", "subscribe=400x1"]);
     let home = Home::of(&sandbox);

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{apply, apply_first, for_apps, plan};
 use crate::assert_shown;
-use crate::support::{Home, SandboxServer, Terminal};
+use crate::support::{Home, Run, SandboxServer, Terminal};
 
 #[test]
 fn a_saved_plan_is_carried_out_as_it_was_reviewed() {
@@ -65,6 +65,61 @@ fn wrong_plans_are_told() {
     assert_eq!(home.run(["apply"]).code, 2);
     assert_eq!(home.run(["apply", "hooks.plan", "-f", "hooks.toml"]).code, 2);
     assert_eq!(home.run_with_input(&["plan", "-f", "-", "--out", "p"], "name = \"x\"\n").code, 2);
+}
+
+#[test]
+fn where_the_manifest_is_is_said_only_if_it_is_not_found() {
+    let home = Home::at("https://bf.example", "t");
+    for_apps(1..=2).write(&home);
+    assert_eq!(plan(&home, &["--out", "hooks.plan"]).code, 0);
+    let hint = "hint: ../hooks.plan names its manifest from the directory where it was made";
+    std::fs::create_dir(home.path().join("elsewhere")).unwrap();
+    let apply = |dir: &str, plan: &str| {
+        let mut command = home.command(["apply", plan, "--yes"]);
+        Run::of(command.current_dir(home.path().join(dir)).output().unwrap())
+    };
+    let run = apply("elsewhere", "../hooks.plan");
+    assert!(run.code == 2 && run.stderr.contains(hint), "{run}");
+    // Whatever else is wrong has nothing to do with that.
+    std::fs::write(home.path().join("hooks.toml"), "name = \"mobile\"\n[[hook]]\ntarget_url = \"@gone\"\nx = 1\n")
+        .unwrap();
+    let run = apply("", "hooks.plan");
+    assert!(run.code == 2 && run.stderr.matches("error: ").count() > 2, "{run}");
+    assert!(!run.stderr.contains("names its manifest"), "{run}");
+}
+
+#[test]
+fn a_plan_replaces_nothing_that_it_is_made_from() {
+    let home = Home::at("https://bf.example", "t");
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, home.path().join(name)).unwrap();
+    std::fs::create_dir_all(home.path().join("hooks/more")).unwrap();
+    let manifest = "name = \"mobile\"\n[[hook]]\napp_id = 1\nevents = \"all\"\ntarget_url = \"@../url.txt\"\n";
+    write("hooks/a.toml", manifest);
+    write("url.txt", "https://hooks.example.com/key\n");
+    link("hooks/a.toml", "linked.plan");
+    link("hooks", "linked");
+    let plan = |out: &str| home.run(["plan", "-f", "hooks", "--out", out]);
+    for out in ["hooks/a.toml", "hooks/more/../a.toml", "linked/a.toml", "linked.plan", "url.txt"] {
+        let run = plan(out);
+        let said = format!("--out {out}: the plan would replace a file that it is made from");
+        assert!(run.code == 2 && run.stderr.contains(&said), "{run}");
+    }
+    for out in ["hooks/p.json", "linked/p.YAML"] {
+        let run = plan(out);
+        let said = format!("--out {out}: it would be read as a manifest of hooks");
+        assert!(run.code == 2 && run.stderr.contains(&said), "{run}");
+    }
+    let stdout = plan("-");
+    assert!(stdout.code == 2 && stdout.stderr.contains("--out -: a plan is saved in a file"), "{stdout}");
+    let files = |dir: &str| std::fs::read_dir(home.path().join(dir)).unwrap().count();
+    assert_eq!((files("hooks"), home.path().join("-").exists()), (2, false));
+    assert_eq!(std::fs::read_to_string(home.path().join("hooks/a.toml")).unwrap(), manifest);
+    // What is not read there may be.
+    for out in ["hooks/p.plan", "hooks/more/p.json", "p.json"] {
+        assert_eq!(plan(out).code, 0, "{out}");
+    }
+    assert_eq!(home.run(["apply", "p.json", "--yes"]).code, 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! own.
 
 mod action;
+mod git_job;
 mod install;
 mod yaml;
 
@@ -85,7 +86,7 @@ fn a_pull_request_and_main_twice_on_fresh_runners() {
     assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
     assert_eq!(sandbox.hooks().len(), 2);
     let summary = fs::read_to_string(second.path().join("summary")).unwrap();
-    assert_eq!(summary, "### Hooks of Bugfender\n\n    mobile: 2 unchanged.\n");
+    assert_eq!(summary, "### Hooks of Bugfender\n\n    mobile: 2 unchanged.\n\n");
     let last = runner(&sandbox, &store);
     assert_eq!(run_with_binary(&last, &step("plan.sh")).code, 0);
     assert!(fs::read_to_string(last.path().join("output")).unwrap().starts_with("changes=false\n"));
@@ -100,6 +101,44 @@ fn a_runner_that_lost_its_registry_subscribes_nothing() {
     let run = run_with_binary(&fresh, &step("apply.sh"));
     assert_eq!(run.code, 2, "{run}");
     assert!(run.stderr.contains("::error::the registry holds no hook of this manifest"), "{run}");
+    assert_eq!(sandbox.hooks().len(), 2);
+    // Why is in the summary, too.
+    let summary = fs::read_to_string(fresh.path().join("summary")).unwrap();
+    let why = "### Hooks of Bugfender\n\n    error: the registry holds no hook of this manifest, and the plan creates 2\n    hint: ";
+    assert!(summary.starts_with(why), "{summary}");
+    fs::write(fresh.path().join("hooks.toml"), MANIFEST.replace("events", "100%")).unwrap();
+    assert_eq!(run_with_binary(&fresh, &step("apply.sh")).code, 2);
+    let summary = fs::read_to_string(fresh.path().join("summary")).unwrap();
+    assert!(summary.contains("\n    error file=hooks.toml,line=5,col=4: "), "{summary}");
+}
+
+/// The arguments of one job are good for the other.
+#[test]
+fn a_plan_leaves_out_the_flags_of_apply() {
+    let sandbox = SandboxServer::start();
+    let home = runner(&sandbox, "sqlite:registry.db");
+    let of_apply = "--initial\n--allow-large-removal\n--yes\n-y\n--concurrency\n4\n--lock-timeout=1m\n";
+    let output = |home: &Home| fs::read_to_string(home.path().join("output")).unwrap();
+    let checksum = |home: &Home, arguments: &str| {
+        fs::write(home.path().join("output"), "").unwrap();
+        let script = format!("export BFH_ARGS=$'{}'; {}", arguments.replace('\n', "\\n"), step("plan.sh"));
+        let run = run_with_binary(home, &script);
+        assert_eq!(run.code, 0, "{run}");
+        output(home).lines().find_map(|line| line.strip_prefix("checksum=")).unwrap().to_owned()
+    };
+    let plain = checksum(&home, "");
+    assert_eq!(plain.len(), 64);
+    assert_eq!(checksum(&home, of_apply), plain);
+    // A plan is what there is to show.
+    assert_eq!(checksum(&home, "--quiet\n-q"), plain);
+    assert_ne!(checksum(&home, &format!("{of_apply}--prune\n")), plain);
+    fs::write(home.path().join("output"), "").unwrap();
+    let strange = home.set("BFH_ARGS", "--jq=.name");
+    let run = run_with_binary(&strange, &step("plan.sh"));
+    assert!(run.code != 0 && output(&strange).is_empty(), "{run}");
+    let applied = runner(&sandbox, "sqlite:registry.db").set("BFH_ARGS", &format!("{of_apply}--prune\n"));
+    let run = run_with_binary(&applied, &step("apply.sh"));
+    assert_eq!(run.code, 0, "{run}");
     assert_eq!(sandbox.hooks().len(), 2);
 }
 
@@ -135,6 +174,23 @@ fn the_lines_of_the_gitlab_jobs_run_twice() {
         assert_eq!(sandbox.hooks().len(), 2);
     }
     assert_eq!(sandbox.requests("POST /api/hook").len(), 2);
+}
+
+/// With it, a job that lost its registry would make every hook a second time.
+#[test]
+fn no_example_has_initial_in_every_run() {
+    for name in ["gitlab-ci.yml", "github-workflow.yml"] {
+        let text = fs::read_to_string(contrib(name)).unwrap();
+        let lines = text.lines().filter(|line| line.contains("--initial") && !line.starts_with('#'));
+        let lines: Vec<&str> = lines.map(str::trim).collect();
+        let by_hand = ["${{ inputs.initial && '--initial' || '' }}"];
+        assert_eq!(lines, if name == "gitlab-ci.yml" { &[][..] } else { &by_hand });
+    }
+    let help = Home::new().run(["apply", "--help"]).stdout;
+    assert!(!help.contains("harmless"), "{help}");
+    for line in help.lines().filter(|line| line.contains("--initial  ")) {
+        assert!(line.ends_with("the first time only"), "{line}");
+    }
 }
 
 /// Every variable that the scripts read is given by the action, and no input stands in a script, where it could be code.
@@ -231,8 +287,8 @@ fn a_comment_is_as_long_as_github_allows() {
     assert!(comment.len() < 65_536, "{}", comment.len());
     let rows = comment.lines().filter(|line| line.contains("create`")).count();
     let left =
-        format!("\n\n{} more: the log of the job has all.\n\nmobile: 1500 to create.\n\nChecksum: `", 1500 - rows);
-    assert!(comment.contains(&left), "{comment}");
+        format!("\n\n{} more: the log of the job has all.\n\nmobile: 1500 to create.\n\n**`apply` will", 1500 - rows);
+    assert!(comment.contains(&left) && comment.contains("\n\nChecksum: `"), "{comment}");
     let summary = fs::read_to_string(home.path().join("summary")).unwrap();
     assert_eq!(summary.lines().filter(|line| line.contains("create`")).count(), 1500);
 }

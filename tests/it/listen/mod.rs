@@ -1,5 +1,6 @@
 //! `listen`: the real receiver, real sockets, a real inbox.
 
+mod alerts;
 pub mod client;
 mod durability;
 mod edges;
@@ -39,7 +40,7 @@ pub struct Receiver {
     pub address: String,
     /// The path that Bugfender delivers to.
     pub path: String,
-    ready: Value,
+    pub ready: Value,
     log: PathBuf,
 }
 
@@ -53,6 +54,12 @@ impl Drop for Receiver {
 impl Receiver {
     pub fn start(home: &Home, args: &[&str]) -> Self {
         Self::of(home, Self::command(home, args))
+    }
+
+    /// The same at an address, such as that of one before.
+    pub fn start_at(home: &Home, address: &str, args: &[&str]) -> Self {
+        let fixed = ["listen", "--listen", address, "--ready-file", "ready.json"];
+        Self::of(home, home.command(fixed.iter().chain(args)))
     }
 
     fn command(home: &Home, args: &[&str]) -> Command {

@@ -22,7 +22,7 @@ fn event(id: &str, size: usize) -> String {
 }
 
 /// A receiver whose data is on a small disk of its own, and where that is.
-fn on_a_small_disk(home: &Home, args: &[&str]) -> Option<(Receiver, PathBuf)> {
+pub fn on_a_small_disk(home: &Home, args: &[&str]) -> Option<(Receiver, PathBuf)> {
     if !have("unshare") || !have("mount") {
         return None;
     }

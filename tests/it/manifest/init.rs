@@ -73,9 +73,26 @@ fn a_file_is_not_replaced_unless_that_is_wanted() {
     std::os::unix::fs::symlink("nowhere", home.path().join("link.toml")).unwrap();
     assert_eq!(init(&home, &["link.toml"]).code, 2);
     assert_shown!("format", init(&home, &["hooks.xml"]));
-    assert_shown!("no_directory", init(&home, &["none/hooks.toml"]));
+    let run = init(&home, &["hooks.toml/x.toml"]);
+    assert!(run.code == 2 && run.stderr.contains("hooks.toml/x.toml: "), "{run}");
     assert_eq!(init(&home, &["--force", "--name", "a b"]).code, 2);
     assert_eq!(init(&home, &["--force"]).code, 0);
+}
+
+#[test]
+fn the_examples_of_its_help_run_in_a_new_directory() {
+    let home = Home::at("https://bf.example", "t");
+    let help = init(&home, &["--help"]).stdout;
+    let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  bugfender-hooks ")).collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    for example in examples {
+        let run = home.run(example.split(' '));
+        assert_eq!(run.code, 0, "{example}: {run}");
+    }
+    assert_eq!(fs::metadata(home.path().join("hooks")).unwrap().permissions().mode() & 0o777, 0o700);
+    for file in ["hooks", "hooks.toml"] {
+        assert!(hooks(&home, &["manifest", "validate", "-f", file, "--strict"]).is_empty());
+    }
 }
 
 #[test]

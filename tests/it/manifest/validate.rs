@@ -49,6 +49,19 @@ fn a_manifest_comes_from_standard_input_too() {
     let home = Home::new();
     let run = home.run_with_input(&["manifest", "validate", "-f", "-"], HOOKS);
     assert_shown!("stdin", run);
+    let json = r#"{"name": "a", "hook": [{"app_id": 1, "events": "all", "target_url": "https://h.example/"}]}"#;
+    let run = home.run_with_input(&["manifest", "validate", "-f", "-", "-q"], &format!("\n  {json}"));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+    let plan = home.run_with_input(&["plan", "-f", "-", "--jq", ".counts.create"], json);
+    assert_eq!((plan.code, plan.stdout.as_str()), (0, "3\n"), "{plan}");
+    // Of YAML it is said what is wrong with it.
+    let yaml = "name: a\nhook: []\n";
+    let run = home.run_with_input(&["manifest", "validate", "-f", "-"], yaml);
+    let hint = "hint: standard input is read as TOML, or as JSON if it begins with `{`: give YAML as a file\n";
+    assert!(run.code == 2 && run.stderr.contains(hint), "{run}");
+    write(&home, "wrong.toml", yaml);
+    let run = home.run([&VALIDATE[..], &["wrong.toml"]].concat());
+    assert!(run.code == 2 && !run.stderr.contains("standard input"), "{run}");
     let json = r#"{"name": "a", "hook": [{"app_id": 1, "events": "all", "target_url": 3}]}"#;
     let run = home.run_with_input(&["manifest", "validate", "-f", "-", "-o", "json"], json);
     assert_eq!(
@@ -73,8 +86,30 @@ fn all_errors_are_shown_with_their_places() {
     write(&home, "c.json", "{\"name\": \"mobile\",}");
     let args = [&VALIDATE[..], &["a.toml", "-f", "b.yaml", "-f", "c.json", "-f", "none.toml", "-f", "a.md"]].concat();
     assert_shown!("wrong", home.run(&args));
-    assert_eq!(home.run(args.iter().chain(&["-o", "json"])).error()["category"], "usage");
+    // For programs, too: the last line has the first, as ever, and all.
+    for format in ["json", "ndjson"] {
+        let run = home.run(args.iter().chain(&["-o", format]));
+        let last: serde_json::Value = serde_json::from_str(run.stderr.lines().last().unwrap()).unwrap();
+        let all = last["errors"].as_array().unwrap();
+        assert_eq!((all.len(), &all[0]), (run.stderr.matches("error: ").count(), &run.error()), "{run}");
+        assert!(all.iter().all(|error| error["category"] == "usage" && error["message"].is_string()), "{run}");
+        assert_eq!((&all[0]["file"], all[0]["line"].is_u64()), (&"a.toml".into(), true), "{run}");
+    }
+    // One error is no list.
+    let one = home.run([&VALIDATE[..], &["none.toml", "-o", "json"]].concat());
+    assert!(one.code == 2 && !one.stderr.contains("\"errors\""), "{one}");
     assert_eq!(home.run(["manifest", "validate"]).code, 2);
+}
+
+#[test]
+fn warnings_are_annotations_at_their_places() {
+    let home = Home::new();
+    write(&home, "hooks.toml", HOOKS);
+    let run = home.run([&VALIDATE[..], &["hooks.toml", "-o", "github"]].concat());
+    let lines: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("::warning")).collect();
+    assert_eq!(lines.len(), 2, "{run}");
+    assert_eq!(lines[0], "::warning file=hooks.toml,line=8,col=14::the variable KEY is not set");
+    assert!(lines[1].starts_with("::warning file=hooks.toml,line=14,col=14::url.txt: No such file"), "{run}");
 }
 
 #[test]

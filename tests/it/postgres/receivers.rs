@@ -7,11 +7,12 @@ use std::time::Duration;
 use bugfender_hooks::domain::Secret;
 use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, Receipt, ReceiverInbox, Route, Settled,
-    Settlement, Store, TargetId, TargetName,
+    AttemptOutcome, AttemptReport, Attendance, ClaimRequest, EventSeq, Leased, PurgeRule, Receipt, ReceiverInbox,
+    Route, Settled, Settlement, Store, TargetId, TargetName,
 };
+use jiff::Timestamp;
 
-use crate::support::inbox::{at, bugfender, encoded, noise, of_ids};
+use crate::support::inbox::{at, bugfender, encoded, noise, of_ids, polled};
 use crate::support::postgres::{Server, connect_options, server};
 
 const LEASE: Duration = Duration::from_secs(90);
@@ -163,6 +164,104 @@ fn who_follows_events_waits_for_those_that_are_being_stored() {
         assert_eq!(follower.watermark().unwrap(), last);
         assert_eq!(last, EventSeq(before.0 + 2));
     });
+}
+
+/// The apps and types of which events arrived, and when.
+fn arrivals(store: &PostgresStore) -> Vec<(i64, String, Timestamp)> {
+    let arrivals = store.inbox().unwrap().arrivals().unwrap().into_iter();
+    arrivals.map(|arrival| (arrival.app_id, arrival.event_type, arrival.last_at)).collect()
+}
+
+#[test]
+fn arrivals_are_put_on_record_behind_those_that_are_being_stored() {
+    let Some(server) = server() else { return };
+    let (store, database) = store(server);
+    let mut inbox = store.receiver_inbox().unwrap();
+    let of = |event_type: &str| {
+        bugfender(9, &format!(r#"[{{"id":"{event_type}","app":{{"id":5}},"type":"{event_type}"}}]"#))
+    };
+    inbox.commit(&encoded(&[of("first")]), &[]).unwrap();
+    // Another receiver stores an event, and takes a while to commit it.
+    let open = "BEGIN; SELECT pg_advisory_xact_lock_shared(hashtextextended(
+                    'bugfender-hooks intake of \"bugfender_hooks\"', 0));
+                SET search_path = bugfender_hooks;
+                WITH n AS (SELECT nextval('event_ids') AS event, nextval('delivery_ids') AS delivery),
+                    d AS (INSERT INTO deliveries (id, sender, received_at, events, first_event, last_event, body)
+                        SELECT delivery, 'bugfender', 1700000007000000, 1, event, event, '[{}]' FROM n)
+                INSERT INTO events (id, delivery, start, length, key, ordinal, event_id, type, app_id)
+                SELECT event, delivery, 1, 2, decode(md5('slow'), 'hex'), 0, 'slow', 'Slow', 5 FROM n;
+                SELECT pg_sleep(600)";
+    let sleeps = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| server.psql(&database, &format!("{open}; COMMIT")));
+        while server.psql(&database, &format!("SELECT count(*) {sleeps}")) == "0" {}
+        inbox.commit(&encoded(&[of("last")]), &[]).unwrap();
+        // Nobody waits for it, nor goes past it.
+        for _ in 0..2 {
+            let mut other = store.receiver_inbox().unwrap();
+            while other.maintain().unwrap() {}
+        }
+        while inbox.maintain().unwrap() {}
+        let names = ["first", "last"].map(|name| (5, name.to_owned(), at(9)));
+        assert_eq!(arrivals(&store), names);
+        server.psql(&database, &format!("SELECT pg_cancel_backend(pid) {sleeps}"));
+        let _ = slow.join();
+    });
+    // It failed, and the next one does not.
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| server.psql(&database, &format!("{}; COMMIT", open.replace("600", "1"))));
+        while server.psql(&database, &format!("SELECT count(*) {sleeps}")) == "0" {}
+        inbox.commit(&encoded(&[of("later")]), &[]).unwrap();
+        let mut other = store.receiver_inbox().unwrap();
+        while other.maintain().unwrap() {}
+        slow.join().unwrap();
+    });
+    let names = [("first", 9), ("last", 9), ("later", 9), ("slow", 7)].map(|(name, s)| (5, name.to_owned(), at(s)));
+    assert_eq!(arrivals(&store), names);
+    let mut other = store.receiver_inbox().unwrap();
+    while other.maintain().unwrap() {}
+    assert_eq!(arrivals(&store), names);
+    let on_record = "SELECT count(*), max(last_event) FROM bugfender_hooks.arrivals, bugfender_hooks.arrivals_seen";
+    let last = inbox.watermark().unwrap().0;
+    assert_eq!(server.psql(&database, on_record), format!("4|{last}"));
+}
+
+#[test]
+fn no_arrival_is_lost_while_several_store_and_one_purges() {
+    const ROUNDS: i64 = 60;
+    let Some(server) = server() else { return };
+    let (store, _) = store(server);
+    let mut keeper = store.receiver_inbox().unwrap();
+    let storing = std::sync::atomic::AtomicUsize::new(3);
+    thread::scope(|scope| {
+        for app in 0..3 {
+            let (store, storing) = (&store, &storing);
+            scope.spawn(move || {
+                let mut inbox = store.receiver_inbox().unwrap();
+                for round in 0..ROUNDS {
+                    // Each type comes once; some of it was polled before.
+                    let body = format!(r#"[{{"id":"{app}-{round}","app":{{"id":{app}}},"type":"t{round:02}"}}]"#);
+                    let first = [polled(8, 1, &body), bugfender(round, &body)];
+                    let group = if round % 2 == 0 { &first[1..] } else { &first[..1] };
+                    inbox.commit(&encoded(group), &[]).unwrap();
+                    inbox.commit(&encoded(&first[1..]), &[]).unwrap();
+                }
+                storing.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        while storing.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            let mut other = store.receiver_inbox().unwrap();
+            while other.maintain().unwrap() {}
+            // Not what may still be brought by a webhook.
+            let rule = PurgeRule { before: Some(at(0)), ..PurgeRule::default() };
+            while keeper.purge(&rule).unwrap().more {}
+        }
+    });
+    let rule = PurgeRule { before: Some(at(1000)), ..PurgeRule::default() };
+    while keeper.purge(&rule).unwrap().more {}
+    let expected: Vec<_> =
+        (0..3).flat_map(|app| (0..ROUNDS).map(move |round| (app, format!("t{round:02}"), at(round)))).collect();
+    assert_eq!(arrivals(&store), expected);
 }
 
 #[test]

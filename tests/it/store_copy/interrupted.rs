@@ -33,7 +33,7 @@ fn killed_in_the_middle_it_goes_on() {
         // It fails, as it is stopped.
         let _ = holder.join();
     });
-    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.events"), "4508");
+    assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.events"), "4510");
     // It holds a part of this copy: another one may not be mixed into it.
     let (other, another) = filled(1);
     let run = run_on(&other, &another, &["store", "copy", "--to", &there]);
@@ -63,6 +63,6 @@ fn killed_at_any_time_it_ends_the_same() {
         killed += 1;
     }
     assert!(killed > 2, "{killed}");
-    assert_eq!(rows_of(&copy(&home, &from, &to), "events"), 9008);
+    assert_eq!(rows_of(&copy(&home, &from, &to), "events"), 9010);
     assert_eq!(said_of(&home, &to), said_of(&home, &from));
 }

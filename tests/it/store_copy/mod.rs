@@ -6,17 +6,17 @@ mod round_trip;
 
 use std::path::Path;
 
-use bugfender_hooks::domain::delivery::Delivery;
-use bugfender_hooks::domain::{AppId, EventKind, HookId, HookRecord, Subscription};
+use bugfender_hooks::domain::delivery::{Delivery, Via};
+use bugfender_hooks::domain::{ApiOrigin, AppId, EventKind, HookId, HookRecord, IssueList, Subscription};
 use bugfender_hooks::store::postgres::PostgresStore;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    AttemptOutcome, AttemptReport, ClaimRequest, ReceiverInbox, Registry, Reservation, Route, Settlement, Store,
-    SubscriptionIntent, TargetName,
+    AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventRecord, EventSelection, MissedEvents, PurgeRule,
+    ReceiverInbox, Registry, Reservation, Route, Settlement, Store, SubscriptionIntent, TargetName,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::inbox::{at, bugfender, encoded, instabug, of_ids};
+use crate::support::inbox::{at, bugfender, encoded, instabug, of_ids, polled};
 use crate::support::postgres::{Server, connect_options};
 use crate::support::{Home, Run};
 
@@ -135,18 +135,62 @@ fn fill(inbox: &mut dyn ReceiverInbox, events: usize) {
         &[bugfender(7, &format!(r#"[{{"id":"large","text":"{}"}}]"#, crate::support::inbox::noise(900_000)))],
     );
     commit(inbox, &[bugfender(8, "no JSON"), bugfender(9, "[1]")]);
+    commit(inbox, &[polled(4, 10, r#"[{"id":"polled","type":"issue"},{"id":"missed","type":2}]"#)]);
+    commit(inbox, &[bugfender(11, r#"[{"id":"polled","type":"issue"}]"#)]);
     let ids: Vec<String> = (0..events).map(|number| format!("event-{number}")).collect();
     for ids in ids.chunks(20_000) {
         let deliveries = ids.chunks(100).map(|ids| of_ids(20, &ids.iter().map(String::as_str).collect::<Vec<_>>()));
         commit(inbox, &deliveries.collect::<Vec<_>>());
         while inbox.maintain().unwrap() {}
     }
+    note_polling(inbox, &routes);
     try_forwards(inbox, targets[0]);
     inbox.pause_target(targets[1], at(30)).unwrap();
     inbox.pause_target(targets[2], at(30)).unwrap();
     inbox.resume_target(targets[2], at(31)).unwrap();
     // Leased by a receiver that is not there any more.
     assert!(!inbox.claim(targets[2], ClaimRequest::up_to(2), at(40), LEASE).unwrap().is_empty());
+}
+
+/// How far polling has come, what it found, and an arrival that its event does not tell any more.
+fn note_polling(inbox: &mut dyn ReceiverInbox, routes: &[Route]) {
+    let gone = bugfender(12, r#"[{"id":"gone","app":{"id":9},"type":"Crash"}]"#);
+    let receipts = inbox.commit(&encoded(&[gone]), &[]).unwrap();
+    inbox.delete(&[receipts[0].events[0].unwrap()]).unwrap();
+    let rule = PurgeRule { before: Some(at(0)), ..PurgeRule::default() };
+    while inbox.purge(&rule).unwrap().more {}
+    for (app, list, second) in [(4, IssueList::Open, 40), (4, IssueList::Closed, 41), (5, IssueList::Open, 42)] {
+        inbox.note_polled(&installation(), AppId::new(app).unwrap(), list, at(second)).unwrap();
+    }
+    inbox.note_missed(&installation(), &[missed(4, 1), missed(5, 77)]).unwrap();
+    inbox
+        .set_routes(&[routes[0].clone(), Route { types: vec!["a".to_owned(), "B c".to_owned()], ..routes[1].clone() }])
+        .unwrap();
+}
+
+fn installation() -> ApiOrigin {
+    "https://bugfender.example".parse().unwrap()
+}
+
+fn missed(app: i64, events: u64) -> MissedEvents {
+    let app_id = AppId::new(app).unwrap();
+    MissedEvents { app_id, event_type: "feedback".to_owned(), events, last_at: at(10), found_at: at(43) }
+}
+
+/// All that a store says of polling.
+fn polling_of(store: &dyn Store) -> String {
+    let inbox = store.inbox().unwrap();
+    let until = [(4, IssueList::Open), (4, IssueList::Closed), (5, IssueList::Open), (5, IssueList::Closed)]
+        .map(|(app, list)| inbox.polled_until(&installation(), AppId::new(app).unwrap(), list).unwrap());
+    let (arrivals, missed) = (inbox.arrivals().unwrap(), inbox.missed_events(&installation()).unwrap());
+    let mut polled = Vec::new();
+    let of_polling = EventSelection { via: Some(Via::Poll), ..EventSelection::default() };
+    let each = &mut |event: EventRecord| {
+        polled.push((event.id, event.duplicates));
+        true
+    };
+    inbox.events(&of_polling, EventPage::default(), each).unwrap();
+    format!("{arrivals:?} {until:?} {missed:?} {:?} {polled:?}", inbox.routes().unwrap())
 }
 
 /// Forwards that were delivered, failed many times, and were given up.

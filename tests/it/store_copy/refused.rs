@@ -62,7 +62,7 @@ fn into_a_store_that_holds_something() {
     let (home, from) = filled(10);
     let (other, to) = filled(1);
     assert_refused(&home, &from, &to, 9, "something else than a copy of that store");
-    assert_eq!(run_on(&other, &to, &["events", "export"]).stdout.lines().count(), 9);
+    assert_eq!(run_on(&other, &to, &["events", "export"]).stdout.lines().count(), 11);
     assert_refused(&home, &from, &from, 2, "onto itself");
     let none = sqlite_url(&home, "none.db");
     assert_refused(&home, &none, &sqlite_url(&home, "copy.db"), 9, "there is no store to copy");
@@ -87,7 +87,7 @@ fn a_copy_that_differs_is_found() {
     change("UPDATE deliveries SET body = CAST(body || x'20' AS BLOB) WHERE id = 3");
     assert_refused(&home, &from, &to, 9, "they differ in deliveries (");
     change("DELETE FROM events WHERE id = 5; UPDATE copied SET done = 0");
-    assert_refused(&home, &from, &to, 9, "events (18 rows, 17 of them in the copy)");
+    assert_refused(&home, &from, &to, 9, "events (20 rows, 19 of them in the copy)");
     let Some(server) = server() else { return };
     let (database, there) = new_database(server);
     copy(&home, &from, &there);

@@ -1,10 +1,12 @@
 //! What is copied there and back is the same.
 
-use bugfender_hooks::domain::HookId;
-use bugfender_hooks::store::{EventPage, EventSelection, EventSeq, Store};
+use bugfender_hooks::domain::{AppId, HookId, IssueList};
+use bugfender_hooks::store::{EventPage, EventSelection, EventSeq, PurgeRule, Receipt, Store};
 
-use super::{copy, filled, hooks, new_database, postgres, rows_of, said_of, sqlite, sqlite_url};
-use crate::support::inbox::{bugfender, encoded, instabug, of_ids};
+use super::{
+    copy, filled, hooks, installation, missed, new_database, polling_of, postgres, rows_of, said_of, sqlite, sqlite_url,
+};
+use crate::support::inbox::{at, bugfender, encoded, instabug, of_ids};
 use crate::support::postgres::server;
 
 /// What was received comes again: all of it is known, and what is new has a number behind all others.
@@ -47,7 +49,7 @@ fn there_and_back() {
     let (database, there) = new_database(server);
     let parts = copy(&home, &from, &there);
     let count = |name: &str| rows_of(&parts, name);
-    assert!(count("events") == 4508 && count("hooks") == 5 && count("history") > 1 && count("targets") == 3, "{parts}");
+    assert!(count("events") == 4510 && count("hooks") == 5 && count("history") > 1 && count("targets") == 3, "{parts}");
     assert!(count("quarantine") == 2 && count("attempts") == 20 && count("receiver_keys") == 2, "{parts}");
     assert_eq!(said_of(&home, &there), before);
     assert_eq!(server.psql(&database, "SELECT count(*) FROM bugfender_hooks.forwards WHERE token IS NOT NULL"), "0");
@@ -65,13 +67,46 @@ fn there_and_back() {
     let (origin, copied) = (sqlite(&home.registry()), sqlite(&home.path().join("back/hooks.db")));
     assert_eq!(keys(&origin), keys(&copied));
     assert_eq!(places(&copied), places(&origin));
+    let polling = polling_of(&origin);
+    for part in ["app_id: 9", "at: 2023-11-14T22:13:31Z", "events: 77", "\"B c\"", "(\"polled\", 1)", "(\"missed\", 0)"]
+    {
+        assert!(polling.contains(part), "{part}: {polling}");
+    }
+    for copy in [&postgres(&there) as &dyn Store, &postgres(&beside), &copied] {
+        assert_eq!(polling_of(copy), polling);
+    }
     let owned = hooks(&origin).into_iter().find(|hook| hook.managed_by.is_some()).unwrap();
     assert_eq!(owned.replaces.map(HookId::get), Some(4));
     assert_eq!((hooks(&postgres(&there)), hooks(&copied)), (hooks(&origin), hooks(&origin)));
     let (first, second) = (origin.receiver_keys().load().unwrap(), postgres(&there).receiver_keys().load().unwrap());
     assert!(first.current == second.current && first.current == copied.receiver_keys().load().unwrap().current);
-    assert_known(&postgres(&there), 4500);
-    assert_known(&copied, 4500);
+    for copy in [&postgres(&there) as &dyn Store, &postgres(&beside), &copied] {
+        assert_known(copy, 4500);
+        assert_polling_goes_on(copy);
+    }
+}
+
+/// What is noted of polling from now on is added to what was copied.
+fn assert_polling_goes_on(store: &dyn Store) {
+    let mut inbox = store.receiver_inbox().unwrap();
+    let app = AppId::new(6).unwrap();
+    inbox.note_polled(&installation(), app, IssueList::Open, at(50)).unwrap();
+    inbox.note_missed(&installation(), &[missed(6, 1)]).unwrap();
+    let new = bugfender(950, r#"[{"id":"arrived","app":{"id":6},"type":"crash"}]"#);
+    let late = bugfender(951, r#"[{"id":"missed","app":{"id":4},"type":"feedback"}]"#);
+    assert_eq!(inbox.commit(&encoded(&[new, late]), &[]).unwrap().iter().map(Receipt::stored).sum::<usize>(), 1);
+    while inbox.maintain().unwrap() {}
+    let rule = PurgeRule { before: Some(at(1000)), even_pending: true, ..PurgeRule::default() };
+    while inbox.purge(&rule).unwrap().more {}
+    let arrivals = inbox.arrivals().unwrap();
+    let of = |app: i64, event_type: &str| {
+        let of = arrivals.iter().find(|arrival| arrival.app_id == app && arrival.event_type == event_type);
+        of.map(|arrival| arrival.last_at)
+    };
+    let found = [of(6, "crash"), of(4, "feedback"), of(4, "issue"), of(9, "crash"), of(1, "crash")];
+    assert_eq!(found, [950, 951, 11, 12, 1].map(|second| Some(at(second))));
+    assert_eq!(inbox.polled_until(&installation(), app, IssueList::Open).unwrap(), Some(at(50)));
+    assert_eq!(inbox.missed_events(&installation()).unwrap(), [missed(4, 1), missed(5, 77), missed(6, 1)]);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 mod deleting;
 mod forwarding;
 mod looking;
+mod migrating;
 mod ownership;
+mod polling;
+mod polling_files;
 mod purging;
 mod receiving;
 mod registry;
@@ -228,6 +231,18 @@ macro_rules! stories {
                 purging::the_oldest_go_first_read_or_not,
                 purging::a_step_removes_few_rows,
                 deleting::what_is_deleted_is_gone_with_its_copies,
+                polling::what_is_polled_says_so,
+                polling::what_is_polled_is_known_to_webhooks_and_back,
+                polling::one_id_of_two_apps_is_told_apart_by_its_number,
+                polling::what_polling_finds_again_is_no_duplicate,
+                polling::groups_may_have_both,
+                polling::arrivals_are_those_of_webhooks,
+                polling::arrivals_are_put_on_record_in_pieces,
+                polling::arrivals_outlive_their_events,
+                polling::what_was_purged_arrived,
+                polling::cursors_do_not_go_back,
+                polling::missed_events_are_numbers_and_later_times,
+                polling::routes_are_those_of_the_last_receiver,
                 registry::subscriptions_are_made_once,
                 registry::what_is_in_doubt_stands_in_the_way,
                 registry::removals_end_one_way_or_another,

@@ -5,7 +5,7 @@ use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventSelection, Purge
 use super::{all, all_to, claim_some, commit, ids, is_new, receiver, seq, settle, target, with_ids};
 use crate::support::inbox::{at, bugfender, noise, of_ids};
 
-fn purge(inbox: &mut dyn ReceiverInbox, rule: &PurgeRule) -> Purged {
+pub(super) fn purge(inbox: &mut dyn ReceiverInbox, rule: &PurgeRule) -> Purged {
     let mut sum = Purged::default();
     loop {
         let purged = inbox.purge(rule).unwrap();

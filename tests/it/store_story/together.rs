@@ -32,7 +32,7 @@ pub(super) fn batches_with_the_same_make_one_of_each(store: &dyn Store) {
                 .iter()
                 .zip(&answers)
                 .filter_map(|(app, answer)| match answer {
-                    Reservation::Reserved(row) => Some((*row, SubscriptionEnd::Made(hook(app * 2 + thread)))),
+                    Reservation::Reserved(row) => Some((*row, SubscriptionEnd::Made(hook(1000 + app * 2 + thread)))),
                     Reservation::Conflict(_) => None,
                 })
                 .collect();

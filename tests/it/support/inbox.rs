@@ -1,10 +1,23 @@
 //! Deliveries as a receiver makes them, to fill an inbox with.
 
-use bugfender_hooks::domain::Secret;
 use bugfender_hooks::domain::delivery::{Delivery, DeliveryKeys, Verified};
 use bugfender_hooks::domain::signature::sign_instabug;
+use bugfender_hooks::domain::{AppId, Secret};
 use bugfender_hooks::store::{EncodedDelivery, EventSelection, Maintenance};
 use jiff::Timestamp;
+
+/// Makes an inbox in a file one of the version that did not poll.
+pub const INBOX_BEFORE_POLLING: &str = "PRAGMA user_version = 1651048452;
+    DROP TRIGGER events_removed; DROP INDEX events_that_came_later;
+    ALTER TABLE deliveries DROP COLUMN via; ALTER TABLE events DROP COLUMN came_at;
+    ALTER TABLE targets DROP COLUMN types; ALTER TABLE targets DROP COLUMN together;
+    DROP TABLE arrivals; DROP TABLE arrivals_seen; DROP TABLE polls; DROP TABLE missed; DROP TABLE handed_over;";
+
+/// The same for a schema in PostgreSQL.
+pub const SCHEMA_BEFORE_POLLING: &str = "SET search_path = bugfender_hooks; DELETE FROM migrations WHERE version > 2;
+    ALTER TABLE deliveries DROP COLUMN via; ALTER TABLE events DROP COLUMN came_at;
+    ALTER TABLE targets DROP COLUMN types, DROP COLUMN together;
+    DROP TABLE arrivals, arrivals_seen, polls, missed;";
 
 const KEY: &str = "key-of-the-tests";
 
@@ -22,6 +35,11 @@ pub fn bugfender(second: i64, body: &str) -> Delivery {
 pub fn of_ids(second: i64, ids: &[&str]) -> Delivery {
     let events: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();
     bugfender(second, &format!("[{}]", events.join(",")))
+}
+
+/// What is read through Bugfender's API, of an app.
+pub fn polled(app: i64, second: i64, body: &str) -> Delivery {
+    Delivery::polled(AppId::new(app).unwrap(), at(second), body.as_bytes().to_vec(), None).unwrap()
 }
 
 /// What Instabug delivers.

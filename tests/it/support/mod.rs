@@ -2,6 +2,8 @@
 
 pub mod bugfender;
 pub mod inbox;
+pub mod issue_api;
+pub mod issue_server;
 pub mod nginx;
 mod oauth;
 pub mod postgres;
@@ -14,7 +16,7 @@ pub use oauth::OauthServer;
 pub use run::{Home, Run};
 pub use rustix::process::Signal;
 pub use sandbox::SandboxServer;
-pub use server::{Exchange, Scripted, answer, http_get, http_post, read};
+pub use server::{Exchange, Scripted, answer, http_get, http_post, http_request, read};
 pub use terminal::Terminal;
 
 use std::io::{BufRead, BufReader};

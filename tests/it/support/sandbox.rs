@@ -8,7 +8,7 @@ use bugfender_hooks::sandbox::{Sandbox, SandboxOptions};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{http_get, http_post};
+use super::{http_get, http_post, http_request};
 
 pub struct SandboxServer {
     pub url: String,
@@ -65,6 +65,21 @@ impl SandboxServer {
     pub fn requests(&self, start: &str) -> Vec<Value> {
         let line = |request: &Value| format!("{} {}", request["method"], request["path"]).replace('"', "");
         self.get("requests").into_iter().filter(|request| line(request).starts_with(start)).collect()
+    }
+
+    /// Status, head and body of an answer of the API to a signed-in GET.
+    pub fn api(&self, path: &str) -> (u16, String, Value) {
+        let authorization = format!("authorization: Bearer {}", self.token);
+        let response = http_request("GET", &format!("{}{path}", self.url), &[&authorization], "");
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_ascii_lowercase(), serde_json::from_str(body).unwrap())
+    }
+
+    /// The status of the answer to an order about a hook: `deactivate` or `forget`.
+    pub fn order(&self, hook: &str, what: &str) -> u16 {
+        let response = http_request("POST", &format!("{}/sandbox/hooks/{hook}/{what}", self.url), &[], "");
+        response.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     pub fn emit(&self, body: &Value) -> Value {

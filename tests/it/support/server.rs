@@ -102,15 +102,20 @@ pub fn http_post(url: &str, body: &str) -> String {
 }
 
 fn exchange(url: &str, method: &str, body: &str) -> String {
-    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    let length = body.len();
-    let kind = "content-type: application/json";
-    write!(stream, "{method} /{path} HTTP/1.0\r\nhost: {host}\r\n{kind}\r\ncontent-length: {length}\r\n\r\n{body}")
-        .unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
+    let response = http_request(method, url, &[], body);
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.split(' ').nth(1).unwrap().starts_with('2'), "{response}");
     body.to_owned()
+}
+
+/// The whole answer to a request.
+pub fn http_request(method: &str, url: &str, headers: &[&str], body: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let own = format!("host: {host}\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    let headers = [&[own.as_str()], headers].concat();
+    write!(stream, "{method} /{path} HTTP/1.0\r\n{}\r\n\r\n{body}", headers.join("\r\n")).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }

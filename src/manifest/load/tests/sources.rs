@@ -24,6 +24,27 @@ fn directories_are_read_and_a_file_counts_once() {
 }
 
 #[test]
+fn what_cannot_be_read_in_a_directory_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("a.toml"), "name = 'mobile'\n").unwrap();
+    for (name, target) in [("gone.yaml", "nowhere"), ("loop.json", "loop.json"), ("linked.toml", ".")] {
+        let made = std::process::Command::new("ln").args(["-s", target]).arg(path(name)).status().unwrap();
+        assert!(made.success());
+    }
+    let made = std::process::Command::new("mkfifo").arg(path("pipe.toml")).status().unwrap();
+    assert!(made.success());
+    let said = shown(&load(&[dir.path().to_owned()], &variable).unwrap_err());
+    let said: Vec<&str> = said.lines().map(|line| line.rsplit_once('/').unwrap().1).collect();
+    let no_file = "this has the name of a manifest, and is no file";
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[0].starts_with("gone.yaml: No such file"), "{said:?}");
+    assert_eq!(said[1], format!("linked.toml: {no_file}"));
+    assert!(said[2].starts_with("loop.json: "), "{said:?}");
+    assert_eq!(said[3], format!("pipe.toml: {no_file}"));
+}
+
+#[test]
 fn what_is_missing_is_tolerated_by_a_check_unless_it_is_strict() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.toml");

@@ -3,13 +3,19 @@
 use super::super::fault::PostgresFault;
 use super::super::session::{Link, ServerSession, values};
 use super::body;
+use super::polling::keep_arrivals;
 use crate::store::codec::StoredBody;
 
 /// Deletes an event with its forwards and its JSON. Returns whether it was there.
 pub(super) fn delete(session: &ServerSession, event: i64) -> Result<bool, PostgresFault> {
     session.try_commit(async |link| {
-        let sql = "DELETE FROM @events WHERE id = $1 RETURNING delivery";
-        let Some(row) = link.row(sql, values![event => INT8]).await? else { return Ok(false) };
+        let arrived = keep_arrivals("events e JOIN @deliveries d ON d.id = e.delivery");
+        let sql = format!(
+            "WITH events AS (DELETE FROM @events WHERE id = $1 RETURNING delivery, app_id, type, came_at),
+                 arrived AS ({arrived})
+             SELECT delivery FROM events"
+        );
+        let Some(row) = link.row(&sql, values![event => INT8]).await? else { return Ok(false) };
         let delivery: i64 = row.try_get(0)?;
         // What a target answered may repeat the event.
         let theirs = "f.delivery = $1 AND f.first_event <= $2 AND f.last_event >= $2

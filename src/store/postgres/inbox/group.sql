@@ -21,12 +21,15 @@ found AS MATERIALIZED (
                     (SELECT o.id FROM @events o WHERE o.key = e.key AND o.ordinal = 0
                          AND (o.app = e.app OR o.app IS NULL AND o.app_id = e.app_id)),
                     (SELECT o.id FROM @events o WHERE o.key = e.key AND o.app IS NULL AND o.ordinal > 0
-                         AND o.app_id = e.app_id LIMIT 1))
+                         AND o.app_id = e.app_id LIMIT 1),
+                    -- Known by its number alone.
+                    CASE WHEN e.app IS NULL THEN
+                        (SELECT o.id FROM @events o WHERE o.key = e.key AND o.app_id = e.app_id LIMIT 1) END)
             END AS duplicate_of
         FROM unnest($7::integer[], $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::text[], $13::bigint[],
-                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[], $23::integer[])
-            WITH ORDINALITY
-            AS e (delivery, start, length, key, event_id, type, app_id, title, app, without_id, again, at, counted, place)
+                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[], $23::integer[], $31::bigint[])
+            WITH ORDINALITY AS e (delivery, start, length, key, event_id, type, app_id, title, app, without_id, again, at,
+                counted, came_at, place)
         LEFT JOIN LATERAL (
             SELECT k.id, k.app_id, k.app, k.ordinal, kd.received_at AS at
             FROM @events k JOIN @deliveries kd ON kd.id = k.delivery WHERE k.key = e.key ORDER BY k.ordinal DESC LIMIT 1
@@ -42,8 +45,10 @@ homes AS MATERIALIZED (
     SELECT d.*, nextval('@delivery_ids') AS id FROM d),
 -- In the order of their keys: two receivers with the same events wait for each other, and never in a circle.
 inserted AS (
-    INSERT INTO @events (id, delivery, start, length, key, ordinal, event_id, type, app_id, app, title, previous, duplicates)
-    SELECT f.id, h.id, f.start, f.length, f.key, f.further, f.event_id, f.type, f.app_id, f.app, f.title, f.previous, f.again
+    INSERT INTO @events (id, delivery, start, length, key, ordinal, event_id, type, app_id, app, title, previous,
+        duplicates, came_at)
+    SELECT f.id, h.id, f.start, f.length, f.key, f.further, f.event_id, f.type, f.app_id, f.app, f.title, f.previous,
+        f.again, CASE WHEN h.via > 0 THEN f.came_at END
     FROM fresh f JOIN homes h ON h.place = f.delivery ORDER BY f.key, f.further
     ON CONFLICT (key, ordinal) DO NOTHING RETURNING id, delivery),
 stored AS MATERIALIZED (
@@ -68,15 +73,17 @@ queued AS (
     SELECT nextval('@forward_ids'), target, delivery, first, last, at FROM (SELECT * FROM runs OFFSET 0) r),
 -- Only after all was inserted, and in order: see above.
 repeated AS MATERIALIZED (
-    SELECT k.id FROM @events k WHERE k.id IN (SELECT duplicate_of FROM found WHERE NOT is_new) AND (SELECT count(*) FROM inserted) >= 0
+    SELECT k.id FROM @events k WHERE k.id IN (SELECT duplicate_of FROM found WHERE NOT is_new AND came_at IS NOT NULL)
+        AND (SELECT count(*) FROM inserted) >= 0
     ORDER BY k.id FOR NO KEY UPDATE),
 counted AS (
     UPDATE @events k SET duplicates = k.duplicates + n.times,
         -- What a webhook brings after polling tells that its hook works.
-        came_at = CASE WHEN (SELECT v.via FROM @deliveries v WHERE v.id = k.delivery) > 0 THEN n.at END FROM (
-        SELECT f.duplicate_of AS id, sum((1 + f.again) * f.counted)::integer AS times, max(f.at) AS at FROM found f
+        came_at = CASE WHEN (SELECT v.via FROM @deliveries v WHERE v.id = k.delivery) > 0
+            THEN greatest(k.came_at, n.came_at) END FROM (
+        SELECT f.duplicate_of AS id, sum(f.counted)::integer AS times, max(f.came_at) AS came_at FROM found f
         WHERE f.duplicate_of IN (SELECT id FROM repeated) GROUP BY f.duplicate_of) n
-    WHERE k.id = n.id AND n.times > 0),
+    WHERE k.id = n.id),
 unreadable AS (
     INSERT INTO @quarantine (sender, received_at, content_type, reason, body)
     SELECT * FROM unnest($25::text[], $26::bigint[], $27::text[], $28::text[], $29::bytea[]))

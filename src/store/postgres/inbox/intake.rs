@@ -74,8 +74,20 @@ struct NewEvent<'a> {
     /// Its place in the delivery.
     place: usize,
     facts: &'a EventFacts,
-    /// How often it came again within the group.
-    again: i32,
+    /// How often webhooks brought it within the group.
+    webhooks: i32,
+    /// When the last of them came.
+    came_at: Option<i64>,
+}
+
+impl NewEvent<'_> {
+    /// Counts a delivery that it was in: what polling finds again is no duplicate.
+    fn count(&mut self, delivery: &Delivery) {
+        if delivery.via() == Via::Webhook {
+            self.webhooks += 1;
+            self.came_at = self.came_at.max(Some(stored(delivery.received_at())));
+        }
+    }
 }
 
 /// Deliveries that are stored together.
@@ -93,6 +105,7 @@ type AppOfEvent = (Option<i64>, Option<AppHash>);
 struct Found {
     newest: HashMap<EventKey, usize, RandomState>,
     of_apps: HashMap<(EventKey, AppOfEvent), usize, RandomState>,
+    of_app_ids: HashMap<(EventKey, i64), usize, RandomState>,
 }
 
 impl Found {
@@ -114,12 +127,19 @@ impl Found {
             return Some(index);
         }
         let of_app = |app: AppOfEvent| self.of_apps.get(&(event.key, app)).copied();
-        of_app((event.app_id, event.app)).or_else(|| of_app((event.app_id, None)))
+        match (event.app, event.app_id) {
+            // Known by its number alone.
+            (None, Some(app_id)) => self.of_app_ids.get(&(event.key, app_id)).copied(),
+            _ => of_app((event.app_id, event.app)).or_else(|| of_app((event.app_id, None))),
+        }
     }
 
     fn add(&mut self, index: usize, event: &EventFacts) {
         self.newest.insert(event.key, index);
         self.of_apps.insert((event.key, (event.app_id, event.app)), index);
+        if let Some(app_id) = event.app_id {
+            self.of_app_ids.insert((event.key, app_id), index);
+        }
     }
 }
 
@@ -140,12 +160,13 @@ impl<'a> Group<'a> {
             let events = if read.malformed().is_some() { &[] } else { read.events() };
             receipts.push(Receipt { events: vec![None; events.len()] });
             for (place, facts) in events.iter().enumerate() {
-                if let Some(index) = found.same(&candidates, deliveries, (facts, read), window) {
-                    candidates[index].again += 1;
-                } else {
-                    found.add(candidates.len(), facts);
-                    candidates.push(NewEvent { delivery, place, facts, again: 0 });
+                let same = found.same(&candidates, deliveries, (facts, read), window);
+                let index = same.unwrap_or(candidates.len());
+                if same.is_none() {
+                    found.add(index, facts);
+                    candidates.push(NewEvent { delivery, place, facts, webhooks: 0, came_at: None });
                 }
+                candidates[index].count(read);
             }
         }
         Self { deliveries, candidates, receipts }
@@ -186,9 +207,10 @@ struct Rows<'a> {
     titles: Vec<Option<&'a str>>,
     apps: Vec<Option<i64>>,
     without_id: Vec<bool>,
+    /// How many duplicates it has if it is new, and how many it is if it is not.
     again: Vec<i32>,
-    /// Whether it counts if it is a duplicate.
     counted: Vec<i32>,
+    came_at: Vec<Option<i64>>,
     event_times: Vec<i64>,
     routed: Vec<i32>,
     routes: Vec<i32>,
@@ -206,9 +228,11 @@ impl<'a> Rows<'a> {
                 last = Some(candidate.delivery);
             }
             rows.add_event(candidate, routes);
-            // What is sent once more is no duplicate, nor what polling finds again.
             let is_polled = group.deliveries[candidate.delivery].delivery().via() == Via::Poll;
-            rows.counted.push(i32::from(!is_again && !is_polled));
+            rows.again.push(if is_polled { candidate.webhooks } else { candidate.webhooks - 1 });
+            // What is sent once more is no duplicate.
+            rows.counted.push(if is_again { 0 } else { candidate.webhooks });
+            rows.came_at.push(candidate.came_at);
         }
         rows
     }
@@ -236,7 +260,6 @@ impl<'a> Rows<'a> {
         self.titles.push(facts.title.as_deref());
         self.apps.push(facts.app.map(|app| app.0));
         self.without_id.push(facts.is_without_id);
-        self.again.push(candidate.again);
         self.event_times.extend(self.received_at.last());
         for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.accepts(facts)) {
             self.routed.push(count(self.deliveries.len()));
@@ -261,8 +284,10 @@ impl<'a> Rows<'a> {
         let of_routes = values![self.routed => INT4_ARRAY, self.routes => INT4_ARRAY, self.targets => INT8_ARRAY,
             self.together => BOOL_ARRAY, *window => INT8, self.counted => INT4_ARRAY, self.event_times => INT8_ARRAY];
         let of_others = values![unreadable.senders => TEXT_ARRAY, unreadable.received_at => INT8_ARRAY,
-            unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY, unreadable.bodies => BYTEA_ARRAY, self.vias => INT2_ARRAY];
-        [&of_deliveries[..], &of_events[..], &of_routes[..], &of_others[..]].concat()
+            unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY,
+            unreadable.bodies => BYTEA_ARRAY];
+        let of_polling = values![self.vias => INT2_ARRAY, self.came_at => INT8_ARRAY];
+        [&of_deliveries[..], &of_events[..], &of_routes[..], &of_others[..], &of_polling[..]].concat()
     }
 }
 

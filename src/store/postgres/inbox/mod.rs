@@ -76,7 +76,8 @@ impl PostgresInbox {
 
     /// Puts some arrivals on record. Returns whether there are more.
     fn note_arrivals(&self) -> Result<bool, StoreError> {
-        let EventSeq(watermark) = self.watermark()?;
+        // Deliveries wait behind this: it waits for nobody.
+        let Some(watermark) = self.outcome(self.watermark.so_far(&self.session))? else { return Ok(false) };
         self.outcome(polling::note_arrivals(&self.session, watermark))
     }
 
@@ -254,10 +255,6 @@ impl Targets for PostgresInbox {
 
 impl Maintenance for PostgresInbox {
     fn purge(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        // What a purge takes with it is put on record before.
-        if self.note_arrivals()? {
-            return Ok(Purged { more: true, ..Purged::default() });
-        }
         let begun = self.purging.take().filter(|(begun, _)| begun == rule);
         let mut reached = begun.map(|(_, reached)| reached).unwrap_or_default();
         let purged = self.outcome(purge::step(&self.session, rule, &mut reached))?;

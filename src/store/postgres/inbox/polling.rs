@@ -14,6 +14,9 @@ use crate::store::{Arrival, HandOver, MissedEvents, Polling, Route, StoreError, 
 /// How many events are looked at in one commit.
 const SEEN_AT_ONCE: i64 = 5000;
 
+/// What becomes of an arrival that is on record.
+const LATER: &str = "ON CONFLICT (app_id, type) DO UPDATE SET last_at = greatest(@arrivals.last_at, excluded.last_at)";
+
 const OF_EVENTS: &str = "SELECT e.app_id, lower(e.type COLLATE \"C\"), max(d.received_at)
     FROM @events e JOIN @deliveries d ON d.id = e.delivery
     WHERE e.id > $1 AND e.id <= $2 AND d.via = 0 AND e.app_id IS NOT NULL AND e.type IS NOT NULL GROUP BY 1, 2";
@@ -38,14 +41,24 @@ fn arrivals(session: &ServerSession) -> Result<Vec<Arrival>, PostgresFault> {
     Ok(newest.into_iter().map(arrival).collect())
 }
 
+/// A part of a statement: puts what events `e` brought on record that are removed with their deliveries `d`.
+pub(super) fn keep_arrivals(gone: &str) -> String {
+    format!(
+        "INSERT INTO @arrivals (app_id, type, last_at)
+         SELECT e.app_id, lower(e.type COLLATE \"C\"), max(CASE d.via WHEN 0 THEN d.received_at ELSE e.came_at END)
+         FROM {gone} WHERE (d.via = 0 OR e.came_at IS NOT NULL) AND e.app_id IS NOT NULL AND e.type IS NOT NULL
+         GROUP BY 1, 2 ORDER BY 1, 2 {LATER}"
+    )
+}
+
 /// Up to which event the arrivals on record go.
 async fn seen(link: &Link) -> Result<i64, PostgresFault> {
     let row = link.row("SELECT last_event FROM @arrivals_seen WHERE id = 1", values![]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
 }
 
-/// Puts the arrivals of some more events on record, before these are purged: of those up to the watermark, as others may
-/// still become visible behind it. Returns whether there may be more.
+/// Puts the arrivals of some more events on record: of those up to the watermark, as others may still become visible behind
+/// it. Returns whether there may be more.
 pub(super) fn note_arrivals(session: &ServerSession, watermark: i64) -> Result<bool, PostgresFault> {
     if session.try_run(seen)? >= watermark {
         return Ok(false);
@@ -62,10 +75,7 @@ pub(super) fn note_arrivals(session: &ServerSession, watermark: i64) -> Result<b
         if until <= from {
             return Ok(false);
         }
-        let upsert = format!(
-            "INSERT INTO @arrivals (app_id, type, last_at) {OF_EVENTS} ORDER BY 1, 2
-             ON CONFLICT (app_id, type) DO UPDATE SET last_at = greatest(@arrivals.last_at, excluded.last_at)"
-        );
+        let upsert = format!("INSERT INTO @arrivals (app_id, type, last_at) {OF_EVENTS} ORDER BY 1, 2 {LATER}");
         link.execute(&upsert, values![from => INT8, until => INT8]).await?;
         link.execute("UPDATE @arrivals_seen SET last_event = $1", values![until => INT8]).await?;
         Ok(until < watermark)

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
 use super::super::session::{Link, ServerSession, values};
+use super::polling::keep_arrivals;
 use super::stored;
 use crate::store::{PurgeRule, Purged};
 
@@ -156,8 +157,10 @@ async fn remove(link: &Link, chosen: &Chosen) -> Result<(u64, u64), PostgresFaul
         events += remove_some(link, delivery).await?;
     }
     if !chosen.deliveries.is_empty() {
-        let gone = "WITH gone AS (
-                DELETE FROM @deliveries WHERE id = ANY ($1) RETURNING id, first_event, last_event),
+        let arrived = keep_arrivals("events e JOIN gone d ON d.id = e.delivery");
+        let gone = format!(
+            "WITH gone AS (
+                DELETE FROM @deliveries WHERE id = ANY ($1) RETURNING id, first_event, last_event, via, received_at),
             forwards AS (
                 DELETE FROM @forwards WHERE id IN (SELECT f.id FROM gone g CROSS JOIN LATERAL (
                     SELECT f.id FROM @forwards f WHERE f.last_event BETWEEN g.first_event AND g.last_event
@@ -166,9 +169,11 @@ async fn remove(link: &Link, chosen: &Chosen) -> Result<(u64, u64), PostgresFaul
             events AS (
                 DELETE FROM @events WHERE id IN (SELECT e.id FROM gone g CROSS JOIN LATERAL (
                     SELECT e.id FROM @events e WHERE e.id BETWEEN g.first_event AND g.last_event
-                        AND e.delivery = g.id OFFSET 0) e) RETURNING 1)
-            SELECT count(*) FROM events";
-        events += count(link.number(gone, values![chosen.deliveries => INT8_ARRAY]).await?);
+                        AND e.delivery = g.id OFFSET 0) e) RETURNING delivery, app_id, type, came_at),
+            arrived AS ({arrived})
+            SELECT count(*) FROM events"
+        );
+        events += count(link.number(&gone, values![chosen.deliveries => INT8_ARRAY]).await?);
     }
     let mut quarantined = 0;
     if !chosen.quarantined.is_empty() {
@@ -180,7 +185,9 @@ async fn remove(link: &Link, chosen: &Chosen) -> Result<(u64, u64), PostgresFaul
 
 /// Removes some events of a very large delivery, with their forwards.
 async fn remove_some(link: &Link, delivery: i64) -> Result<u64, PostgresFault> {
-    let sql = "WITH d AS (SELECT id, first_event, last_event FROM @deliveries WHERE id = $1),
+    let arrived = keep_arrivals("events e CROSS JOIN d");
+    let sql = format!(
+        "WITH d AS (SELECT id, first_event, last_event, via, received_at FROM @deliveries WHERE id = $1),
         first_ones AS MATERIALIZED (
             SELECT e.id FROM @events e JOIN d ON e.id BETWEEN d.first_event AND d.last_event AND e.delivery = d.id
             ORDER BY e.id LIMIT $2),
@@ -188,11 +195,13 @@ async fn remove_some(link: &Link, delivery: i64) -> Result<u64, PostgresFault> {
             DELETE FROM @forwards f USING d
             WHERE f.last_event BETWEEN d.first_event AND (SELECT max(id) FROM first_ones) AND f.delivery = d.id RETURNING f.id),
         attempts AS (DELETE FROM @attempts a USING forwards f WHERE a.forward = f.id),
-        events AS (DELETE FROM @events WHERE id IN (SELECT id FROM first_ones) RETURNING id),
+        events AS (DELETE FROM @events WHERE id IN (SELECT id FROM first_ones) RETURNING app_id, type, came_at),
+        arrived AS ({arrived}),
         rest AS (
             UPDATE @deliveries u SET first_event = (SELECT max(id) FROM first_ones) + 1 FROM d WHERE u.id = d.id)
-        SELECT count(*) FROM events";
-    Ok(count(link.number(sql, values![delivery => INT8, ROWS => INT8]).await?))
+        SELECT count(*) FROM events"
+    );
+    Ok(count(link.number(&sql, values![delivery => INT8, ROWS => INT8]).await?))
 }
 
 fn count(number: i64) -> u64 {

@@ -38,18 +38,8 @@ impl Watermark {
     pub(super) fn get(&self, session: &ServerSession) -> Result<i64, PostgresFault> {
         let mut pause = Duration::from_millis(1);
         loop {
-            let (last, storing) = session.try_run(look)?;
-            let (number, mut waiting) = self.next.take().unwrap_or_else(|| (last, storing.clone()));
-            waiting.retain(|transaction| storing.contains(transaction));
-            if waiting.is_empty() {
-                self.complete.set(Some(number));
-                if number >= last {
-                    return Ok(number);
-                }
-                // What has begun since is for the next look.
-                self.next.replace(Some((last, storing)));
-            } else {
-                self.next.replace(Some((number, waiting)));
+            if let Some(last) = self.advance(session)? {
+                return Ok(last);
             }
             if let Some(complete) = self.complete.get().filter(|_| pause > FIRST_PAUSES) {
                 return Ok(complete);
@@ -60,6 +50,30 @@ impl Watermark {
             std::thread::sleep(pause);
             pause *= 2;
         }
+    }
+
+    /// The last number that is known to be complete, if one is, without waiting for any transaction.
+    pub(super) fn so_far(&self, session: &ServerSession) -> Result<Option<i64>, PostgresFault> {
+        self.advance(session)?;
+        Ok(self.complete.get())
+    }
+
+    /// Looks once. Returns the last number that was given, if it is complete.
+    fn advance(&self, session: &ServerSession) -> Result<Option<i64>, PostgresFault> {
+        let (last, storing) = session.try_run(look)?;
+        let (number, mut waiting) = self.next.take().unwrap_or_else(|| (last, storing.clone()));
+        waiting.retain(|transaction| storing.contains(transaction));
+        if !waiting.is_empty() {
+            self.next.replace(Some((number, waiting)));
+            return Ok(None);
+        }
+        self.complete.set(Some(number));
+        if number >= last {
+            return Ok(Some(number));
+        }
+        // What has begun since is for the next look.
+        self.next.replace(Some((last, storing)));
+        Ok(None)
     }
 }
 

@@ -95,7 +95,8 @@ impl CommitGroup<'_, '_> {
             return Ok(());
         }
         let count = "UPDATE events SET duplicates = duplicates + 1, came_at = CASE
-                         WHEN (SELECT via FROM deliveries d WHERE d.id = delivery) > 0 THEN ? END WHERE id = ?";
+                         WHEN (SELECT via FROM deliveries d WHERE d.id = delivery) > 0
+                         THEN max(coalesce(came_at, ?1), ?1) END WHERE id = ?2";
         self.connection.prepare_cached(count)?.execute([stored(delivery.received_at()), id])?;
         Ok(())
     }

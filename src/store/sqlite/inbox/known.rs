@@ -45,6 +45,7 @@ pub(super) struct DuplicateFinder<'a> {
     newest: ByKey,
     /// The events of chains that were gone through, so that each is once.
     chained: HashMap<(EventKey, EventApp), i64, RandomState>,
+    chained_app_ids: HashMap<(EventKey, i64), i64, RandomState>,
     walked: HashSet<EventKey, RandomState>,
 }
 
@@ -58,6 +59,7 @@ impl<'a> DuplicateFinder<'a> {
             new: Vec::with_capacity(events),
             newest: ByKey::with_capacity_and_hasher(events, RandomState::default()),
             chained: HashMap::default(),
+            chained_app_ids: HashMap::default(),
             walked: HashSet::default(),
         }
     }
@@ -92,9 +94,16 @@ impl<'a> DuplicateFinder<'a> {
         self.new.push(KnownEvent { app: app(event), previous, received_at });
         self.newest.insert(event.key, id);
         if previous.is_some() {
-            self.chained.insert((event.key, app(event)), id);
+            self.chain(event.key, app(event), id);
         }
         Place::New(id)
+    }
+
+    fn chain(&mut self, key: EventKey, app: EventApp, id: i64) {
+        self.chained.entry((key, app)).or_insert(id);
+        if let (Some(app_id), _) = app {
+            self.chained_app_ids.entry((key, app_id)).or_insert(id);
+        }
     }
 
     /// The event of the same app among those before `id`.
@@ -109,12 +118,16 @@ impl<'a> DuplicateFinder<'a> {
             while let Some(id) = next
                 && let Some(known) = self.read(connection, id)?
             {
-                self.chained.entry((event.key, known.app)).or_insert(id);
+                self.chain(event.key, known.app, id);
                 next = known.previous;
             }
         }
-        let (app_id, _) = app(event);
-        // One of the version before has no hash of its app.
+        let (app_id, hash) = app(event);
+        if let (Some(app_id), None) = (app_id, hash) {
+            // Known by its number alone.
+            return Ok(self.chained_app_ids.get(&(event.key, app_id)).copied());
+        }
+        // One of the version before has no hash of its app, and so has one that was polled.
         let of_before = self.chained.get(&(event.key, (app_id, None)));
         Ok(self.chained.get(&(event.key, app(event))).or(of_before).copied())
     }

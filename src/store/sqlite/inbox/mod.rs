@@ -128,7 +128,7 @@ impl SqliteInbox {
 
     /// A step of a purge. Senders may wait behind a receiver's.
     fn purge_step(&mut self, rule: &PurgeRule) -> Result<Purged, StoreError> {
-        // What a purge takes with it is put on record before.
+        // What a purge takes with it is put on record before, but for the rest that it finds: all at once is faster.
         let (_, more) = self.read(polling::note_arrivals)?;
         if more {
             return Ok(Purged { more, ..Purged::default() });

@@ -34,13 +34,18 @@ const OF_EVENTS: &str = "SELECT e.app_id, lower(e.type), max(d.received_at)
     FROM events e CROSS JOIN deliveries d ON d.id = e.delivery
     WHERE e.id > ? AND e.id <= ? AND d.via = 0 AND e.app_id IS NOT NULL AND e.type IS NOT NULL GROUP BY 1, 2";
 
+const CAME_LATER: &str = "SELECT app_id, lower(type), max(came_at) FROM events INDEXED BY events_that_came_later
+    WHERE came_at IS NOT NULL AND app_id IS NOT NULL AND type IS NOT NULL GROUP BY 1, 2";
+
+/// The first event behind one, and the last. Some may have been purged.
+const FIRST_AND_LAST: &str =
+    "SELECT coalesce((SELECT min(id) FROM events WHERE id > ?1), ?1 + 1), coalesce(max(id), 0) FROM events";
+
 fn arrivals(connection: &Connection) -> Result<Vec<Arrival>, StoreFault> {
     let mut newest = Newest::new();
     add(&mut newest, connection, "SELECT app_id, type, last_at FROM arrivals", &[])?;
     add(&mut newest, connection, OF_EVENTS, &[seen(connection)?, i64::MAX])?;
-    let later = "SELECT app_id, lower(type), max(came_at) FROM events INDEXED BY events_that_came_later
-                 WHERE came_at IS NOT NULL AND app_id IS NOT NULL AND type IS NOT NULL GROUP BY 1, 2";
-    add(&mut newest, connection, later, &[])?;
+    add(&mut newest, connection, CAME_LATER, &[])?;
     let arrival = |((app_id, event_type), at)| Arrival { app_id, event_type, last_at: time(at) };
     Ok(newest.into_iter().map(arrival).collect())
 }
@@ -55,10 +60,8 @@ pub(super) fn seen(connection: &Connection) -> Result<i64, StoreFault> {
 /// whether there may be more.
 pub(super) fn note_arrivals(connection: &Connection) -> Result<(i64, bool), StoreFault> {
     let from = seen(connection)?;
-    // Events may have been purged by the version before.
-    let first = "SELECT coalesce((SELECT min(id) FROM events WHERE id > ?1), ?1 + 1), coalesce(max(id), 0) FROM events";
-    let (first, last): (i64, i64) =
-        connection.prepare_cached(first)?.query_row([from], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut statement = connection.prepare_cached(FIRST_AND_LAST)?;
+    let (first, last): (i64, i64) = statement.query_row([from], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let until = last.min(first - 1 + SEEN_AT_ONCE);
     if until <= from {
         return Ok((from, false));
@@ -192,5 +195,40 @@ impl Polling for SqliteInbox {
 
     fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError> {
         self.write(|connection| set_routes(connection, routes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: [&str; 5] = [
+        include_str!("../../../../migrations/sqlite/0001_inbox.sql"),
+        include_str!("../../../../migrations/sqlite/0002_inbox.sql"),
+        include_str!("../../../../migrations/sqlite/0003_inbox.sql"),
+        include_str!("../../../../migrations/sqlite/0004_inbox.sql"),
+        include_str!("../../../../migrations/sqlite/0005_inbox.sql"),
+    ];
+
+    /// How SQLite goes about a statement.
+    fn plan(connection: &Connection, sql: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![7; statement.parameter_count()];
+        let steps = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+
+    #[test]
+    fn arrivals_are_found_without_a_look_at_events_on_record() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&STEPS.concat()).unwrap();
+        for (sql, step) in [
+            (OF_EVENTS, "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (CAME_LATER, "USING COVERING INDEX events_that_came_later"),
+            (FIRST_AND_LAST, "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"),
+        ] {
+            let plan = plan(&connection, sql);
+            assert!(plan.contains(step) && !plan.contains("SCAN") && !plan.contains("AUTOMATIC"), "{plan}");
+        }
     }
 }

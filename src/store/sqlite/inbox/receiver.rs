@@ -307,9 +307,10 @@ impl Maintenance for SqliteReceiverInbox {
             if receiving.next_event - self.arrivals_seen <= SEEN_AT_ONCE {
                 return Ok(false);
             }
-            let noted = inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.read(note_arrivals))?;
-            self.arrivals_seen = noted.0;
-            return Ok(noted.1);
+            let (reached, more) = inbox.with_busy_timeout(SHORT_BUSY_TIMEOUT, |inbox| inbox.read(note_arrivals))?;
+            // Behind the last there may be numbers whose events are gone.
+            self.arrivals_seen = if more { reached } else { receiving.next_event - 1 };
+            return Ok(more);
         };
         let done = inbox.write_if_free(|connection| receiving.known.write(step, connection))?;
         receiving.known.apply(done);

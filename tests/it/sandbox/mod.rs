@@ -1,5 +1,9 @@
 //! The sandbox as a command, and its deliveries.
 
+mod issues;
+mod silence;
+mod summary;
+
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 use std::sync::mpsc::channel;
@@ -53,7 +57,7 @@ fn a_command_gets_a_scratch_home_unless_told_otherwise() {
     let home = home.set("BUGFENDER_HOOKS_PROFILE", "mine").set("BUGFENDER_HOOKS_REQUIRE_STORE", "1");
     let run = home.run(["sandbox", "run", "--", "sh", "-c", &script]);
     assert_eq!(run.code, 0, "{run}");
-    let created: Vec<_> = run.stdout.lines().filter_map(|line| line.strip_prefix("1,")?.rsplit(',').next()).collect();
+    let created: Vec<_> = run.stdout.lines().filter_map(|line| line.strip_prefix("1,")?.rsplit(',').nth(1)).collect();
     assert_eq!(created, ["true", "false"], "{run}");
     let (_, scratch) = run.stderr.split_once("BUGFENDER_HOOKS_HOME=").unwrap();
     assert!(!std::path::Path::new(scratch.split(' ').next().unwrap()).exists(), "{run}");
