@@ -14,7 +14,7 @@ use super::planning::{
     AppliedView, Disclosure, PlanArgs, PlanRequest, SavedPlan, check_targets, planned_counts, refusals,
 };
 use super::progress::progress_bar;
-use super::units::duration_or_zero;
+use super::units::{count, duration_or_zero};
 use crate::context::Context;
 use crate::domain::{HookStatus, ManifestName};
 use crate::error::{Error, Result};
@@ -180,11 +180,20 @@ fn settled_plan(
     timeout: Duration,
 ) -> Result<Plan> {
     let started = Instant::now();
+    let mut told = false;
     loop {
         lock.renew();
         let plan = request.plan(ctx, Some(registry))?;
-        if pending(&plan) == 0 || started.elapsed() >= timeout {
+        let pending = pending(&plan);
+        if pending == 0 || started.elapsed() >= timeout {
             return Ok(plan);
+        }
+        if !told {
+            let hooks = count(pending as u64, "hook");
+            ctx.out().note(&format!(
+                "waiting for {hooks} that another process is subscribing; if that was killed, for up to 2 min"
+            ));
+            told = true;
         }
         let slept = ctx.wait(async { tokio::time::sleep(PENDING_POLL_INTERVAL).await })?;
         slept.ok_or_else(|| Error::interrupted("while another process subscribes; nothing was changed"))?;

@@ -33,7 +33,7 @@ impl ReadyFile {
     pub fn write(&self, mut ready: Value) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         ready["pid"] = std::process::id().into();
-        let written = platform::replace_private_file(path, format!("{ready}\n").as_bytes());
+        let written = platform::write_named_file(path, format!("{ready}\n").as_bytes());
         written.map_err(|error| not_made("--ready-file", path, error))?;
         self.written.set(true);
         Ok(())
@@ -41,15 +41,15 @@ impl ReadyFile {
 
     /// Whether the file is left from a process that no longer runs.
     fn is_left_over(&self) -> bool {
-        let text = self.path.as_ref().and_then(|path| fs::read(path).ok());
+        let text = self.path.as_ref().filter(|path| path.is_file()).and_then(|path| fs::read(path).ok());
         let ready = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         let pid = ready.and_then(|ready| i32::try_from(ready["pid"].as_i64()?).ok());
         pid.is_some_and(|pid| !platform::is_running(pid))
     }
 
     fn remove(&self) {
-        // A file that cannot be removed cannot be written either, which is reported then.
-        let _ = self.path.as_ref().map(fs::remove_file);
+        // A file that cannot be removed cannot be written either, which is reported then. A pipe is somebody else's.
+        let _ = self.path.as_ref().filter(|path| path.is_file()).map(fs::remove_file);
     }
 }
 

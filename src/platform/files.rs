@@ -1,8 +1,8 @@
 //! Private files, directory syncs, and the identity of a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 /// Creates a private file (mode 0600 on Unix) and opens it for reading and writing.
 ///
@@ -27,78 +27,9 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Replaces a private file atomically: temporary file, fsync, rename, fsync of the directory. After a crash it has the
-/// old or the new contents.
-pub fn replace_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = PrivateFile::prepare(path)?;
-    file.put(contents)
-}
-
-/// Creates a private file atomically.
-///
-/// Fails if the file exists.
-pub fn add_private_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let dir = dir_of(path);
-    // Created with mode 0600.
-    let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
-    take_owner_of_dir(temporary.as_file(), dir);
-    temporary.write_all(contents)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist_noclobber(path)?;
-    sync_dir(dir)
-}
-
-/// A file about to be replaced, with the temporary file created and its space allocated, so that less can fail later.
-#[derive(Debug)]
-pub struct PrivateFile {
-    path: PathBuf,
-    temporary: Option<tempfile::NamedTempFile>,
-}
-
-/// The space allocated in advance, in bytes, which is more than a credential needs.
-const RESERVED: usize = 16 * 1024;
-
-impl PrivateFile {
-    /// Creates the temporary file that will replace `path`, or the file that a symbolic link there leads to, and allocates
-    /// its space.
-    pub fn prepare(path: &Path) -> io::Result<Self> {
-        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let dir = dir_of(path);
-        // Created with mode 0600.
-        let mut temporary = tempfile::Builder::new().prefix(&leftover_prefix(path)).tempfile_in(dir)?;
-        copy_owner(path, temporary.as_file());
-        temporary.write_all(&[b' '; RESERVED])?;
-        Ok(Self { path: path.to_owned(), temporary: Some(temporary) })
-    }
-
-    /// Replaces the file durably. After an error it may have the old contents.
-    pub fn put(&mut self, contents: &[u8]) -> io::Result<()> {
-        let mut temporary = self.temporary.take().ok_or_else(|| io::Error::other("the file was replaced already"))?;
-        temporary.rewind()?;
-        temporary.write_all(contents)?;
-        temporary.as_file().set_len(contents.len() as u64)?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(&self.path)?;
-        sync_dir(dir_of(&self.path))
-    }
-}
-
-/// Gives `file` the owner of the file at `path`, which it is to replace, so that a file of a service that root replaces
-/// stays readable to the service; or that of the directory, if there is no such file. Without the permission to do so, it
-/// keeps the current user.
-fn copy_owner(path: &Path, file: &File) {
-    #[cfg(unix)]
-    if let Ok(replaced) = fs::symlink_metadata(path) {
-        use std::os::unix::fs::MetadataExt;
-        let _ = std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()));
-        return;
-    }
-    take_owner_of_dir(file, dir_of(path));
-}
-
 /// Gives what root has just made in a directory of somebody else to them: with `sudo`, their own runs could not read it
 /// otherwise.
-fn take_owner_of_dir(made: &File, dir: &Path) {
+pub(super) fn take_owner_of_dir(made: &File, dir: &Path) {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root()
         && let Ok(dir) = fs::metadata(dir)
@@ -114,23 +45,8 @@ fn take_owner_of_dir(made: &File, dir: &Path) {
 }
 
 /// The directory of `path`, which is `.` for a bare file name.
-fn dir_of(path: &Path) -> &Path {
+pub(super) fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn leftover_prefix(path: &Path) -> String {
-    format!(".new-{}-", path.file_name().unwrap_or_default().to_string_lossy())
-}
-
-/// Removes temporary files left by processes that were killed while replacing `path`. Requires its lock.
-pub fn remove_leftovers(path: &Path) {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let prefix = leftover_prefix(path);
-    let entries = fs::read_dir(dir_of(path)).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-        // A leftover file is harmless.
-        let _ = fs::remove_file(entry.path());
-    }
 }
 
 /// Creates a directory and its missing parents as private (mode 0700 on Unix).
@@ -304,19 +220,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replaced_file_keeps_its_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        replace_private_file(&path, b"old").unwrap();
-        // Only root can change the owner; otherwise it stays the current user.
-        let _ = chown(&path, Some(12_345), Some(12_345));
-        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid(), found.mode() & 0o777));
-        let before = owner(&path).unwrap();
-        replace_private_file(&path, b"new").unwrap();
-        assert_eq!((owner(&path).unwrap(), fs::read(&path).unwrap()), (before, b"new".to_vec()));
-    }
-
-    #[test]
     fn what_root_makes_in_the_directory_of_another_is_theirs() {
         if !rustix::process::geteuid().is_root() {
             return;
@@ -327,8 +230,8 @@ mod tests {
         create_private_dir(&dir).unwrap();
         let path = |name: &str| dir.join(name);
         create_private_file(&path("created")).unwrap();
-        add_private_file(&path("added"), b"x").unwrap();
-        replace_private_file(&path("replaced"), b"x").unwrap();
+        crate::platform::add_private_file(&path("added"), b"x").unwrap();
+        crate::platform::replace_private_file(&path("replaced"), b"x").unwrap();
         open_lock(&path("lock")).unwrap();
         let made = ["created", "added", "replaced", "lock"].map(path);
         for made in made.iter().chain([&dir, &home.path().join("share")]) {

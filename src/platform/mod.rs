@@ -1,15 +1,16 @@
 //! Everything that differs between operating systems: private files, signals, terminals, processes.
 
 mod files;
+mod replacing;
 
 use std::io;
 use std::process::ExitStatus;
 
 pub use self::files::{
-    FileIdentity, OTHERS, PrivateFile, WORLD, add_private_file, create_ballast, create_private_dir,
-    create_private_file, free_space, is_open_to_others, open_lock, remove_file_if_there, remove_leftovers,
-    replace_private_file, sync_dir, tighten,
+    FileIdentity, OTHERS, WORLD, create_ballast, create_private_dir, create_private_file, free_space,
+    is_open_to_others, open_lock, remove_file_if_there, sync_dir, tighten,
 };
+pub use self::replacing::{PrivateFile, add_private_file, remove_leftovers, replace_private_file, write_named_file};
 
 /// Whether the environment names the graphical session, without which no browser can open.
 pub const NAMES_GRAPHICAL_SESSIONS: bool = cfg!(all(unix, not(target_os = "macos")));

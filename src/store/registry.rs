@@ -139,6 +139,8 @@ pub enum ManifestLock {
         actor: Actor,
         /// Since when.
         since: Timestamp,
+        /// When the lock is free if the holder says nothing more; none where the end of a process is noticed.
+        free_at: Option<Timestamp>,
     },
 }
 

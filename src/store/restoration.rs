@@ -91,7 +91,10 @@ impl<'a> Restoring<'a> {
         if let Some(found) = counterpart {
             return self.update(found, hook);
         }
-        let mut unknown: Vec<_> = alike.into_iter().filter(|found| self.is_unknown(found, hook)).collect();
+        // A hook that was there before somebody asked for one is not what that made.
+        let is_older = |found: &FoundRow| found.record.created_at <= hook.created_at;
+        let mut unknown: Vec<_> =
+            alike.into_iter().filter(|found| is_older(found) && self.is_unknown(found, hook)).collect();
         match take_best(&mut unknown, hook).filter(|_| lives) {
             None => Restoration::Add,
             Some(found) if found.in_progress => Restoration::Keep(Restored::InProgress),
@@ -101,12 +104,17 @@ impl<'a> Restoring<'a> {
     }
 
     /// A subscription that was in doubt in the other registry. Here it may have become a hook, which then is one that the
-    /// other registry does not know.
+    /// other registry does not know, and was recorded no earlier.
     fn decide_unknown(&mut self, alike: Vec<FoundRow>, hook: &HookRecord) -> Restoration {
         let origin = &hook.subscription.origin;
         let is_news = |id: HookId| !self.numbers.contains(&(origin, id));
-        let is_resolved = alike.iter().any(|found| found.record.hook_id.is_some_and(is_news));
-        let mut unknown: Vec<_> = alike.into_iter().filter(|found| self.is_unknown(found, hook)).collect();
+        let is_what_became_of_it =
+            |found: &FoundRow| found.record.created_at >= hook.created_at && found.record.hook_id.is_some_and(is_news);
+        let is_resolved = alike.iter().any(is_what_became_of_it);
+        // Two requests are two, each of which may have made a hook.
+        let is_same_request = |found: &FoundRow| found.record.created_at == hook.created_at;
+        let mut unknown: Vec<_> =
+            alike.into_iter().filter(|found| is_same_request(found) && self.is_unknown(found, hook)).collect();
         match take_best(&mut unknown, hook) {
             Some(found) => self.update(found, hook),
             None if is_resolved => Restoration::Keep(Restored::Unchanged),
@@ -149,9 +157,14 @@ fn is_living(found: &FoundRow) -> bool {
     !found.record.status.is_ended()
 }
 
-/// Of several rows the one that was recorded when the hook was, or else one that has not ended, or else the newest.
+/// Of several rows the one that was recorded when the hook was, and says the same, or else one that has not ended, or else
+/// the newest.
 fn take_best(rows: &mut Vec<FoundRow>, hook: &HookRecord) -> Option<FoundRow> {
-    let rank = |found: &FoundRow| (row_key(&found.record) == row_key(hook), is_living(found), found.record.row);
+    let rank = |found: &FoundRow| {
+        let record = &found.record;
+        let is_recorded_then = record.created_at == hook.created_at;
+        (is_recorded_then, says_the_same(record, hook), is_living(found), record.created_at, record.row)
+    };
     let best = (0..rows.len()).max_by_key(|index| rank(&rows[*index]))?;
     Some(rows.swap_remove(best))
 }

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::domain::ManifestName;
 use crate::error::{Error, Result};
 use crate::manifest::{ManifestDraft, ManifestFormat};
-use crate::platform::{add_private_file, create_private_dir, replace_private_file};
+use crate::platform::{add_private_file, create_private_dir, write_named_file};
 
 /// Write a manifest of the hooks in the registry
 ///
@@ -55,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: InitArgs) -> Result<Report> {
     let draft = ManifestDraft::new(name.unwrap_or_else(name_of_directory), records(ctx, &filter)?);
     let text = draft.text(format);
     if !is_stdout {
-        let write = if force { replace_private_file } else { add_private_file };
+        let write = if force { write_named_file } else { add_private_file };
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
         dir.map_or(Ok(()), create_private_dir).map_err(|error| not_read(&file, error))?;
         write(&file, text.as_bytes()).map_err(|error| match error.kind() {

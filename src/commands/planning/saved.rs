@@ -85,7 +85,7 @@ impl SavedPlan {
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?;
         json.push(b'\n');
-        platform::replace_private_file(path, &json).map_err(|error| not_made("--out", path, error))
+        platform::write_named_file(path, &json).map_err(|error| not_made("--out", path, error))
     }
 
     /// Reads one that was made for this installation.

@@ -56,7 +56,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
             if is_empty {
                 check_replaced(path)?;
             }
-            let written = platform::replace_private_file(path, text.as_bytes());
+            let written = platform::write_named_file(path, text.as_bytes());
             written.map_err(|error| not_made("FILE", path, error))?;
             Ok(Report::nothing())
         }
@@ -66,7 +66,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
 /// Refuses to replace a file that holds hooks, or that cannot be read, by one without hooks: it may be all that is left of a
 /// registry that was lost, or was not imported.
 fn check_replaced(path: &Path) -> Result<()> {
-    if !path.exists() {
+    // A pipe is not to be read.
+    if !path.is_file() {
         return Ok(());
     }
     let name = path.display().to_string();

@@ -41,10 +41,7 @@ pub struct Args {
 pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let parse = |path: &PathBuf| RegistryFile::parse(&read(path)?, &path.display().to_string());
     let (base, ours, theirs) = (parse(&args.base)?, parse(&args.ours)?, parse(&args.theirs)?);
-    let before = [&ours, &theirs].map(|side| side.conflicts.clone()).concat();
-    let Merged { mut file, duplicates } = merge(&base, &ours, &theirs);
-    // What a merge before this one left open is still open.
-    file.conflicts.splice(0..0, before);
+    let Merged { file, duplicates } = merge(&base, &ours, &theirs);
     for duplicate in duplicates {
         ctx.out().warn(&said_of(&duplicate));
     }
@@ -57,7 +54,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let report = match &args.out {
         None => Report::text(text),
         Some(path) => {
-            let written = platform::replace_private_file(path, text.as_bytes());
+            let written = platform::write_named_file(path, text.as_bytes());
             written.map_err(|error| not_made("--out", path, error))?;
             Report::nothing()
         }

@@ -38,12 +38,12 @@ pub fn lock_manifest<'a>(
     let started = Instant::now();
     let mut told = false;
     loop {
-        let (actor, since) = match registry.lock_manifest(origin, name, Timestamp::now())? {
+        let (actor, since, free_at) = match registry.lock_manifest(origin, name, Timestamp::now())? {
             ManifestLock::Granted => {
                 let (origin, name, renewed) = (origin.clone(), name.clone(), Cell::new(Instant::now()));
                 return Ok(ManifestLockGuard { registry, origin, name, renewed });
             }
-            ManifestLock::HeldBy { actor, since } => (actor, since),
+            ManifestLock::HeldBy { actor, since, free_at } => (actor, since, free_at),
         };
         if started.elapsed() >= timeout {
             let message = format!("{actor} has been applying {name} since {since}");
@@ -52,7 +52,8 @@ pub fn lock_manifest<'a>(
                 .hint("run it again when that has ended, or wait longer with --lock-timeout"));
         }
         if !told {
-            frontend.note(&format!("waiting for {actor}, who has been applying {name} since {since}"));
+            let free_at = free_at.map(|time| format!("; if that was killed, until {time:.0}")).unwrap_or_default();
+            frontend.note(&format!("waiting for {actor}, who has been applying {name} since {since}{free_at}"));
             told = true;
         }
         let pause = LOCK_POLL_INTERVAL.min(timeout.saturating_sub(started.elapsed()));

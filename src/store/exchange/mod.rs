@@ -1,9 +1,14 @@
 //! A registry as a file, made for version control: the same hooks are the same bytes, and two changes of different hooks do
 //! not touch the same lines.
 
+mod changed;
+mod conflicts;
+mod duplicates;
+mod lineage;
 mod merge;
 
-pub use merge::{Duplicate, Merged, merge};
+pub use duplicates::Duplicate;
+pub use merge::{Merged, merge};
 
 use std::collections::HashSet;
 
@@ -12,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ApiOrigin, AppId, EventKind, HookId, HookRecord, HookStatus, Label, ManifestName, RowId, Subscription, TargetUrl,
+    without_bom,
 };
 use crate::error::{Error, Result, TextPlace};
 
@@ -103,6 +109,17 @@ impl HookEntry {
         }
     }
 
+    /// The same with its URLs as a registry has them, however they were written by hand. What is none is left, to be named.
+    fn normalized(mut self) -> Self {
+        if let Ok(origin) = self.api_url.parse::<ApiOrigin>() {
+            self.api_url = origin.to_string();
+        }
+        if let Ok(target_url) = self.target_url.parse::<TargetUrl>() {
+            target_url.expose().clone_into(&mut self.target_url);
+        }
+        self
+    }
+
     /// The row that it stands for; its number in a registry is not known.
     ///
     /// # Errors
@@ -153,16 +170,37 @@ impl HookEntry {
         shown_target(&self.target_url)
     }
 
-    fn sort_key(&self) -> impl Ord + use<> {
-        let id = (self.hook_id.is_none(), self.hook_id);
-        (self.api_url.clone(), self.app_id, self.event.as_str(), self.target_url.clone(), id, self.created_at)
+    /// What it is called in conflicts: of several requests for the same in doubt, when it was recorded.
+    fn name_in_conflicts(&self) -> String {
+        let name = self.name();
+        if self.hook_id.is_some() { name } else { format!("{name}, recorded at {}", self.created_at) }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.status.parse().is_ok_and(HookStatus::is_ended)
+    }
+
+    /// What people say of it.
+    fn settings(&self) -> impl Ord + '_ {
+        (&self.label, self.managed_by.as_ref().map(ManifestName::as_str), self.replaces)
+    }
+
+    /// All of it but what it is for and when it was recorded.
+    fn content(&self) -> impl Ord + '_ {
+        (self.hook_id, &self.status, self.settings(), &self.reason, self.updated_at)
+    }
+
+    /// All of it, so that the same hooks have the same order.
+    fn sort_key(&self) -> impl Ord + '_ {
+        let wanted = (&self.api_url, self.app_id, self.event.as_str(), &self.target_url);
+        (wanted, self.hook_id.is_none(), self.hook_id, self.created_at, self.content())
     }
 }
 
 impl RegistryFile {
     /// The file of these hooks.
     pub fn new(mut hooks: Vec<HookEntry>) -> Self {
-        hooks.sort_by_cached_key(HookEntry::sort_key);
+        hooks.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
         Self { hooks, ..Self::default() }
     }
 
@@ -171,6 +209,7 @@ impl RegistryFile {
     /// # Errors
     /// A usage error that names the place in the file.
     pub fn parse(text: &str, file: &str) -> Result<Self> {
+        let text = without_bom(text);
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -192,7 +231,8 @@ impl RegistryFile {
             .at(place(1, 1))
             .hint("update bugfender-hooks"));
         }
-        Ok(Self { conflicts: parsed.conflicts, ..Self::new(parsed.hooks) })
+        let hooks = parsed.hooks.into_iter().map(HookEntry::normalized).collect();
+        Ok(Self { conflicts: parsed.conflicts, ..Self::new(hooks) })
     }
 
     /// The rows that the hooks stand for.
@@ -205,14 +245,11 @@ impl RegistryFile {
             return Err(Error::usage(message).hint("correct the hooks that `conflicts` names, and delete that list"));
         }
         let mut seen = HashSet::new();
-        let twice = |entry: &HookEntry| {
-            let ended = entry.status == HookStatus::Removed.as_str() || entry.status == HookStatus::Gone.as_str();
-            !ended && entry.hook_id.is_some_and(|id| !seen.insert((entry.api_url.clone(), id)))
-        };
-        if let Some(twice) = self.hooks.iter().find({
-            let mut twice = twice;
-            move |entry| twice(entry)
-        }) {
+        let twice = self
+            .hooks
+            .iter()
+            .find(|entry| !entry.is_ended() && entry.hook_id.is_some_and(|id| !seen.insert((&entry.api_url, id))));
+        if let Some(twice) = twice {
             return Err(Error::usage(format!("{file}: {} is there twice", twice.name())));
         }
         self.hooks.iter().map(|entry| entry.record().map_err(|error| error.about(file))).collect()

@@ -110,9 +110,17 @@ fn the_lock_of_a_dead_process_is_free_when_its_time_is_over() {
     // Nobody has taken it yet: whoever was late has it still.
     move_on(60);
     assert!(dead.renew_manifest_lock(&origin, &name).unwrap() && !lock(&*other));
-    // Killed: it says nothing.
+    let Reservation::Reserved(row) = begin(&*dead, 1) else { panic!("nobody else is there") };
+    assert!(matches!(begin(&*other, 1), Reservation::Conflict(Conflict::InProgress)));
+    // Killed: it says nothing. What it was at work on is in doubt, and that of others is not.
+    let third = store.registry().unwrap();
+    assert!(matches!(begin(&*third, 2), Reservation::Reserved(_)));
     move_on(60);
     assert!(lock(&*other));
+    assert!(matches!(begin(&*other, 1), Reservation::Conflict(Conflict::Unresolved(_))));
+    assert!(matches!(begin(&*other, 2), Reservation::Conflict(Conflict::InProgress)));
+    // It was only slow: its answer counts.
+    assert_eq!(dead.activate(row, HookId::new(5).unwrap(), at(2)).unwrap().record.status, HookStatus::Active);
     assert!(!dead.renew_manifest_lock(&origin, &name).unwrap() && !lock(&*dead));
     dead.unlock_manifest(&origin, &name).unwrap();
     drop(dead);

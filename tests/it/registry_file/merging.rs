@@ -1,12 +1,9 @@
 //! What a merge keeps.
 
-use std::collections::BTreeSet;
-
 use bugfender_hooks::domain::EventKind;
 use bugfender_hooks::store::exchange::{Duplicate, HookEntry, Merged, RegistryFile, merge};
-use proptest::prelude::*;
 
-fn entry(id: i64) -> HookEntry {
+pub(super) fn entry(id: i64) -> HookEntry {
     HookEntry {
         api_url: "https://bf.example".to_owned(),
         hook_id: Some(id),
@@ -23,25 +20,25 @@ fn entry(id: i64) -> HookEntry {
     }
 }
 
-fn labelled(id: i64, label: &str) -> HookEntry {
+pub(super) fn labelled(id: i64, label: &str) -> HookEntry {
     HookEntry { label: Some(label.to_owned()), ..entry(id) }
 }
 
-fn with_status(id: i64, status: &str) -> HookEntry {
+pub(super) fn with_status(id: i64, status: &str) -> HookEntry {
     HookEntry { status: status.to_owned(), ..entry(id) }
 }
 
 /// A subscription in doubt, which was recorded at this second.
-fn unknown(app: i64, second: i64) -> HookEntry {
+pub(super) fn unknown(app: i64, second: i64) -> HookEntry {
     let created_at = jiff::Timestamp::from_second(second).unwrap();
     HookEntry { hook_id: None, created_at, ..with_status(app, "unknown") }
 }
 
-fn file(hooks: &[HookEntry]) -> RegistryFile {
+pub(super) fn file(hooks: &[HookEntry]) -> RegistryFile {
     RegistryFile::new(hooks.to_vec())
 }
 
-fn merged(base: &[HookEntry], ours: &[HookEntry], theirs: &[HookEntry]) -> Merged {
+pub(super) fn merged(base: &[HookEntry], ours: &[HookEntry], theirs: &[HookEntry]) -> Merged {
     merge(&file(base), &file(ours), &file(theirs))
 }
 
@@ -144,67 +141,4 @@ fn a_password_is_not_lost_and_not_shown() {
     let moved = HookEntry { target_url: "https://ci:0ther@h.example.com/".to_owned(), ..entry(1) };
     let said = format!("{:?}", merged(&[entry(1)], &[whole], &[moved]).file.conflicts);
     assert!(said.contains("target_url") && !said.contains("s3cret") && !said.contains("0ther"), "{said}");
-}
-
-fn entries() -> impl Strategy<Value = Vec<HookEntry>> {
-    let one = (1_i64..6, any::<bool>(), 0..4_usize, 0..3_usize, prop::option::of(0..3_usize), 0..3_i64);
-    let entry = one.prop_map(|(id, anew, status, label, owner, second)| {
-        let statuses = ["active", "removing", "removed", "unknown"];
-        HookEntry {
-            hook_id: Some(id).filter(|_| statuses[status] != "unknown"),
-            status: statuses[status].to_owned(),
-            label: ["", "x", "y"].get(label).filter(|label| !label.is_empty()).map(|label| (*label).to_owned()),
-            managed_by: owner.map(|owner| ["a", "b", "c"][owner].parse().unwrap()),
-            updated_at: jiff::Timestamp::from_second(second).unwrap(),
-            // Numbers that the server has given anew.
-            app_id: if anew { id + 1 } else { id },
-            ..entry(id)
-        }
-    });
-    prop::collection::vec(entry, 0..8).prop_map(|mut entries| {
-        entries.sort_by_key(|entry| (entry.hook_id, entry.app_id));
-        entries.dedup_by_key(|entry| (entry.hook_id, entry.app_id));
-        entries
-    })
-}
-
-/// What of a hook identifies it.
-fn names(file: &RegistryFile) -> BTreeSet<(Option<i64>, i64)> {
-    file.hooks.iter().map(|hook| (hook.hook_id, hook.app_id)).collect()
-}
-
-proptest! {
-    #[test]
-    fn a_merge_with_what_nobody_changed_is_the_other_side(base in entries(), side in entries()) {
-        let (base, side) = (file(&base), file(&side));
-        for (ours, theirs, result) in [(&base, &side, &side), (&side, &base, &side), (&side, &side, &side)] {
-            prop_assert_eq!(&merge(&base, ours, theirs).file, result);
-        }
-    }
-
-    #[test]
-    fn nothing_is_lost_whoever_merges_whom(base in entries(), ours in entries(), theirs in entries()) {
-        let (base, ours, theirs) = (file(&base), file(&ours), file(&theirs));
-        let (one, other) = (merge(&base, &ours, &theirs).file, merge(&base, &theirs, &ours).file);
-        prop_assert_eq!(names(&one), names(&other));
-        prop_assert_eq!(one.conflicts.len(), other.conflicts.len());
-        if one.conflicts.is_empty() {
-            prop_assert_eq!(&one, &other);
-        }
-        // A hook of either side is there, unless the other dropped it and this one left it as it was.
-        // One in doubt also goes if the other knows what has become of it.
-        let dropped = |hook: &HookEntry, by: &RegistryFile| {
-            let known = |name: &(Option<i64>, i64)| name.0.is_some() && name.1 == hook.app_id;
-            let is_known = hook.hook_id.is_none() && names(by).difference(&names(&base)).any(known);
-            let was_there = base.hooks.contains(hook) || (is_known && names(&base).contains(&(None, hook.app_id)));
-            was_there && !names(by).contains(&(hook.hook_id, hook.app_id))
-        };
-        for (side, by) in [(&ours, &theirs), (&theirs, &ours)] {
-            for hook in side.hooks.iter().filter(|hook| !dropped(hook, by)) {
-                prop_assert!(names(&one).contains(&(hook.hook_id, hook.app_id)), "{:?}", hook);
-            }
-        }
-        // Read again it is the same.
-        prop_assert_eq!(&RegistryFile::parse(&one.text(), "x").unwrap(), &one);
-    }
 }

@@ -1,7 +1,9 @@
 //! A registry as a file: exported, imported, merged.
 
 mod git;
+mod histories;
 mod merging;
+mod rows;
 
 use std::fs;
 
@@ -205,5 +207,39 @@ fn wrong_files_are_told() {
         let text = format!("{{\"version\": 1, \"hooks\": [{{{},\"status\":\"unknown\"}}]}}", hook.replace(good, wrong));
         let run = import(&home, &text);
         assert!(run.code == 2 && !run.stderr.contains("s3cret"), "{run}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_written_into_and_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    use std::process::Command;
+
+    let sandbox = SandboxServer::start();
+    let home = Home::of(&sandbox);
+    filled(&home);
+    let text = export(&home);
+    let pipe = home.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let merge = ["registry", "merge", "registry.json", "registry.json", "registry.json", "--out", "pipe"];
+    for args in [&["registry", "export", "pipe"][..], &merge[..]] {
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        let run = home.run(args);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(reader.join().unwrap(), text);
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    }
+    let run = home.run(["registry", "export", "/dev/stdout"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, text.as_str()), "{run}");
+    // A device of its own that takes nothing, where one can be made.
+    let full = home.path().join("full");
+    if Command::new("mknod").arg(&full).args(["c", "1", "7"]).output().is_ok_and(|made| made.status.success()) {
+        let run = home.run(["registry", "export", "full"]);
+        assert!(run.code == 2 && run.stderr.contains("FILE full: "), "{run}");
+        assert!(fs::metadata(&full).unwrap().file_type().is_char_device());
     }
 }

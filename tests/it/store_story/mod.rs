@@ -267,6 +267,8 @@ macro_rules! stories {
                 restoring::a_whole_url_is_not_replaced_by_a_redacted_one,
                 restoring::who_is_at_work_is_left_alone,
                 restoring::what_was_in_doubt_becomes_the_hook,
+                restoring::what_is_older_is_not_what_was_in_doubt,
+                restoring::two_requests_in_doubt_are_two,
                 restoring::several_rows_of_one_hook_stay_apart,
                 restoring::a_number_is_of_one_living_hook,
             }

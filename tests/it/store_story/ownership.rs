@@ -308,7 +308,7 @@ pub(super) fn a_manifest_is_applied_by_one_at_a_time(store: &dyn Store) {
         let lock = registry.lock_manifest(origin, name, at(second)).unwrap();
         match lock {
             ManifestLock::Granted => None,
-            ManifestLock::HeldBy { actor, since } => Some((actor.as_str().to_owned(), since)),
+            ManifestLock::HeldBy { actor, since, .. } => Some((actor.as_str().to_owned(), since)),
         }
     };
     assert!(!first.renew_manifest_lock(&here, &mobile).unwrap());

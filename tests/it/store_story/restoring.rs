@@ -124,7 +124,7 @@ pub(super) fn who_is_at_work_is_left_alone(store: &dyn Store) {
     let other = store.registry().unwrap();
     let file = [active(1, 1, 1, 9), labelled(active(2, 2, 1, 9), "x"), active(3, 3, 1, 1)];
     assert_eq!(restore(&*other, &file), [InProgress, InProgress, Added]);
-    assert_eq!(restore(&*other, &[unknown(1, 9)]), [InProgress]);
+    assert_eq!(restore(&*other, &[HookRecord { updated_at: at(9), ..unknown(1, 1) }]), [InProgress]);
     assert_eq!(registry.activate(row, HookId::new(1).unwrap(), at(3)).unwrap().record.status, HookStatus::Active);
     assert_eq!(rows(&*registry)[1].status, HookStatus::Removing);
 }
@@ -142,6 +142,38 @@ pub(super) fn what_was_in_doubt_becomes_the_hook(store: &dyn Store) {
     assert_eq!(restore(&*registry, &both), [Unchanged, Added]);
     assert_eq!(restore(&*registry, &both), [Unchanged; 2]);
     assert_eq!(rows(&*registry), both);
+}
+
+pub(super) fn what_is_older_is_not_what_was_in_doubt(store: &dyn Store) {
+    let registry = store.registry().unwrap();
+    // The hook was there before somebody here asked for another one.
+    restore(&*registry, &[unknown(1, 20)]);
+    assert_eq!(restore(&*registry, &[active(5, 1, 10, 90)]), [Added]);
+    assert_eq!(rows(&*registry), [unknown(1, 20), active(5, 1, 10, 90)]);
+    // Of several the one that was recorded at the same time, or else the newest of those that are older.
+    restore(&*registry, &[unknown(2, 20), unknown(2, 10), unknown(2, 30)]);
+    assert_eq!(restore(&*registry, &[active(6, 2, 10, 10)]), [Changed]);
+    assert_eq!(restore(&*registry, &[active(7, 2, 25, 25)]), [Changed]);
+    assert_eq!(rows(&*registry)[2..], [active(7, 2, 25, 25), active(6, 2, 10, 10), unknown(2, 30)]);
+    // The other way round: a hook from before is not what became of the request that the file has in doubt.
+    restore(&*registry, &[active(8, 3, 10, 90)]);
+    assert_eq!(restore(&*registry, &[unknown(3, 20)]), [Added]);
+    assert_eq!(restore(&*registry, &[unknown(3, 5)]), [Unchanged]);
+    assert_eq!(rows(&*registry).len(), 7);
+}
+
+pub(super) fn two_requests_in_doubt_are_two(store: &dyn Store) {
+    let registry = store.registry().unwrap();
+    restore(&*registry, &[unknown(1, 20)]);
+    assert_eq!(restore(&*registry, &[unknown(1, 10)]), [Added]);
+    assert_eq!(restore(&*registry, &[labelled(unknown(1, 30), "x")]), [Added]);
+    // Of one second: each stays what it is.
+    let file = [labelled(unknown(2, 5), "a"), labelled(unknown(2, 5), "b")];
+    assert_eq!(restore(&*registry, &file), [Added; 2]);
+    for _ in 0..2 {
+        assert_eq!(restore(&*registry, &file), [Unchanged; 2]);
+    }
+    assert_eq!(rows(&*registry).len(), 5);
 }
 
 pub(super) fn several_rows_of_one_hook_stay_apart(store: &dyn Store) {

@@ -13,7 +13,8 @@ use crate::store::{Actor, ManifestLock};
 const HELD: &str = "now() + interval '30 seconds'";
 
 impl PostgresRegistry {
-    /// Takes the lock, unless somebody has it.
+    /// Takes the lock, unless somebody has it. Whoever had it, and has not said for so long that it lives, is taken for dead:
+    /// what it was at work on is in doubt at once.
     pub(super) async fn take_lock(
         &self,
         link: &Link,
@@ -30,15 +31,24 @@ impl PostgresRegistry {
         );
         let values = values![origin.as_str() => TEXT, name.as_str() => TEXT, self.owner => TEXT,
             self.actor.as_str() => TEXT, time(now) => INT8];
-        let holder = "SELECT actor, since FROM @manifest_locks WHERE api_url = $1 AND name = $2";
+        let dead = "SELECT owner FROM @manifest_locks
+                    WHERE api_url = $1 AND name = $2 AND owner <> $3 AND owned_until <= now() FOR UPDATE";
+        let holder = "SELECT actor, since, (extract(epoch FROM owned_until) * 1000000)::int8 FROM @manifest_locks
+                      WHERE api_url = $1 AND name = $2";
         loop {
+            let dead = link.row(dead, &values[..3]).await?;
             if link.execute(&sql, values).await? > 0 {
+                if let Some(dead) = dead {
+                    let freed = "UPDATE @hooks SET owned_until = now() WHERE owner = $1 AND owned_until > now()";
+                    link.execute(freed, values![dead.try_get::<_, String>(0)? => TEXT]).await?;
+                }
                 return Ok(ManifestLock::Granted);
             }
             // None if it was given back in between.
             if let Some(holder) = link.row(holder, &values[..2]).await? {
                 let actor = Actor::new(holder.try_get::<_, String>(0)?);
-                return Ok(ManifestLock::HeldBy { actor, since: second(holder.try_get(1)?)? });
+                let (since, free_at) = (second(holder.try_get(1)?)?, second(holder.try_get(2)?)?);
+                return Ok(ManifestLock::HeldBy { actor, since, free_at: Some(free_at) });
             }
         }
     }

@@ -27,7 +27,7 @@ impl SqliteRegistry {
             && owner != own
             && self.owners.is_alive(&owner)?
         {
-            return Ok(ManifestLock::HeldBy { actor: Actor::new(actor), since });
+            return Ok(ManifestLock::HeldBy { actor: Actor::new(actor), since, free_at: None });
         }
         let sql =
             "INSERT OR REPLACE INTO manifest_locks (api_url, name, owner, actor, since) VALUES (?1, ?2, ?3, ?4, ?5)";
