@@ -11,6 +11,9 @@ pub(super) fn failure(doing: &str, response: &HttpResponse, effect: Effect, secr
     let status = response.status.as_u16();
     let carried_out = response.carried_out;
     let (kind, meaning, hint) = match (status, carried_out) {
+        (400 | 422, _) if effect == Effect::Reads => {
+            (ErrorKind::NotUnderstood, "the server rejected the request as invalid", BAD_READ)
+        }
         (400 | 422, _) => (ErrorKind::NotUnderstood, "the server rejected the request as invalid", BAD_REQUEST),
         (401, _) => (ErrorKind::NotSignedIn, "the server rejected the token", LOGIN),
         (403, _) if effect == Effect::Reads => (ErrorKind::Refused, "the server denied access", READ_DENIED),
@@ -33,6 +36,7 @@ pub(super) fn failure(doing: &str, response: &HttpResponse, effect: Effect, secr
 }
 
 const BAD_REQUEST: &str = "check the event, the app id and the target URL; `--dry-run` shows the request";
+const BAD_READ: &str = "check the app id and --api-url; `bugfender-hooks apps` lists the apps of the account";
 const LOGIN: &str = "sign in again with `bugfender-hooks auth login`, or set BUGFENDER_API_TOKEN; a token expires after about an hour, a service account renews its own automatically";
 const DENIED: &str = "check that the token is valid (it expires after about an hour) and may manage this app's hooks, and \
                       that the app id is right: it is the last number in the app's dashboard URL";

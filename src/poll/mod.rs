@@ -294,7 +294,7 @@ impl<'a, D: Deposit> Poller<'a, D> {
             let mut of_type = arrivals.filter(|one| one.app_id == app.get() && one.event_type == event_type);
             Ok::<_, StoreError>(of_type.next().map(|arrival| arrival.last_at))
         };
-        let last = self.inbox.run(last).await?.map_or(from, |last| last.max(from));
+        let Some(last) = self.inbox.run(last).await?.filter(|last| *last > from) else { return Ok(Some((from, now))) };
         let since = comparable(last, now);
         // What was made a moment ago may be on its way; and the server is asked by whole seconds.
         let until = now.checked_sub(since.duration_since(last)).unwrap_or(now);

@@ -73,7 +73,7 @@ fn one_app_that_fails_does_not_keep_others_back() {
 fn what_has_fallen_out_of_retention_is_said() {
     let world = World::on_sqlite();
     world.without_receiver();
-    for (said, shown) in [(json!(true), "1 or more rows have fallen"), (json!(7), "rows have fallen")] {
+    for (said, shown) in [(json!(true), "1 or more rows have fallen"), (json!(7), ": 7 rows have fallen")] {
         world.api.account().out_of_retention = said;
         let run = world.fetch(&[]);
         assert_eq!(run.code, 0, "{run}");
@@ -148,6 +148,7 @@ fn totals_may_be_missing_and_pages_empty() {
         world.api.script(|ask, _| ask.is_for_issues().then(|| Reply::Object(json!({"rows": []}))));
         let run = world.fetch(&[]);
         assert_eq!(run.code, 1, "{run}");
+        assert!(run.stderr.contains("unexpected form"), "{run}");
     }
 }
 
