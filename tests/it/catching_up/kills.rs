@@ -73,3 +73,37 @@ fn fetching_is_killed() {
         world.end(receiver);
     });
 }
+
+#[test]
+fn a_receiver_that_catches_up_is_killed() {
+    World::each(|world| {
+        let sink = Sink::always("200 OK");
+        let args = ["--catch-up", "1s", "--forward-to", &sink.url];
+        let receiver = world.receiver(&args);
+        world.hooks(&receiver, &["new_crash", "new_issue_separate"]);
+        world.end(receiver);
+        for kill in 0..KILLS {
+            more(world, kill);
+            let receiver = world.receiver(&args);
+            world.api.emit(APP, "crash", 5);
+            std::thread::sleep(moment());
+            drop(receiver);
+            world.api.account().routed_to = None;
+            assert_whole(world);
+        }
+        if world.database.is_some() {
+            // What they were forwarding is theirs for a time, as nobody knows that they are gone.
+            world.sql("", "UPDATE forwards SET leased_until = 0 WHERE leased_until IS NOT NULL");
+        }
+        let receiver = world.receiver(&args);
+        let all = all(world);
+        wait_until("all are there", || world.events().len() >= all.len() && world.pending() == 0);
+        assert_whole(world);
+        assert_eq!(sorted(world.events().into_iter().map(|event| event.id).collect()), all);
+        // One whose receiver was killed in between may have arrived twice.
+        let mut arrived = arrived(&sink);
+        arrived.dedup();
+        assert_eq!(arrived, all);
+        world.end(receiver);
+    });
+}
