@@ -120,7 +120,7 @@ impl RecordSource for Listing {
     fn each(&self, each: &mut dyn FnMut(&ListedRow) -> Result<()>) -> Result<()> {
         let Some(registry) = &self.registry else { return Ok(()) };
         let (mut shown, mut same) = (Ok(()), Vec::<HookRecord>::new());
-        registry.hooks(None, &mut |record| {
+        let read = registry.hooks(None, &mut |record| {
             if record.subscription.origin != self.origin {
                 self.elsewhere.set(self.elsewhere.get() + 1);
             } else if shown.is_ok() {
@@ -129,8 +129,11 @@ impl RecordSource for Listing {
                 }
                 same.push(record);
             }
-        })?;
-        shown.and_then(|()| self.show_same(&mut same, each))
+        });
+        // What was read before an error is shown as well.
+        let shown = shown.and_then(|()| self.show_same(&mut same, each));
+        read?;
+        shown
     }
 }
 

@@ -263,16 +263,17 @@ impl<'a, D: Deposit> Poller<'a, D> {
         for kind in EventKind::ALL.into_iter().filter(|kind| app.wants(Some(kind.delivered_type()))) {
             let event_type = kind.delivered_type();
             let unheard = if report.lists_events {
-                Some((plan.from, now))
+                None
             } else {
                 self.unheard(app.app, event_type, plan.from, now).await.map_err(Failure::not_sent)?
             };
-            let Some((since, until)) = unheard else { continue };
+            // Also without such a time: what was lost to retention, or that nothing can be read, is to be known.
+            let (since, until) = unheard.unwrap_or((plan.from, now));
             let query = GroupQuery { app: app.app, kind, since, until };
             let summary = self.options.pace.ask(async || self.api.issue_groups(&query).await).await?;
             // That some rows are out of it may be said of each kind.
             report.out_of_retention = report.out_of_retention.max(summary.out_of_retention);
-            if summary.groups == 0 || report.lists_events {
+            if summary.groups == 0 || unheard.is_none() {
                 continue;
             }
             self.note_silent_groups(app.app, event_type, until, now).await.map_err(Failure::not_sent)?;
