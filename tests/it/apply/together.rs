@@ -36,13 +36,11 @@ fn three_on_one_sqlite_file() {
 }
 
 fn apply_together(bugfender: &Bugfender, homes: &[&Home]) {
-    let children: Vec<_> = homes
-        .iter()
-        .map(|home| {
-            for_apps(1..=8).write(home);
-            home.spawn(&ARGUMENTS)
-        })
-        .collect();
+    // Before any of them reads it.
+    for home in homes {
+        for_apps(1..=8).write(home);
+    }
+    let children: Vec<_> = homes.iter().map(|home| home.spawn(&ARGUMENTS)).collect();
     let runs: Vec<Run> = children.into_iter().map(|child| Run::of(child.wait_with_output().unwrap())).collect();
     for run in &runs {
         assert_eq!(run.code, 0, "{run}");
