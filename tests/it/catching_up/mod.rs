@@ -195,11 +195,7 @@ fn sorted(mut ids: Vec<String>) -> Vec<String> {
 
 /// The ids of all events that arrived at a target, as often as they did, sorted.
 fn arrived(sink: &Sink) -> Vec<String> {
-    let ids = |call: &crate::listen::sink::Call| {
-        let events = call.json();
-        events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    sorted(sink.calls().iter().flat_map(ids).collect())
+    sorted(sink.arrivals())
 }
 
 /// Waits until the server was asked for issues again, from now on.

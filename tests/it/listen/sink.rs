@@ -87,12 +87,17 @@ impl Sink {
         self.calls()
     }
 
-    /// The ids of the events that arrived, each once.
-    pub fn ids(&self) -> HashSet<String> {
+    /// The ids of the events that arrived, in the order of their arrival.
+    pub fn arrivals(&self) -> Vec<String> {
         let of = |call: &Call| -> Vec<String> {
             let events = call.json();
             events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
         };
         self.calls.lock().unwrap().iter().flat_map(of).collect()
+    }
+
+    /// The same, each once.
+    pub fn ids(&self) -> HashSet<String> {
+        self.arrivals().into_iter().collect()
     }
 }

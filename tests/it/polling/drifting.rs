@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{APP, fetched, home, home_on_postgres, subscribe};
+use super::{APP, fetched, home, on_postgresql, on_sqlite, subscribe};
 use crate::listen::Receiver;
 use crate::listen::sink::Sink;
 use crate::support::issue_api::{IssueApi, Listing};
@@ -43,15 +43,12 @@ fn a_dead_hook_is_found_and_made_anew(api: &IssueApi, home: &Home) {
 
 #[test]
 fn a_dead_hook_is_found_on_sqlite() {
-    let api = IssueApi::start();
-    a_dead_hook_is_found_and_made_anew(&api, &home(&api));
+    on_sqlite(a_dead_hook_is_found_and_made_anew);
 }
 
 #[test]
 fn a_dead_hook_is_found_on_postgresql() {
-    let api = IssueApi::start();
-    let Some((home, ..)) = home_on_postgres(&api) else { return };
-    a_dead_hook_is_found_and_made_anew(&api, &home);
+    on_postgresql(a_dead_hook_is_found_and_made_anew);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{APP, came, fetch, fetched, home, home_on_postgres, inbox, numbers, subscribe};
+use super::{APP, came, fetch, fetched, home, inbox, numbers, on_postgresql, on_sqlite, subscribe};
 use crate::listen::Receiver;
 use crate::listen::sink::Sink;
 use crate::support::issue_api::{IssueApi, IssueFault, Listing};
@@ -180,8 +180,7 @@ fn beside_a_receiver(api: &IssueApi, home: &Home) {
     assert_eq!(numbers(&fetched(home, &["--forward"])), [125, 125, 0, 0]);
     missed.sort();
     let forwarded = || -> Vec<String> {
-        let events = sink.calls().into_iter().flat_map(|call| call.json().as_array().unwrap().clone());
-        let mut ids: Vec<String> = events.skip(2).map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<String> = sink.arrivals().into_iter().skip(2).collect();
         ids.sort();
         ids
     };
@@ -193,15 +192,12 @@ fn beside_a_receiver(api: &IssueApi, home: &Home) {
 
 #[test]
 fn it_works_beside_a_receiver_on_sqlite() {
-    let api = IssueApi::start();
-    beside_a_receiver(&api, &home(&api));
+    on_sqlite(beside_a_receiver);
 }
 
 #[test]
 fn it_works_beside_a_receiver_on_postgresql() {
-    let api = IssueApi::start();
-    let Some((home, ..)) = home_on_postgres(&api) else { return };
-    beside_a_receiver(&api, &home);
+    on_postgresql(beside_a_receiver);
 }
 
 #[test]

@@ -92,18 +92,7 @@ fn a_receiver_that_catches_up_is_killed() {
         drop(receiver);
     }
     let receiver = Receiver::start_at(&home, &address, &args);
-    let ids = || -> Vec<String> {
-        let ids = |call: crate::listen::sink::Call| {
-            call.json()
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|event| event["id"].as_str().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        };
-        sink.calls().into_iter().flat_map(ids).collect()
-    };
-    crate::support::wait_until("all are forwarded", || ids().into_iter().collect::<BTreeSet<_>>() == all);
+    crate::support::wait_until("all are forwarded", || sink.arrivals().into_iter().collect::<BTreeSet<_>>() == all);
     assert_eq!(receiver.end().0, 0);
     assert_eq!(inbox(&home).into_keys().collect::<BTreeSet<_>>(), all);
 }

@@ -30,6 +30,19 @@ fn home_on_postgres(api: &IssueApi) -> Option<(Home, &'static Server, String)> {
     Some((home, server, database))
 }
 
+/// Tells a story with a store in files.
+fn on_sqlite(story: fn(&IssueApi, &Home)) {
+    let api = IssueApi::start();
+    story(&api, &home(&api));
+}
+
+/// Tells it with a store in PostgreSQL.
+fn on_postgresql(story: fn(&IssueApi, &Home)) {
+    let api = IssueApi::start();
+    let Some((home, ..)) = home_on_postgres(&api) else { return };
+    story(&api, &home);
+}
+
 /// A hook of the receiver for all crashes of the app.
 fn subscribe(home: &Home, receiver: &Receiver, event: &str) {
     home.subscribe(&APP.to_string(), event, &format!("http://{}{}", receiver.address, receiver.path));

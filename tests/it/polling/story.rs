@@ -2,19 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{APP, came, home, home_on_postgres, inbox, subscribe};
+use super::{APP, came, home, home_on_postgres, inbox, on_postgresql, on_sqlite, subscribe};
 use crate::listen::Receiver;
 use crate::listen::sink::Sink;
 use crate::support::issue_api::IssueApi;
 use crate::support::{Home, wait_until};
-
-fn forwarded(sink: &Sink) -> Vec<String> {
-    let ids = |call: &crate::listen::sink::Call| {
-        let events = call.json();
-        events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    sink.calls().iter().flat_map(ids).collect()
-}
 
 /// It receives, is stopped while events come, and is started again.
 fn catches_up(api: &IssueApi, home: &Home) {
@@ -22,35 +14,32 @@ fn catches_up(api: &IssueApi, home: &Home) {
     let receiver = Receiver::start(home, &["--forward-to", &sink.url]);
     subscribe(home, &receiver, "new_crash");
     let mut all: BTreeSet<String> = api.emit(APP, "crash", 3).into_iter().collect();
-    wait_until("they are forwarded", || forwarded(&sink).len() == 3);
+    wait_until("they are forwarded", || sink.arrivals().len() == 3);
     let address = receiver.address.clone();
     assert_eq!(receiver.end().0, 0);
     all.extend((0..500).flat_map(|_| api.emit(APP, "crash", 1)));
     let receiver = Receiver::start_at(home, &address, &["--forward-to", &sink.url, "--catch-up", "1h"]);
-    wait_until("all are forwarded", || forwarded(&sink).len() >= 503);
+    wait_until("all are forwarded", || sink.arrivals().len() >= 503);
     assert_eq!(inbox(home).keys().cloned().collect::<BTreeSet<_>>(), all);
     assert_eq!((came(home, "webhook"), came(home, "poll")), (3, 500));
     assert!(receiver.log().contains("caught up with 500 events"), "{}", receiver.log());
     assert_eq!(receiver.metric("bugfender_hooks_polled_events_total"), 500);
     // What a webhook brings, nobody fetches.
     all.extend(api.emit(APP, "crash", 2));
-    wait_until("the last are forwarded", || forwarded(&sink).len() >= 505);
+    wait_until("the last are forwarded", || sink.arrivals().len() >= 505);
     assert_eq!(receiver.end().0, 0);
-    let found = forwarded(&sink);
+    let found = sink.arrivals();
     assert_eq!((found.len(), found.into_iter().collect::<BTreeSet<_>>()), (505, all));
 }
 
 #[test]
 fn a_receiver_catches_up_on_sqlite() {
-    let api = IssueApi::start();
-    catches_up(&api, &home(&api));
+    on_sqlite(catches_up);
 }
 
 #[test]
 fn a_receiver_catches_up_on_postgresql() {
-    let api = IssueApi::start();
-    let Some((home, ..)) = home_on_postgres(&api) else { return };
-    catches_up(&api, &home);
+    on_postgresql(catches_up);
 }
 
 #[test]

@@ -2,17 +2,18 @@
 //! that a server can.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::{delete, post};
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+
+use super::served::ServedRouter;
 
 /// What a hook is for: app, event and target.
 pub type HookFor = (i64, String, String);
@@ -96,8 +97,7 @@ type Shared = Arc<Mutex<Account>>;
 pub struct Bugfender {
     pub url: String,
     account: Shared,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: ServedRouter,
 }
 
 impl Bugfender {
@@ -105,25 +105,12 @@ impl Bugfender {
         let account = Account { trouble, seed: 0x9e37_79b9_7f4a_7c15, ..Account::default() };
         account.answered.send_replace(usize::MAX);
         let account = Arc::new(Mutex::new(account));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let shared = Arc::clone(&account);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-                let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-                ready.send(listener.local_addr().unwrap()).unwrap();
-                let app = axum::Router::new()
-                    .route("/api/hook/subscribe", post(subscribe))
-                    .route("/api/hook/{id}/", delete(unsubscribe))
-                    .with_state(shared);
-                let served = std::future::IntoFuture::into_future(axum::serve(listener, app));
-                tokio::select! { _ = served => {}, _ = stopped => {} }
-            });
-        });
-        let url = format!("http://{}", is_ready.recv().unwrap());
-        Self { url, account, stop: Some(stop), thread: Some(thread) }
+        let router = Router::new()
+            .route("/api/hook/subscribe", post(subscribe))
+            .route("/api/hook/{id}/", delete(unsubscribe))
+            .with_state(Arc::clone(&account));
+        let server = ServedRouter::start(router);
+        Self { url: server.url.clone(), account, _server: server }
     }
 
     fn account(&self) -> std::sync::MutexGuard<'_, Account> {
@@ -166,13 +153,6 @@ impl Bugfender {
     /// The events of apps that had hooks, and had none for a moment.
     pub fn gaps(&self) -> Vec<(i64, String)> {
         self.account().gaps.clone()
-    }
-}
-
-impl Drop for Bugfender {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

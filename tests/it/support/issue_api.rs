@@ -2,9 +2,7 @@
 //! fails on demand. Not made after the sandbox.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -14,8 +12,8 @@ use axum::http::{HeaderMap, Response};
 use axum::routing::{delete, get, post};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
+use super::served::ServedRouter;
 use crate::listen::client::{call, request};
 
 /// What the next request for issues gets in place of its answer.
@@ -85,34 +83,20 @@ type Shared = Arc<Mutex<World>>;
 pub struct IssueApi {
     pub url: String,
     world: Shared,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: ServedRouter,
 }
 
 impl IssueApi {
     pub fn start() -> Self {
         let world = Shared::default();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let shared = Arc::clone(&world);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-                let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-                ready.send(listener.local_addr().unwrap()).unwrap();
-                let app = Router::new()
-                    .route("/api/hook/subscribe", post(subscribe))
-                    .route("/api/hook/{id}/", delete(unsubscribe))
-                    .route("/api/app/{id}/issues", get(issues))
-                    .route("/api/app/{id}/issues-aggregation/summary", get(summary))
-                    .with_state(shared);
-                let served = std::future::IntoFuture::into_future(axum::serve(listener, app));
-                tokio::select! { _ = served => {}, _ = stopped => {} }
-            });
-        });
-        let url = format!("http://{}", is_ready.recv().unwrap());
-        Self { url, world, stop: Some(stop), thread: Some(thread) }
+        let router = Router::new()
+            .route("/api/hook/subscribe", post(subscribe))
+            .route("/api/hook/{id}/", delete(unsubscribe))
+            .route("/api/app/{id}/issues", get(issues))
+            .route("/api/app/{id}/issues-aggregation/summary", get(summary))
+            .with_state(Arc::clone(&world));
+        let server = ServedRouter::start(router);
+        Self { url: server.url.clone(), world, _server: server }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -181,13 +165,6 @@ impl IssueApi {
     /// Lists an event of the test's own, which is not delivered.
     pub fn list(&self, app: i64, event: Value) {
         self.world().events.entry(app).or_default().push(event);
-    }
-}
-
-impl Drop for IssueApi {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

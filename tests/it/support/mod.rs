@@ -9,6 +9,7 @@ mod oauth;
 pub mod postgres;
 mod run;
 mod sandbox;
+mod served;
 mod server;
 mod terminal;
 
