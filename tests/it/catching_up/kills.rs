@@ -31,6 +31,9 @@ fn all(world: &World) -> Vec<String> {
 
 /// Some more events that no webhook brings, a part of them closed by now.
 fn more(world: &World, kill: u64) {
+    // They are dated back, a millisecond for each: none shall be of before what a run has read already.
+    let begun = Timestamp::now();
+    wait_until("all can be later", || Timestamp::now() > begun + SignedDuration::from_millis(100));
     world.api.emit(APP, "crash", 90);
     world.api.emit(APP, "issue", 80);
     let mut account = world.api.account();
@@ -85,7 +88,7 @@ fn a_receiver_that_catches_up_is_killed() {
         for kill in 0..KILLS {
             more(world, kill);
             let receiver = world.receiver(&args);
-            world.api.emit(APP, "crash", 5);
+            (0..5).for_each(|_| drop(world.api.emit(APP, "crash", 1)));
             std::thread::sleep(moment());
             drop(receiver);
             world.api.account().routed_to = None;
