@@ -12,7 +12,7 @@ use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
     EventSeq, Events, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
     PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route,
     SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName,
@@ -198,6 +198,15 @@ impl Events for KeepsNothing {
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
         self.0.count_events(selection)
+    }
+
+    fn histogram(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<EventBucket>, StoreError> {
+        self.0.histogram(since, until, step)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

@@ -1,8 +1,9 @@
 //! The events that were received, and how far each has been forwarded.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
+use super::figures::EventBucket;
 use crate::domain::delivery::Via;
 use crate::domain::event::{EventKey, Sender};
 
@@ -213,6 +214,18 @@ pub trait Events: Send {
     /// # Errors
     /// When the store cannot be read.
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError>;
+
+    /// Counts the events that came from `since` on and before `until`, by steps of time from `since` on and by type: only
+    /// those steps that hold some, in their order. A step is no less than a microsecond.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn histogram(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<EventBucket>, StoreError>;
 
     /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number,
     /// with its body.

@@ -15,6 +15,7 @@ mod copy;
 mod error;
 mod events;
 pub mod exchange;
+mod figures;
 mod history;
 mod info;
 mod intake;
@@ -42,6 +43,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
 };
+pub use figures::{EventBucket, ForwardLatency, StoredDelivery};
 pub use history::{Action, Actor, Change, KEPT_CHANGES};
 pub use info::{PartInfo, StoreInfo};
 pub use intake::{DEDUPE_WINDOW, Intake, Receipt};

@@ -2,6 +2,7 @@
 //! again and again, as processes that come and go do.
 
 mod deleting;
+mod figures;
 mod forwarding;
 mod looking;
 mod migrating;
@@ -222,6 +223,7 @@ macro_rules! stories {
                 looking::bodies_are_read_as_they_came,
                 looking::pages_have_an_order_and_an_end,
                 looking::events_are_counted_by_kind,
+                figures::events_are_counted_by_steps_of_time,
                 purging::what_is_old_goes_but_for_what_waits,
                 purging::the_oldest_go_until_it_is_small,
                 purging::no_more_goes_than_must,

@@ -4,8 +4,10 @@ mod attendance;
 mod body;
 mod delete;
 mod fates;
+mod figures;
 mod forwards;
 mod intake;
+mod overview;
 mod polling;
 mod purge;
 mod query;
@@ -24,7 +26,7 @@ use self::watermark::Watermark;
 use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
 use crate::store::{
-    Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventCount, EventPage,
+    Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventBucket, EventCount, EventPage,
     EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardRecord, Intake, Lease, LeaseToken, Leased,
     Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError,
     TargetId, TargetName, TargetRecord, Targets, Usage,
@@ -201,12 +203,21 @@ impl Events for PostgresInbox {
         self.outcome(query::count(&self.session, selection))
     }
 
+    fn histogram(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<EventBucket>, StoreError> {
+        self.outcome(figures::histogram(&self.session, (since, until), step))
+    }
+
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
-        self.outcome(self.session.try_run(async |link| quarantined(link, number, limit).await))
+        self.outcome(overview::quarantined(&self.session, number, limit))
     }
 
     fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.session.run(backlog)
+        self.outcome(overview::backlog(&self.session))
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
@@ -309,41 +320,6 @@ impl Maintenance for PostgresInbox {
             Ok(())
         })
     }
-}
-
-async fn backlog(link: &Link) -> Result<Backlog, PostgresFault> {
-    let sql =
-        "SELECT (SELECT count(*) FROM @forwards WHERE state = 0), (SELECT count(*) FROM @forwards WHERE state = 2),
-                   (SELECT min(f.queued_at) FROM @targets t CROSS JOIN LATERAL
-                       (SELECT min(queued_at) AS queued_at FROM @forwards WHERE state = 0 AND target = t.id) f),
-                   (SELECT received_at FROM @deliveries ORDER BY id DESC LIMIT 1)";
-    let row = link.row(sql, values![]).await?.ok_or_else(|| PostgresFault::Damaged("a row is missing".to_owned()))?;
-    Ok(Backlog {
-        pending: unsigned(row.try_get(0)?),
-        dead: unsigned(row.try_get(1)?),
-        oldest_pending: row.try_get::<_, Option<i64>>(2)?.map(time),
-        last_event: row.try_get::<_, Option<i64>>(3)?.map(time),
-    })
-}
-
-async fn quarantined(link: &Link, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, PostgresFault> {
-    let sql = "SELECT id, sender, received_at, content_type, reason, octet_length(body)::bigint,
-                      CASE WHEN $1::bigint IS NOT NULL THEN body END
-               FROM @quarantine WHERE $1 IS NULL OR id = $1 ORDER BY id DESC LIMIT $2";
-    let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = link.rows(sql, values![number => INT8, limit => INT8]).await?;
-    let of_row = |row: &tokio_postgres::Row| {
-        Ok(Quarantined {
-            number: row.try_get(0)?,
-            sender: query::sender(row.try_get(1)?)?,
-            received_at: time(row.try_get(2)?),
-            content_type: row.try_get(3)?,
-            reason: row.try_get(4)?,
-            size: unsigned(row.try_get(5)?),
-            body: row.try_get::<_, Option<Vec<u8>>>(6)?.unwrap_or_default(),
-        })
-    };
-    rows.iter().map(of_row).collect()
 }
 
 /// What the inbox takes up on the server's disk.

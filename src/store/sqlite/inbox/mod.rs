@@ -3,6 +3,7 @@
 mod body;
 mod delete;
 mod fates;
+mod figures;
 mod forwards;
 mod handed_over;
 mod intake;
@@ -24,7 +25,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use super::beside;
@@ -34,7 +35,7 @@ use super::owners::Owners;
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
-    Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
+    Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
     Quarantined, Requeued, StoreError, Usage,
 };
 
@@ -174,6 +175,15 @@ impl Events for SqliteInbox {
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
         self.read_at_once(|connection| query::count(connection, selection))
+    }
+
+    fn histogram(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<EventBucket>, StoreError> {
+        self.read(|connection| figures::histogram(connection, (since, until), step))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

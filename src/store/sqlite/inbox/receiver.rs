@@ -21,7 +21,7 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
-    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventCount, EventPage, EventRecord, EventSelection,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
     EventSeq, Events, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
     PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId,
     TargetName, TargetRecord, Targets, Usage,
@@ -189,6 +189,15 @@ impl Events for SqliteReceiverInbox {
 
     fn count_events(&self, selection: &EventSelection) -> Result<Vec<EventCount>, StoreError> {
         self.inbox.count_events(selection)
+    }
+
+    fn histogram(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        step: SignedDuration,
+    ) -> Result<Vec<EventBucket>, StoreError> {
+        self.inbox.histogram(since, until, step)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

@@ -1,0 +1,37 @@
+//! What is worked out for people who look at the inbox.
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_postgres::Row;
+
+use super::super::fault::PostgresFault;
+use super::super::session::{ServerSession, values};
+use super::{stored, time, unsigned};
+use crate::store::EventBucket;
+
+pub(super) fn histogram(
+    session: &ServerSession,
+    (since, until): (Timestamp, Timestamp),
+    step: SignedDuration,
+) -> Result<Vec<EventBucket>, PostgresFault> {
+    // The bounds keep the server from reading all events for an hour's.
+    let sql = "WITH d AS MATERIALIZED (
+                   SELECT id, (received_at - $1) / $3 AS place, first_event, last_event FROM @deliveries
+                   WHERE received_at >= $1 AND received_at < $2)
+               SELECT d.place, e.type, count(*), sum(e.duplicates)::bigint
+               FROM @events e JOIN d ON e.delivery = d.id AND e.id BETWEEN d.first_event AND d.last_event
+               WHERE e.id BETWEEN (SELECT min(first_event) FROM d) AND (SELECT max(last_event) FROM d)
+               GROUP BY d.place, e.type ORDER BY d.place, e.type COLLATE \"C\" NULLS FIRST";
+    let (since, until) = (stored(since), stored(until));
+    let step = i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1);
+    let values = values![since => INT8, until => INT8, step => INT8];
+    let rows = session.read(async |link| link.rows(sql, values).await)?;
+    let bucket = |row: &Row| {
+        Ok(EventBucket {
+            start: time(since.saturating_add(row.try_get::<_, i64>(0)?.saturating_mul(step))),
+            event_type: row.try_get(1)?,
+            events: unsigned(row.try_get(2)?),
+            duplicates: unsigned(row.try_get(3)?),
+        })
+    };
+    rows.iter().map(bucket).collect()
+}

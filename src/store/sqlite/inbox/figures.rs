@@ -1,0 +1,57 @@
+//! What is worked out for people who look at the inbox.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params};
+
+use super::{stored, time};
+use crate::store::EventBucket;
+use crate::store::sqlite::fault::StoreFault;
+
+/// How many events of a type came within a step, and how many duplicates of them.
+type OfType = (Option<Vec<u8>>, u64, u64);
+
+/// Counted here: SQLite would sort all events for it.
+pub(super) fn histogram(
+    connection: &Connection,
+    (since, until): (Timestamp, Timestamp),
+    step: SignedDuration,
+) -> Result<Vec<EventBucket>, StoreFault> {
+    let sql = "SELECT d.received_at, e.type, e.duplicates FROM deliveries d INDEXED BY deliveries_by_time
+               CROSS JOIN events e ON e.id BETWEEN d.first_event AND d.last_event AND +e.delivery = d.id
+               WHERE d.received_at >= ? AND d.received_at < ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![stored(since), stored(until)])?;
+    let step = i64::try_from(step.as_micros()).unwrap_or(i64::MAX).max(1);
+    // Of few types each.
+    let mut buckets: BTreeMap<i64, Vec<OfType>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let place = row.get::<_, i64>(0)?.saturating_sub(stored(since)) / step;
+        let event_type = match row.get_ref(1)? {
+            ValueRef::Text(text) => Some(text),
+            _ => None,
+        };
+        let duplicates = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        let types = buckets.entry(place).or_default();
+        match types.iter_mut().find(|(known, ..)| known.as_deref() == event_type) {
+            Some((_, events, repeated)) => {
+                *events += 1;
+                *repeated += duplicates;
+            }
+            None => types.push((event_type.map(<[u8]>::to_vec), 1, duplicates)),
+        }
+    }
+    let bucket = |place: i64, (event_type, events, duplicates): OfType| EventBucket {
+        start: time(stored(since).saturating_add(place.saturating_mul(step))),
+        event_type: event_type.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        events,
+        duplicates,
+    };
+    let in_order = buckets.into_iter().flat_map(|(place, mut types)| {
+        types.sort_unstable();
+        types.into_iter().map(move |of_type| bucket(place, of_type))
+    });
+    Ok(in_order.collect())
+}
