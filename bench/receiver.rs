@@ -13,7 +13,7 @@ use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
+    EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
     PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route,
     SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName,
     TargetRecord, Targets, Usage,
@@ -207,6 +207,10 @@ impl Events for KeepsNothing {
         step: SignedDuration,
     ) -> Result<Vec<EventBucket>, StoreError> {
         self.0.histogram(since, until, step)
+    }
+
+    fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
+        self.0.forward_latency(since)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

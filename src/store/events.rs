@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
-use super::figures::EventBucket;
+use super::figures::{EventBucket, ForwardLatency};
 use crate::domain::delivery::Via;
 use crate::domain::event::{EventKey, Sender};
 
@@ -226,6 +226,13 @@ pub trait Events: Send {
         until: Timestamp,
         step: SignedDuration,
     ) -> Result<Vec<EventBucket>, StoreError>;
+
+    /// How long the newest forwards took that a target accepted since then; `None` if there is none. Of very many, those
+    /// that were queued last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError>;
 
     /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number,
     /// with its body.

@@ -1,9 +1,11 @@
-//! What is worked out for people who look: how many came when.
+//! What is worked out for people who look: how many came when, and how long it took to forward them.
 
-use bugfender_hooks::store::{EventBucket, Events, Store};
+use std::time::Duration;
+
+use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventBucket, Events, Store};
 use jiff::SignedDuration;
 
-use super::{commit, receiver};
+use super::{all_to, claim_some, commit, receiver, settle, target};
 use crate::support::inbox::{at, bugfender, instabug, of_ids};
 
 /// The second of each step that holds something, with its type, events and duplicates.
@@ -37,4 +39,31 @@ pub(super) fn events_are_counted_by_steps_of_time(store: &dyn Store) {
     assert_eq!(histogram(&*inbox, 200, 0, step), []);
     assert_eq!(histogram(&*inbox, 5, 6, SignedDuration::ZERO).len(), 2);
     assert_eq!(histogram(&*inbox, 5, 6, -step).len(), 2);
+}
+
+pub(super) fn what_was_accepted_says_how_long_it_took(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let latency = |inbox: &dyn Events, since: i64| {
+        let latency = inbox.forward_latency(at(since)).unwrap();
+        latency.map(|latency| (latency.p50, latency.p99, latency.forwards))
+    };
+    let seconds = Duration::from_secs;
+    let to = target(&mut *inbox, "x");
+    for id in 0..5 {
+        commit(&mut *inbox, &[of_ids(10, &[&id.to_string()])], &[all_to(to)]);
+    }
+    assert_eq!(latency(&*inbox, 0), None);
+    let claimed = claim_some(&mut *inbox, to, 11, ClaimRequest::up_to(9));
+    settle(&mut *inbox, &claimed[0], 12, AttemptOutcome::Delivered);
+    settle(&mut *inbox, &claimed[1], 40, AttemptOutcome::Delivered);
+    settle(&mut *inbox, &claimed[2], 14, AttemptOutcome::Delivered);
+    settle(&mut *inbox, &claimed[3], 999, AttemptOutcome::DeadLettered { error: "gone".to_owned() });
+    settle(&mut *inbox, &claimed[4], 15, AttemptOutcome::Retry { at: at(100), error: "busy".to_owned() });
+    assert_eq!(latency(&*inbox, 0), Some((seconds(4), seconds(30), 3)));
+    assert_eq!(latency(&*inbox, 14), Some((seconds(4), seconds(30), 2)));
+    assert_eq!(latency(&*inbox, 41), None);
+    // A clock that was set back.
+    let late = claim_some(&mut *inbox, to, 100, ClaimRequest::up_to(1)).remove(0);
+    settle(&mut *inbox, &late, 9, AttemptOutcome::Delivered);
+    assert_eq!(latency(&*inbox, 0).unwrap(), (seconds(2), seconds(30), 4));
 }

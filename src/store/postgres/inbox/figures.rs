@@ -5,8 +5,10 @@ use tokio_postgres::Row;
 
 use super::super::fault::PostgresFault;
 use super::super::session::{ServerSession, values};
+use super::states::DELIVERED;
 use super::{stored, time, unsigned};
-use crate::store::EventBucket;
+use crate::store::figures::{LATENCY_FORWARDS, LATENCY_LOOKS};
+use crate::store::{EventBucket, ForwardLatency};
 
 pub(super) fn histogram(
     session: &ServerSession,
@@ -34,4 +36,18 @@ pub(super) fn histogram(
         })
     };
     rows.iter().map(bucket).collect()
+}
+
+pub(super) fn forward_latency(
+    session: &ServerSession,
+    since: Timestamp,
+) -> Result<Option<ForwardLatency>, PostgresFault> {
+    let sql = "SELECT settled_at - queued_at FROM (
+                   SELECT id, state, settled_at, queued_at FROM @forwards ORDER BY id DESC LIMIT $4) f
+               WHERE state = $1 AND settled_at >= $2 ORDER BY id DESC LIMIT $3";
+    let limit = i64::try_from(LATENCY_FORWARDS).unwrap_or(i64::MAX);
+    let values = values![DELIVERED => INT2, stored(since) => INT8, limit => INT8, LATENCY_LOOKS => INT8];
+    let rows = session.try_run(async |link| link.rows(sql, values).await)?;
+    let took = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, PostgresFault>>()?;
+    Ok(ForwardLatency::of(took))
 }

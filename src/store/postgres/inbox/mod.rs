@@ -27,7 +27,7 @@ use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
 use crate::store::{
     Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventBucket, EventCount, EventPage,
-    EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardRecord, Intake, Lease, LeaseToken, Leased,
+    EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardLatency, ForwardRecord, Intake, Lease, LeaseToken, Leased,
     Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError,
     TargetId, TargetName, TargetRecord, Targets, Usage,
 };
@@ -210,6 +210,10 @@ impl Events for PostgresInbox {
         step: SignedDuration,
     ) -> Result<Vec<EventBucket>, StoreError> {
         self.outcome(figures::histogram(&self.session, (since, until), step))
+    }
+
+    fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
+        self.outcome(figures::forward_latency(&self.session, since))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

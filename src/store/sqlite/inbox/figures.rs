@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
+use super::fates::DELIVERED;
 use super::{stored, time};
-use crate::store::EventBucket;
+use crate::store::figures::{LATENCY_FORWARDS, LATENCY_LOOKS};
 use crate::store::sqlite::fault::StoreFault;
+use crate::store::{EventBucket, ForwardLatency};
 
 /// How many events of a type came within a step, and how many duplicates of them.
 type OfType = (Option<Vec<u8>>, u64, u64);
@@ -54,4 +56,23 @@ pub(super) fn histogram(
         types.into_iter().map(move |of_type| bucket(place, of_type))
     });
     Ok(in_order.collect())
+}
+
+pub(super) fn forward_latency(
+    connection: &Connection,
+    since: Timestamp,
+) -> Result<Option<ForwardLatency>, StoreFault> {
+    let sql = "SELECT state, settled_at, queued_at FROM forwards ORDER BY id DESC LIMIT ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([LATENCY_LOOKS])?;
+    let mut took = Vec::new();
+    while took.len() < LATENCY_FORWARDS
+        && let Some(row) = rows.next()?
+    {
+        let (state, settled_at): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        if let Some(settled_at) = settled_at.filter(|at| state == DELIVERED && *at >= stored(since)) {
+            took.push(settled_at - row.get::<_, i64>(2)?);
+        }
+    }
+    Ok(ForwardLatency::of(took))
 }

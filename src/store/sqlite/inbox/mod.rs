@@ -35,7 +35,7 @@ use super::owners::Owners;
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
-    Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, Maintenance, PurgeRule, Purged,
+    Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardLatency, Maintenance, PurgeRule, Purged,
     Quarantined, Requeued, StoreError, Usage,
 };
 
@@ -184,6 +184,10 @@ impl Events for SqliteInbox {
         step: SignedDuration,
     ) -> Result<Vec<EventBucket>, StoreError> {
         self.read(|connection| figures::histogram(connection, (since, until), step))
+    }
+
+    fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
+        self.read(|connection| figures::forward_latency(connection, since))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

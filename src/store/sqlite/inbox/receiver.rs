@@ -22,7 +22,7 @@ use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
+    EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
     PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId,
     TargetName, TargetRecord, Targets, Usage,
 };
@@ -198,6 +198,10 @@ impl Events for SqliteReceiverInbox {
         step: SignedDuration,
     ) -> Result<Vec<EventBucket>, StoreError> {
         self.inbox.histogram(since, until, step)
+    }
+
+    fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
+        self.inbox.forward_latency(since)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
