@@ -15,7 +15,7 @@ use bugfender_hooks::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
     EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
     PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route,
-    SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, TargetId, TargetName,
+    SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, StoredDelivery, TargetId, TargetName,
     TargetRecord, Targets, Usage,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -211,6 +211,10 @@ impl Events for KeepsNothing {
 
     fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
         self.0.forward_latency(since)
+    }
+
+    fn delivery_of(&self, event: EventSeq) -> Result<Option<StoredDelivery>, StoreError> {
+        self.0.delivery_of(event)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
-use super::figures::{EventBucket, ForwardLatency};
+use super::figures::{EventBucket, ForwardLatency, StoredDelivery};
 use crate::domain::delivery::Via;
 use crate::domain::event::{EventKey, Sender};
 
@@ -233,6 +233,12 @@ pub trait Events: Send {
     /// # Errors
     /// When the store cannot be read.
     fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError>;
+
+    /// The delivery that an event came in, as far as it is stored; `None` if there is no such event.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn delivery_of(&self, event: EventSeq) -> Result<Option<StoredDelivery>, StoreError>;
 
     /// The newest deliveries that could not be read, newest first and without their bodies; or the one with this number,
     /// with its body.

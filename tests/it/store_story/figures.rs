@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventBucket, Events, Store};
+use bugfender_hooks::store::{AttemptOutcome, ClaimRequest, EventBucket, EventSeq, Events, Store};
 use jiff::SignedDuration;
 
-use super::{all_to, claim_some, commit, receiver, settle, target};
+use super::{all_to, claim_some, commit, receiver, seq, settle, target};
 use crate::support::inbox::{at, bugfender, instabug, of_ids};
 
 /// The second of each step that holds something, with its type, events and duplicates.
@@ -66,4 +66,26 @@ pub(super) fn what_was_accepted_says_how_long_it_took(store: &dyn Store) {
     let late = claim_some(&mut *inbox, to, 100, ClaimRequest::up_to(1)).remove(0);
     settle(&mut *inbox, &late, 9, AttemptOutcome::Delivered);
     assert_eq!(latency(&*inbox, 0).unwrap(), (seconds(2), seconds(30), 4));
+}
+
+pub(super) fn an_event_has_its_delivery(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    // One that is compressed, one that is too large for that, and one that is short.
+    for (second, length) in [(1, 3000), (2, 90_000), (3, 0)] {
+        let filler = "at com.example.Shop ".repeat(length / 20);
+        let body = format!(" [{{\"id\":\"a{second}\"}},\n {{\"id\":\"b{second}\",\"text\":\"{filler}\"}}]");
+        commit(&mut *inbox, &[of_ids(second, &[&format!("a{second}")]), bugfender(second + 10, &body)], &[]);
+        let delivery = inbox.delivery_of(seq(&*inbox, &format!("b{second}"))).unwrap().unwrap();
+        assert!(delivery.body == body.as_bytes(), "{length}");
+        assert_eq!((delivery.received_at, delivery.events), (at(second + 10), 2));
+        assert_eq!(delivery.content_type.as_deref(), Some("application/json"));
+    }
+    assert_eq!(inbox.delivery_of(EventSeq(1_000_000)).unwrap(), None);
+    // What was deleted is not in it anymore.
+    let (a, b) = (seq(&*inbox, "a1"), seq(&*inbox, "b3"));
+    assert_eq!(inbox.delete(&[a]).unwrap(), 1);
+    assert_eq!(inbox.delivery_of(a).unwrap(), None);
+    assert_eq!(inbox.delete(&[seq(&*inbox, "a3")]).unwrap(), 1);
+    let left = inbox.delivery_of(b).unwrap().unwrap().body;
+    assert_eq!(String::from_utf8(left).unwrap().trim(), r#"{"id":"b3","text":""}"#);
 }

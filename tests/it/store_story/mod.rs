@@ -225,6 +225,7 @@ macro_rules! stories {
                 looking::events_are_counted_by_kind,
                 figures::events_are_counted_by_steps_of_time,
                 figures::what_was_accepted_says_how_long_it_took,
+                figures::an_event_has_its_delivery,
                 purging::what_is_old_goes_but_for_what_waits,
                 purging::the_oldest_go_until_it_is_small,
                 purging::no_more_goes_than_must,

@@ -6,9 +6,9 @@ use tokio_postgres::Row;
 use super::super::fault::PostgresFault;
 use super::super::session::{ServerSession, values};
 use super::states::DELIVERED;
-use super::{stored, time, unsigned};
+use super::{body, stored, time, unsigned};
 use crate::store::figures::{LATENCY_FORWARDS, LATENCY_LOOKS};
-use crate::store::{EventBucket, ForwardLatency};
+use crate::store::{EventBucket, EventSeq, ForwardLatency, StoredDelivery};
 
 pub(super) fn histogram(
     session: &ServerSession,
@@ -50,4 +50,22 @@ pub(super) fn forward_latency(
     let rows = session.try_run(async |link| link.rows(sql, values).await)?;
     let took = rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, PostgresFault>>()?;
     Ok(ForwardLatency::of(took))
+}
+
+pub(super) fn delivery_of(
+    session: &ServerSession,
+    EventSeq(event): EventSeq,
+) -> Result<Option<StoredDelivery>, PostgresFault> {
+    let sql = "SELECT d.length, d.body, d.received_at, d.content_type, d.events FROM @events e
+               JOIN @deliveries d ON d.id = e.delivery WHERE e.id = $1";
+    let row = session.try_run(async |link| link.row(sql, values![event => INT8]).await)?;
+    let delivery = |row: Row| {
+        Ok(StoredDelivery {
+            received_at: time(row.try_get(2)?),
+            content_type: row.try_get(3)?,
+            body: body::read(row.try_get(1)?, row.try_get(0)?)?,
+            events: u32::try_from(row.try_get::<_, i32>(4)?).unwrap_or(0),
+        })
+    };
+    row.map(delivery).transpose()
 }

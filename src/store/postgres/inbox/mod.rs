@@ -29,7 +29,7 @@ use crate::store::{
     Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventBucket, EventCount, EventPage,
     EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardLatency, ForwardRecord, Intake, Lease, LeaseToken, Leased,
     Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError,
-    TargetId, TargetName, TargetRecord, Targets, Usage,
+    StoredDelivery, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// Settings of the server that must not be off, and what may happen then.
@@ -214,6 +214,10 @@ impl Events for PostgresInbox {
 
     fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
         self.outcome(figures::forward_latency(&self.session, since))
+    }
+
+    fn delivery_of(&self, event: EventSeq) -> Result<Option<StoredDelivery>, StoreError> {
+        self.outcome(figures::delivery_of(&self.session, event))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

@@ -97,7 +97,7 @@ fn size(connection: &Connection, delivery: i64) -> Result<(usize, bool), StoreFa
 }
 
 /// The body that was stored so.
-fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, StoreFault> {
+pub(super) fn read(bytes: Vec<u8>, length: Option<i64>) -> Result<Vec<u8>, StoreFault> {
     let length = length.map(usize::try_from).transpose().map_err(|_| Problem::Damaged)?;
     StoredBody::read(bytes, length).ok_or(StoreFault::Problem(Problem::Damaged))
 }

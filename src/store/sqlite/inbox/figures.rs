@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::body::read;
 use super::fates::DELIVERED;
 use super::{stored, time};
 use crate::store::figures::{LATENCY_FORWARDS, LATENCY_LOOKS};
 use crate::store::sqlite::fault::StoreFault;
-use crate::store::{EventBucket, ForwardLatency};
+use crate::store::{EventBucket, EventSeq, ForwardLatency, StoredDelivery};
 
 /// How many events of a type came within a step, and how many duplicates of them.
 type OfType = (Option<Vec<u8>>, u64, u64);
@@ -75,4 +76,26 @@ pub(super) fn forward_latency(
         }
     }
     Ok(ForwardLatency::of(took))
+}
+
+pub(super) fn delivery_of(
+    connection: &Connection,
+    EventSeq(event): EventSeq,
+) -> Result<Option<StoredDelivery>, StoreFault> {
+    let sql = "SELECT d.length, d.body, d.received_at, d.content_type, d.events FROM events e
+               JOIN deliveries d ON d.id = e.delivery WHERE e.id = ?";
+    let row = |row: &Row<'_>| {
+        let delivery = StoredDelivery {
+            received_at: time(row.get(2)?),
+            content_type: row.get(3)?,
+            body: row.get(1)?,
+            events: row.get(4)?,
+        };
+        Ok((row.get(0)?, delivery))
+    };
+    let found = connection.prepare_cached(sql)?.query_row([event], row).optional()?;
+    let unpacked = |(length, delivery): (_, StoredDelivery)| {
+        Ok(StoredDelivery { body: read(delivery.body, length)?, ..delivery })
+    };
+    found.map(unpacked).transpose()
 }

@@ -36,7 +36,7 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
     Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardLatency, Maintenance, PurgeRule, Purged,
-    Quarantined, Requeued, StoreError, Usage,
+    Quarantined, Requeued, StoreError, StoredDelivery, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -188,6 +188,10 @@ impl Events for SqliteInbox {
 
     fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
         self.read(|connection| figures::forward_latency(connection, since))
+    }
+
+    fn delivery_of(&self, event: EventSeq) -> Result<Option<StoredDelivery>, StoreError> {
+        self.read(|connection| figures::delivery_of(connection, event))
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {

@@ -23,7 +23,7 @@ use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
     Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
     EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
-    PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, TargetId,
+    PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, StoredDelivery, TargetId,
     TargetName, TargetRecord, Targets, Usage,
 };
 
@@ -202,6 +202,10 @@ impl Events for SqliteReceiverInbox {
 
     fn forward_latency(&self, since: Timestamp) -> Result<Option<ForwardLatency>, StoreError> {
         self.inbox.forward_latency(since)
+    }
+
+    fn delivery_of(&self, event: EventSeq) -> Result<Option<StoredDelivery>, StoreError> {
+        self.inbox.delivery_of(event)
     }
 
     fn quarantined(&self, number: Option<i64>, limit: Option<u64>) -> Result<Vec<Quarantined>, StoreError> {
