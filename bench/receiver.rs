@@ -12,11 +12,11 @@ use bugfender_hooks::platform::StopSignals;
 use bugfender_hooks::receiver::{self, Limits, Receiver, ReceiverOptions};
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{
-    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
-    PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys, Registry, Requeued, Route,
-    SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport, StoreInfo, StoredDelivery, TargetId, TargetName,
-    TargetRecord, Targets, Usage,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord,
+    EventSelection, EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, Inbox, Intake, Lease, Leased,
+    Maintenance, MissedEvents, Polling, PurgeRule, Purged, Quarantined, Queue, Receipt, ReceiverInbox, ReceiverKeys,
+    Registry, Requeued, Route, SchemaState, Settled, Settlement, Store, StoreError, StoreExport, StoreImport,
+    StoreInfo, StoredDelivery, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 use jiff::{SignedDuration, Timestamp};
 

@@ -25,6 +25,9 @@ pub enum EventState {
 }
 
 impl EventState {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Stored, Self::Pending, Self::Forwarded, Self::Dead];
+
     /// That of an event with so many forwards that are pending, dead-lettered and delivered.
     pub(super) const fn of_forwards(pending: u32, dead: u32, delivered: u32) -> Self {
         match (pending, dead, delivered) {
@@ -98,12 +101,14 @@ pub struct EventSelection {
     pub sender: Option<Sender>,
     /// Those that came so.
     pub via: Option<Via>,
-    /// Those that go to the target with this name. The next two are about this target alone then.
+    /// Those that go to the target with this name. The next three are about this target alone then.
     pub target: Option<String>,
     /// Those that a target does not have: pending or dead.
     pub undelivered: bool,
     /// Those that are dead-lettered for a target.
     pub dead: bool,
+    /// Those in this state.
+    pub state: Option<EventState>,
     /// Those behind this one.
     pub after: Option<EventSeq>,
     /// Those ahead of this one.

@@ -11,7 +11,7 @@ use crate::commands::suggest;
 use crate::commands::units::{duration, event_type};
 use crate::domain::event::{EVENT_TYPES, Sender};
 use crate::domain::{AppId, EventKind};
-use crate::store::EventSelection;
+use crate::store::{EventSelection, EventState};
 
 /// Filters: an event must meet all that are given.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub struct EventFilterArgs {
     #[arg(long = "source", value_name = "SOURCE", value_delimiter = ',', value_parser = source_parser())]
     sources: Vec<Sender>,
 
-    /// Only events that go to the target with this name; the next two flags are about this target alone then
+    /// Only events that go to the target with this name; the next three flags are about this target alone then
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
 
@@ -48,10 +48,15 @@ pub struct EventFilterArgs {
     /// Only events that are dead-lettered for a target
     #[arg(long)]
     dead: bool,
+
+    /// Only events with this status: stored (no target), pending, forwarded (to every target) or dead (pending for none)
+    #[arg(long, value_parser = status_parser(), conflicts_with_all = ["undelivered", "dead"])]
+    status: Option<EventState>,
 }
 
 /// The flags above, for commands that need one of them.
-pub const FILTERS: [&str; 8] = ["since", "until", "app_ids", "types", "sources", "target", "undelivered", "dead"];
+pub const FILTERS: [&str; 9] =
+    ["since", "until", "app_ids", "types", "sources", "target", "undelivered", "dead", "status"];
 
 impl EventFilterArgs {
     /// The selection they make.
@@ -65,6 +70,7 @@ impl EventFilterArgs {
             target: self.target.clone(),
             undelivered: self.undelivered,
             dead: self.dead,
+            state: self.status,
             ..EventSelection::default()
         }
     }
@@ -118,6 +124,14 @@ pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
     Trimmed(PossibleValuesParser::new(names)).map(|name| {
         let is_it = |sender: &Sender| sender.as_str() == name || *sender == Sender::Instabug && name == LUCIQ;
         Sender::ALL.into_iter().find(is_it).unwrap_or(Sender::Bugfender)
+    })
+}
+
+/// Reads the name of a status.
+fn status_parser() -> impl TypedValueParser<Value = EventState> {
+    Trimmed(PossibleValuesParser::new(EventState::ALL.map(EventState::as_str))).map(|name| {
+        let state = EventState::ALL.into_iter().find(|state| state.as_str() == name);
+        state.unwrap_or(EventState::Stored)
     })
 }
 

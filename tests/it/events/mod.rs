@@ -135,6 +135,11 @@ fn filters_narrow() {
         (&["--source", "luciq"], "report "),
         (&["--dead"], "crash-1 "),
         (&["--undelivered"], "feedback-3 crash-1 "),
+        (&["--status", "stored"], "report 4 "),
+        (&["--status", "pending"], "feedback-3 "),
+        (&["--status", "forwarded"], "issue-2 "),
+        (&["--status", "dead", "--target", "https://x.example"], "crash-1 "),
+        (&["--status", "stored", "--target", "https://x.example"], ""),
         (&["--since", "2023-11-14T22:13:40Z"], "report 4 "),
         (&["--until", "2023-11-14T22:13:40Z"], "feedback-3 issue-2 crash-1 "),
         (&["--since", "2h"], ""),
@@ -142,9 +147,15 @@ fn filters_narrow() {
     ] {
         assert_eq!(ids(&home, &[&["list"], args].concat()), expected, "{args:?}");
     }
-    for args in
-        [&["--since", "yesterday"][..], &["--source", "sentry"], &["--limit", "x"], &["--quarantined", "--dead"]]
-    {
+    for args in [
+        &["--since", "yesterday"][..],
+        &["--source", "sentry"],
+        &["--limit", "x"],
+        &["--quarantined", "--dead"],
+        &["--status", "lost"],
+        &["--status", "dead", "--dead"],
+        &["--quarantined", "--status", "dead"],
+    ] {
         assert_eq!(home.run([&["events", "list"], args].concat()).code, 2, "{args:?}");
     }
 }

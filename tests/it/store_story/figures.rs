@@ -30,7 +30,13 @@ pub(super) fn events_are_counted_by_steps_of_time(store: &dyn Store) {
     let row = |start: i64, event_type: &str, events, duplicates| (start, event_type.to_owned(), events, duplicates);
     assert_eq!(
         histogram(&*inbox, 5, 105, step),
-        [row(5, "", 1, 0), row(5, "crash", 2, 2), row(5, "issue", 1, 0), row(15, "crash", 1, 0), row(95, "crash", 1, 1)]
+        [
+            row(5, "", 1, 0),
+            row(5, "crash", 2, 2),
+            row(5, "issue", 1, 0),
+            row(15, "crash", 1, 0),
+            row(95, "crash", 1, 1)
+        ]
     );
     assert_eq!(histogram(&*inbox, 0, 5, step), [row(0, "", 1, 0)]);
     let whole = [row(0, "", 3, 0), row(0, "crash", 4, 3), row(0, "issue", 1, 0)];

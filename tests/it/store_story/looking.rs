@@ -2,11 +2,11 @@
 
 use bugfender_hooks::domain::event::Sender;
 use bugfender_hooks::store::{
-    AttemptOutcome, ClaimRequest, EventCount, EventPage, EventSelection, ReceiverInbox, Route, Store,
+    AttemptOutcome, ClaimRequest, EventCount, EventPage, EventSelection, EventState, ReceiverInbox, Route, Store,
 };
 
 use super::{all, all_to, claim_some, commit, events, ids, receiver, seq, settle, target, with_ids};
-use crate::support::inbox::{at, bugfender, instabug, noise};
+use crate::support::inbox::{at, bugfender, instabug, noise, of_ids, requeue};
 
 /// Crash a of app 7 is dead, issue b of app 7 pending, crash c of app 8 forwarded; d has no type and no target; an
 /// Instabug report is the newest.
@@ -55,6 +55,55 @@ pub(super) fn selections_meet_every_condition(store: &dyn Store) {
         EventSelection { types: vec!["crash".to_owned()], app_ids: vec![7, 8], since: Some(at(11)), ..none() };
     assert_eq!(found(crashes), ["c"]);
     assert!(found(EventSelection { sender: Some(Sender::Instabug), ..with_ids(&["a"]) }).is_empty());
+}
+
+/// An event for each target that has it pending (p), dead (d) or forwarded (f), in the order of the targets.
+pub(super) fn a_state_is_that_of_all_targets_or_of_one(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let targets = ["x", "y"].map(|name| target(&mut *inbox, name));
+    let routes = targets.map(all_to);
+    let ends = ["pp", "pd", "pf", "dp", "dd", "df", "fp", "fd", "ff"];
+    for id in ends {
+        commit(&mut *inbox, &[of_ids(1, &[id])], &routes);
+    }
+    commit(&mut *inbox, &[of_ids(1, &["none"])], &[]);
+    for (place, to) in targets.into_iter().enumerate() {
+        let claimed = claim_some(&mut *inbox, to, 2, ClaimRequest::up_to(9));
+        assert_eq!(claimed.len(), 9);
+        for leased in claimed {
+            let outcome = match leased.forward.events[0].id.as_bytes()[place] {
+                b'p' => AttemptOutcome::Retry { at: at(100), error: "busy".to_owned() },
+                b'd' => AttemptOutcome::DeadLettered { error: "gone".to_owned() },
+                _ => AttemptOutcome::Delivered,
+            };
+            settle(&mut *inbox, &leased, 3, outcome);
+        }
+    }
+    let name = || Some("https://y".to_owned());
+    for state in EventState::ALL {
+        let selection = EventSelection { state: Some(state), ..EventSelection::default() };
+        let expected: Vec<_> = all(&*inbox).into_iter().filter(|event| event.state == state).collect();
+        let expected: Vec<_> = expected.into_iter().map(|event| event.id).collect();
+        assert!(!expected.is_empty() && ids(&*inbox, &selection) == expected, "{state:?}");
+        let newest = EventPage { newest_first: true, limit: Some(1), ..EventPage::default() };
+        assert_eq!(events(&*inbox, &selection, newest)[0].id, expected[expected.len() - 1]);
+        let counted: u64 = inbox.count_events(&selection).unwrap().iter().map(|count| count.events).sum();
+        assert_eq!(counted, expected.len() as u64, "{state:?}");
+        let of_y = EventSelection { target: name(), ..selection };
+        let theirs = |id: &str| ends.contains(&id) && id.ends_with(&state.as_str()[..1]);
+        let expected: Vec<&str> = ends.into_iter().filter(|id| theirs(id)).collect();
+        assert!(ids(&*inbox, &of_y) == expected, "{state:?}");
+        let counted: u64 = inbox.count_events(&of_y).unwrap().iter().map(|count| count.events).sum();
+        assert_eq!(counted, expected.len() as u64, "{state:?}");
+    }
+    // Together with what the other conditions say of forwards.
+    let dead_and_pending = EventSelection { state: Some(EventState::Pending), dead: true, ..EventSelection::default() };
+    assert_eq!(ids(&*inbox, &dead_and_pending), ["pd", "dp"]);
+    let dead = EventSelection { state: Some(EventState::Dead), ..EventSelection::default() };
+    assert_eq!(requeue(&mut *inbox, &dead, at(10)), 4);
+    let of_y = EventSelection { target: name(), ..dead };
+    assert_eq!(requeue(&mut *inbox, &of_y, at(11)), 1);
+    assert_eq!(ids(&*inbox, &EventSelection { dead: true, ..EventSelection::default() }), ["dp"]);
 }
 
 pub(super) fn bodies_are_read_as_they_came(store: &dyn Store) {

@@ -220,6 +220,7 @@ macro_rules! stories {
                 targets::what_is_dropped_stays_dropped,
                 targets::what_is_skipped_was_never_on_its_way,
                 looking::selections_meet_every_condition,
+                looking::a_state_is_that_of_all_targets_or_of_one,
                 looking::bodies_are_read_as_they_came,
                 looking::pages_have_an_order_and_an_end,
                 looking::events_are_counted_by_kind,

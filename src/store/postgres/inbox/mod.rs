@@ -26,10 +26,10 @@ use self::watermark::Watermark;
 use super::fault::PostgresFault;
 use super::session::{Link, ServerSession, values};
 use crate::store::{
-    Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventBucket, EventCount, EventPage,
-    EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardLatency, ForwardRecord, Intake, Lease, LeaseToken, Leased,
-    Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError,
-    StoredDelivery, TargetId, TargetName, TargetRecord, Targets, Usage,
+    Attendance, Backlog, ClaimRequest, Coordination, DEDUPE_WINDOW, EncodedDelivery, EventBucket, EventCount,
+    EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardId, ForwardLatency, ForwardRecord, Intake, Lease,
+    LeaseToken, Leased, Maintenance, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled,
+    Settlement, StoreError, StoredDelivery, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// Settings of the server that must not be off, and what may happen then.

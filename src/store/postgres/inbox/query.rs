@@ -13,7 +13,7 @@ use super::{body, stored, time};
 use crate::domain::event::{EventKey, Sender};
 use crate::store::codec::{read_via, stored_via};
 use crate::store::events::keys_of;
-use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq};
+use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState};
 
 /// How many events are fetched at once, and with their JSON.
 const FETCHED: u32 = 1000;
@@ -65,15 +65,45 @@ impl EventFilter {
         for (sql, EventSeq(place)) in places.iter().filter_map(|(sql, place)| place.map(|place| (*sql, place))) {
             condition.add(sql, place, Type::INT8);
         }
-        if *dead || *undelivered || target.is_some() {
-            let states = match (dead, undelivered) {
-                (true, _) => vec![DEAD],
-                (false, true) => vec![PENDING, DEAD],
-                (false, false) => vec![PENDING, DELIVERED, DEAD],
-            };
+        let states = match (dead, undelivered, selection.state) {
+            (true, ..) => Some(vec![DEAD]),
+            (_, true, _) => Some(vec![PENDING, DEAD]),
+            (_, _, Some(EventState::Pending)) => Some(vec![PENDING]),
+            (_, _, Some(EventState::Dead)) => Some(vec![DEAD]),
+            _ => target.as_ref().map(|_| vec![PENDING, DELIVERED, DEAD]),
+        };
+        if let Some(states) = states {
             condition.has_forwards(states, target.as_deref(), *after);
         }
+        if let Some(state) = selection.state {
+            condition.is_in(state, target.as_deref(), None);
+        }
         condition
+    }
+
+    /// Those in this state: looked up for each event, as nearly all forwards may be in it. Forwards that meet a condition
+    /// on `x` are not counted as pending.
+    pub(super) fn is_in(&mut self, state: EventState, target: Option<&str>, but: Option<&str>) {
+        let theirs = target.map(|target| {
+            let target = self.value(target.to_owned(), Type::TEXT);
+            format!(" AND x.target IN (SELECT id FROM @targets WHERE shown = {target})")
+        });
+        let theirs = theirs.unwrap_or_default();
+        // The offset keeps the server from gathering all forwards first.
+        let has = |condition: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM @forwards x WHERE x.last_event BETWEEN e.id AND d.last_event
+                     AND x.first_event <= e.id AND x.delivery = e.delivery AND {condition}{theirs} OFFSET 0)"
+            )
+        };
+        let pending = but.map_or_else(|| "x.state = 0".to_owned(), |but| format!("x.state = 0 AND NOT ({but})"));
+        let sql = match state {
+            EventState::Stored => format!("NOT {}", has("true")),
+            EventState::Pending => has("x.state = 0"),
+            EventState::Dead => format!("{} AND NOT {}", has("x.state = 2"), has(&pending)),
+            EventState::Forwarded => format!("{} AND NOT {}", has("x.state = 1"), has("x.state <> 1")),
+        };
+        self.sql.extend([" AND ", &sql]);
     }
 
     fn add(&mut self, sql: &str, value: impl ToSql + Sync + 'static, of: Type) {

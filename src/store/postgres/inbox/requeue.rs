@@ -19,9 +19,14 @@ pub(super) fn requeue(
     now: Timestamp,
 ) -> Result<Requeued, PostgresFault> {
     // Which forwards are meant is said here, of which events below.
-    let of_events = EventSelection { target: None, undelivered: false, dead: false, ..selection.clone() };
+    let of_events = EventSelection { target: None, undelivered: false, dead: false, state: None, ..selection.clone() };
     let mut condition = EventFilter::of(&of_events);
     let now = condition.value(stored(now), Type::INT8);
+    if let Some(state) = selection.state {
+        // What was requeued by the steps before was dead, or waited.
+        let requeued = format!("x.due_at = 0 AND x.queued_at = {now}");
+        condition.is_in(state, selection.target.as_deref(), Some(&requeued));
+    }
     let target = condition.value(selection.target.clone(), Type::TEXT);
     let after = condition.value(selection.after.map_or(0, |EventSeq(after)| after), Type::INT8);
     let limit = condition.value(AT_ONCE, Type::INT8);

@@ -59,10 +59,7 @@ pub(super) fn histogram(
     Ok(in_order.collect())
 }
 
-pub(super) fn forward_latency(
-    connection: &Connection,
-    since: Timestamp,
-) -> Result<Option<ForwardLatency>, StoreFault> {
+pub(super) fn forward_latency(connection: &Connection, since: Timestamp) -> Result<Option<ForwardLatency>, StoreFault> {
     let sql = "SELECT state, settled_at, queued_at FROM forwards ORDER BY id DESC LIMIT ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([LATENCY_LOOKS])?;
@@ -94,8 +91,7 @@ pub(super) fn delivery_of(
         Ok((row.get(0)?, delivery))
     };
     let found = connection.prepare_cached(sql)?.query_row([event], row).optional()?;
-    let unpacked = |(length, delivery): (_, StoredDelivery)| {
-        Ok(StoredDelivery { body: read(delivery.body, length)?, ..delivery })
-    };
+    let unpacked =
+        |(length, delivery): (_, StoredDelivery)| Ok(StoredDelivery { body: read(delivery.body, length)?, ..delivery });
     found.map(unpacked).transpose()
 }

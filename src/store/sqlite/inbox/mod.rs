@@ -35,8 +35,8 @@ use super::owners::Owners;
 use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
-    Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardLatency, Maintenance, PurgeRule, Purged,
-    Quarantined, Requeued, StoreError, StoredDelivery, Usage,
+    Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardLatency,
+    Maintenance, PurgeRule, Purged, Quarantined, Requeued, StoreError, StoredDelivery, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.

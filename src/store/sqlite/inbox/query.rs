@@ -25,13 +25,19 @@ pub(super) struct Condition {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
     /// Those with a forward in one of these states, which is for whoever reads the events to see.
-    pub(super) states: Option<&'static [i64]>,
+    states: Option<&'static [i64]>,
+    /// Those in this state, which is for them to see too.
+    state: Option<EventState>,
+    /// The target that the state is about.
+    target: Option<String>,
 }
 
 impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
-        let mut condition = Self { sql: "1".to_owned(), values: Vec::new(), states: None };
+        let state = selection.state;
+        let mut condition =
+            Self { sql: "1".to_owned(), values: Vec::new(), states: None, state, target: selection.target.clone() };
         let EventSelection { ids, since, until, app_ids, types, sender, via, .. } = selection;
         let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
@@ -73,12 +79,21 @@ impl Condition {
         if let Some(EventSeq(up_to)) = up_to {
             condition.add("e.id <= ?", (*up_to).into());
         }
-        let states: &'static [i64] = if *dead { &[DEAD] } else { &[PENDING, DEAD] };
-        if let Some(target) = target {
-            let states = if *dead || *undelivered { states } else { &[PENDING, DELIVERED, DEAD] };
-            condition.is_for(target, states, (*after, *before));
-        } else if *dead || *undelivered {
-            condition.has_forwards(connection, states)?;
+        let states: Option<&'static [i64]> = match (dead, undelivered, state) {
+            (true, ..) => Some(&[DEAD]),
+            (_, true, _) => Some(&[PENDING, DEAD]),
+            (_, _, Some(EventState::Pending)) => Some(&[PENDING]),
+            (_, _, Some(EventState::Dead)) => Some(&[DEAD]),
+            _ => None,
+        };
+        match (target, states) {
+            // It has a forward to it.
+            (Some(_), _) if state == Some(EventState::Stored) => return Ok(None),
+            (Some(target), states) => {
+                condition.is_for(target, states.unwrap_or(&[PENDING, DELIVERED, DEAD]), (*after, *before));
+            }
+            (None, Some(states)) => condition.has_forwards(connection, states)?,
+            (None, None) => {}
         }
         Ok(Some(condition))
     }
@@ -134,11 +149,16 @@ impl Condition {
         self.sql.extend([" AND e.id IN (", &theirs, ")"]);
     }
 
-    /// Whether an event that the SQL selects is one of those that are meant.
+    /// What becomes of events at the target that the selection names, or at all, for [`Self::is_met`].
+    pub(super) fn fates<'c>(&self, connection: &'c Connection) -> Result<Fates<'c>, StoreFault> {
+        Fates::of(connection, self.target.as_deref())
+    }
+
+    /// Whether an event that the SQL selects is one of those that are meant, by its fate of [`Self::fates`].
     pub(super) fn is_met(&self, fate: &Fate) -> bool {
-        self.states.is_none_or(|states| {
-            states.contains(&PENDING) && fate.pending > 0 || states.contains(&DEAD) && fate.dead > 0
-        })
+        let has_one_of =
+            |states: &[i64]| states.contains(&PENDING) && fate.pending > 0 || states.contains(&DEAD) && fate.dead > 0;
+        self.states.is_none_or(has_one_of) && self.state.is_none_or(|state| fate.state() == state)
     }
 
     fn is_one_of(&mut self, column: &str, values: Vec<Value>) {
@@ -165,6 +185,8 @@ pub(super) fn events(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut fates = Fates::of(connection, None)?;
+    let of_target = condition.state.and(condition.target.as_ref());
+    let mut theirs = of_target.map(|_| condition.fates(connection)).transpose()?;
     let mut bodies = Bodies::default();
     let mut left = page.limit.unwrap_or(u64::MAX);
     // While these rows are open, all that is read is of one moment.
@@ -173,7 +195,11 @@ pub(super) fn events(
         && let Some(row) = rows.next()?
     {
         let fate = fates.of_event(row.get(9)?, row.get(0)?)?;
-        if !condition.is_met(fate) {
+        let is_met = match &mut theirs {
+            Some(theirs) => condition.is_met(theirs.of_event(row.get(9)?, row.get(0)?)?),
+            None => condition.is_met(fate),
+        };
+        if !is_met {
             continue;
         }
         let mut event = record(row, fate)?;
@@ -216,7 +242,7 @@ pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Resu
         condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
-    let mut fates = Fates::of(connection, selection.target.as_deref())?;
+    let mut fates = condition.fates(connection)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
     let mut counts: BTreeMap<(String, Option<String>, Option<i64>), EventCount> = BTreeMap::new();
     while let Some(row) = rows.next()? {

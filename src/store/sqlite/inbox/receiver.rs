@@ -21,10 +21,10 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{
-    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord, EventSelection,
-    EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased, Maintenance, MissedEvents, Polling,
-    PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled, Settlement, StoreError, StoredDelivery, TargetId,
-    TargetName, TargetRecord, Targets, Usage,
+    Arrival, Backlog, ClaimRequest, Coordination, EncodedDelivery, EventBucket, EventCount, EventPage, EventRecord,
+    EventSelection, EventSeq, Events, ForwardLatency, ForwardRecord, HandOver, HandedOver, Intake, Lease, Leased,
+    Maintenance, MissedEvents, Polling, PurgeRule, Purged, Quarantined, Queue, Receipt, Requeued, Route, Settled,
+    Settlement, StoreError, StoredDelivery, TargetId, TargetName, TargetRecord, Targets, Usage,
 };
 
 /// What a commit takes up beside a body: pages that it changes, in bytes.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::fates::Fates;
 use super::query::Condition;
 use super::stored;
 use crate::store::sqlite::fault::StoreFault;
@@ -33,7 +32,7 @@ pub(super) fn undelivered(
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let mut fates = Fates::of(connection, selection.target.as_deref())?;
+    let mut fates = condition.fates(connection)?;
     let mut looks = 0;
     while let Some(row) = rows.next()? {
         let event = row.get(0)?;
