@@ -188,7 +188,7 @@ impl Events for KeepsNothing {
         selection: &EventSelection,
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<EventSeq>, StoreError> {
         self.0.events(selection, page, each)
     }
 

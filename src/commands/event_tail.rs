@@ -80,7 +80,7 @@ impl<'a> Tail<'a> {
     pub fn begin(&mut self, lines: u64) -> Result<()> {
         let watermark = self.inbox.watermark()?;
         self.selection.up_to = Some(watermark);
-        let page = EventPage { newest_first: true, limit: Some(lines), with_json: false };
+        let page = EventPage { newest_first: true, limit: Some(lines), ..EventPage::default() };
         let mut rows = self.read(page)?;
         rows.reverse();
         self.show(rows, || true)?;

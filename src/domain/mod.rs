@@ -4,6 +4,7 @@ pub mod delivery;
 pub mod event;
 mod event_key;
 mod event_kind;
+mod event_search;
 mod host;
 mod id_form;
 mod ids;
@@ -27,6 +28,7 @@ mod time;
 mod web_url;
 
 pub use event_kind::EventKind;
+pub use event_search::EventSearch;
 pub use host::{HostScope, host_scope};
 pub use id_form::IdForm;
 pub use ids::{AppId, AppName, HookId};

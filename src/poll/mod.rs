@@ -337,7 +337,7 @@ struct PollPlan {
 fn id_form_of_webhooks(inbox: &mut (dyn Inbox + 'static)) -> Result<IdForm, StoreError> {
     let (sender, via) = (Some(Sender::Bugfender), Some(Via::Webhook));
     let selection = EventSelection { sender, via, ..EventSelection::default() };
-    let page = EventPage { newest_first: true, limit: Some(1), with_json: true };
+    let page = EventPage { newest_first: true, limit: Some(1), with_json: true, ..EventPage::default() };
     let mut form = None;
     inbox.events(&selection, page, &mut |event| {
         form = event.json.as_deref().and_then(|json| IdForm::of(&String::from_utf8_lossy(json)));

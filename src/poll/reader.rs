@@ -284,7 +284,7 @@ impl<'r, 'a, D: Deposit> AppReader<'r, 'a, D> {
         let look = move |inbox: &mut (dyn Inbox + 'static)| {
             let events: u64 = inbox.count_events(&selection)?.iter().map(|count| count.events).sum();
             let mut id = None;
-            let page = EventPage { newest_first: true, limit: Some(1), with_json: false };
+            let page = EventPage { newest_first: true, limit: Some(1), ..EventPage::default() };
             inbox.events(&selection, page, &mut |event| {
                 id = Some(event.id);
                 false

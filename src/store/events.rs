@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 use super::figures::{EventBucket, ForwardLatency, StoredDelivery};
+use crate::domain::EventSearch;
 use crate::domain::delivery::Via;
 use crate::domain::event::{EventKey, Sender};
 
@@ -109,6 +110,8 @@ pub struct EventSelection {
     pub dead: bool,
     /// Those in this state.
     pub state: Option<EventState>,
+    /// Those that this finds: the JSON of each event is read that meets all else.
+    pub search: Option<EventSearch>,
     /// Those behind this one.
     pub after: Option<EventSeq>,
     /// Those ahead of this one.
@@ -126,6 +129,9 @@ pub struct EventPage {
     pub limit: Option<u64>,
     /// With their JSON.
     pub with_json: bool,
+    /// Only out of so many events that meet what can be told without reading them one by one: a search may find none among
+    /// very many.
+    pub scan_limit: Option<u64>,
 }
 
 /// What is not forwarded yet.
@@ -196,7 +202,8 @@ pub struct Quarantined {
 
 /// Reads the inbox. Any number of processes may, whether or not one receives.
 pub trait Events: Send {
-    /// Calls `each` with the selected events, until it returns `false`.
+    /// Calls `each` with the selected events, until it returns `false`. Returns the last event that was looked at if the
+    /// scan limit ended it: there may be more behind it.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -205,7 +212,7 @@ pub trait Events: Send {
         selection: &EventSelection,
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Option<EventSeq>, StoreError>;
 
     /// How far the order of arrival is complete: every event up to here can be seen, and none will come up to here
     /// later. Whoever follows events reads up to the watermark, and goes on behind it.

@@ -12,6 +12,7 @@
 mod codec;
 mod coordination;
 mod copy;
+mod counting;
 mod error;
 mod events;
 pub mod exchange;

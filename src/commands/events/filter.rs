@@ -10,7 +10,7 @@ use crate::commands::hook_args::Trimmed;
 use crate::commands::suggest;
 use crate::commands::units::{duration, event_type};
 use crate::domain::event::{EVENT_TYPES, Sender};
-use crate::domain::{AppId, EventKind};
+use crate::domain::{AppId, EventKind, EventSearch};
 use crate::store::{EventSelection, EventState};
 
 /// Filters: an event must meet all that are given.
@@ -52,11 +52,15 @@ pub struct EventFilterArgs {
     /// Only events with this status: stored (no target), pending, forwarded (to every target) or dead (pending for none)
     #[arg(long, value_parser = status_parser(), conflicts_with_all = ["undelivered", "dead"])]
     status: Option<EventState>,
+
+    /// Only events with these words in a string or number of their JSON: "quoted words" as one, field:word, field=value
+    #[arg(long, value_name = "TEXT", value_parser = search)]
+    search: Option<EventSearch>,
 }
 
 /// The flags above, for commands that need one of them.
-pub const FILTERS: [&str; 9] =
-    ["since", "until", "app_ids", "types", "sources", "target", "undelivered", "dead", "status"];
+pub const FILTERS: [&str; 10] =
+    ["since", "until", "app_ids", "types", "sources", "target", "undelivered", "dead", "status", "search"];
 
 impl EventFilterArgs {
     /// The selection they make.
@@ -71,6 +75,7 @@ impl EventFilterArgs {
             undelivered: self.undelivered,
             dead: self.dead,
             state: self.status,
+            search: self.search.clone(),
             ..EventSelection::default()
         }
     }
@@ -125,6 +130,11 @@ pub fn source_parser() -> impl TypedValueParser<Value = Sender> {
         let is_it = |sender: &Sender| sender.as_str() == name || *sender == Sender::Instabug && name == LUCIQ;
         Sender::ALL.into_iter().find(is_it).unwrap_or(Sender::Bugfender)
     })
+}
+
+/// Reads what is looked for.
+fn search(text: &str) -> Result<EventSearch, String> {
+    EventSearch::parse(text).ok_or_else(|| "write at least one word to look for".to_owned())
 }
 
 /// Reads the name of a status.

@@ -62,7 +62,7 @@ impl RecordSource for EventListing {
 
     fn each(&self, each: &mut dyn FnMut(&EventRow) -> Result<()>) -> Result<()> {
         let Some(inbox) = &self.inbox else { return Ok(()) };
-        let page = EventPage { newest_first: true, limit: self.limit, with_json: false };
+        let page = EventPage { newest_first: true, limit: self.limit, ..EventPage::default() };
         each_event(&**inbox, self.selection.clone(), page, &mut |event| {
             self.listed.set(self.listed.get() + 1);
             each(&EventRow::of(event))

@@ -10,7 +10,7 @@ const EVENTS: u64 = 500;
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// All events with their JSON, oldest first.
-pub const ORIGINALS: EventPage = EventPage { newest_first: false, limit: None, with_json: true };
+pub const ORIGINALS: EventPage = EventPage { newest_first: false, limit: None, with_json: true, scan_limit: None };
 
 /// Calls `each` with every event that `wanted` selects.
 ///

@@ -136,6 +136,11 @@ fn filters_narrow() {
         (&["--dead"], "crash-1 "),
         (&["--undelivered"], "feedback-3 crash-1 "),
         (&["--status", "stored"], "report 4 "),
+        (&["--search", "nice feedback"], "feedback-3 "),
+        (&["--search", "app.id=8", "--type", "issue"], "issue-2 "),
+        (&["--search", "\"of \u{1b}[31mmem\" n:345"], "crash-1 "),
+        (&["--search", "boom"], "report "),
+        (&["--search", "app"], ""),
         (&["--status", "pending"], "feedback-3 "),
         (&["--status", "forwarded"], "issue-2 "),
         (&["--status", "dead", "--target", "https://x.example"], "crash-1 "),
@@ -153,6 +158,7 @@ fn filters_narrow() {
         &["--limit", "x"],
         &["--quarantined", "--dead"],
         &["--status", "lost"],
+        &["--search", " "],
         &["--status", "dead", "--dead"],
         &["--quarantined", "--status", "dead"],
     ] {
@@ -251,6 +257,7 @@ fn exports_are_the_events_as_they_came() {
     let array = export(&["--output", "json"]);
     assert!(array.starts_with(&format!("[\n  {CRASH_LINE},\n")) && array.ends_with("\n]\n"), "{array}");
     assert_eq!(export(&["--limit", "1", "--type", "issue"]).lines().count(), 1);
+    assert_eq!(export(&["--search", "type=crash memory"]), format!("{CRASH_LINE}\n"));
     assert_eq!(export(&["--jq", ".id // .Exception", "--limit", "3"]), "crash-1\nissue-2\nfeedback-3\n");
     assert_eq!(export(&["--output", "json", "--jq", ".n?"]).lines().next(), Some("12345678901234567890123"));
     assert_shown!("export_csv", export(&["--output", "csv"]));

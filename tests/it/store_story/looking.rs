@@ -130,7 +130,11 @@ pub(super) fn bodies_are_read_as_they_came(store: &dyn Store) {
 pub(super) fn pages_have_an_order_and_an_end(store: &dyn Store) {
     let inbox = filled(store);
     let page = |newest_first, limit| {
-        let found = events(&*inbox, &EventSelection::default(), EventPage { newest_first, limit, with_json: true });
+        let found = events(
+            &*inbox,
+            &EventSelection::default(),
+            EventPage { newest_first, limit, with_json: true, ..EventPage::default() },
+        );
         found.into_iter().map(|event| (event.app_id, event.json.unwrap().len())).collect::<Vec<_>>()
     };
     assert_eq!(page(false, Some(2)), page(false, None)[..2]);
@@ -140,7 +144,7 @@ pub(super) fn pages_have_an_order_and_an_end(store: &dyn Store) {
     assert_eq!(reversed, page(false, None));
     assert!(page(false, Some(0)).is_empty());
     let dead = EventSelection { undelivered: true, ..EventSelection::default() };
-    let newest = EventPage { newest_first: true, limit: Some(1), with_json: false };
+    let newest = EventPage { newest_first: true, limit: Some(1), ..EventPage::default() };
     assert_eq!(events(&*inbox, &dead, newest)[0].id, "b");
     let mut seen = 0;
     let stop = &mut |_| {

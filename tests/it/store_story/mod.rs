@@ -14,6 +14,7 @@ mod receiving;
 mod registry;
 mod replacing;
 mod restoring;
+mod searching;
 mod sqlite_files;
 mod targets;
 mod together;
@@ -227,6 +228,9 @@ macro_rules! stories {
                 figures::events_are_counted_by_steps_of_time,
                 figures::what_was_accepted_says_how_long_it_took,
                 figures::an_event_has_its_delivery,
+                searching::events_are_found_by_what_they_say,
+                searching::a_search_ends_where_it_must,
+                searching::what_is_found_is_requeued,
                 purging::what_is_old_goes_but_for_what_waits,
                 purging::the_oldest_go_until_it_is_small,
                 purging::no_more_goes_than_must,

@@ -48,8 +48,8 @@ pub(super) struct EventFates {
 }
 
 impl EventFates {
-    /// Those of the events at these places.
-    pub(super) async fn of(link: &Link, places: &[EventPlace]) -> Result<Self, PostgresFault> {
+    /// Those of the events at these places, at the target with this name or at all.
+    pub(super) async fn of(link: &Link, places: &[EventPlace], target: Option<&str>) -> Result<Self, PostgresFault> {
         let mut by_delivery: HashMap<i64, Vec<i64>> = HashMap::new();
         for place in places {
             by_delivery.entry(place.delivery).or_default().push(place.event);
@@ -66,9 +66,10 @@ impl EventFates {
             events.sort_unstable();
         }
         let sql = "SELECT delivery, first_event, last_event, state, settled_at, attempts, error FROM @forwards
-                   WHERE last_event BETWEEN $1 AND $2 AND first_event <= $3 AND delivery = ANY ($4)";
+                   WHERE last_event BETWEEN $1 AND $2 AND first_event <= $3 AND delivery = ANY ($4)
+                       AND ($5::text IS NULL OR target IN (SELECT id FROM @targets WHERE shown = $5))";
         let deliveries: Vec<i64> = by_delivery.keys().copied().collect();
-        let values = values![first => INT8, end => INT8, last => INT8, deliveries => INT8_ARRAY];
+        let values = values![first => INT8, end => INT8, last => INT8, deliveries => INT8_ARRAY, target => TEXT];
         for row in &link.rows(sql, values).await? {
             let (delivery, from, to): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             let Some(events) = by_delivery.get(&delivery) else { continue };

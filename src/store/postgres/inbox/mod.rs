@@ -191,7 +191,7 @@ impl Events for PostgresInbox {
         selection: &EventSelection,
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<EventSeq>, StoreError> {
         self.outcome(query::events(&self.session, selection, page, each))
     }
 

@@ -1,6 +1,8 @@
 //! Queries of events: which are meant, and how they are read.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -10,8 +12,10 @@ use super::super::session::{Link, ServerSession, values};
 use super::fates::{self, EventFate, EventFates};
 use super::states::{DEAD, DELIVERED, PENDING};
 use super::{body, stored, time};
+use crate::domain::EventSearch;
 use crate::domain::event::{EventKey, Sender};
 use crate::store::codec::{read_via, stored_via};
+use crate::store::counting::EventCounts;
 use crate::store::events::keys_of;
 use crate::store::{EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState};
 
@@ -144,16 +148,32 @@ impl EventFilter {
     }
 }
 
-/// Reads events through a cursor: all that is read is of one moment, and no more is in memory than was fetched.
+/// Reads events, with what became of them at all.
 pub(super) fn events(
     session: &ServerSession,
     selection: &EventSelection,
     page: EventPage,
     each: &mut dyn FnMut(EventRecord) -> bool,
-) -> Result<(), PostgresFault> {
+) -> Result<Option<EventSeq>, PostgresFault> {
+    read(session, selection, page, None, each)
+}
+
+/// Reads events through a cursor, with what became of them at the target with this name or at all. All that is read is of
+/// one moment, and no more is in memory than was fetched.
+fn read(
+    session: &ServerSession,
+    selection: &EventSelection,
+    page: EventPage,
+    target: Option<&str>,
+    each: &mut dyn FnMut(EventRecord) -> bool,
+) -> Result<Option<EventSeq>, PostgresFault> {
     let condition = EventFilter::of(selection);
     let order = if page.newest_first { "DESC" } else { "ASC" };
-    let limit = page.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    let with_json = page.with_json || selection.search.is_some();
+    // How many are found is known when they are read.
+    let limit =
+        if selection.search.is_some() { page.scan_limit } else { page.limit.into_iter().chain(page.scan_limit).min() };
+    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     let sql = format!(
         "DECLARE found NO SCROLL CURSOR FOR
          SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
@@ -161,29 +181,69 @@ pub(super) fn events(
          FROM @events e JOIN @deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}{limit}",
         condition.sql
     );
-    let fetched = if page.with_json { FETCHED_WITH_JSON } else { FETCHED };
+    let fetched = if with_json { FETCHED_WITH_JSON } else { FETCHED };
     let fetch = format!("FETCH {fetched} FROM found");
-    let each = std::cell::RefCell::new(each);
+    let found = RefCell::new(FoundEvents { search: selection.search.as_ref(), page, shown: 0, looks: 0, each });
     session.read(async |link| {
         link.execute(&sql, &condition.values()).await?;
         loop {
             let rows = link.rows(&fetch, values![]).await?;
             let is_last = rows.len() < fetched as usize;
-            let records = records(link, &rows, page.with_json).await?;
-            for record in records {
-                if !(*each.borrow_mut())(record) {
-                    return Ok(());
+            for record in records(link, &rows, with_json, target).await? {
+                if let ControlFlow::Break(reached) = found.borrow_mut().look(record) {
+                    return Ok(reached);
                 }
             }
             if is_last {
-                return Ok(());
+                return Ok(None);
             }
         }
     })
 }
 
-async fn records(link: &Link, rows: &[Row], with_json: bool) -> Result<Vec<EventRecord>, PostgresFault> {
-    let fates = EventFates::of(link, &fates::places(rows, 0, 9, 13)).await?;
+/// Whoever is shown the events that are found.
+struct FoundEvents<'a> {
+    search: Option<&'a EventSearch>,
+    page: EventPage,
+    shown: u64,
+    looks: u64,
+    each: &'a mut dyn FnMut(EventRecord) -> bool,
+}
+
+impl FoundEvents<'_> {
+    /// Looks at an event. Breaks when it was the last, with its number if the scan limit ends it.
+    fn look(&mut self, mut record: EventRecord) -> ControlFlow<Option<EventSeq>> {
+        if self.page.limit == Some(self.shown) {
+            return ControlFlow::Break(None);
+        }
+        self.looks += 1;
+        let seq = record.seq;
+        if self.search.is_none_or(|search| is_found_by(search, &record)) {
+            if !self.page.with_json {
+                record.json = None;
+            }
+            self.shown += 1;
+            if !(self.each)(record) || self.page.limit == Some(self.shown) {
+                return ControlFlow::Break(None);
+            }
+        }
+        if Some(self.looks) == self.page.scan_limit { ControlFlow::Break(Some(seq)) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn is_found_by(search: &EventSearch, record: &EventRecord) -> bool {
+    let facts = [Some(record.id.as_str()), record.event_type.as_deref(), record.title.as_deref()];
+    let facts: Vec<&str> = facts.into_iter().flatten().collect();
+    search.matches(&facts, record.json.as_deref().unwrap_or_default())
+}
+
+async fn records(
+    link: &Link,
+    rows: &[Row],
+    with_json: bool,
+    target: Option<&str>,
+) -> Result<Vec<EventRecord>, PostgresFault> {
+    let fates = EventFates::of(link, &fates::places(rows, 0, 9, 13), target).await?;
     let json = if with_json {
         let part = |row: &Row| Ok((row.try_get(9)?, body::place(row.try_get(10)?, row.try_get(11)?)));
         let wanted = rows.iter().map(part).collect::<Result<Vec<_>, PostgresFault>>()?;
@@ -217,6 +277,9 @@ fn record(row: &Row, fate: &EventFate, json: Option<Vec<u8>>) -> Result<EventRec
 
 /// Counts events by sender, type and app. What became of them is looked up from the forwards, all at once.
 pub(super) fn count(session: &ServerSession, selection: &EventSelection) -> Result<Vec<EventCount>, PostgresFault> {
+    if selection.search.is_some() {
+        return count_found(session, selection);
+    }
     let mut condition = EventFilter::of(selection);
     let theirs = selection.target.as_ref().map(|target| {
         let target = condition.value(target.clone(), Type::TEXT);
@@ -259,6 +322,17 @@ pub(super) fn count(session: &ServerSession, selection: &EventSelection) -> Resu
         })
     };
     rows.iter().map(of_row).collect()
+}
+
+/// Counts the events that a search finds, as they are read.
+fn count_found(session: &ServerSession, selection: &EventSelection) -> Result<Vec<EventCount>, PostgresFault> {
+    let mut counts = EventCounts::default();
+    read(session, selection, EventPage::default(), selection.target.as_deref(), &mut |event| {
+        let kind = (event.sender, event.event_type, event.app_id);
+        counts.add(kind, event.received_at, event.duplicates.into(), event.state);
+        true
+    })?;
+    Ok(counts.into_list())
 }
 
 /// A sender that was stored.

@@ -165,7 +165,7 @@ impl Events for SqliteInbox {
         selection: &EventSelection,
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<EventSeq>, StoreError> {
         self.read_at_once(|connection| query::events(connection, selection, page, each))
     }
 

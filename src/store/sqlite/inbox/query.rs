@@ -1,8 +1,5 @@
 //! Queries of events and the backlog.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
@@ -10,8 +7,10 @@ use super::body::{Bodies, place};
 use super::fates::{DEAD, DELIVERED, Fate, Fates, PENDING};
 use super::known::known_by;
 use super::{stored, time};
+use crate::domain::EventSearch;
 use crate::domain::event::Sender;
 use crate::store::codec::{read_via, stored_via};
+use crate::store::counting::EventCounts;
 use crate::store::events::keys_of;
 use crate::store::sqlite::dedup;
 use crate::store::sqlite::fault::{Problem, StoreFault};
@@ -30,14 +29,19 @@ pub(super) struct Condition {
     state: Option<EventState>,
     /// The target that the state is about.
     target: Option<String>,
+    search: Option<EventSearch>,
 }
+
+/// The columns by which [`Condition::finds`] searches an event.
+pub(super) const SEARCHED: &str = "e.event_id, e.type, e.title, e.delivery, e.start, e.length";
 
 impl Condition {
     /// What a selection means; `None` when it means no event.
     pub(super) fn of(connection: &Connection, selection: &EventSelection) -> Result<Option<Self>, StoreFault> {
         let state = selection.state;
+        let (theirs, search) = (selection.target.clone(), selection.search.clone());
         let mut condition =
-            Self { sql: "1".to_owned(), values: Vec::new(), states: None, state, target: selection.target.clone() };
+            Self { sql: "1".to_owned(), values: Vec::new(), states: None, state, target: theirs, search };
         let EventSelection { ids, since, until, app_ids, types, sender, via, .. } = selection;
         let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
@@ -161,6 +165,21 @@ impl Condition {
         self.states.is_none_or(has_one_of) && self.state.is_none_or(|state| fate.state() == state)
     }
 
+    /// Whether the search, if there is one, finds the event of a row in which [`SEARCHED`] begins at this column.
+    pub(super) fn finds(
+        &self,
+        connection: &Connection,
+        bodies: &mut Bodies,
+        row: &Row<'_>,
+        first: usize,
+    ) -> Result<bool, StoreFault> {
+        let Some(search) = &self.search else { return Ok(true) };
+        let facts: [Option<String>; 3] = [row.get(first)?, row.get(first + 1)?, row.get(first + 2)?];
+        let facts: Vec<&str> = facts.iter().flatten().map(String::as_str).collect();
+        let place = place(row.get(first + 4)?, row.get(first + 5)?);
+        Ok(search.matches(&facts, &bodies.part(connection, row.get(first + 3)?, place)?))
+    }
+
     fn is_one_of(&mut self, column: &str, values: Vec<Value>) {
         let places = vec!["?"; values.len()].join(", ");
         self.sql.extend([" AND ", column, " IN (", &places, ")"]);
@@ -174,12 +193,12 @@ pub(super) fn events(
     selection: &EventSelection,
     page: EventPage,
     each: &mut dyn FnMut(EventRecord) -> bool,
-) -> Result<(), StoreFault> {
-    let Some(condition) = Condition::of(connection, selection)? else { return Ok(()) };
+) -> Result<Option<EventSeq>, StoreFault> {
+    let Some(condition) = Condition::of(connection, selection)? else { return Ok(None) };
     let order = if page.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT e.id, d.sender, e.event_id, e.type, e.app_id, e.title, d.received_at, e.duplicates, e.key, e.delivery,
-                e.start, e.length, e.previous, d.via
+                e.start, e.length, e.previous, d.via, {SEARCHED}
          FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id {order}",
         condition.sql
     );
@@ -188,18 +207,22 @@ pub(super) fn events(
     let of_target = condition.state.and(condition.target.as_ref());
     let mut theirs = of_target.map(|_| condition.fates(connection)).transpose()?;
     let mut bodies = Bodies::default();
-    let mut left = page.limit.unwrap_or(u64::MAX);
+    let (mut left, mut looks, mut last) = (page.limit.unwrap_or(u64::MAX), 0, None);
     // While these rows are open, all that is read is of one moment.
     let mut rows = statement.query(params_from_iter(&condition.values))?;
     while left > 0
         && let Some(row) = rows.next()?
     {
+        if Some(looks) == page.scan_limit {
+            return Ok(last);
+        }
+        (looks, last) = (looks + 1, Some(EventSeq(row.get(0)?)));
         let fate = fates.of_event(row.get(9)?, row.get(0)?)?;
         let is_met = match &mut theirs {
             Some(theirs) => condition.is_met(theirs.of_event(row.get(9)?, row.get(0)?)?),
             None => condition.is_met(fate),
         };
-        if !is_met {
+        if !is_met || !condition.finds(connection, &mut bodies, row, 14)? {
             continue;
         }
         let mut event = record(row, fate)?;
@@ -211,7 +234,7 @@ pub(super) fn events(
             break;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn record(row: &Row<'_>, fate: &Fate) -> Result<EventRecord, StoreFault> {
@@ -237,47 +260,24 @@ fn record(row: &Row<'_>, fate: &Fate) -> Result<EventRecord, StoreFault> {
 pub(super) fn count(connection: &Connection, selection: &EventSelection) -> Result<Vec<EventCount>, StoreFault> {
     let Some(condition) = Condition::of(connection, selection)? else { return Ok(Vec::new()) };
     let sql = format!(
-        "SELECT e.id, e.delivery, d.sender, e.type, e.app_id, e.duplicates, d.received_at
+        "SELECT e.id, e.delivery, d.sender, e.type, e.app_id, e.duplicates, d.received_at, {SEARCHED}
          FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
         condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
-    let mut fates = condition.fates(connection)?;
+    let (mut fates, mut bodies) = (condition.fates(connection)?, Bodies::default());
     let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let mut counts: BTreeMap<(String, Option<String>, Option<i64>), EventCount> = BTreeMap::new();
+    let mut counts = EventCounts::default();
     while let Some(row) = rows.next()? {
         let fate = fates.of_event(row.get(1)?, row.get(0)?)?;
-        if !condition.is_met(fate) {
+        if !condition.is_met(fate) || !condition.finds(connection, &mut bodies, row, 7)? {
             continue;
         }
-        let (from, event_type, app_id): (String, Option<String>, _) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        let at = time(row.get(6)?);
-        let count = match counts.entry((from, event_type, app_id)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let (from, event_type, app_id) = place.key().clone();
-                let sender = sender(&from)?;
-                let none = EventCount {
-                    sender,
-                    event_type,
-                    app_id,
-                    events: 0,
-                    duplicates: 0,
-                    pending: 0,
-                    dead: 0,
-                    first_at: at,
-                    last_at: at,
-                };
-                place.insert(none)
-            }
-        };
-        count.events += 1;
-        count.duplicates += u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
-        count.pending += u64::from(fate.state() == EventState::Pending);
-        count.dead += u64::from(fate.state() == EventState::Dead);
-        (count.first_at, count.last_at) = (count.first_at.min(at), count.last_at.max(at));
+        let kind = (sender(&row.get::<_, String>(2)?)?, row.get(3)?, row.get(4)?);
+        let duplicates = u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+        counts.add(kind, time(row.get(6)?), duplicates, fate.state());
     }
-    Ok(counts.into_values().collect())
+    Ok(counts.into_list())
 }
 
 /// The newest event that was ever stored: numbers are given in the order of the commits, and never again.

@@ -179,7 +179,7 @@ impl Events for SqliteReceiverInbox {
         selection: &EventSelection,
         page: EventPage,
         each: &mut dyn FnMut(EventRecord) -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<EventSeq>, StoreError> {
         self.inbox.events(selection, page, each)
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::query::Condition;
+use super::body::Bodies;
+use super::query::{Condition, SEARCHED};
 use super::stored;
 use crate::store::sqlite::fault::StoreFault;
 use crate::store::{EventSelection, EventSeq};
@@ -27,17 +28,17 @@ pub(super) fn undelivered(
     let selection = EventSelection { undelivered, ..selection.clone() };
     let Some(condition) = Condition::of(connection, &selection)? else { return Ok((found, None)) };
     let sql = format!(
-        "SELECT e.id, e.delivery FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
+        "SELECT e.id, e.delivery, {SEARCHED} FROM events e CROSS JOIN deliveries d ON d.id = e.delivery WHERE {} ORDER BY e.id",
         condition.sql
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let mut fates = condition.fates(connection)?;
+    let (mut fates, mut bodies) = (condition.fates(connection)?, Bodies::default());
     let mut looks = 0;
     while let Some(row) = rows.next()? {
         let event = row.get(0)?;
         let fate = fates.of_event(row.get(1)?, event)?;
-        if condition.is_met(fate) {
+        if condition.is_met(fate) && condition.finds(connection, &mut bodies, row, 2)? {
             found.extend(&fate.undelivered);
         }
         looks += 1;
