@@ -299,6 +299,10 @@ impl Maintenance for KeepsNothing {
         self.0.requeue(selection, now)
     }
 
+    fn forward_again(&mut self, events: &[EventSeq], target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.0.forward_again(events, target, now)
+    }
+
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
         self.0.delete(events)
     }

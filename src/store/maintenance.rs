@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::events::{EventSelection, EventSeq};
+use super::queue::TargetId;
 
 /// What is to be purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +54,13 @@ pub trait Maintenance: Send {
     /// # Errors
     /// When the store cannot be written; none was requeued then.
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError>;
+
+    /// Forwards these events to a target once more, each by itself and whatever became of it there: accepted, dead-lettered
+    /// or never on its way. An event that is pending for the target is left as it is. Returns how many forwards were made.
+    ///
+    /// # Errors
+    /// When the store cannot be written; some may have been made.
+    fn forward_again(&mut self, events: &[EventSeq], target: TargetId, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Deletes these events, with what is pending for them and all copies of them; returns how many were there.
     ///

@@ -137,6 +137,48 @@ fn forwards_are_signed_and_known_again() {
 }
 
 #[test]
+fn what_was_accepted_can_be_forwarded_again() {
+    let home = Home::new();
+    let (sink, other) = (Sink::always("200 OK"), Sink::always("200 OK"));
+    let receiver = Receiver::start(&home, &["--forward-to", &sink.url, "--forward-to", &other.url]);
+    for id in ["1", "2"] {
+        receiver.event(id);
+    }
+    wait_for_all(&home);
+    let names = home.json(&["targets", "list"]);
+    let names: Vec<&str> = names.as_array().unwrap().iter().map(|target| target["name"].as_str().unwrap()).collect();
+    let origin = sink.url.rsplit_once('/').unwrap().0;
+    let name = *names.iter().find(|name| name.starts_with(origin)).unwrap();
+    let run = home.run(["events", "retry", "1", "--target", name, "--again", "--output", "json"]);
+    assert_eq!((run.code, run.json()), (0, json!({"forwards": 1})), "{run}");
+    let calls = sink.wait_for(3);
+    let first = calls.iter().find(|call| call.id() == "1").unwrap();
+    assert_eq!(
+        (calls[2].body.as_str(), calls[2].header("webhook-id")),
+        (first.body.as_str(), first.header("webhook-id"))
+    );
+    wait_for_all(&home);
+    // Both ways are shown, each with its attempt.
+    let shown = home.json(&["events", "show", "1"]);
+    let ways: Vec<_> = shown["forwards"].as_array().unwrap().iter().filter(|way| way["target"] == name).collect();
+    assert_eq!(ways.iter().map(|way| &way["status"]).collect::<Vec<_>>(), ["forwarded", "forwarded"]);
+    assert_eq!((&shown["status"], &shown["attempts"]), (&json!("forwarded"), &json!(3)));
+    // What filters pick is asked about.
+    let all = ["events", "retry", "--all", "--target", name, "--again"];
+    let run = home.run(all);
+    assert!(run.code == 2 && run.stderr.contains("Forward 2 events to"), "{run}");
+    assert_eq!(home.json(&[&all[..], &["--yes"]].concat()), json!({"forwards": 2}));
+    assert_eq!(sink.wait_for(5).len(), 5);
+    assert_eq!(home.run(["events", "retry", "1", "--again"]).code, 2);
+    assert_eq!(home.run(["events", "retry", "1", "--yes"]).code, 2);
+    receiver.event("3");
+    sink.wait_for(6);
+    wait_for_all(&home);
+    assert_eq!(receiver.end().0, 0);
+    assert_eq!(other.calls().len(), 3);
+}
+
+#[test]
 fn routes_go_by_type() {
     let home = Home::new();
     let (crashes, others, all) = (Sink::always("200 OK"), Sink::always("200 OK"), Sink::always("200 OK"));

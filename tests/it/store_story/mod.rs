@@ -1,6 +1,7 @@
 //! The store's story: the same for every backend, told in terms of the store alone. A story opens the store's parts
 //! again and again, as processes that come and go do.
 
+mod again;
 mod deleting;
 mod figures;
 mod forwarding;
@@ -231,6 +232,9 @@ macro_rules! stories {
                 searching::events_are_found_by_what_they_say,
                 searching::a_search_ends_where_it_must,
                 searching::what_is_found_is_requeued,
+                again::events_are_forwarded_again_once_at_a_time,
+                again::a_receiver_goes_on_beside_it,
+                again::many_events_are_forwarded_again,
                 purging::what_is_old_goes_but_for_what_waits,
                 purging::the_oldest_go_until_it_is_small,
                 purging::no_more_goes_than_must,

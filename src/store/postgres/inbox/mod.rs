@@ -1,5 +1,6 @@
 //! The inbox in a PostgreSQL schema. Any number of processes read it, receive into it and forward from it.
 
+mod again;
 mod attendance;
 mod body;
 mod delete;
@@ -283,6 +284,10 @@ impl Maintenance for PostgresInbox {
 
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.outcome(requeue::requeue(&self.session, selection, now))
+    }
+
+    fn forward_again(&mut self, events: &[EventSeq], target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.outcome(again::forward_again(&self.session, events, target, now))
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {

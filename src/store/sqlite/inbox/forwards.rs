@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::body::{Bodies, place};
 use super::fates::{DEAD, DELIVERED, PENDING};
 use super::known::known_by;
-use super::leases::Leases;
+use super::leases::{ForwardIdentity, Leases};
 use super::query;
 use super::targets;
 use super::{stored, time};
@@ -25,6 +25,9 @@ const EXPIRED_AT_ONCE: i64 = 1000;
 /// No wait is longer than an hour: what is due later than this from now was noted by a clock that was wrong, and is due.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(2);
 
+/// A forward, and what its lease is of.
+pub(super) type ClaimedForward = (Forward, ForwardIdentity);
+
 /// The forwards that are due and nobody has claimed, and the ids of such whose events are not there.
 ///
 /// Half of them may be such that failed before, so that neither holds the other up for long.
@@ -35,7 +38,7 @@ pub(super) fn claim(
     target: TargetId,
     now: Timestamp,
     ClaimRequest { limit, retries, newest }: ClaimRequest,
-) -> Result<(Vec<Forward>, Vec<i64>), StoreFault> {
+) -> Result<(Vec<ClaimedForward>, Vec<i64>), StoreFault> {
     if targets::is_paused(connection, target)? {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -56,12 +59,12 @@ pub(super) fn claim(
     let (mut claims, mut orphans, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (ids, room) in [(fresh, room), (again, CLAIMED_BYTES)] {
         for id in ids {
-            let Some(forward) = read(connection, bodies, id)? else {
+            let Some((forward, identity)) = read(connection, bodies, id)? else {
                 orphans.push(id);
                 continue;
             };
             bytes += forward.body.len();
-            claims.push(forward);
+            claims.push((forward, identity));
             if bytes >= room {
                 break;
             }
@@ -106,9 +109,9 @@ fn due(
 }
 
 /// A forward with its events; `None` when there are none: it was purged, or they were lost.
-fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<Forward>, StoreFault> {
+fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<ClaimedForward>, StoreFault> {
     let sql = "SELECT f.delivery, f.first_event, f.last_event, f.attempts, max(f.queued_at, coalesce(t.resumed_at, 0)),
-                      d.sender, d.content_type, d.received_at, d.events
+                      d.sender, d.content_type, d.received_at, d.events, f.target
                FROM forwards f JOIN deliveries d ON d.id = f.delivery JOIN targets t ON t.id = f.target WHERE f.id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
@@ -121,7 +124,8 @@ fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<
     let whole = row.get::<_, i64>(8)? == i64::try_from(events.len()).unwrap_or(0);
     let body =
         if whole { bodies.whole(connection, delivery)? } else { part_with(connection, bodies, delivery, &mut events)? };
-    Ok(Some(Forward {
+    let identity = ForwardIdentity { target: TargetId(row.get(9)?), delivery, first_event: row.get(1)? };
+    let forward = Forward {
         id: ForwardId(id),
         sender: query::sender(&row.get::<_, String>(5)?)?,
         content_type: row.get(6)?,
@@ -131,7 +135,8 @@ fn read(connection: &Connection, bodies: &mut Bodies, id: i64) -> Result<Option<
         whole,
         events,
         body,
-    }))
+    };
+    Ok(Some((forward, identity)))
 }
 
 /// The part of a body that these events are in, and no more of it: it may be very large. They are placed in that part.
@@ -190,24 +195,29 @@ pub(super) fn next_due(
 }
 
 /// Records an attempt and how it ended. Returns whether the forward is still there.
-pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> Result<bool, StoreFault> {
+pub(super) fn settle(
+    connection: &Connection,
+    settlement: &Settlement,
+    ForwardIdentity { target, delivery, first_event }: ForwardIdentity,
+) -> Result<bool, StoreFault> {
     // What is dead already was dropped by hand during the attempt: only a delivery counts.
     let sql = "UPDATE forwards SET state = CASE WHEN state = 2 AND ?1 = 0 THEN 2 ELSE ?1 END, attempts = attempts + 1,
                    due_at = CASE WHEN state = 2 AND ?1 = 0 THEN due_at ELSE ?2 END, settled_at = coalesce(?3, settled_at),
                    error = CASE WHEN state = 2 AND ?1 = 0 THEN error ELSE ?4 END
-               WHERE id = ?5 RETURNING attempts, state";
+               WHERE id = ?5 AND target = ?6 AND delivery = ?7 AND first_event = ?8 RETURNING attempts, state";
     let at = stored(settlement.at);
     let forward = settlement.lease.forward.0;
     let (state, due, settled_at, error) = match &settlement.outcome {
         AttemptOutcome::Delivered => (DELIVERED, 0, Some(at), None),
         AttemptOutcome::Skipped => {
-            return Ok(connection.prepare_cached("DELETE FROM forwards WHERE id = ?")?.execute([forward])? > 0);
+            let sql = "DELETE FROM forwards WHERE id = ? AND target = ? AND delivery = ? AND first_event = ?";
+            return Ok(connection.prepare_cached(sql)?.execute([forward, target.0, delivery, first_event])? > 0);
         }
         // 0 is what was never tried.
         AttemptOutcome::Retry { at: due, error } => (PENDING, stored(*due).max(1), None, Some(error)),
         AttemptOutcome::DeadLettered { error } => (DEAD, 0, Some(at), Some(error)),
     };
-    let values = params![state, due, settled_at, error, forward];
+    let values = params![state, due, settled_at, error, forward, target.0, delivery, first_event];
     let settled =
         connection.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
     if let Some((number, state)) = settled {

@@ -40,6 +40,7 @@ pub(super) fn commit(
         next_forward: receiving.next_forward,
     };
     let receipts = super::super::commit(connection, |_| {
+        group.pass_forwards()?;
         deliveries.iter().map(|delivery| group.store(delivery)).collect::<Result<Vec<_>, _>>()
     })?;
     let CommitGroup { known, next_delivery, next_forward, .. } = group;
@@ -62,6 +63,14 @@ struct CommitGroup<'a, 'c> {
 }
 
 impl CommitGroup<'_, '_> {
+    /// Other processes may have made forwards too.
+    fn pass_forwards(&mut self) -> Result<(), StoreFault> {
+        let last = "SELECT coalesce(max(id), 0) FROM forwards";
+        let last: i64 = self.connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
+        self.next_forward = self.next_forward.max(last + 1);
+        Ok(())
+    }
+
     fn store(&mut self, encoded: &EncodedDelivery) -> Result<Receipt, StoreFault> {
         let delivery = encoded.delivery();
         if let Some(malformed) = delivery.malformed() {

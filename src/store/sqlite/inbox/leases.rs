@@ -5,19 +5,35 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::store::{ForwardId, Lease, LeaseToken};
+use crate::store::{ForwardId, Lease, LeaseToken, TargetId};
+
+/// What a forward is about. If it is removed while it is leased, another process may give its number to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ForwardIdentity {
+    pub(super) target: TargetId,
+    pub(super) delivery: i64,
+    pub(super) first_event: i64,
+}
+
+/// A lease that was given.
+#[derive(Debug)]
+struct HeldLease {
+    token: LeaseToken,
+    until: Timestamp,
+    of: ForwardIdentity,
+}
 
 /// The leases that were given and have not ended, by forward.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    held: HashMap<ForwardId, (LeaseToken, Timestamp)>,
+    held: HashMap<ForwardId, HeldLease>,
     last_token: u64,
 }
 
 impl Leases {
     /// Whether the forward is leased.
     pub(super) fn is_leased(&self, forward: i64, now: Timestamp) -> bool {
-        self.held.get(&ForwardId(forward)).is_some_and(|(_, until)| now < *until)
+        self.held.get(&ForwardId(forward)).is_some_and(|held| now < held.until)
     }
 
     /// The number of leases.
@@ -26,21 +42,21 @@ impl Leases {
     }
 
     /// Leases the forward until then.
-    pub(super) fn give(&mut self, forward: ForwardId, until: Timestamp) -> LeaseToken {
+    pub(super) fn give(&mut self, forward: ForwardId, of: ForwardIdentity, until: Timestamp) -> LeaseToken {
         self.last_token += 1;
         let token = LeaseToken(self.last_token);
-        self.held.insert(forward, (token, until));
+        self.held.insert(forward, HeldLease { token, until, of });
         token
     }
 
-    /// Whether this is the lease on record for its forward. An expired one is, until the forward is leased again.
-    pub(super) fn holds(&self, lease: Lease) -> bool {
-        self.held.get(&lease.forward).is_some_and(|(token, _)| *token == lease.token)
+    /// What a lease is of, if it is the one on record for its forward. An expired one is, until the forward is leased again.
+    pub(super) fn held(&self, lease: Lease) -> Option<ForwardIdentity> {
+        self.held.get(&lease.forward).filter(|held| held.token == lease.token).map(|held| held.of)
     }
 
     /// Ends the lease, if it is that of its forward.
     pub(super) fn end(&mut self, lease: Lease) {
-        if self.holds(lease) {
+        if self.held(lease).is_some() {
             self.held.remove(&lease.forward);
         }
     }
@@ -48,8 +64,8 @@ impl Leases {
     /// Makes the lease end then. Returns whether it was that of its forward.
     pub(super) fn renew(&mut self, lease: Lease, until: Timestamp) -> bool {
         match self.held.get_mut(&lease.forward) {
-            Some((token, end)) if *token == lease.token => {
-                *end = until;
+            Some(held) if held.token == lease.token => {
+                held.until = until;
                 true
             }
             _ => false,

@@ -1,5 +1,6 @@
 //! The inbox in an SQLite file of its own.
 
+mod again;
 mod body;
 mod delete;
 mod fates;
@@ -36,7 +37,7 @@ use crate::platform;
 use crate::store::error::Part;
 use crate::store::{
     Backlog, EventBucket, EventCount, EventPage, EventRecord, EventSelection, EventSeq, Events, ForwardLatency,
-    Maintenance, PurgeRule, Purged, Quarantined, Requeued, StoreError, StoredDelivery, Usage,
+    Maintenance, PurgeRule, Purged, Quarantined, Requeued, StoreError, StoredDelivery, TargetId, Usage,
 };
 
 /// How long to wait for another process's write. A sender waits as long for its answer.
@@ -225,6 +226,14 @@ impl Maintenance for SqliteInbox {
             self.write(|connection| requeue::requeue(connection, &ids, now, selection.target.as_deref()))?
         };
         Ok(Requeued { forwards, reached })
+    }
+
+    fn forward_again(&mut self, events: &[EventSeq], target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        let mut made = 0;
+        for some in events.chunks(again::AT_ONCE) {
+            made += self.write(|connection| again::forward_again(connection, some, target, now))?;
+        }
+        Ok(made)
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {

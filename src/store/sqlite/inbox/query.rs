@@ -43,7 +43,7 @@ impl Condition {
         let mut condition =
             Self { sql: "1".to_owned(), values: Vec::new(), states: None, state, target: theirs, search };
         let EventSelection { ids, since, until, app_ids, types, sender, via, .. } = selection;
-        let EventSelection { target, undelivered, dead, after, before, up_to, .. } = selection;
+        let EventSelection { target, after, before, up_to, .. } = selection;
         if let Some(ids) = ids {
             let found = dedup::look_up(connection, ids.iter().flat_map(|id| keys_of(id, *sender)))?;
             if found.is_empty() {
@@ -83,6 +83,17 @@ impl Condition {
         if let Some(EventSeq(up_to)) = up_to {
             condition.add("e.id <= ?", (*up_to).into());
         }
+        // What has a forward to a target is not just stored.
+        if target.is_some() && selection.state == Some(EventState::Stored) {
+            return Ok(None);
+        }
+        condition.is_on_its_way(connection, selection)?;
+        Ok(Some(condition))
+    }
+
+    /// Those whose forwards are as a selection says, as far as the forwards lead to them.
+    fn is_on_its_way(&mut self, connection: &Connection, selection: &EventSelection) -> Result<(), StoreFault> {
+        let EventSelection { target, undelivered, dead, state, after, before, .. } = selection;
         let states: Option<&'static [i64]> = match (dead, undelivered, state) {
             (true, ..) => Some(&[DEAD]),
             (_, true, _) => Some(&[PENDING, DEAD]),
@@ -91,15 +102,13 @@ impl Condition {
             _ => None,
         };
         match (target, states) {
-            // It has a forward to it.
-            (Some(_), _) if state == Some(EventState::Stored) => return Ok(None),
             (Some(target), states) => {
-                condition.is_for(target, states.unwrap_or(&[PENDING, DELIVERED, DEAD]), (*after, *before));
+                self.is_for(target, states.unwrap_or(&[PENDING, DELIVERED, DEAD]), (*after, *before));
+                Ok(())
             }
-            (None, Some(states)) => condition.has_forwards(connection, states)?,
-            (None, None) => {}
+            (None, Some(states)) => self.has_forwards(connection, states),
+            (None, None) => Ok(()),
         }
-        Ok(Some(condition))
     }
 
     fn add(&mut self, sql: &str, value: Value) {

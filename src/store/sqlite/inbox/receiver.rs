@@ -116,8 +116,8 @@ impl Queue for SqliteReceiverInbox {
             self.inbox.write_if_free(|connection| forwards::drop_orphans(connection, &orphans))?;
         }
         let until = end_of_lease(now, lease);
-        let leased = claimed.into_iter().map(|forward| {
-            let token = self.leases.give(forward.id, until);
+        let leased = claimed.into_iter().map(|(forward, identity)| {
+            let token = self.leases.give(forward.id, identity, until);
             Leased { forward, token }
         });
         Ok(leased.collect())
@@ -133,7 +133,8 @@ impl Queue for SqliteReceiverInbox {
         let Self { inbox, leases, .. } = self;
         let settle = |connection: &Connection| {
             let settle = |settlement: &Settlement| {
-                let recorded = leases.holds(settlement.lease) && forwards::settle(connection, settlement)?;
+                let Some(forward) = leases.held(settlement.lease) else { return Ok(Settled::LeaseLost) };
+                let recorded = forwards::settle(connection, settlement, forward)?;
                 Ok(if recorded { Settled::Recorded } else { Settled::LeaseLost })
             };
             settlements.iter().map(settle).collect::<Result<Vec<_>, StoreFault>>()
@@ -307,6 +308,10 @@ impl Maintenance for SqliteReceiverInbox {
 
     fn requeue(&mut self, selection: &EventSelection, now: Timestamp) -> Result<Requeued, StoreError> {
         self.inbox.requeue(selection, now)
+    }
+
+    fn forward_again(&mut self, events: &[EventSeq], target: TargetId, now: Timestamp) -> Result<u64, StoreError> {
+        self.inbox.forward_again(events, target, now)
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {

@@ -22,7 +22,7 @@ pub(super) struct Receiving {
     pub(super) dedupe_window: SignedDuration,
     pub(super) next_delivery: i64,
     pub(super) next_event: i64,
-    /// Never given again while this process has leases: a new forward must not be taken for one that was purged.
+    /// Never given again by this process while it has leases: a new forward must not be taken for one that was purged.
     pub(super) next_forward: i64,
     identity: FileIdentity,
     /// The files beside it, which SQLite keeps as long as somebody has the inbox open.
