@@ -4,6 +4,7 @@
 
 mod apply;
 mod auth;
+mod browser;
 mod catching_up;
 mod check;
 mod ci_examples;

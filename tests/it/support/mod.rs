@@ -1,5 +1,6 @@
 //! The harness: a scratch home, a cleared environment, servers on free ports, runs that are compared whole.
 
+pub mod browser;
 pub mod bugfender;
 pub mod inbox;
 pub mod issue_api;
