@@ -8,6 +8,7 @@
 //! | [`manifest`] | hooks as code: the file that names the hooks of a team, and the plan of what has to change |
 //! | [`poll`] | catching up through the API with what no webhook brought |
 //! | [`receiver`] | the endpoint that stores what it receives before it answers, and forwards it |
+//! | [`ui`] | the page: events, targets and hooks in a browser |
 //! | [`sandbox`], [`samples`] | a local stand-in for Bugfender; sample events of both senders |
 //! | [`api`], [`auth`], [`http`] | the Bugfender API; signing in; HTTP with retries that never repeat what may have been done |
 //! | [`store`] | the registry and the inbox |
@@ -35,6 +36,7 @@ pub mod render;
 pub mod samples;
 pub mod sandbox;
 pub mod store;
+pub mod ui;
 
 use std::ffi::OsString;
 use std::io;

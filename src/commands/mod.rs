@@ -37,6 +37,7 @@ mod polling;
 mod progress;
 mod quotes;
 mod ready_file;
+mod recorded_hooks;
 mod registry;
 mod removal;
 mod replacing;
@@ -49,6 +50,7 @@ mod suggest;
 mod targets;
 mod topics;
 mod trigger;
+mod ui;
 mod units;
 mod unsubscribe;
 mod verify;
@@ -91,6 +93,7 @@ pub enum Command {
     Registry(registry::Args),
     Store(store::Args),
     Targets(targets::Args),
+    Ui(ui::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Sandbox(sandbox::Args),
@@ -123,6 +126,7 @@ impl Command {
     pub fn log_format(&self) -> Option<LogFormat> {
         match self {
             Self::Listen(args) => args.log_format(),
+            Self::Ui(_) => Some(LogFormat::Text),
             _ => None,
         }
     }
@@ -181,6 +185,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Registry(args) => registry::run(ctx, &args),
         Command::Store(args) => store::run(ctx, args),
         Command::Targets(args) => targets::run(ctx, &args),
+        Command::Ui(args) => ui::run(ctx, &args),
         Command::Config(args) => config::run(ctx, args),
         Command::Doctor(args) => Ok(doctor::run(ctx, &args)),
         Command::Sandbox(args) => sandbox::run(ctx, args),

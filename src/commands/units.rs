@@ -1,7 +1,10 @@
 //! Values of the command line, and numbers in messages: durations, sizes, types of events.
 
+use std::net::SocketAddr;
+
 use bytesize::ByteSize;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
+use url::Host;
 
 use crate::domain::EventKind;
 use crate::domain::event::EVENT_TYPES;
@@ -48,6 +51,25 @@ pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
+/// Reads an address with a port: an IP address, localhost, or a port alone.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
+        None => text.to_owned(),
+    };
+    full.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:4000 or [::]:4000".to_owned())
+}
+
+/// Reads the name of a host.
+pub fn host_name(text: &str) -> Result<String, String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) => Ok(name),
+        Ok(_) => Err("an IP address needs no name: it is accepted anyway".to_owned()),
+        Err(_) => Err("not the name of a host, such as receiver.internal".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +109,14 @@ mod tests {
         }
         for wrong in ["", "MB", "-1", "5XB", "1.2.3MB", "5 MB more", "99999999999TB", "99999999999999999999"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_name() {
+        assert_eq!(host_name("Receiver.Internal").as_deref(), Ok("receiver.internal"));
+        for wrong in ["", "a b", "a:80", "http://a", "10.0.0.1", "a/b"] {
+            assert!(host_name(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod proxy;
 mod redirect;
 mod response;
 mod retry;
+mod served_hosts;
 mod tls;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 pub use response::{BodyProblem, HttpResponse, MAX_BODY};
 use secrecy::{ExposeSecret, SecretString};
+pub use served_hosts::ServedHosts;
 pub use tls::Roots;
 use url::Url;
 

@@ -59,7 +59,6 @@ pub use self::health::DroppedLines;
 pub use self::intake::{BUGFENDER_PATH, INSTABUG_PATH, LUCIQ_PATH};
 pub use self::limits::Limits;
 pub use self::maintenance::Keep;
-pub use self::operators::AdminHosts;
 pub use self::options::ReceiverOptions;
 pub use self::outcomes::{ForwardOutcome, OutcomeFeed, OutcomeSender};
 pub use self::replaceable::Replaceable;
@@ -79,7 +78,7 @@ use self::intake::RequestHandler;
 use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
-use self::operators::Operators;
+use self::operators::{Operators, PageBeside};
 use self::peers::Peers;
 use self::self_check::SelfChecker;
 use self::shares::Shares;
@@ -142,6 +141,7 @@ impl Receiver {
             delivery_keys,
             access,
             admin,
+            page,
             admin_hosts,
             limits,
             redaction,
@@ -191,7 +191,9 @@ impl Receiver {
         let (replacer, replacements) = mpsc::unbounded_channel();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let operators = Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts };
+        let page = page.map(PageBeside::new);
+        let operators =
+            Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts, page };
         let intake = Arc::new(RequestHandler {
             verifier: Arc::clone(&verifier),
             access,

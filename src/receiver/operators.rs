@@ -1,30 +1,36 @@
 //! The paths for operators: `/healthz`, `/readyz`, `/metrics`, with the deliveries' paths or on a port of their own.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
-use hyper::header::HOST;
-use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use url::Host;
+use tower_service::Service;
 
 use super::health::HealthCheck;
 use super::metrics::Metrics;
 use super::rejection::Rejection;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
+use crate::http::ServedHosts;
+use crate::ui::WebPage;
 
 /// The most connections to a port for operators.
 const MAX_CONNECTIONS: usize = 32;
+
+/// The same if there is a page, of which a browser has several.
+const MAX_CONNECTIONS_OF_PAGE: usize = 256;
 
 /// The largest head of a request there, in bytes; the smallest that hyper allows.
 const MAX_HEAD: usize = 8 * 1024;
@@ -32,47 +38,14 @@ const MAX_HEAD: usize = 8 * 1024;
 /// How long a connection may last there: it is for one request.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 
+/// The same if there is a page: what streams is asked for again.
+const LONGEST_STREAM: Duration = Duration::from_secs(12 * 3600);
+
 /// How long the head of that request may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// The names of hosts under which the paths for operators are served. IP addresses and loopback names always are: a page
-/// on the web whose name is made to resolve to this machine sends that name.
-#[derive(Debug, Clone, Default)]
-pub struct AdminHosts(Vec<String>);
-
-impl AdminHosts {
-    /// These names too.
-    pub fn named(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().map(|name| normal(&name)).collect())
-    }
-
-    /// Whether a request asks for one of these hosts, or for none.
-    fn allow<B>(&self, request: &Request<B>) -> bool {
-        let headers = request.headers().get_all(HOST).iter().map(|value| value.to_str().ok());
-        let target = request.uri().authority().map(|authority| Some(authority.as_str()));
-        headers.chain(target).all(|host| host.is_some_and(|host| host.is_empty() || self.has(host)))
-    }
-
-    fn has(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
-        match Host::parse(authority.host()) {
-            Ok(Host::Ipv4(_) | Host::Ipv6(_)) => true,
-            Ok(Host::Domain(name)) => {
-                let name = normal(&name);
-                name == "localhost" || name.ends_with(".localhost") || self.0.contains(&name)
-            }
-            Err(_) => false,
-        }
-    }
-}
-
-/// A name in lower case, without the dot of the root.
-fn normal(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
 
 /// A path for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +78,21 @@ pub(super) struct Operators {
     pub(super) health: HealthCheck,
     pub(super) metrics: Arc<Metrics>,
     pub(super) writer: Writer,
-    pub(super) hosts: AdminHosts,
+    pub(super) hosts: ServedHosts,
+    pub(super) page: Option<PageBeside>,
+}
+
+/// A page on the port for operators.
+pub(super) struct PageBeside {
+    router: Router,
+    /// As long as it is there, its streams go on.
+    _page: WebPage,
+}
+
+impl PageBeside {
+    pub(super) fn new(page: WebPage) -> Self {
+        Self { router: page.router(), _page: page }
+    }
 }
 
 impl Operators {
@@ -133,7 +120,8 @@ impl Operators {
 
     /// Serves these paths, and nothing else, on a port of their own until told to stop.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let most = if self.page.is_some() { MAX_CONNECTIONS_OF_PAGE } else { MAX_CONNECTIONS };
+        let places = Arc::new(Semaphore::new(most));
         let mut open = JoinSet::new();
         loop {
             let next = async {
@@ -147,7 +135,7 @@ impl Operators {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = Arc::clone(&self).serve_connection(stream, peer.ip());
+                    let serving = Arc::clone(&self).serve_connection(stream, peer);
                     open.spawn(async move {
                         let _place = place;
                         serving.await;
@@ -163,29 +151,43 @@ impl Operators {
         open.shutdown().await;
     }
 
-    async fn serve_connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let has_page = self.page.is_some();
         let service = service_fn(move |request: Request<Incoming>| {
             let operators = Arc::clone(&self);
-            let checked = match OperatorsPath::of(request.uri().path()) {
-                None => Err(Rejection::Path),
-                Some(path) => operators.check(&request).map(|()| path),
-            };
-            let (head, _) = request.into_parts();
-            async move {
-                Ok::<_, Infallible>(match checked {
-                    Ok(path) => operators.answer(path, &head.method, &head.headers).await,
-                    Err(why) => operators.reject(peer, why),
-                })
-            }
+            async move { Ok::<_, Infallible>(operators.respond(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD).keep_alive(false);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .keep_alive(has_page);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
-        match tokio::time::timeout(LONGEST_CONNECTION, serving).await {
+        // A page is streamed to for as long as it is open.
+        let longest = if has_page { LONGEST_STREAM } else { LONGEST_CONNECTION };
+        match tokio::time::timeout(longest, serving).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
             Err(_) => tracing::debug!("a connection took too long"),
         }
+    }
+
+    /// Answers a request on the port for operators.
+    async fn respond(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let answer = match (OperatorsPath::of(request.uri().path()), &self.page) {
+            (None, Some(page)) => {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                let Ok(answer) = page.router.clone().call(request.map(Body::new)).await;
+                return answer;
+            }
+            (None, None) => self.reject(peer.ip(), Rejection::Path),
+            (Some(path), _) => match self.check(&request) {
+                Ok(()) => self.answer(path, request.method(), request.headers()).await,
+                Err(why) => self.reject(peer.ip(), why),
+            },
+        };
+        answer.map(Body::new)
     }
 
     /// Rejects a request: it is logged and counted, and this is the response.
@@ -199,55 +201,6 @@ impl Operators {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn allowed(target: &str, hosts: &[&str]) -> bool {
-        let named = AdminHosts::named(["Receiver.Internal.".to_owned()]);
-        let mut request = Request::get(target);
-        for host in hosts {
-            request = request.header(HOST, *host);
-        }
-        named.allow(&request.body(()).unwrap())
-    }
-
-    #[test]
-    fn a_name_that_is_not_known_is_not_served() {
-        for host in [
-            "127.0.0.1",
-            "127.0.0.1:4000",
-            "10.1.2.3",
-            "[::1]:4000",
-            "[2001:db8::7]",
-            "localhost",
-            "LOCALHOST:80",
-            "localhost.",
-            "a.localhost:1",
-            "receiver.internal:9100",
-            "RECEIVER.internal.",
-            "",
-        ] {
-            assert!(allowed("/metrics", &[host]), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:4000",
-            "localhost.evil.example",
-            "notlocalhost",
-            "127.0.0.1.evil.example",
-            "127.0.0.1@evil.example",
-            "receiver.internal.evil.example",
-            "x.receiver.internal",
-            "::1",
-            "a b",
-            "/",
-        ] {
-            assert!(!allowed("/metrics", &[host]), "{host}");
-            assert!(!allowed("/metrics", &["127.0.0.1", host]), "{host}");
-        }
-        assert!(allowed("/metrics", &[]));
-        assert!(
-            allowed("http://127.0.0.1:4000/metrics", &[]) && !allowed("http://evil.example/metrics", &["127.0.0.1"])
-        );
-    }
 
     #[test]
     fn this_machine_asks_whatever_is_allowed_and_a_proxy_on_it_does_not() {

@@ -11,13 +11,14 @@ use super::forward::{Policy, Target};
 use super::health::DroppedLines;
 use super::limits::Limits;
 use super::maintenance::Keep;
-use super::operators::AdminHosts;
 use super::outcomes::OutcomeSender;
 use super::self_check::SelfCheck;
 use super::tls::TlsFiles;
 use crate::domain::Redaction;
 use crate::domain::delivery::DeliveryKeys;
+use crate::http::ServedHosts;
 use crate::store::DEDUPE_WINDOW;
+use crate::ui::WebPage;
 
 /// The configuration of a receiver.
 pub struct ReceiverOptions {
@@ -27,8 +28,10 @@ pub struct ReceiverOptions {
     pub access: Access,
     /// Where the paths for operators are served, if not with those for deliveries.
     pub admin: Option<TcpListener>,
+    /// A page that is served with the paths for operators on their own port.
+    pub page: Option<WebPage>,
     /// Under which names the paths for operators are served.
-    pub admin_hosts: AdminHosts,
+    pub admin_hosts: ServedHosts,
     /// Limits on size, time and connections.
     pub limits: Limits,
     /// What is redacted from events before they are stored.
@@ -62,7 +65,8 @@ impl ReceiverOptions {
             delivery_keys,
             access: Access::default(),
             admin: None,
-            admin_hosts: AdminHosts::default(),
+            page: None,
+            admin_hosts: ServedHosts::default(),
             limits: Limits::default(),
             redaction: None,
             tls: None,

@@ -64,6 +64,7 @@ const COMMANDS: &[&[&str]] = &[
     &["targets", "pause"],
     &["targets", "resume"],
     &["targets", "drop"],
+    &["ui"],
     &["doctor"],
     &["sandbox"],
     &["sandbox", "run"],

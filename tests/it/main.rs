@@ -44,6 +44,7 @@ mod subscribe;
 mod support;
 mod tls;
 mod trigger;
+mod ui;
 mod unsubscribe;
 mod verify;
 mod web;

@@ -8,16 +8,17 @@ use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use url::{Host, Url};
+use url::Url;
 
 use super::super::hook_args::{EventChoice, TargetUrlArg, event_parser, seconds};
-use super::super::units::{duration, duration_or_zero, event_type, size};
+use super::super::units::{address, duration, duration_or_zero, event_type, host_name, size};
 use super::watch_args::WatchArgs;
 use crate::context::Context;
 use crate::domain::event::EVENT_TYPES;
 use crate::domain::{AppName, Label, Redaction};
 use crate::error::{Error, Result};
 use crate::render::LogFormat;
+use crate::ui::AllowedHost;
 
 /// Receive webhooks of Bugfender and Luciq (Instabug), losing none
 ///
@@ -78,7 +79,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub reserve: u64,
 
-    /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "admin_url", "pid"} to this file once it serves
+    /// Write {"url", "bugfender_url", "luciq_url", "instabug_url", "admin_url", "ui_url", "pid"} to this file once it serves
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ready_file: Option<PathBuf>,
 
@@ -292,6 +293,14 @@ pub struct MonitoringArgs {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub admin_listen: Option<SocketAddr>,
 
+    /// Serve the page of `ui` there too; its address is in the ready file [default ADDR: 127.0.0.1:4001]
+    #[arg(long)]
+    pub ui: bool,
+
+    /// With --ui: let events be replayed from the page to this host, or host and port; may be repeated
+    #[arg(long = "allow-target", value_name = "HOST[:PORT]", requires = "ui")]
+    pub allowed_targets: Vec<AllowedHost>,
+
     /// Serve them under this host name too, not only under IP addresses and localhost; may be repeated
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub admin_host: Vec<String>,
@@ -326,16 +335,6 @@ Examples:
   bugfender-hooks listen --subscribe --public-url https://hooks.example.com
   bugfender-hooks listen --catch-up 15m --alert @slack.txt --alert-template slack";
 
-/// Reads an address with a port: an IP address, localhost, or a port alone.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let full = match text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')) {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None if text.parse::<u16>().is_ok() => format!("127.0.0.1:{text}"),
-        None => text.to_owned(),
-    };
-    full.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:4000 or [::]:4000".to_owned())
-}
-
 /// Reads the URL that a path is added to.
 fn public_url(text: &str) -> Result<Url, String> {
     let wrong = || "not a URL that a path can be added to, such as https://hooks.example.com".to_owned();
@@ -355,26 +354,4 @@ fn network(text: &str) -> Result<IpNet, String> {
 fn body_size(text: &str) -> Result<u64, String> {
     let fits = (1..=256 * 1024 * 1024).contains(&size(text)?);
     if fits { size(text) } else { Err("the size is 1 byte to 256 MiB".to_owned()) }
-}
-
-/// Reads the name of a host.
-fn host_name(text: &str) -> Result<String, String> {
-    match Host::parse(text) {
-        Ok(Host::Domain(name)) => Ok(name),
-        Ok(_) => Err("an IP address needs no name: it is accepted anyway".to_owned()),
-        Err(_) => Err("not the name of a host, such as receiver.internal".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_a_name() {
-        assert_eq!(host_name("Receiver.Internal").as_deref(), Ok("receiver.internal"));
-        for wrong in ["", "a b", "a:80", "http://a", "10.0.0.1", "a/b"] {
-            assert!(host_name(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -100,6 +100,9 @@ fn serve(
     };
     let (admin, admin_address) = monitoring::listener(&runtime, args)?.unzip();
     options.admin = admin;
+    options.page = monitoring::page(ctx, args, admin_address)?;
+    let page_url =
+        options.page.as_ref().zip(admin_address).map(|(page, address)| page.address(&format!("http://{address}")));
     let (outcomes, feed) = printer::feed(ctx, args).unzip();
     options.outcomes = outcomes;
     let alerts = options.alerts.clone();
@@ -123,6 +126,7 @@ fn serve(
         runtime: &runtime,
         address,
         admin_address,
+        page_url,
         key_source,
         keys,
         secrets,
@@ -233,6 +237,7 @@ fn options(ctx: &Context, args: &Args, delivery_keys: DeliveryKeys) -> Result<Re
         delivery_keys,
         access: Access { allow_from: allow_from.clone(), trust_proxy: *trust_proxy },
         admin: None,
+        page: None,
         admin_hosts: monitoring::hosts(args),
         limits: Limits {
             max_body: usize::try_from(*max_body).unwrap_or(usize::MAX),

@@ -1,32 +1,65 @@
 //! What operators watch: the port for them, the check of whether deliveries arrive, and the expiry of the certificate.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use super::super::recorded_hooks::RecordedHooks;
 use super::args::Args;
 use crate::context::Context;
 use crate::domain::{HostScope, host_scope, whole_second};
-use crate::error::Result;
-use crate::receiver::{self, AdminHosts, BUGFENDER_PATH, SelfCheck};
+use crate::error::{Error, Result};
+use crate::http::ServedHosts;
+use crate::receiver::{self, BUGFENDER_PATH, SelfCheck};
+use crate::ui::{AccessRule, PageOptions, ReplayClients, WebPage};
+
+/// Where the page is served if no address is named.
+const PAGE_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4001));
 
 /// How long before a certificate expires warnings begin. It is renewed well before that.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The names under which operators' paths are served. That of the public URL is the receiver's own.
-pub(super) fn hosts(args: &Args) -> AdminHosts {
+pub(super) fn hosts(args: &Args) -> ServedHosts {
     let public = args.subscription.public_url.as_ref().and_then(|url| url.host_str()).map(ToOwned::to_owned);
-    AdminHosts::named(args.monitoring.admin_host.iter().cloned().chain(public))
+    ServedHosts::named(args.monitoring.admin_host.iter().cloned().chain(public))
 }
 
 /// The port for operators, if there is to be one, and its address.
 pub(super) fn listener(runtime: &Runtime, args: &Args) -> Result<Option<(TcpListener, SocketAddr)>> {
-    let Some(address) = args.monitoring.admin_listen else { return Ok(None) };
+    let page = args.monitoring.ui.then_some(PAGE_ADDRESS);
+    let Some(address) = args.monitoring.admin_listen.or(page) else { return Ok(None) };
     let listener = runtime.block_on(receiver::bind(address)).map_err(|error| error.about("--admin-listen"))?;
     let address = listener.local_addr()?;
     Ok(Some((listener, address)))
+}
+
+/// The page on the port for operators, if there is to be one.
+///
+/// # Errors
+/// A usage error if other machines can reach it, or when the store cannot be opened.
+pub(super) fn page(ctx: &Context, args: &Args, address: Option<SocketAddr>) -> Result<Option<WebPage>> {
+    let Some(address) = address.filter(|_| args.monitoring.ui) else { return Ok(None) };
+    if !address.ip().is_loopback() {
+        let message = format!("--ui: {address} can be reached by other machines");
+        return Err(Error::usage(message).hint("serve the page with `bugfender-hooks ui --password-file` instead"));
+    }
+    let options = PageOptions {
+        store: Arc::from(ctx.store()?),
+        read_only: false,
+        base_path: String::new(),
+        hosts: hosts(args),
+        access: AccessRule::Token,
+        allowed_hosts: args.monitoring.allowed_targets.clone(),
+        clients: ReplayClients { roots: ctx.roots() },
+        hooks: Box::new(RecordedHooks::new(ctx.store()?, ctx.origin().clone())),
+        // Without a page there would be no such line, and it must not be missed.
+        changes: Box::new(|change| tracing::warn!("the page: {change}")),
+    };
+    WebPage::open(options).map(Some)
 }
 
 /// The receiver's check of whether deliveries arrive, if there is to be one.

@@ -53,6 +53,8 @@ pub(super) struct Service<'a> {
     pub(super) address: SocketAddr,
     /// That of the port for operators, if there is one.
     pub(super) admin_address: Option<SocketAddr>,
+    /// That of the page with its token, if there is one.
+    pub(super) page_url: Option<String>,
     pub(super) key_source: Box<dyn ReceiverKeys>,
     pub(super) keys: Keys,
     /// Luciq's.
@@ -240,6 +242,12 @@ impl Service<'_> {
         }
         if let Some(address) = self.admin_address {
             out.note(&format!("/healthz, /readyz and /metrics are at http://{address}"));
+            // What is logged is read by more people than may look.
+            match self.page_url.as_ref().filter(|_| self.ctx.is_interactive()) {
+                Some(url) => out.note(&format!("the page is at {url}")),
+                None if self.args.monitoring.ui => out.note("the page is there too; its address is in the ready file"),
+                None => {}
+            }
         }
         let plain = self.args.limits.tls_cert.is_none() && !self.args.limits.trust_proxy;
         if plain && !self.address.ip().is_loopback() {
@@ -256,7 +264,7 @@ impl Service<'_> {
         let admin_url = self.admin_address.map_or_else(|| url.clone(), |address| format!("http://{address}"));
         let urls = json!({
             "url": url, "bugfender_url": bugfender_url, "luciq_url": luciq_url, "instabug_url": instabug_url,
-            "admin_url": admin_url,
+            "admin_url": admin_url, "ui_url": self.page_url,
         });
         self.ready_file.write(urls)
     }

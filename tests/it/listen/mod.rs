@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod observe;
 mod operators;
+mod page;
 mod self_check;
 mod sick_targets;
 pub mod sink;

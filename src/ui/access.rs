@@ -1,0 +1,302 @@
+//! Who may look: whoever has the token that the command printed, knows the password, or is named by a proxy.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Form;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+
+use super::redirect::see_other;
+use super::templates::content;
+use super::{PageState, SharedPage};
+use crate::domain::signature::random_bytes;
+use crate::domain::{Secret, excerpt, is_unsafe_char};
+use crate::error::Result;
+
+/// Who is signed in, for the log of changes.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor(pub(super) String);
+
+/// How one becomes a visitor.
+pub enum AccessRule {
+    /// By opening the address with the token.
+    Token,
+    /// By this password. The token is good as well.
+    Password(Secret),
+    /// A proxy in front of the page has checked it, and says who it is in this header.
+    Header(HeaderName),
+}
+
+impl AccessRule {
+    /// Whether the address has a token.
+    pub fn has_token(&self) -> bool {
+        !matches!(self, Self::Header(_))
+    }
+}
+
+impl fmt::Debug for AccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token => "Token",
+            Self::Password(_) => "Password",
+            Self::Header(_) => "Header",
+        })
+    }
+}
+
+/// How many browsers may be signed in; the one that signed in first is forgotten.
+const MAX_SESSIONS: usize = 1000;
+
+/// The longest name of a visitor that is logged.
+const MAX_NAME: usize = 100;
+
+/// How many wrong passwords may be tried before the next is looked at with a delay.
+const FREE_ATTEMPTS: u32 = 5;
+
+/// The delay.
+const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
+
+/// After so long wrong passwords are forgotten.
+const FORGIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// The browsers that are signed in, by hashes of what their cookies say.
+#[derive(Default)]
+pub(super) struct Sessions {
+    signed_in: Mutex<VecDeque<([u8; 32], String)>>,
+    failures: Mutex<Option<(u32, Instant)>>,
+}
+
+impl Sessions {
+    /// Signs a browser in; returns what its cookie is to say.
+    fn begin(&self, name: String) -> Result<String> {
+        let cookie = BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<24>()?);
+        let mut signed_in = self.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
+        if signed_in.len() >= MAX_SESSIONS {
+            signed_in.pop_front();
+        }
+        signed_in.push_back((hash(&cookie), name));
+        Ok(cookie)
+    }
+
+    fn name(&self, cookie: &str) -> Option<String> {
+        let hash = hash(cookie);
+        let signed_in = self.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
+        signed_in.iter().find(|(known, _)| *known == hash).map(|(_, name)| name.clone())
+    }
+
+    fn end(&self, cookie: &str) {
+        let hash = hash(cookie);
+        self.signed_in.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != hash);
+    }
+
+    /// How long to wait before the next password is looked at.
+    fn delay(&self) -> Duration {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let many = failures.is_some_and(|(count, last)| count >= FREE_ATTEMPTS && last.elapsed() < FORGIVE_AFTER);
+        if many { ATTEMPT_DELAY } else { Duration::ZERO }
+    }
+
+    fn note_failure(&self) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = failures.filter(|(_, last)| last.elapsed() < FORGIVE_AFTER).map_or(0, |(count, _)| count);
+        *failures = Some((before.saturating_add(1), Instant::now()));
+    }
+}
+
+/// What is looked up or compared is a hash, so that time tells nothing of what it is of.
+fn hash(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+/// A token that nobody can guess.
+pub(super) fn new_token() -> Result<Secret> {
+    Secret::parse("the token", &BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<24>()?))
+}
+
+/// The name of the cookie. Those of one host share a browser's cookies whatever their ports: it has the one that was asked.
+fn cookie_name(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    format!("bugfender_hooks_{}", port.unwrap_or("0"))
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+impl PageState {
+    /// Who asks, if it is a visitor.
+    pub(super) fn visitor(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Visitor> {
+        match &self.options.access {
+            AccessRule::Header(name) => {
+                let mut values = headers.get_all(name).iter();
+                let value = values.next()?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())?;
+                // A proxy that adds its header to one of the visitor's own says nothing.
+                values.next().is_none().then(|| Visitor(shown_name(value)))
+            }
+            AccessRule::Token | AccessRule::Password(_) => {
+                let name = self.sessions.name(cookie(headers, &cookie_name(headers))?)?;
+                Some(Visitor(peer.map_or_else(|| name.clone(), |peer| format!("{name} at {peer}"))))
+            }
+        }
+    }
+
+    /// Signs in whoever asks with the token, and leads to the address without it.
+    pub(super) fn sign_in_by_token(&self, uri: &Uri, _peer: Option<IpAddr>) -> Option<Response<Body>> {
+        let token = url::form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "token")?.1;
+        let is_right = self.options.access.has_token() && hash(&token) == hash(self.token.expose());
+        // The address of the redirect is the same for any token: no wrong one stays in the browser's history.
+        let mut response = see_other(&format!("{}/", self.options.base_path));
+        if is_right {
+            let session = self.sessions.begin("a browser with the token".to_owned()).ok()?;
+            response.extensions_mut().insert(NewSession(session));
+        }
+        Some(response)
+    }
+
+    /// What whoever is no visitor gets.
+    pub(super) fn ask_to_sign_in(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        let is_page = method == Method::GET
+            && headers
+                .get(header::ACCEPT)
+                .is_some_and(|accept| accept.as_bytes().windows(9).any(|it| it == b"text/html"));
+        if is_page && matches!(self.options.access, AccessRule::Password(_)) {
+            return see_other(&format!("{}/sign-in", self.options.base_path));
+        }
+        self.sign_in_form(StatusCode::UNAUTHORIZED, None)
+    }
+
+    fn sign_in_form(&self, status: StatusCode, problem: Option<&str>) -> Response<Body> {
+        let context = content! {
+            with_password => matches!(self.options.access, AccessRule::Password(_)),
+            by_header => matches!(self.options.access, AccessRule::Header(_)),
+            problem => problem,
+            signed_out => true,
+        };
+        self.templates.respond(self, status, "sign_in.html", context)
+    }
+}
+
+/// A session that has begun, whose cookie goes with the response.
+#[derive(Clone)]
+pub(super) struct NewSession(String);
+
+impl NewSession {
+    /// The header for it.
+    pub(super) fn cookie(&self, request: &HeaderMap, base_path: &str) -> Option<HeaderValue> {
+        let name = cookie_name(request);
+        let path = if base_path.is_empty() { "/" } else { base_path };
+        HeaderValue::from_str(&format!("{name}={}; Path={path}; HttpOnly; SameSite=Strict", self.0)).ok()
+    }
+}
+
+fn shown_name(name: &str) -> String {
+    excerpt(&name.replace(is_unsafe_char, "\u{fffd}"), MAX_NAME)
+}
+
+/// The form that a password is asked by.
+pub(super) async fn sign_in_page(State(page): State<SharedPage>) -> Response<Body> {
+    page.sign_in_form(StatusCode::OK, None)
+}
+
+#[derive(Deserialize)]
+pub(super) struct SignInForm {
+    password: String,
+}
+
+impl fmt::Debug for SignInForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignInForm")
+    }
+}
+
+/// Looks at a password.
+pub(super) async fn sign_in(State(page): State<SharedPage>, Form(form): Form<SignInForm>) -> Response<Body> {
+    let AccessRule::Password(password) = &page.options.access else {
+        return page.sign_in_form(StatusCode::UNAUTHORIZED, None);
+    };
+    tokio::time::sleep(page.sessions.delay()).await;
+    if hash(&form.password) != hash(password.expose()) {
+        page.sessions.note_failure();
+        (page.options.changes)("somebody tried to sign in with a wrong password");
+        return page.sign_in_form(StatusCode::UNAUTHORIZED, Some("The password is wrong."));
+    }
+    let mut response = see_other(&format!("{}/", page.options.base_path));
+    if let Ok(session) = page.sessions.begin("a browser with the password".to_owned()) {
+        response.extensions_mut().insert(NewSession(session));
+    }
+    response
+}
+
+/// Signs a browser out.
+pub(super) async fn sign_out(
+    State(page): State<SharedPage>,
+    Extension(Visitor(_)): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    if let Some(cookie) = cookie(&headers, &cookie_name(&headers)) {
+        page.sessions.end(cookie);
+    }
+    page.sign_in_form(StatusCode::OK, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_good_until_it_is_signed_out() {
+        let sessions = Sessions::default();
+        let (one, other) = (sessions.begin("one".to_owned()).unwrap(), sessions.begin("other".to_owned()).unwrap());
+        assert_eq!(sessions.name(&one).as_deref(), Some("one"));
+        sessions.end(&one);
+        assert_eq!((sessions.name(&one), sessions.name(&other).as_deref()), (None, Some("other")));
+        for number in 0..MAX_SESSIONS {
+            sessions.begin(number.to_string()).unwrap();
+        }
+        assert_eq!(sessions.name(&other), None);
+    }
+
+    #[test]
+    fn guessing_is_slowed_down() {
+        let sessions = Sessions::default();
+        for _ in 0..FREE_ATTEMPTS {
+            assert_eq!(sessions.delay(), Duration::ZERO);
+            sessions.note_failure();
+        }
+        assert_eq!(sessions.delay(), ATTEMPT_DELAY);
+    }
+
+    #[test]
+    fn cookies_are_found_by_the_port_that_was_asked() {
+        let headers = |host: &str, cookie: &str| {
+            let pairs = [("host", host), ("cookie", cookie)];
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect::<HeaderMap>()
+        };
+        let found = |host: &str, text: &str| {
+            let headers = headers(host, text);
+            cookie(&headers, &cookie_name(&headers)).map(str::to_owned)
+        };
+        assert_eq!(found("localhost:4002", "a=b; bugfender_hooks_4002=x; c").as_deref(), Some("x"));
+        assert_eq!(found("localhost:4003", "bugfender_hooks_4002=x"), None);
+        assert_eq!(found("page.example", "bugfender_hooks_0=y").as_deref(), Some("y"));
+        assert_eq!(found("[::1]", "bugfender_hooks_0=z").as_deref(), Some("z"));
+    }
+}

@@ -1,0 +1,264 @@
+"use strict";
+// Everything works without this but what is live: new events, times in the reader's zone, keys, copying.
+(() => {
+  const base = document.body.dataset.base;
+  const $ = (selector, within = document) => within.querySelector(selector);
+  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+  // The server escapes what it sends as rows; nothing else is ever taken for markup.
+  const trusted = window.trustedTypes?.createPolicy("rows", { createHTML: (html) => html });
+
+  // Times in the reader's zone, with the exact one on hover.
+  const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const localise = (within) => {
+    for (const time of $$("time", within)) {
+      const date = new Date(time.dateTime);
+      if (time.title || Number.isNaN(date.getTime())) continue;
+      time.title = time.dateTime;
+      time.textContent = zone.format(date);
+    }
+  };
+  localise(document);
+
+  // Copying.
+  const copy = async (button, text) => {
+    const label = button.textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      button.textContent = document.execCommand("copy") ? "Copied" : "Select and copy it";
+      area.remove();
+    }
+    setTimeout(() => { button.textContent = label; }, 2000);
+  };
+  for (const button of $$("[data-copy], [data-copy-text]")) {
+    button.hidden = false;
+    const text = () => button.dataset.copyText ?? document.getElementById(button.dataset.copy).textContent;
+    button.addEventListener("click", () => copy(button, text()));
+  }
+
+  // Keys.
+  const help = $("#keys");
+  const keysButton = $("[data-keys]");
+  if (keysButton) {
+    keysButton.hidden = false;
+    keysButton.addEventListener("click", () => help.showModal());
+  }
+  // The address of a search says what was asked for, and no more.
+  $(".filters")?.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+  });
+
+  const rows = $("#rows");
+  let selected = null;
+  const select = (row) => {
+    if (!row) return;
+    selected?.removeAttribute("aria-selected");
+    selected = row;
+    row.setAttribute("aria-selected", "true");
+    $("a", row).focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  };
+  const go = (selector) => { const link = $(selector); if (link) location.assign(link.href); };
+  const keys = {
+    j: () => (rows ? select(selected?.isConnected ? selected.nextElementSibling : rows.firstElementChild) : go(".crumbs [rel=next]")),
+    k: () => (rows ? select(selected?.isConnected ? selected.previousElementSibling : rows.firstElementChild) : go(".crumbs [rel=prev]")),
+    "/": () => ($("input[type=search]") ? $("input[type=search]").focus() : location.assign(`${base}/`)),
+    r: () => (rows ? live?.show() : $("#replay select, #replay input, #replay button")?.focus()),
+    u: () => go("[data-up]"),
+    "?": () => help.showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.target.closest?.("input, select, textarea")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    const act = keys[event.key];
+    if (act) {
+      event.preventDefault();
+      act();
+    }
+  });
+
+  // New events: put in at the top, unless somebody reads further down or has selected something.
+  const MOST_ROWS = 300;
+  const PER_FRAME = 60;
+  let live = null;
+  const place = $("#live");
+  if (rows && place?.dataset.live === "true") live = follow();
+
+  function follow() {
+    const button = $("#new");
+    const query = place.dataset.query;
+    let after = Number(place.dataset.after);
+    let waiting = [];
+    let scheduled = false;
+    const separator = query ? "&" : "?";
+    const address = (path) => `${base}/events/${path}${query}${separator}after=${after}`;
+    const say = (text) => { if (place.textContent !== text) place.textContent = text; };
+    const isPaused = () => window.scrollY > 80 || selected?.isConnected || !(getSelection()?.isCollapsed ?? true);
+
+    const read = (html) => {
+      const template = document.createElement("template");
+      template.innerHTML = trusted ? trusted.createHTML(html) : html;
+      return $$("tr", template.content);
+    };
+    const take = (html) => {
+      const known = waiting.length ? waiting[0] : rows.firstElementChild;
+      let newest = Number(known?.dataset.seq ?? 0);
+      // A message is newest first. What is there already does not come in a second time.
+      const fresh = read(html).reverse().filter((row) => Number(row.dataset.seq) > newest);
+      for (const row of fresh) {
+        for (const link of $$("a", row)) link.search = rows.dataset.address;
+        waiting.unshift(row);
+      }
+      schedule();
+    };
+    const schedule = () => {
+      if (scheduled) return;
+      scheduled = true;
+      requestAnimationFrame(() => { scheduled = false; if (isPaused()) tell(); else put(PER_FRAME); });
+    };
+    const tell = () => {
+      button.hidden = waiting.length === 0;
+      button.textContent = waiting.length === 1 ? "1 new event" : `${waiting.length} new events`;
+    };
+    // A few at a time, so that the page stays quick whatever comes.
+    const put = (most) => {
+      const some = waiting.splice(-most);
+      if (some.length) {
+        $("#empty")?.remove();
+        // Of many nobody sees that they are new, and each would be painted again and again.
+        for (const row of some) { localise(row); row.classList.toggle("fresh", some.length < 20); }
+        rows.prepend(...some);
+        while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
+        trimmed();
+      }
+      tell();
+      if (waiting.length) schedule();
+    };
+    // What was taken out at the end is where the older ones begin.
+    const trimmed = () => {
+      const last = rows.lastElementChild?.dataset.seq;
+      if (rows.children.length < MOST_ROWS || !last) return;
+      let older = $(".pager [rel=next]");
+      if (!older) {
+        older = document.createElement("a");
+        older.rel = "next";
+        older.textContent = "Older";
+        $(".pager").append(older);
+      }
+      older.href = `${base}/${query}${separator}before=${last}`;
+    };
+    const show = () => {
+      selected?.removeAttribute("aria-selected");
+      selected = null;
+      getSelection()?.removeAllRanges();
+      window.scrollTo(0, 0);
+      put(MOST_ROWS);
+    };
+    button.addEventListener("click", show);
+    addEventListener("scroll", () => { if (waiting.length && !isPaused()) schedule(); }, { passive: true });
+    document.addEventListener("selectionchange", () => { if (waiting.length && !isPaused()) schedule(); });
+
+    // By a stream; where a proxy keeps it back, by asking.
+    let polling = false;
+    let source = null;
+    let hears = null;
+    const heard = () => {
+      say("Live");
+      clearTimeout(hears);
+      hears = setTimeout(() => { source?.close(); poll(); }, 15000);
+    };
+    const stream = () => {
+      source = new EventSource(address("stream"));
+      hears = setTimeout(() => { source.close(); poll(); }, 6000);
+      source.addEventListener("hello", heard);
+      source.addEventListener("beat", heard);
+      source.addEventListener("rows", (event) => {
+        heard();
+        after = Math.max(after, Number(event.lastEventId));
+        take(event.data);
+      });
+      source.addEventListener("error", () => {
+        say("Reconnecting…");
+        if (source.readyState === EventSource.CLOSED) poll();
+      });
+    };
+    const poll = async () => {
+      if (polling) return;
+      polling = true;
+      clearTimeout(hears);
+      for (;;) {
+        try {
+          const answer = await fetch(address("new"), { headers: { accept: "application/json" } });
+          if (answer.status === 401) { say("Signed out: reload the page"); return; }
+          if (!answer.ok) throw new Error(String(answer.status));
+          const found = await answer.json();
+          say("Live, every 2 seconds");
+          const more = found.after > after;
+          after = Math.max(after, found.after);
+          take(found.rows);
+          if (more) continue;
+        } catch {
+          say("Reconnecting…");
+        }
+        await new Promise((resolve) => { setTimeout(resolve, 2000); });
+      }
+    };
+    stream();
+    return { show };
+  }
+
+  // What became of events that are on the page.
+  const refresh = async () => {
+    const open = $$("#rows tr").filter((row) => row.dataset.state === "pending" || row.dataset.state === "stored").slice(0, 200);
+    if (open.length && !document.hidden) {
+      const numbers = open.map((row) => Number(row.dataset.seq));
+      try {
+        const answer = await fetch(`${base}/events/states?from=${Math.min(...numbers)}&to=${Math.max(...numbers)}`);
+        const states = answer.ok ? await answer.json() : {};
+        for (const row of open) {
+          const [state, duplicates] = states[row.dataset.seq] ?? [];
+          if (!state) continue;
+          const shown = $(".state", row);
+          if (shown.textContent !== state) {
+            shown.textContent = state;
+            shown.className = `state ${state}`;
+            row.dataset.state = state;
+          }
+          const dup = $(".dup", row);
+          dup.hidden = !duplicates;
+          dup.textContent = `×${duplicates + 1}`;
+        }
+      } catch {
+        // The next time.
+      }
+    }
+    setTimeout(refresh, 2000);
+  };
+  if (rows) setTimeout(refresh, 1000);
+
+  // A job.
+  const job = $("#job");
+  const watch = async () => {
+    try {
+      const answer = await fetch(`${base}/jobs/${job.dataset.job}`, { headers: { accept: "application/json" } });
+      const { state, looked_at: looked, changed, total } = await answer.json();
+      $("#job-text").textContent = `${looked} of ${total} events, ${changed} changed`;
+      const bar = $("#job-bar");
+      bar.max = Math.max(total, 1);
+      bar.value = looked;
+      if (state !== "running") { location.reload(); return; }
+    } catch {
+      // The next time.
+    }
+    setTimeout(watch, 500);
+  };
+  if (job?.dataset.state === "running") setTimeout(watch, 300);
+})();

@@ -1,0 +1,195 @@
+//! What has come since: as server-sent events, and for those whom no stream reaches as an answer to a question.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::event_query::EventQuery;
+use super::failure::WebFailure;
+use super::row_view::EventLine;
+use super::templates::content;
+use super::{PageState, SharedPage};
+use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, Inbox, StoreError};
+
+/// How often the inbox is looked at.
+const INTERVAL: Duration = Duration::from_millis(300);
+
+/// How often a stream says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What a message says that has nothing to say: browsers drop one without data.
+const SAID: &str = "-";
+
+/// The most events of one message.
+const MESSAGE: u64 = 200;
+
+/// The most events whose states are told at once.
+const MAX_STATES: i64 = 1000;
+
+/// Where a browser is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct After {
+    after: i64,
+}
+
+/// How far a stream has come.
+struct StreamProgress {
+    page: SharedPage,
+    selection: EventSelection,
+    shown: EventSeq,
+    has_begun: bool,
+}
+
+/// Some events, and how far all have been looked at.
+struct NewEvents {
+    events: Vec<EventRecord>,
+    shown: EventSeq,
+}
+
+/// Streams what comes behind the event that a page ends with, or behind the last that the browser got before a break.
+pub(super) async fn stream(
+    State(page): State<SharedPage>,
+    Query(query): Query<EventQuery>,
+    Query(After { after }): Query<After>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let selection = match query.selection(Timestamp::now()) {
+        Ok(selection) => selection,
+        Err(problem) => return WebFailure::unusable(problem).response(&page),
+    };
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let shown = EventSeq(last.unwrap_or(after));
+    let progress = StreamProgress { page, selection, shown, has_begun: false };
+    let kept = KeepAlive::new().interval(HEARTBEAT).event(Event::default().event("beat").data(SAID));
+    let mut response = Sse::new(messages(progress)).keep_alive(kept).into_response();
+    // For nginx, which otherwise keeps back what there is little of.
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    response.headers_mut().insert(unbuffered, HeaderValue::from_static("no"));
+    response
+}
+
+fn messages(progress: StreamProgress) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(progress, |mut progress| async move {
+        if !progress.has_begun {
+            progress.has_begun = true;
+            let hello = Event::default().event("hello").retry(Duration::from_secs(1)).data(SAID);
+            return Some((Ok(hello), progress));
+        }
+        let mut stop = progress.page.stop.clone();
+        loop {
+            if *stop.borrow() {
+                return None;
+            }
+            match progress.page.behind(&progress.selection, progress.shown).await {
+                Ok(batch) if batch.shown > progress.shown => {
+                    progress.shown = batch.shown;
+                    let EventSeq(id) = batch.shown;
+                    let rows = progress.page.rows(&batch.events);
+                    return Some((Ok(Event::default().event("rows").id(id.to_string()).data(rows)), progress));
+                }
+                Ok(_) => {}
+                // The browser is told by the stream's end, and asks again.
+                Err(failure) => {
+                    tracing::debug!(error = failure.message(), "a stream ends: the inbox could not be read");
+                    tokio::time::sleep(INTERVAL).await;
+                    return None;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                _ = stop.changed() => return None,
+            }
+        }
+    })
+}
+
+impl PageState {
+    /// Some of the selected events behind this one, in their order.
+    async fn behind(&self, selection: &EventSelection, shown: EventSeq) -> Result<NewEvents, WebFailure> {
+        let mut selection = selection.clone();
+        let read = move |inbox: &mut (dyn Inbox + 'static)| {
+            let watermark = inbox.watermark()?;
+            if watermark <= shown {
+                return Ok::<_, StoreError>(NewEvents { events: Vec::new(), shown });
+            }
+            (selection.after, selection.up_to) = (Some(shown), Some(watermark));
+            let mut events = Vec::new();
+            let page = EventPage { limit: Some(MESSAGE), scan_limit: Some(10 * MESSAGE), ..EventPage::default() };
+            let reached = inbox.events(&selection, page, &mut |event| {
+                events.push(event);
+                true
+            })?;
+            let last = events.last().map(|event: &EventRecord| event.seq);
+            let is_full = events.len() as u64 == MESSAGE;
+            let shown = if is_full { last } else { reached }.unwrap_or(watermark);
+            Ok(NewEvents { events, shown })
+        };
+        Ok(self.readers.quick.run(read).await?)
+    }
+
+    /// The rows of the list, newest first.
+    fn rows(&self, events: &[EventRecord]) -> String {
+        let lines: Vec<EventLine> = events.iter().rev().map(EventLine::of).collect();
+        let rows = self.templates.render(self, "rows.html", content! { lines, address => "" });
+        rows.unwrap_or_else(|error| {
+            tracing::error!(%error, "rows could not be made: this is a bug");
+            String::new()
+        })
+    }
+}
+
+/// The same for whoever asks from time to time.
+pub(super) async fn new_rows(
+    State(page): State<SharedPage>,
+    Query(query): Query<EventQuery>,
+    Query(After { after }): Query<After>,
+) -> Response<Body> {
+    let selection = match query.selection(Timestamp::now()) {
+        Ok(selection) => selection,
+        Err(problem) => return WebFailure::unusable(problem).response(&page),
+    };
+    match page.behind(&selection, EventSeq(after)).await {
+        Ok(batch) => Json(json!({"rows": page.rows(&batch.events), "after": batch.shown.0})).into_response(),
+        Err(failure) => (StatusCode::SERVICE_UNAVAILABLE, failure.message().to_owned()).into_response(),
+    }
+}
+
+/// Which events' states are asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stretch {
+    from: i64,
+    to: i64,
+}
+
+/// The states of events that a page shows.
+pub(super) async fn states(
+    State(page): State<SharedPage>,
+    Query(Stretch { from, to }): Query<Stretch>,
+) -> Response<Body> {
+    let from = from.max(to.saturating_sub(MAX_STATES)).max(1);
+    let selection =
+        EventSelection { after: Some(EventSeq(from - 1)), up_to: Some(EventSeq(to)), ..EventSelection::default() };
+    let read = move |inbox: &mut (dyn Inbox + 'static)| {
+        let mut states = serde_json::Map::new();
+        inbox.events(&selection, EventPage::default(), &mut |event| {
+            states.insert(event.seq.0.to_string(), json!([event.state.as_str(), event.duplicates]));
+            true
+        })?;
+        Ok::<_, StoreError>(Value::Object(states))
+    };
+    match page.readers.quick.run(read).await {
+        Ok(states) => Json(states).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
