@@ -79,7 +79,7 @@ impl PrivateFile {
     ///
     /// Fails if there is something else, such as a device, which would be lost.
     pub fn prepare(path: &Path) -> io::Result<Self> {
-        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = &resolved(path)?;
         if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device, a pipe or a socket, and no file"));
         }
@@ -103,6 +103,23 @@ impl PrivateFile {
     }
 }
 
+/// The most symbolic links that lead from one to the next.
+const MAX_LINKS: usize = 32;
+
+/// The file that a path leads to, there or not yet.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match (fs::canonicalize(&path), fs::read_link(&path)) {
+            (Ok(found), _) => return Ok(found),
+            // It leads to what is not there.
+            (Err(_), Ok(next)) => path = dir_of(&path).join(next),
+            (Err(_), Err(_)) => return Ok(path),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links lead nowhere"))
+}
+
 /// Gives `file` the owner of the file at `path`, which it is to replace, so that a file of a service that root replaces
 /// stays readable to the service; or that of the directory, if there is no such file. Without the permission to do so, it
 /// keeps the current user.
@@ -122,7 +139,7 @@ fn leftover_prefix(path: &Path) -> String {
 
 /// Removes temporary files left by processes that were killed while replacing `path`. Requires its lock.
 pub fn remove_leftovers(path: &Path) {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Ok(path) = &resolved(path) else { return };
     let prefix = leftover_prefix(path);
     let entries = fs::read_dir(dir_of(path)).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
@@ -136,6 +153,25 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, chown};
 
     use super::*;
+
+    #[test]
+    fn a_link_stays_and_what_it_leads_to_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (link, to) in [("one", "missing"), ("two", "one"), ("there", "file"), ("loop", "loop"), ("far", "none/x")] {
+            std::os::unix::fs::symlink(to, at(link)).unwrap();
+        }
+        fs::write(at("file"), "old").unwrap();
+        replace_private_file(&at("two"), b"a").unwrap();
+        replace_private_file(&at("there"), b"b").unwrap();
+        assert_eq!((fs::read(at("missing")).unwrap(), fs::read(at("file")).unwrap()), (b"a".to_vec(), b"b".to_vec()));
+        for link in ["loop", "far"] {
+            assert!(replace_private_file(&at(link), b"c").is_err(), "{link}");
+        }
+        for link in ["one", "two", "there", "loop", "far"] {
+            assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link}");
+        }
+    }
 
     #[test]
     fn a_replaced_file_keeps_its_owner() {

@@ -15,8 +15,9 @@ use crate::store::exchange::{Duplicate, Merged, RegistryFile, merge};
 /// Merge what two sides made of an exported registry
 ///
 /// No hook is lost: one that a side has is in the result, unless the other dropped it and this side left it as it was. A hook
-/// that has ended does not come back. What both sides changed differently is a conflict: it is named, the result has the
-/// value of OURS and the list `conflicts`, with which it cannot be imported, and the exit code is 1.
+/// that has ended does not come back; of two other states the newer one is kept. What else both sides changed differently is
+/// a conflict: it is named, the result has the value of OURS and the list `conflicts`, with which it cannot be imported, and
+/// the exit code is 1.
 ///
 /// As a merge driver of git: git config merge.bugfender-hooks.driver 'bugfender-hooks registry merge %O %A %B --out %A'
 #[derive(clap::Args)]

@@ -13,6 +13,9 @@ use super::super::PATIENCE;
 /// Ends with everything that it began when this process lets go of it, even if that is killed.
 const UNDER_WATCH: &str = "chromedriver --port=0 </dev/null & exec >&-; read -r _; kill -KILL 0";
 
+/// How often ChromeDriver is started until it has a port.
+const ATTEMPTS: usize = 5;
+
 /// Chromium as a test wants it: at home nowhere but on this machine, and without protections of its own that would
 /// hide that a server has none.
 const FLAGS: [&str; 19] = [
@@ -53,6 +56,18 @@ impl Driver {
     /// A browser to which these names are this machine's, and all others nobody's.
     pub fn start(hosts: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
+        // It wants the same port of IPv4 and of IPv6, and ends if somebody has one of them.
+        let (process, output, port) =
+            (0..ATTEMPTS).find_map(|_| Self::spawn(&home)).expect("ChromeDriver did not start");
+        let host = format!("127.0.0.1:{port}");
+        let mut driver = Self { process, _output: output, host, session: String::new(), home };
+        let session = driver.call("POST", "", &driver.wanted(hosts)).unwrap();
+        driver.session = format!("/{}", session["sessionId"].as_str().unwrap());
+        driver
+    }
+
+    /// Starts ChromeDriver; `None` if it ends at once.
+    fn spawn(home: &TempDir) -> Option<(Child, BufReader<ChildStdout>, u16)> {
         let mut process = Command::new("sh")
             .args(["-c", UNDER_WATCH])
             .env_clear()
@@ -66,11 +81,12 @@ impl Driver {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let host = format!("127.0.0.1:{}", port(&mut output));
-        let mut driver = Self { process, _output: output, host, session: String::new(), home };
-        let session = driver.call("POST", "", &driver.wanted(hosts)).unwrap();
-        driver.session = format!("/{}", session["sessionId"].as_str().unwrap());
-        driver
+        let port = port(&mut output);
+        if port.is_none() {
+            drop(process.stdin.take());
+            let _ = process.wait();
+        }
+        port.map(|port| (process, output, port))
     }
 
     /// What a new session is asked to be.
@@ -140,10 +156,10 @@ impl Drop for Driver {
     }
 }
 
-/// The port that ChromeDriver says it was given.
-fn port(output: &mut impl BufRead) -> u16 {
+/// The port that ChromeDriver says it was given, unless it ends.
+fn port(output: &mut impl BufRead) -> Option<u16> {
     let lines = output.lines().map_while(Result::ok);
     let mut ports =
         lines.filter_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    ports.next().expect("ChromeDriver did not start")
+    ports.next()
 }
