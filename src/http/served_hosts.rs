@@ -24,7 +24,8 @@ impl ServedHosts {
     }
 
     fn has(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
+        // A user's name is no part of it.
+        let Some(authority) = host.parse::<Authority>().ok().filter(|_| !host.contains('@')) else { return false };
         match Host::parse(authority.host()) {
             Ok(Host::Ipv4(_) | Host::Ipv6(_)) => true,
             Ok(Host::Domain(name)) => {
@@ -79,6 +80,7 @@ mod tests {
             "notlocalhost",
             "127.0.0.1.evil.example",
             "127.0.0.1@evil.example",
+            "evil.example@127.0.0.1",
             "receiver.internal.evil.example",
             "x.receiver.internal",
             "::1",

@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Form;
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::redirect::see_other;
 use super::templates::content;
@@ -66,14 +67,30 @@ const FREE_ATTEMPTS: u32 = 5;
 /// The delay.
 const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 
+/// How many passwords may wait to be looked at, as they are one after another.
+const MAX_WAITING: usize = 20;
+
 /// After so long wrong passwords are forgotten.
 const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// The browsers that are signed in, by hashes of what their cookies say.
-#[derive(Default)]
 pub(super) struct Sessions {
     signed_in: Mutex<VecDeque<([u8; 32], String)>>,
     failures: Mutex<Option<(u32, Instant)>>,
+    waiting: Semaphore,
+    /// Of the password that is looked at: many at once are no faster than one after another.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            signed_in: Mutex::default(),
+            failures: Mutex::default(),
+            waiting: Semaphore::new(MAX_WAITING),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
 }
 
 impl Sessions {
@@ -144,7 +161,8 @@ impl PageState {
         match &self.options.access {
             AccessRule::Header(name) => {
                 let mut values = headers.get_all(name).iter();
-                let value = values.next()?.to_str().ok().map(str::trim).filter(|value| !value.is_empty())?;
+                let value = String::from_utf8_lossy(values.next()?.as_bytes());
+                let value = Some(value.trim()).filter(|value| !value.is_empty())?;
                 // A proxy that adds its header to one of the visitor's own says nothing.
                 values.next().is_none().then(|| Visitor(shown_name(value)))
             }
@@ -200,7 +218,10 @@ impl NewSession {
     pub(super) fn cookie(&self, request: &HeaderMap, base_path: &str) -> Option<HeaderValue> {
         let name = cookie_name(request);
         let path = if base_path.is_empty() { "/" } else { base_path };
-        HeaderValue::from_str(&format!("{name}={}; Path={path}; HttpOnly; SameSite=Strict", self.0)).ok()
+        // What came by https goes back by nothing else. Who only says so is given a cookie that is of no use.
+        let is_https = request.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        let secure = if is_https { "; Secure" } else { "" };
+        HeaderValue::from_str(&format!("{name}={}; Path={path}; HttpOnly; SameSite=Strict{secure}", self.0)).ok()
     }
 }
 
@@ -225,14 +246,23 @@ impl fmt::Debug for SignInForm {
 }
 
 /// Looks at a password.
-pub(super) async fn sign_in(State(page): State<SharedPage>, Form(form): Form<SignInForm>) -> Response<Body> {
+pub(super) async fn sign_in(
+    State(page): State<SharedPage>,
+    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    Form(form): Form<SignInForm>,
+) -> Response<Body> {
     let AccessRule::Password(password) = &page.options.access else {
         return page.sign_in_form(StatusCode::UNAUTHORIZED, None);
     };
+    let Ok(_place) = page.sessions.waiting.try_acquire() else {
+        let problem = "Too many passwords are tried at once: try again in a minute.";
+        return page.sign_in_form(StatusCode::TOO_MANY_REQUESTS, Some(problem));
+    };
+    let _turn = page.sessions.turn.lock().await;
     tokio::time::sleep(page.sessions.delay()).await;
     if hash(&form.password) != hash(password.expose()) {
         page.sessions.note_failure();
-        (page.options.changes)("somebody tried to sign in with a wrong password");
+        (page.options.changes)(&format!("somebody at {} tried to sign in with a wrong password", peer.ip()));
         return page.sign_in_form(StatusCode::UNAUTHORIZED, Some("The password is wrong."));
     }
     let mut response = see_other(&format!("{}/", page.options.base_path));

@@ -271,7 +271,8 @@ pub(super) async fn retry(
     Query(query): Query<EventQuery>,
     Form(form): Form<RetryForm>,
 ) -> Response<Body> {
-    let target = Some(form.target).filter(|target| !target.is_empty());
+    // No name of a target has NUL, which PostgreSQL does not take.
+    let target = Some(form.target.replace('\0', "\u{fffd}")).filter(|target| !target.is_empty());
     let selection = EventSelection {
         after: Some(EventSeq(seq.saturating_sub(1))),
         up_to: Some(EventSeq(seq)),

@@ -68,6 +68,9 @@ impl EventQuery {
         let list = |text: &str| -> Vec<String> {
             text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
         };
+        if self.pairs().iter().any(|(_, value)| value.contains('\0')) {
+            return Err("a filter has a NUL character, which no event has".to_owned());
+        }
         let number = |text: String| text.parse().map_err(|_| format!("“{text}” is not the number of an app"));
         Ok(EventSelection {
             search: EventSearch::parse(&self.q),
@@ -146,6 +149,7 @@ mod tests {
         assert_eq!(selection.since.unwrap().to_string(), "2026-11-26T12:00:00Z");
         assert_eq!(selection.until.unwrap().to_string(), "2026-11-28T11:00:00Z");
         let wrong = |query: EventQuery| query.selection(now()).unwrap_err();
+        assert!(wrong(EventQuery { target: "a\0".to_owned(), ..EventQuery::default() }).contains("NUL"));
         assert!(wrong(EventQuery { app: "x".to_owned(), ..EventQuery::default() }).contains("number of an app"));
         assert!(wrong(EventQuery { status: "gone".to_owned(), ..EventQuery::default() }).contains("stored, pending"));
         for text in ["tomorrow", "99999999999999d", "1x", "-"] {

@@ -26,6 +26,19 @@ impl WebFailure {
         Self { status: StatusCode::FORBIDDEN, message: message.to_owned(), hints: Vec::new() }
     }
 
+    /// What is wrong with a request that no page was asked for.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        let message = match status {
+            StatusCode::NOT_FOUND => "there is no such page",
+            StatusCode::METHOD_NOT_ALLOWED => "this address is not for that method",
+            StatusCode::REQUEST_TIMEOUT => "the form did not come in time",
+            StatusCode::PAYLOAD_TOO_LARGE => "the form is too large, or did not come whole",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "what was sent is no form",
+            _ => "the address or the form cannot be read",
+        };
+        Self { status, message: message.to_owned(), hints: Vec::new() }
+    }
+
     /// What was typed cannot be used.
     pub(super) fn unusable(message: impl Into<String>) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, message: message.into(), hints: Vec::new() }

@@ -1,17 +1,18 @@
 //! What every request passes: under which name it asks, where it comes from, and whether it may change anything.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use url::Url;
 
-use super::SharedPage;
 use super::access::NewSession;
 use super::failure::WebFailure;
+use super::{PageState, SharedPage};
 
 /// Nothing but what this server sends, no script or style within a page, and no other page around it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -29,6 +30,12 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
 ];
 
+/// The largest form, in bytes.
+const MAX_FORM: usize = 64 * 1024;
+
+/// How long a form may take to come.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Refuses what asks for another host, as a page does whose name was made to resolve to this machine, and what another
 /// site makes a browser send.
 pub(super) async fn checked(State(page): State<SharedPage>, request: Request, next: Next) -> Response<Body> {
@@ -38,7 +45,10 @@ pub(super) async fn checked(State(page): State<SharedPage>, request: Request, ne
     } else if is_of_another_site(&request) {
         WebFailure::refused("the request comes from another site").response(&page)
     } else {
-        next.run(request).await
+        match with_whole_form(request).await {
+            Ok(request) => in_words(&page, next.run(request).await),
+            Err(failure) => failure.response(&page),
+        }
     };
     if let Some(session) = response.extensions().get::<NewSession>().cloned()
         && let Some(cookie) = session.cookie(&asked, &page.options.base_path)
@@ -52,6 +62,30 @@ pub(super) async fn checked(State(page): State<SharedPage>, request: Request, ne
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Reads the form of a request, so that nobody waits long for one or keeps a large one.
+async fn with_whole_form(request: Request) -> Result<Request, WebFailure> {
+    let (parts, body) = request.into_parts();
+    let form = tokio::time::timeout(FORM_TIMEOUT, to_bytes(body, MAX_FORM)).await;
+    let form = form.map_err(|_| WebFailure::of_status(StatusCode::REQUEST_TIMEOUT))?;
+    let form = form.map_err(|_| WebFailure::of_status(StatusCode::PAYLOAD_TOO_LARGE))?;
+    Ok(Request::from_parts(parts, Body::from(form)))
+}
+
+/// Makes a page of what was refused before a page was asked, such as an address with a number that is none.
+fn in_words(page: &PageState, mut response: Response<Body>) -> Response<Body> {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page || !response.status().is_client_error() {
+        return response;
+    }
+    let allowed = response.headers_mut().remove(header::ALLOW);
+    let mut worded = WebFailure::of_status(response.status()).response(page);
+    if let Some(allowed) = allowed {
+        worded.headers_mut().insert(header::ALLOW, allowed);
+    }
+    worded
 }
 
 /// Lets only visitors pass.

@@ -24,6 +24,7 @@ mod readers;
 mod redirect;
 mod replay;
 mod row_view;
+mod serve;
 mod stream;
 mod targets_page;
 mod templates;
@@ -37,7 +38,7 @@ use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::access::AccessRule;
 pub use self::hooks_page::{HookDirectory, HookLine};
@@ -86,6 +87,8 @@ struct PageState {
     templates: Templates,
     notices: Notices,
     jobs: Jobs,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
     /// Ends streams when the page is no longer served.
     stop: watch::Receiver<bool>,
 }
@@ -112,6 +115,7 @@ impl WebPage {
             templates: Templates::new()?,
             notices: Notices::default(),
             jobs: Jobs::default(),
+            streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)),
             readers,
             stop: stopped,
             options,
@@ -135,16 +139,14 @@ impl WebPage {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
         let router = self.router();
         let Self { shared, stop: tell } = self;
+        let stopped = tell.subscribe();
         let stopping = async move {
             stop.await;
-            // Fails only when nothing streams.
+            shared.jobs.cancel_all();
+            // Cannot fail: what serves listens to it.
             let _ = tell.send(true);
         };
-        let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping).await {
-            tracing::warn!(%error, "the page is not served any longer");
-        }
-        shared.jobs.cancel_all();
+        tokio::join!(stopping, serve::serve(listener, router, stopped));
     }
 }
 

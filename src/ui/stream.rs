@@ -1,18 +1,20 @@
 //! What has come since: as server-sent events, and for those whom no stream reaches as an answer to a question.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::event_query::EventQuery;
 use super::failure::WebFailure;
@@ -26,6 +28,9 @@ const INTERVAL: Duration = Duration::from_millis(300);
 
 /// How often a stream says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The most streams at once. Whoever comes later asks from time to time, and pages have connections left.
+pub(super) const MAX_STREAMS: usize = 200;
 
 /// What a message says that has nothing to say: browsers drop one without data.
 const SAID: &str = "-";
@@ -46,6 +51,9 @@ pub(super) struct After {
 /// How far a stream has come.
 struct StreamProgress {
     page: SharedPage,
+    /// What the browser asked with: it may be signed out meanwhile.
+    headers: HeaderMap,
+    _place: OwnedSemaphorePermit,
     selection: EventSelection,
     shown: EventSeq,
     has_begun: bool,
@@ -70,12 +78,16 @@ pub(super) async fn stream(
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let shown = EventSeq(last.unwrap_or(after));
-    let progress = StreamProgress { page, selection, shown, has_begun: false };
+    let Ok(place) = Arc::clone(&page.streams).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "there are too many streams: ask from time to time").into_response();
+    };
+    let progress = StreamProgress { page, headers, _place: place, selection, shown, has_begun: false };
     let kept = KeepAlive::new().interval(HEARTBEAT).event(Event::default().event("beat").data(SAID));
     let mut response = Sse::new(messages(progress)).keep_alive(kept).into_response();
     // For nginx, which otherwise keeps back what there is little of.
     let unbuffered = HeaderName::from_static("x-accel-buffering");
     response.headers_mut().insert(unbuffered, HeaderValue::from_static("no"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -88,7 +100,7 @@ fn messages(progress: StreamProgress) -> impl Stream<Item = Result<Event, Infall
         }
         let mut stop = progress.page.stop.clone();
         loop {
-            if *stop.borrow() {
+            if *stop.borrow() || progress.page.visitor(&progress.headers, None).is_none() {
                 return None;
             }
             match progress.page.behind(&progress.selection, progress.shown).await {

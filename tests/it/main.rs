@@ -45,6 +45,7 @@ mod support;
 mod tls;
 mod trigger;
 mod ui;
+mod ui_access;
 mod unsubscribe;
 mod verify;
 mod web;

@@ -24,12 +24,12 @@ use crate::support::{Home, Signal, signal, wait_until};
 const TITLES: &str = "#rows .title a";
 
 /// A `ui` that serves, until it is dropped.
-struct PageServer {
-    child: Child,
+pub struct PageServer {
+    pub child: Child,
     /// The address that signs in.
-    url: String,
+    pub url: String,
     /// The address without its token and the slash at its end.
-    base: String,
+    pub base: String,
     log: PathBuf,
 }
 
@@ -41,7 +41,7 @@ impl Drop for PageServer {
 }
 
 impl PageServer {
-    fn start(home: &Home, args: &[&str]) -> Self {
+    pub fn start(home: &Home, args: &[&str]) -> Self {
         Self::start_at(home, "127.0.0.1:0", args)
     }
 
@@ -65,12 +65,12 @@ impl PageServer {
     }
 
     /// Host and port.
-    fn address(&self) -> &str {
-        self.base.trim_start_matches("http://")
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://").split('/').next().unwrap()
     }
 
     /// What it has said so far.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
@@ -95,7 +95,7 @@ impl PageServer {
 }
 
 /// The same on each store.
-fn on_each_store(test: impl Fn(&Home)) {
+pub fn on_each_store(test: impl Fn(&Home)) {
     test(&Home::new());
     if let Some(server) = server() {
         test(&Home::new().set("BUGFENDER_HOOKS_STORE", &server.url(&server.new_database())));
