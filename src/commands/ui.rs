@@ -103,7 +103,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ready_file.write(json!({"url": url}))?;
         ctx.out().raw(&format!("{url}\n"))?;
         ctx.out().note("serving until Ctrl-C; open this address in a browser");
-        if args.open && open::that_detached(&url).is_err() {
+        if args.open && open::that_detached(page.address_to_open(&base)?).is_err() {
             ctx.out().warn("no browser could be opened: open the address yourself");
         }
         let stop = async move {

@@ -70,6 +70,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 /// How many passwords may wait to be looked at, as they are one after another.
 const MAX_WAITING: usize = 20;
 
+/// How long the address is good that a program is told to open.
+const OPENING: Duration = Duration::from_secs(60);
+
 /// After so long wrong passwords are forgotten.
 const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 
@@ -77,6 +80,8 @@ const FORGIVE_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Sessions {
     signed_in: Mutex<VecDeque<([u8; 32], String)>>,
     failures: Mutex<Option<(u32, Instant)>>,
+    /// The token that is good once, and since when.
+    opening: Mutex<Option<([u8; 32], Instant)>>,
     waiting: Semaphore,
     /// Of the password that is looked at: many at once are no faster than one after another.
     turn: tokio::sync::Mutex<()>,
@@ -87,6 +92,7 @@ impl Default for Sessions {
         Self {
             signed_in: Mutex::default(),
             failures: Mutex::default(),
+            opening: Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING),
             turn: tokio::sync::Mutex::default(),
         }
@@ -103,6 +109,24 @@ impl Sessions {
         }
         signed_in.push_back((hash(&cookie), name));
         Ok(cookie)
+    }
+
+    /// A token that signs in once, and soon: everybody on a machine sees what programs are told to open.
+    pub(super) fn opening_token(&self) -> Result<Secret> {
+        let token = new_token()?;
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash(token.expose()), Instant::now()));
+        Ok(token)
+    }
+
+    /// Whether this is that token, which is no good any more then.
+    fn is_opening(&self, token: &str) -> bool {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = hash(token);
+        let is_right = opening.is_some_and(|(known, since)| known == hash && since.elapsed() < OPENING);
+        if is_right {
+            *opening = None;
+        }
+        is_right
     }
 
     fn name(&self, cookie: &str) -> Option<String> {
@@ -176,7 +200,8 @@ impl PageState {
     /// Signs in whoever asks with the token, and leads to the address without it.
     pub(super) fn sign_in_by_token(&self, uri: &Uri, _peer: Option<IpAddr>) -> Option<Response<Body>> {
         let token = url::form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "token")?.1;
-        let is_right = self.options.access.has_token() && hash(&token) == hash(self.token.expose());
+        let is_token = hash(&token) == hash(self.token.expose()) || self.sessions.is_opening(&token);
+        let is_right = self.options.access.has_token() && is_token;
         // The address of the redirect is the same for any token: no wrong one stays in the browser's history.
         let mut response = see_other(&format!("{}/", self.options.base_path));
         if is_right {
@@ -299,6 +324,15 @@ mod tests {
             sessions.begin(number.to_string()).unwrap();
         }
         assert_eq!(sessions.name(&other), None);
+    }
+
+    #[test]
+    fn what_a_program_opens_is_good_once() {
+        let sessions = Sessions::default();
+        assert!(!sessions.is_opening(""));
+        let (first, token) = (sessions.opening_token().unwrap(), sessions.opening_token().unwrap());
+        assert!(!sessions.is_opening(first.expose()) && !sessions.is_opening(""));
+        assert!(sessions.is_opening(token.expose()) && !sessions.is_opening(token.expose()));
     }
 
     #[test]

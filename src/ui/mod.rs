@@ -125,7 +125,20 @@ impl WebPage {
 
     /// The address to open, of a page that is served at this one: with its token, if there is one.
     pub fn address(&self, base: &str) -> String {
-        let PageState { options, token, .. } = &*self.shared;
+        self.address_with(base, &self.shared.token)
+    }
+
+    /// The same for a program that is told to open it, which everybody on a machine sees: its token is good once, for a
+    /// minute.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn address_to_open(&self, base: &str) -> Result<String> {
+        Ok(self.address_with(base, &self.shared.sessions.opening_token()?))
+    }
+
+    fn address_with(&self, base: &str, token: &Secret) -> String {
+        let options = &self.shared.options;
         let address = format!("{}{}/", base.trim_end_matches('/'), options.base_path);
         if options.access.has_token() { format!("{address}?token={}", token.expose()) } else { address }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::client::{ask, stream};
 use super::{CHANGES, OWN, PAGES, received};
-use crate::support::Home;
 use crate::support::browser::Browser;
+use crate::support::{Home, wait_until};
 use crate::ui::PageServer;
 
 #[test]
@@ -67,6 +67,29 @@ fn the_token_is_exchanged_for_a_cookie_and_seen_nowhere() {
     let secure = page.ask(&format!("/?token={token}"), &["x-forwarded-proto: https"]);
     assert!(secure.header("set-cookie").unwrap().ends_with("; SameSite=Strict; Secure"), "{secure:?}");
     assert!(!page.log().contains(&token), "{}", page.log());
+}
+
+/// Everybody on a machine sees what programs are told to open.
+#[test]
+fn what_is_opened_signs_in_once() {
+    let home = Home::new();
+    let program = home.path().join("xdg-open");
+    fs::write(&program, "#!/bin/sh\necho \"$1\" > opening && mv opening opened\n").unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", home.path().display());
+    let home = home.set("PATH", &path);
+    let page = PageServer::start(&home, &["--open"]);
+    let mut opened = String::new();
+    wait_until("it is opened", || {
+        opened = fs::read_to_string(home.path().join("opened")).unwrap_or_default();
+        !opened.is_empty()
+    });
+    let once = opened.trim().strip_prefix(&page.base).unwrap();
+    assert!(once.starts_with("/?token=") && !once.contains(page.token()), "{once}");
+    let answer = page.ask(once, &[]);
+    assert_eq!(page.ask("/", &[&answer.cookie().unwrap()]).status, 200);
+    assert_eq!(page.ask(once, &[]).cookie(), None);
+    assert_eq!(page.ask("/", &[&page.sign_in()]).status, 200);
 }
 
 #[test]
