@@ -21,6 +21,8 @@ pub enum Via {
     Webhook,
     /// They were read through the API.
     Poll,
+    /// They are samples, stored to try a target.
+    Test,
 }
 
 impl Via {
@@ -29,6 +31,7 @@ impl Via {
         match self {
             Self::Webhook => "webhook",
             Self::Poll => "poll",
+            Self::Test => "test",
         }
     }
 }
@@ -190,6 +193,30 @@ impl Delivery {
             body,
             content: Content::Events(facts),
         })
+    }
+
+    /// A delivery that was verified when it was received, and quarantined as its body could not be read then.
+    ///
+    /// # Errors
+    /// When it still cannot be read.
+    pub fn reread(
+        sender: Sender,
+        received_at: Timestamp,
+        content_type: Option<String>,
+        body: Vec<u8>,
+    ) -> std::result::Result<Self, Malformed> {
+        let content = Content::Events(event::decode(sender, &body)?);
+        Ok(Self { sender, via: Via::Webhook, received_at, content_type, body, content })
+    }
+
+    /// Sample events in the form of Bugfender's, to try a target with.
+    ///
+    /// # Errors
+    /// When one of them is no event.
+    pub fn test(received_at: Timestamp, body: Vec<u8>) -> std::result::Result<Self, Malformed> {
+        let content = Content::Events(event::decode(Sender::Bugfender, &body)?);
+        let content_type = Some("application/json".to_owned());
+        Ok(Self { sender: Sender::Bugfender, via: Via::Test, received_at, content_type, body, content })
     }
 
     /// A verified request whose body is quarantined for this reason.

@@ -13,7 +13,7 @@ pub(super) async fn run(writer: Writer) {
         match writer.take_handed_over().await {
             Ok(true) => continue,
             Ok(false) => {}
-            Err(error) => tracing::debug!("what another process has fetched is not stored yet: {error}"),
+            Err(error) => tracing::debug!("what another process has handed over is not stored yet: {error}"),
         }
         tokio::time::sleep(INTERVAL).await;
     }

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use jiff::Timestamp;
 use lz4_flex::block::{self, CompressTable};
 
 use crate::domain::delivery::{Delivery, Via};
@@ -21,6 +22,8 @@ const MAX_PACKED: usize = 64 * 1024 - 2;
 pub struct EncodedDelivery {
     delivery: Delivery,
     body: StoredBody,
+    /// The number that it has in quarantine, and when it was read again.
+    reread: Option<(i64, Timestamp)>,
 }
 
 impl EncodedDelivery {
@@ -29,7 +32,14 @@ impl EncodedDelivery {
         let body = delivery.take_body();
         let is_readable = delivery.malformed().is_none();
         let body = if is_readable { StoredBody::packed(body) } else { StoredBody::plain(body) };
-        Self { delivery, body }
+        Self { delivery, body, reread: None }
+    }
+
+    /// The same of a delivery that has this number in quarantine and was read again now: it leaves quarantine once its events
+    /// are stored, and they are queued from now on, however old they are.
+    #[must_use]
+    pub fn out_of_quarantine(self, number: i64, now: Timestamp) -> Self {
+        Self { reread: Some((number, now)), ..self }
     }
 
     /// The delivery, without its body.
@@ -50,6 +60,16 @@ impl EncodedDelivery {
     pub(super) fn body(&self) -> &StoredBody {
         &self.body
     }
+
+    /// The number that it has in quarantine, if it was read again.
+    pub(super) fn quarantined(&self) -> Option<i64> {
+        self.reread.map(|(number, _)| number)
+    }
+
+    /// Since when its events wait to be forwarded.
+    pub(super) fn queued_at(&self) -> Timestamp {
+        self.reread.map_or(self.delivery.received_at(), |(_, at)| at)
+    }
 }
 
 /// How something came, as it is stored.
@@ -57,12 +77,17 @@ pub(super) const fn stored_via(via: Via) -> i16 {
     match via {
         Via::Webhook => 0,
         Via::Poll => 1,
+        Via::Test => 2,
     }
 }
 
 /// Reads what [`stored_via`] wrote.
 pub(super) const fn read_via(stored: i16) -> Via {
-    if stored == stored_via(Via::Webhook) { Via::Webhook } else { Via::Poll }
+    match stored {
+        0 => Via::Webhook,
+        2 => Via::Test,
+        _ => Via::Poll,
+    }
 }
 
 /// A body, compressed or as it came.

@@ -17,6 +17,8 @@ mod error;
 mod events;
 pub mod exchange;
 mod figures;
+mod depositing;
+mod hand_over;
 mod history;
 mod info;
 mod intake;
@@ -40,18 +42,20 @@ pub use copy::{
     ColumnKind, CopiedPart, CopiedRow, CopiedTable, CopiedValue, CopyState, LastNumbers, StoreExport, StoreImport,
     copy_store,
 };
+pub use depositing::{Reread, StoreDeposit};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
 };
 pub use figures::{EventBucket, ForwardLatency, StoredDelivery};
+pub use hand_over::{HandOver, HandedOver, Recipients};
 pub use history::{Action, Actor, Change, KEPT_CHANGES};
 pub use info::{PartInfo, StoreInfo};
 pub use intake::{DEDUPE_WINDOW, Intake, Receipt};
 pub use keys::{KeyFile, Keys, ReceiverKeys};
 pub use maintenance::{Maintenance, PurgeRule, Purged, Requeued};
 pub use migration::SchemaState;
-pub use polling::{Arrival, HandOver, HandedOver, MissedEvents, Polling};
+pub use polling::{Arrival, MissedEvents, Polling};
 pub use queue::{
     AttemptOutcome, AttemptReport, ClaimRequest, Forward, ForwardId, KEPT_OF_ANSWER, Lease, LeaseToken, Leased, Queue,
     Route, Settled, Settlement, TargetId, TargetName,

@@ -84,57 +84,6 @@ pub trait Polling: Send {
     fn set_routes(&mut self, routes: &[Route]) -> Result<(), StoreError>;
 }
 
-/// Polled events of another process, which are not stored yet.
-#[derive(Debug)]
-pub struct HandedOver {
-    /// Its number.
-    pub number: i64,
-    /// The app.
-    pub app: AppId,
-    /// When they were read.
-    pub received_at: Timestamp,
-    /// Whether they are forwarded.
-    pub forward: bool,
-    /// The events, as a JSON array.
-    pub body: Vec<u8>,
-}
-
-/// Where only the one receiver stores events: others hand theirs over to it. In a store that any process stores into there is
-/// nothing to hand over.
-pub trait HandOver: Send {
-    /// Hands events over, and returns their number; `number` is not looked at.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    fn hand_over(&mut self, events: &HandedOver) -> Result<i64, StoreError> {
-        Ok(events.number)
-    }
-
-    /// How many events of those with this number were new, once they are stored. They are forgotten then.
-    ///
-    /// # Errors
-    /// When the store cannot be read or written.
-    fn take_receipt(&mut self, _number: i64) -> Result<Option<u64>, StoreError> {
-        Ok(None)
-    }
-
-    /// The next events that were handed over.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    fn next_handed_over(&mut self) -> Result<Option<HandedOver>, StoreError> {
-        Ok(None)
-    }
-
-    /// Notes that they are stored, and how many were new.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    fn note_taken(&mut self, _number: i64, _stored: u64) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 /// A route as it is on record: what it says of types, and of events that go together.
 pub(super) fn stored_route(route: &Route) -> (Option<String>, i64) {
     ((!route.types.is_empty()).then(|| route.types.join(",")), i64::from(route.together))

@@ -232,13 +232,13 @@ fn a_process_that_is_killed_before_it_wrote_to_a_file_leaves_nothing() {
     // As it was before its last step.
     let inbox = Connection::open(home.data().join("registry.inbox.db")).unwrap();
     inbox.execute_batch(INBOX_BEFORE_POLLING).unwrap();
-    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 5");
+    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 6");
     inbox.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut child = home.spawn(&["store", "migrate"]);
     thread::sleep(std::time::Duration::from_millis(300));
     child.kill().unwrap();
     child.wait().unwrap();
     inbox.execute_batch("ROLLBACK").unwrap();
-    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 5");
-    assert_run(&home, &[], 0, "from schema 4 to 5");
+    assert_run(&home, &["--check"], 9, "has schema 4, and the newest is 6");
+    assert_run(&home, &[], 0, "from schema 4 to 6");
 }

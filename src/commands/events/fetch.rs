@@ -22,7 +22,7 @@ use crate::poll::{MAX_PAGE, PollOptions, PollPace, PollProgress, PollReport, Pol
 use crate::render::{Cell, Row};
 use crate::store::sqlite::SqliteStore;
 use crate::store::worker::StoreWorker;
-use crate::store::{Inbox, Store};
+use crate::store::{Inbox, Store, StoreDeposit};
 
 /// Fetch events that no webhook brought, through Bugfender's API
 ///
@@ -149,7 +149,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let scratch = tempfile::tempdir()?;
     let store = store(ctx, args, &scratch)?;
     let (reader, reading) = StoreWorker::start("inbox", open(ctx, args, &*store)?)?;
-    let deposit = FetchDeposit { inbox: reader.clone(), store, forward: args.forward, dry_run: args.dry_run };
+    let store = StoreDeposit::new(reader.clone(), store);
+    let deposit = FetchDeposit { store, forward: args.forward, dry_run: args.dry_run };
     let pace = PollPace::of(ctx.origin());
     let redaction = Redaction::joined(args.redact.iter().cloned());
     let options = PollOptions {

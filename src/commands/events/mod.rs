@@ -9,6 +9,7 @@ mod list;
 mod pages;
 mod purge;
 mod replay;
+mod reread;
 mod retry;
 mod show;
 mod stats;
@@ -43,6 +44,7 @@ enum EventsCommand {
     Fetch(fetch::Args),
     Replay(replay::Args),
     Retry(retry::Args),
+    Reread(reread::Args),
     Purge(purge::Args),
     Delete(delete::Args),
 }
@@ -57,6 +59,7 @@ pub fn run(ctx: &Context, args: Args) -> Result<Report> {
         EventsCommand::Fetch(args) => fetch::run(ctx, &args),
         EventsCommand::Replay(args) => replay::run(ctx, &args),
         EventsCommand::Retry(args) => retry::run(ctx, &args),
+        EventsCommand::Reread(args) => reread::run(ctx, &args),
         EventsCommand::Purge(args) => purge::run(ctx, &args),
         EventsCommand::Delete(args) => delete::run(ctx, &args),
     }
@@ -122,6 +125,11 @@ fn unknown(inbox: Option<&dyn Inbox>, ids: &[String], sender: Option<Sender>) ->
         })?;
     }
     Ok(missing.into_iter().map(|id| no_such_event(id)).collect())
+}
+
+fn not_quarantined(number: i64) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no quarantined delivery with the number {number}"))
+        .hint("`bugfender-hooks events list --quarantined` shows the numbers")
 }
 
 fn no_such_event(id: &str) -> Error {

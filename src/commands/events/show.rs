@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::filter::source_parser;
-use super::{RECEIVER, Told, no_such_event};
+use super::{RECEIVER, Told, no_such_event, not_quarantined};
 use crate::commands::Report;
 use crate::commands::event_row::{EventRow, QuarantinedRow, fields, original};
 use crate::commands::units::count;
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::domain::delivery::Via;
 use crate::domain::event::Sender;
 use crate::domain::{ShownTime, excerpt};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::render::{Cell, Output, Records, Row, Shape, View, indented, sanitize};
 use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, EventState, ForwardRecord, Inbox};
 
@@ -75,10 +75,7 @@ fn raw_event(mut found: Vec<EventRecord>) -> Result<Report> {
 
 fn quarantined(inbox: Option<&dyn Inbox>, number: i64, raw: bool) -> Result<Report> {
     let found = inbox.map(|inbox| inbox.quarantined(Some(number), None)).transpose()?;
-    let delivery = found.and_then(|mut found| found.pop()).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("there is no quarantined delivery with the number {number}"))
-            .hint("`bugfender-hooks events list --quarantined` shows the numbers")
-    })?;
+    let delivery = found.and_then(|mut found| found.pop()).ok_or_else(|| not_quarantined(number))?;
     let row = QuarantinedRow::of(&delivery);
     let body = delivery.body;
     if raw {
@@ -143,6 +140,7 @@ fn received(event: &EventRow) -> String {
     match event.via {
         Via::Webhook => event.received_at.to_string(),
         Via::Poll => format!("{}, by polling", event.received_at),
+        Via::Test => format!("{}, to test a target", event.received_at),
     }
 }
 

@@ -11,7 +11,6 @@ use tokio::sync::{Notify, mpsc};
 use super::super::metrics::Metrics;
 use super::trouble::InboxTrouble;
 use super::{DeliveryMemory, Job};
-use crate::domain::delivery::Delivery;
 use crate::domain::event::Sender;
 use crate::error::{Error, Result};
 use crate::store::worker::{Reply, Work};
@@ -234,19 +233,18 @@ impl Committer {
     ///
     /// Killed before it is noted, it is done again: what is stored then is known.
     fn take_handed_over(&mut self) -> Result<bool> {
-        let Some(HandedOver { number, app, received_at, forward, body }) = self.inbox.next_handed_over()? else {
-            return Ok(false);
-        };
-        let new = match Delivery::polled(app, received_at, body, None) {
+        let Some(handed) = self.inbox.next_handed_over()? else { return Ok(false) };
+        let HandedOver { number, recipients, .. } = handed;
+        let new = match handed.encode(Timestamp::now()) {
             Ok(delivery) => {
-                let shared = &self.shared;
-                let unrouted = GroupCommit { routes: Arc::default(), ..shared.clone() };
-                let deliveries = [EncodedDelivery::encode(delivery)];
-                let receipts = if forward { shared } else { &unrouted }.store(&mut *self.inbox, &deliveries)?;
+                let routes = recipients.own_routes().map(|routes| Arc::new(ArcSwap::from_pointee(routes)));
+                let routes = routes.unwrap_or_else(|| Arc::clone(&self.shared.routes));
+                let shared = GroupCommit { routes, ..self.shared.clone() };
+                let receipts = shared.store(&mut *self.inbox, &[delivery])?;
                 receipts.iter().map(Receipt::stored).sum::<usize>()
             }
             Err(malformed) => {
-                tracing::error!("what another process has fetched can't be read: {malformed}");
+                tracing::error!("what another process has handed over can't be read: {malformed}");
                 0
             }
         };

@@ -42,6 +42,7 @@ pub(super) const INBOX: Schema = Schema {
         include_str!("../../../migrations/sqlite/0003_inbox.sql"),
         include_str!("../../../migrations/sqlite/0004_inbox.sql"),
         include_str!("../../../migrations/sqlite/0005_inbox.sql"),
+        include_str!("../../../migrations/sqlite/0006_inbox.sql"),
     ],
     application_id: 0x6266_6869,
     mark: 0x6269 << 16,

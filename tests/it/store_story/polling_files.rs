@@ -3,7 +3,7 @@
 use bugfender_hooks::domain::delivery::Via;
 use bugfender_hooks::domain::{AppId, IssueList};
 use bugfender_hooks::store::sqlite::SqliteStore;
-use bugfender_hooks::store::{HandedOver, MissedEvents, Receipt, ReceiverInbox, Route, Store};
+use bugfender_hooks::store::{HandedOver, MissedEvents, Receipt, ReceiverInbox, Recipients, Route, Store};
 use rusqlite::Connection;
 
 use super::sqlite_files::scratch;
@@ -11,15 +11,15 @@ use super::{Fixture, PostgresFixture, all, all_to, claim_some, commit, receiver,
 use crate::support::inbox::{at, bugfender, polled};
 
 fn handed(app: i64, second: i64, forward: bool, body: &str) -> HandedOver {
-    let (app, body) = (AppId::new(app).unwrap(), body.as_bytes().to_vec());
-    HandedOver { number: 0, app, received_at: at(second), forward, body }
+    let recipients = if forward { Recipients::Routed } else { Recipients::Nobody };
+    HandedOver::of(polled(app, second, body), None, recipients)
 }
 
 /// Stores what comes next, as a receiver does, but for the note of it. Returns its number, and how many events were new.
 fn store_next(inbox: &mut dyn ReceiverInbox) -> Option<(i64, u64)> {
-    let HandedOver { number, app, received_at, body, .. } = inbox.next_handed_over().unwrap()?;
-    let second = received_at.as_second() - at(0).as_second();
-    let receipts = commit(inbox, &[polled(app.get(), second, str::from_utf8(&body).unwrap())], &[]);
+    let handed = inbox.next_handed_over().unwrap()?;
+    let number = handed.number;
+    let receipts = inbox.commit(&[handed.encode(at(9)).unwrap()], &[]).unwrap();
     Some((number, receipts.iter().map(Receipt::stored).sum::<usize>() as u64))
 }
 
@@ -37,7 +37,8 @@ fn what_one_process_has_polled_another_stores() {
     // In order, each until it is noted.
     for _ in 0..2 {
         let next = inbox.next_handed_over().unwrap().unwrap();
-        assert_eq!((next.number, next.app.get(), next.received_at, next.forward), (first, 7, at(1), true));
+        assert_eq!((next.number, next.app.map(AppId::get), next.received_at), (first, Some(7), at(1)));
+        assert_eq!((next.via, next.quarantined, next.recipients), (Via::Poll, None, Recipients::Routed));
         assert_eq!(next.body, br#"[{"id":"a"},{"id":"b"}]"#);
     }
     let mut stored = Vec::new();
@@ -59,7 +60,7 @@ fn what_one_process_has_polled_another_stores() {
         assert_eq!(other.take_receipt(number).unwrap(), None);
     }
     // Numbers are not given again.
-    assert!(other.hand_over(&handed(7, 4, false, "[]")).unwrap() > third);
+    assert!(other.hand_over(&handed(7, 4, false, r#"[{"id":"e"}]"#)).unwrap() > third);
 }
 
 #[test]
@@ -88,14 +89,14 @@ fn receipts_that_nobody_asks_for_are_forgotten() {
     let mut other = store.existing_inbox().unwrap().unwrap();
     let mut numbers = Vec::new();
     for _ in 0..1010 {
-        let number = other.hand_over(&handed(7, 1, false, "[]")).unwrap();
+        let number = other.hand_over(&handed(7, 1, false, r#"[{"id":"e"}]"#)).unwrap();
         let next = inbox.next_handed_over().unwrap().unwrap();
         assert_eq!(next.number, number);
         inbox.note_taken(number, 3).unwrap();
         numbers.push(number);
     }
     // What waits is kept, however old it is.
-    let waits = other.hand_over(&handed(7, 1, false, "[]")).unwrap();
+    let waits = other.hand_over(&handed(7, 1, false, r#"[{"id":"e"}]"#)).unwrap();
     let kept: i64 = Connection::open(store.inbox_path())
         .unwrap()
         .query_row("SELECT count(*) FROM handed_over", [], |row| row.get(0))
@@ -126,9 +127,9 @@ fn several_may_hand_over_while_the_receiver_stores() {
         }
         let mut taken = 0;
         while taken < 2 * EACH {
-            let Some(HandedOver { number, body, .. }) = inbox.next_handed_over().unwrap() else { continue };
-            let delivery = polled(7, 1, str::from_utf8(&body).unwrap());
-            let new = commit(&mut *inbox, &[delivery], &[all_to(to)])[0].stored() as u64;
+            let Some(handed) = inbox.next_handed_over().unwrap() else { continue };
+            let number = handed.number;
+            let new = inbox.commit(&[handed.encode(at(9)).unwrap()], &[all_to(to)]).unwrap()[0].stored() as u64;
             inbox.note_taken(number, new).unwrap();
             taken += 1;
         }

@@ -199,7 +199,7 @@ fn a_store_is_backed_up_beside_its_receiver_and_restored() {
     assert!(store.restore(&backup, true).is_err());
     assert_eq!(ids(&*store.inbox().unwrap(), &EventSelection::default()), ["a", "b", "c"]);
     let info = store.info().unwrap();
-    assert_eq!((info.inbox.schema, info.inbox.records), (Some(5), vec![("events", 3), ("quarantined", 0)]));
+    assert_eq!((info.inbox.schema, info.inbox.records), (Some(6), vec![("events", 3), ("quarantined", 0)]));
     assert_eq!((info.registry.records, info.inbox.place), (vec![("hooks", 0)], path.display().to_string()));
     assert!(info.inbox.bytes > Some(1000) && info.key.bytes > Some(20));
 }

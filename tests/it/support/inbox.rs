@@ -11,6 +11,7 @@ pub const INBOX_BEFORE_POLLING: &str = "PRAGMA user_version = 1651048452;
     DROP TRIGGER events_removed; DROP INDEX events_that_came_later;
     ALTER TABLE deliveries DROP COLUMN via; ALTER TABLE events DROP COLUMN came_at;
     ALTER TABLE targets DROP COLUMN types; ALTER TABLE targets DROP COLUMN together;
+    ALTER TABLE targets DROP COLUMN held_until;
     DROP TABLE arrivals; DROP TABLE arrivals_seen; DROP TABLE polls; DROP TABLE missed; DROP TABLE handed_over;";
 
 /// The same for a schema in PostgreSQL.

@@ -27,9 +27,9 @@ found AS MATERIALIZED (
                         (SELECT o.id FROM @events o WHERE o.key = e.key AND o.app_id = e.app_id LIMIT 1) END)
             END AS duplicate_of
         FROM unnest($7::integer[], $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::text[], $13::bigint[],
-                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[], $23::integer[], $31::bigint[])
+                $14::text[], $15::bigint[], $16::boolean[], $17::integer[], $24::bigint[], $23::integer[], $31::bigint[], $32::bigint[])
             WITH ORDINALITY AS e (delivery, start, length, key, event_id, type, app_id, title, app, without_id, again, at,
-                counted, came_at, place)
+                counted, came_at, queued_at, place)
         LEFT JOIN LATERAL (
             SELECT k.id, k.app_id, k.app, k.ordinal, kd.received_at AS at
             FROM @events k JOIN @deliveries kd ON kd.id = k.delivery WHERE k.key = e.key ORDER BY k.ordinal DESC LIMIT 1
@@ -52,7 +52,7 @@ inserted AS (
     FROM fresh f JOIN homes h ON h.place = f.delivery ORDER BY f.key, f.further
     ON CONFLICT (key, ordinal) DO NOTHING RETURNING id, delivery),
 stored AS MATERIALIZED (
-    SELECT f.place AS event, f.at, i.id, i.delivery,
+    SELECT f.place AS event, f.queued_at AS at, i.id, i.delivery,
            row_number() OVER (PARTITION BY i.delivery ORDER BY f.place) AS place
     FROM inserted i JOIN fresh f ON f.id = i.id),
 kept AS (

@@ -45,10 +45,21 @@ pub(super) fn commit(
             Err(fault) => return Err(fault),
         }
         if group.candidates.is_empty() && unreadable.senders.is_empty() {
+            leave_quarantine(session, deliveries)?;
             return Ok(group.receipts);
         }
     }
     Err(PostgresFault::Contended)
+}
+
+/// Removes deliveries that were read again. Only now: what somebody else is storing meanwhile may not be stored in the end.
+fn leave_quarantine(session: &ServerSession, deliveries: &[EncodedDelivery]) -> Result<(), PostgresFault> {
+    let numbers: Vec<i64> = deliveries.iter().filter_map(EncodedDelivery::quarantined).collect();
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let sql = "DELETE FROM @quarantine WHERE id = ANY ($1)";
+    session.try_run(async |link| link.commit_one(sql, values![numbers => INT8_ARRAY]).await).map(drop)
 }
 
 /// For each candidate, the event that it duplicates, or its own number; neither if somebody else is storing it.
@@ -212,6 +223,7 @@ struct Rows<'a> {
     counted: Vec<i32>,
     came_at: Vec<Option<i64>>,
     event_times: Vec<i64>,
+    queued_at: Vec<i64>,
     routed: Vec<i32>,
     routes: Vec<i32>,
     targets: Vec<i64>,
@@ -228,11 +240,12 @@ impl<'a> Rows<'a> {
                 last = Some(candidate.delivery);
             }
             rows.add_event(candidate, routes);
-            let is_polled = group.deliveries[candidate.delivery].delivery().via() == Via::Poll;
-            rows.again.push(if is_polled { candidate.webhooks } else { candidate.webhooks - 1 });
+            let is_delivered = group.deliveries[candidate.delivery].delivery().via() == Via::Webhook;
+            rows.again.push(if is_delivered { candidate.webhooks - 1 } else { candidate.webhooks });
             // What is sent once more is no duplicate.
             rows.counted.push(if is_again { 0 } else { candidate.webhooks });
             rows.came_at.push(candidate.came_at);
+            rows.queued_at.push(stored(group.deliveries[candidate.delivery].queued_at()));
         }
         rows
     }
@@ -286,7 +299,7 @@ impl<'a> Rows<'a> {
         let of_others = values![unreadable.senders => TEXT_ARRAY, unreadable.received_at => INT8_ARRAY,
             unreadable.content_types => TEXT_ARRAY, unreadable.reasons => TEXT_ARRAY,
             unreadable.bodies => BYTEA_ARRAY];
-        let of_polling = values![self.vias => INT2_ARRAY, self.came_at => INT8_ARRAY];
+        let of_polling = values![self.vias => INT2_ARRAY, self.came_at => INT8_ARRAY, self.queued_at => INT8_ARRAY];
         [&of_deliveries[..], &of_events[..], &of_routes[..], &of_others[..], &of_polling[..]].concat()
     }
 }

@@ -1,21 +1,55 @@
-//! Polled events that other processes hand over to the one that receives.
+//! Deliveries that other processes hand over to the one that receives.
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{SqliteInbox, stored, time};
+use super::{SqliteInbox, query, stored, time};
 use crate::domain::AppId;
-use crate::store::sqlite::fault::{Problem, StoreFault};
-use crate::store::{HandOver, HandedOver, StoreError};
+use crate::store::codec::{read_via, stored_via};
+use crate::store::sqlite::fault::StoreFault;
+use crate::store::{HandOver, HandedOver, Recipients, StoreError, TargetId};
 
 /// How many receipts are kept that nobody asked for: whoever did the handing over has ended.
 const KEPT_RECEIPTS: i64 = 1000;
 
+/// How recipients are stored: whether they are those of the routes, and which one else.
+fn stored_recipients(recipients: Recipients) -> (bool, Option<i64>) {
+    match recipients {
+        Recipients::Nobody => (false, None),
+        Recipients::Routed => (true, None),
+        Recipients::One(TargetId(target)) => (false, Some(target)),
+    }
+}
+
+fn handed(row: &Row<'_>) -> Result<HandedOver, StoreFault> {
+    let recipients = match (row.get(4)?, row.get(5)?) {
+        (_, Some(target)) => Recipients::One(TargetId(target)),
+        (true, None) => Recipients::Routed,
+        (false, None) => Recipients::Nobody,
+    };
+    Ok(HandedOver {
+        number: row.get(0)?,
+        sender: query::sender(&row.get::<_, String>(1)?)?,
+        via: read_via(row.get(2)?),
+        app: AppId::new(row.get(3)?),
+        recipients,
+        received_at: time(row.get(6)?),
+        content_type: row.get(7)?,
+        quarantined: row.get(8)?,
+        body: row.get(9)?,
+    })
+}
+
 impl HandOver for SqliteInbox {
-    fn hand_over(&mut self, events: &HandedOver) -> Result<i64, StoreError> {
-        let HandedOver { app, received_at, forward, body, .. } = events;
+    fn hand_over(&mut self, delivery: &HandedOver) -> Result<i64, StoreError> {
+        let HandedOver { sender, via, app, received_at, content_type, quarantined, recipients, body, .. } = delivery;
+        let (forward, target) = stored_recipients(*recipients);
+        let app = app.map_or(0, AppId::get);
         self.write(|connection| {
-            let sql = "INSERT INTO handed_over (app_id, received_at, forward, body) VALUES (?, ?, ?, ?)";
-            connection.execute(sql, params![app.get(), stored(*received_at), forward, body])?;
+            let sql = "INSERT INTO handed_over
+                           (sender, via, app_id, forward, target, received_at, content_type, quarantined, body)
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let (sender, via, at) = (sender.as_str(), stored_via(*via), stored(*received_at));
+            connection.execute(sql, params![sender, via, app, forward, target, at, content_type, quarantined, body])?;
             Ok(connection.last_insert_rowid())
         })
     }
@@ -32,15 +66,12 @@ impl HandOver for SqliteInbox {
     }
 
     fn next_handed_over(&mut self) -> Result<Option<HandedOver>, StoreError> {
-        let sql =
-            "SELECT id, app_id, received_at, forward, body FROM handed_over WHERE stored IS NULL ORDER BY id LIMIT 1";
-        let handed =
-            |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, bool>(3)?, row.get(4)?));
+        let sql = "SELECT id, sender, via, app_id, forward, target, received_at, content_type, quarantined, body
+                   FROM handed_over WHERE stored IS NULL ORDER BY id LIMIT 1";
         self.read(|connection| {
-            let found = connection.prepare_cached(sql)?.query_row([], handed).optional()?;
-            let Some((number, app, received_at, forward, body)) = found else { return Ok(None) };
-            let app = AppId::new(app).ok_or(StoreFault::Problem(Problem::Damaged))?;
-            Ok(Some(HandedOver { number, app, received_at: time(received_at), forward, body }))
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            rows.next()?.map(handed).transpose()
         })
     }
 

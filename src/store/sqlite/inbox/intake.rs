@@ -77,6 +77,11 @@ impl CommitGroup<'_, '_> {
             self.quarantine(encoded, malformed.as_str())?;
             return Ok(Receipt::default());
         }
+        if let Some(number) = encoded.quarantined()
+            && !self.leave_quarantine(number)?
+        {
+            return Ok(Receipt { events: vec![None; delivery.events().len()] });
+        }
         let mut receipt = Receipt { events: Vec::with_capacity(delivery.events().len()) };
         let mut again = Vec::new();
         for event in delivery.events() {
@@ -100,7 +105,7 @@ impl CommitGroup<'_, '_> {
 
     /// What polling finds again is no duplicate; what a webhook brings after polling tells that its hook works.
     fn note_duplicate(&self, id: i64, delivery: &Delivery) -> Result<(), StoreFault> {
-        if delivery.via() == Via::Poll {
+        if delivery.via() != Via::Webhook {
             return Ok(());
         }
         let count = "UPDATE events SET duplicates = duplicates + 1, came_at = CASE
@@ -144,17 +149,23 @@ impl CommitGroup<'_, '_> {
         if self.routes.is_empty() {
             return Ok(());
         }
+        let queued_at = stored(encoded.queued_at());
         let (ids, events): (Vec<i64>, Vec<&EventFacts>) = new().unzip();
         let sql = "INSERT INTO forwards (id, target, delivery, first_event, last_event, queued_at)
                    VALUES (?, ?, ?, ?, ?, ?)";
         let mut statement = self.connection.prepare_cached(sql)?;
         for route in self.routes {
             for (first, last) in route.forwards(&events) {
-                statement.execute(params![self.next_forward, route.target.0, id, ids[first], ids[last], at])?;
+                statement.execute(params![self.next_forward, route.target.0, id, ids[first], ids[last], queued_at])?;
                 self.next_forward += 1;
             }
         }
         Ok(())
+    }
+
+    /// Removes a delivery that is read again. Returns whether it was still there: somebody else may have done it by now.
+    fn leave_quarantine(&self, number: i64) -> Result<bool, StoreFault> {
+        Ok(self.connection.prepare_cached("DELETE FROM quarantine WHERE id = ?")?.execute([number])? > 0)
     }
 
     fn quarantine(&self, encoded: &EncodedDelivery, reason: &str) -> Result<(), StoreFault> {

@@ -202,12 +202,13 @@ impl Polling for SqliteInbox {
 mod tests {
     use super::*;
 
-    const STEPS: [&str; 5] = [
+    const STEPS: [&str; 6] = [
         include_str!("../../../../migrations/sqlite/0001_inbox.sql"),
         include_str!("../../../../migrations/sqlite/0002_inbox.sql"),
         include_str!("../../../../migrations/sqlite/0003_inbox.sql"),
         include_str!("../../../../migrations/sqlite/0004_inbox.sql"),
         include_str!("../../../../migrations/sqlite/0005_inbox.sql"),
+        include_str!("../../../../migrations/sqlite/0006_inbox.sql"),
     ];
 
     /// How SQLite goes about a statement.
