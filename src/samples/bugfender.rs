@@ -25,6 +25,16 @@ pub fn event(shape: EventShape, kind: EventKind, app_id: i64, url: &str) -> Valu
     }
 }
 
+/// An issue of an app that tells people and programs that it is there to try a target.
+pub fn test_event(app_id: i64, url: &str) -> Value {
+    let mut event = with_title(current(EventKind::NewIssueSeparate, app_id, url), "[test] A sample event");
+    let id: String = std::iter::repeat_with(fastrand::alphanumeric).take(16).collect();
+    let id = format!("test-{}", id.to_lowercase());
+    (event["id"], event["uid"]) = (id.clone().into(), id.clone().into());
+    event["self"] = format!("{url}/app/{app_id}/issues/{id}").into();
+    event
+}
+
 /// The event with another title.
 pub fn with_title(mut event: Value, title: &str) -> Value {
     event["title"] = title.into();

@@ -21,7 +21,8 @@ impl Default for Attendance {
     }
 }
 
-/// What receivers of one store tell each other. Where a backend allows one receiver only, there is nothing to tell.
+/// What receivers of one store tell each other and whoever looks. Where a backend allows one receiver only, there are no
+/// others to tell.
 pub trait Coordination: Send {
     /// Says that this receiver is there, for the next 45 seconds, and who else is.
     ///
@@ -31,7 +32,8 @@ pub trait Coordination: Send {
         Ok(Attendance::default())
     }
 
-    /// Keeps all receivers from claiming forwards to a target that is failing until then, or lets them again.
+    /// Keeps all receivers from claiming forwards to a target that is failing until then, or lets them again. It is on record
+    /// as [`TargetRecord::suspended_until`](super::TargetRecord::suspended_until).
     ///
     /// # Errors
     /// When the store cannot be written.

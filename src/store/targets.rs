@@ -43,6 +43,9 @@ pub struct TargetRecord {
     pub name: String,
     /// Since when it is paused, if it is.
     pub paused_at: Option<Timestamp>,
+    /// Until when its receivers leave it alone, as it is failing. A time that is past means nothing: they try again then, and
+    /// one that was killed says nothing any more.
+    pub suspended_until: Option<Timestamp>,
     /// How many forwards are pending for it.
     pub pending: u64,
     /// How many forwards to it are dead-lettered.

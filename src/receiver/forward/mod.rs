@@ -87,13 +87,15 @@ pub(super) struct Forwarder<Q: ForwardQueue, T: Deliver> {
     /// Whether the metrics have the target as paused.
     shown_paused: bool,
     peers: Arc<Peers>,
-    /// What other receivers are to know of the target.
+    /// What other processes are to know of the target.
     news: Option<News>,
     alarm: TargetAlarm,
 }
 
-/// What a forwarder tells other receivers of its target.
+/// What a forwarder tells other processes of its target.
 enum News {
+    /// It is tried anew, whatever a receiver before this one found.
+    Began,
     /// It is paused for so long.
     Failing(Duration),
     Recovered,
@@ -137,7 +139,7 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
             stopped: false,
             shown_paused: false,
             peers: Peers::new(Attendance::default()),
-            news: None,
+            news: Some(News::Began),
             alarm: TargetAlarm::default(),
         }
     }
@@ -293,15 +295,17 @@ impl<Q: ForwardQueue, T: Deliver> Forwarder<Q, T> {
         }
     }
 
-    /// Lets other receivers know that the target is failing, or has recovered.
+    /// Puts on record that the target is failing, or has recovered, for other receivers and whoever looks.
     async fn tell_peers(&mut self, now: Moment) {
-        let Some(news) = self.news.take().filter(|_| self.peers.receivers() > 1) else { return };
-        let until = match news {
-            News::Failing(wait) => now.time.checked_add(wait).ok(),
-            News::Recovered => None,
+        let until = match self.news.take() {
+            Some(News::Failing(wait)) => now.time.checked_add(wait).ok(),
+            Some(News::Recovered) => None,
+            // Another receiver may know better.
+            Some(News::Began) if self.peers.receivers() == 1 => None,
+            Some(News::Began) | None => return,
         };
         if let Err(error) = self.queue.hold(self.id, until).await {
-            tracing::debug!("other receivers were not told of a pause: {error}");
+            tracing::debug!("a pause was not put on record: {error}");
         }
     }
 

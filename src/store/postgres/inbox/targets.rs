@@ -17,7 +17,7 @@ const DROPPED_AT_ONCE: i64 = 500;
 pub(super) fn records(session: &ServerSession) -> Result<Vec<TargetRecord>, PostgresFault> {
     let sql = "SELECT t.id, t.shown, t.paused_at,
                    (SELECT count(*) FROM @forwards f WHERE f.target = t.id AND f.state = 0),
-                   (SELECT count(*) FROM @forwards f WHERE f.target = t.id AND f.state = 2)
+                   (SELECT count(*) FROM @forwards f WHERE f.target = t.id AND f.state = 2), t.held_until
                FROM @targets t ORDER BY t.shown COLLATE \"C\", t.id";
     let rows = session.try_run(async |link| link.rows(sql, values![]).await)?;
     let record = |row: &Row| {
@@ -26,6 +26,7 @@ pub(super) fn records(session: &ServerSession) -> Result<Vec<TargetRecord>, Post
             id: TargetId(row.try_get(0)?),
             name: row.try_get(1)?,
             paused_at: row.try_get::<_, Option<i64>>(2)?.map(time),
+            suspended_until: row.try_get::<_, Option<i64>>(5)?.map(time),
             pending: count(3)?,
             dead: count(4)?,
         })

@@ -15,6 +15,7 @@ use super::intake;
 use super::leases::Leases;
 use super::polling::{SEEN_AT_ONCE, note_arrivals, seen};
 use super::receiving::Receiving;
+use super::targets;
 use super::{SHORT_BUSY_TIMEOUT, SqliteInbox};
 use crate::domain::{ApiOrigin, AppId, IssueList};
 use crate::platform;
@@ -83,8 +84,12 @@ impl Intake for SqliteReceiverInbox {
     }
 }
 
-/// There is one receiver.
-impl Coordination for SqliteReceiverInbox {}
+/// There is one receiver, which needs to be told nothing: what it tells is for those who look.
+impl Coordination for SqliteReceiverInbox {
+    fn hold(&mut self, target: TargetId, until: Option<Timestamp>) -> Result<(), StoreError> {
+        self.inbox.write_if_free(|connection| targets::hold(connection, target, until))
+    }
+}
 
 impl Queue for SqliteReceiverInbox {
     fn targets(&mut self, names: &[TargetName]) -> Result<Vec<TargetId>, StoreError> {
@@ -281,8 +286,8 @@ impl Polling for SqliteReceiverInbox {
 }
 
 impl HandOver for SqliteReceiverInbox {
-    fn hand_over(&mut self, events: &HandedOver) -> Result<i64, StoreError> {
-        self.inbox.hand_over(events)
+    fn hand_over(&mut self, delivery: &HandedOver) -> Result<i64, StoreError> {
+        self.inbox.hand_over(delivery)
     }
 
     fn take_receipt(&mut self, number: i64) -> Result<Option<u64>, StoreError> {

@@ -49,6 +49,13 @@ pub(super) fn is_paused(connection: &Connection, target: TargetId) -> Result<boo
     Ok(paused.unwrap_or(false))
 }
 
+/// Puts on record until when a failing target is left alone.
+pub(super) fn hold(connection: &Connection, target: TargetId, until: Option<Timestamp>) -> Result<(), StoreFault> {
+    let sql = "UPDATE targets SET held_until = ?1 WHERE id = ?2 AND held_until IS NOT ?1";
+    connection.prepare_cached(sql)?.execute(params![until.map(stored), target.0])?;
+    Ok(())
+}
+
 /// Each target that is not paused, with its name, and since when at the earliest its forwards count as queued.
 pub(super) fn unpaused(connection: &Connection) -> Result<Vec<(i64, String, i64)>, StoreFault> {
     let sql = "SELECT id, shown, coalesce(resumed_at, 0) FROM targets WHERE paused_at IS NULL";
@@ -58,7 +65,7 @@ pub(super) fn unpaused(connection: &Connection) -> Result<Vec<(i64, String, i64)
 }
 
 fn records(connection: &Connection) -> Result<Vec<TargetRecord>, StoreFault> {
-    let sql = "SELECT t.id, t.shown, t.paused_at, coalesce(p.count, 0), coalesce(d.count, 0) FROM targets t
+    let sql = "SELECT t.id, t.shown, t.paused_at, coalesce(p.count, 0), coalesce(d.count, 0), t.held_until FROM targets t
                LEFT JOIN (SELECT target, count(*) AS count FROM forwards INDEXED BY forwards_pending
                           WHERE state = 0 GROUP BY target) p ON p.target = t.id
                LEFT JOIN (SELECT target, count(*) AS count FROM forwards INDEXED BY forwards_dead
@@ -71,6 +78,7 @@ fn records(connection: &Connection) -> Result<Vec<TargetRecord>, StoreFault> {
             id: TargetId(row.get(0)?),
             name: row.get(1)?,
             paused_at: row.get::<_, Option<i64>>(2)?.map(time),
+            suspended_until: row.get::<_, Option<i64>>(5)?.map(time),
             pending: count(3)?,
             dead: count(4)?,
         })

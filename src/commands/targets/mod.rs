@@ -1,21 +1,23 @@
-//! `targets`: where events are forwarded to, and pausing, resuming and dropping what is pending there.
+//! `targets`: where events are forwarded to, pausing, resuming and dropping what is pending there, and trying them.
+
+mod testing;
 
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Report;
-use super::confirm::confirm;
-use super::named_targets::{named_targets, no_such_target};
-use super::steps::each_step;
-use super::units::count;
+use crate::commands::Report;
+use crate::commands::confirm::confirm;
+use crate::commands::named_targets::{named_targets, no_such_target};
+use crate::commands::steps::each_step;
+use crate::commands::units::count;
 use crate::context::Context;
 use crate::domain::{ShownTime, excerpt};
 use crate::error::Result;
 use crate::render::{Cell, Row, Tone};
 use crate::store::{Inbox, StoreError, TargetId, TargetRecord};
 
-/// List, pause, resume and drop the targets of forwards
+/// List, test, pause, resume and drop the targets of forwards
 ///
 /// A running `bugfender-hooks listen` notices within a second. Targets have the names of `listen --config`; those of flags
 /// have names of where they are.
@@ -36,6 +38,12 @@ enum TargetsCommand {
     Resume(NameArgs),
     /// Dead-letter everything that is pending for a target
     Drop(DropArgs),
+    /// Forward a sample event to a target, and show what it answers
+    ///
+    /// The event is stored, with a title that begins with [test], and forwarded by the `bugfender-hooks listen` that runs: to
+    /// this target only. Waits for the first attempt, 30 seconds or as long as --timeout says. Exits with 0 if the target
+    /// accepted the event.
+    Test(testing::Args),
 }
 
 #[derive(clap::Args)]
@@ -60,27 +68,41 @@ struct TargetRow {
     name: String,
     status: &'static str,
     paused_at: Option<ShownTime>,
+    suspended_until: Option<ShownTime>,
     pending: u64,
     dead: u64,
 }
 
 impl TargetRow {
     fn of(record: TargetRecord) -> Self {
-        let TargetRecord { name, paused_at, pending, dead, .. } = record;
-        let status = if paused_at.is_some() { "paused" } else { "active" };
-        Self { name, status, paused_at: paused_at.map(ShownTime::from), pending, dead }
+        let TargetRecord { name, paused_at, suspended_until, pending, dead, .. } = record;
+        let suspended_until = suspended_until.filter(|until| *until > Timestamp::now()).map(ShownTime::from);
+        let status = match (paused_at, &suspended_until) {
+            (Some(_), _) => "paused",
+            (None, Some(_)) => "failing",
+            (None, None) => "active",
+        };
+        Self { name, status, paused_at: paused_at.map(ShownTime::from), suspended_until, pending, dead }
+    }
+
+    /// Its status, for people.
+    fn status_cell(&self) -> Cell {
+        match (&self.paused_at, &self.suspended_until) {
+            (Some(_), _) => Cell::toned(self.status, Tone::Caution),
+            (None, Some(next_try)) => Cell::toned(format!("{}, next try at {next_try}", self.status), Tone::Bad),
+            (None, None) => Cell::toned(self.status, Tone::Good),
+        }
     }
 }
 
 impl Row for TargetRow {
-    const FIELDS: &'static [&'static str] = &["name", "status", "paused_at", "pending", "dead"];
+    const FIELDS: &'static [&'static str] = &["name", "status", "paused_at", "suspended_until", "pending", "dead"];
     const HEADERS: &'static [&'static str] = &["NAME", "STATUS", "PENDING", "DEAD"];
 
     fn cells(&self) -> Vec<Cell> {
-        let tone = if self.paused_at.is_some() { Tone::Caution } else { Tone::Good };
         vec![
             self.name.clone().into(),
-            Cell::toned(self.status, tone),
+            self.status_cell(),
             self.pending.to_string().into(),
             self.dead.to_string().into(),
         ]
@@ -112,6 +134,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
             changed_rows(ctx, &*inbox, name, if changed { "is resumed" } else { "was not paused" })
         }
         TargetsCommand::Drop(DropArgs { name, yes }) => drop_pending(ctx, inbox, name, *yes),
+        TargetsCommand::Test(args) => testing::run(ctx, args, inbox),
     }
 }
 

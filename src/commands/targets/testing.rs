@@ -1,0 +1,158 @@
+//! `targets test`: a sample event is forwarded to one target, and what the target answers is shown.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{named, shown};
+use crate::commands::Report;
+use crate::commands::calls;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::render::{Cell, Records, Row, Tone};
+use crate::samples::bugfender::test_event;
+use crate::store::worker::StoreWorker;
+use crate::store::{
+    AttemptRecord, EventSeq, EventState, ForwardRecord, Inbox, StoreDeposit, StoreError, TargetId, TargetRecord,
+};
+
+/// How long to wait for the attempt, unless `--timeout` says so.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often to look whether it was made.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The target's name in `targets list`
+    name: String,
+}
+
+/// The first attempt to forward the event.
+#[derive(Serialize)]
+struct TestedRow {
+    target: String,
+    id: String,
+    status: Option<u16>,
+    ms: u64,
+    error: Option<String>,
+    answer: Option<String>,
+}
+
+impl Row for TestedRow {
+    const FIELDS: &'static [&'static str] = &["target", "id", "status", "ms", "error", "answer"];
+    const HEADERS: &'static [&'static str] = &["TARGET", "STATUS", "MS", "ERROR", "ANSWER"];
+
+    fn cells(&self) -> Vec<Cell> {
+        let tone = if self.error.is_none() { Tone::Good } else { Tone::Bad };
+        let status = match self.status {
+            Some(status) => Cell::toned(status.to_string(), tone),
+            None if self.error.is_none() => Cell::toned("ok", tone),
+            None => Cell::maybe(None::<u16>),
+        };
+        vec![
+            self.target.clone().into(),
+            status,
+            self.ms.to_string().into(),
+            Cell::maybe(self.error.as_ref()),
+            Cell::maybe(self.answer.as_ref().map(|answer| shown(answer))),
+        ]
+    }
+
+    fn id(&self) -> Option<String> {
+        self.error.is_none().then(|| self.id.clone())
+    }
+}
+
+pub(super) fn run(ctx: &Context, args: &Args, inbox: Option<Box<dyn Inbox>>) -> Result<Report> {
+    let name = &args.name;
+    let (inbox, targets) = named(inbox, name)?;
+    let target = in_use(&*inbox, &targets)?;
+    if target.is_some_and(|target| target.paused_at.is_some()) {
+        let error = Error::new(ErrorKind::Other, format!("{} is paused", shown(name)));
+        return Err(error.hint(format!("`bugfender-hooks targets resume '{}'` resumes it", shown(name))));
+    }
+    let Some(target) = target.map(|target| target.id) else {
+        return Err(Error::new(ErrorKind::Unavailable, format!("the last `listen` did not forward to {}", shown(name)))
+            .hint("start `bugfender-hooks listen` with this target"));
+    };
+    let sample = test_event(calls::app_id(ctx, None), &ctx.origin().to_string());
+    let id = sample["id"].as_str().unwrap_or_default().to_owned();
+    let sample = calls::to_bytes(&json!([sample]))?;
+    let (worker, thread) = StoreWorker::start("inbox", inbox)?;
+    let store = StoreDeposit::new(worker.clone(), ctx.store()?.into());
+    let timeout = ctx.settings().total_timeout().unwrap_or(TIMEOUT);
+    let tested = ctx.wait(async {
+        let event = store.deposit_test(sample, target).await?;
+        first_attempt(&worker, event, timeout).await
+    });
+    drop((store, worker));
+    // It ends once the event is stored.
+    let _ = thread.join();
+    let tested = tested?.ok_or_else(|| Error::interrupted("while waiting for the attempt"))??;
+    report(ctx, name, id, tested, timeout)
+}
+
+/// Of the targets with one name the one that the last receiver forwards to.
+fn in_use<'a>(inbox: &dyn Inbox, targets: &'a [TargetRecord]) -> Result<Option<&'a TargetRecord>> {
+    let routes = inbox.routes()?;
+    let is_routed = |id: TargetId| routes.iter().any(|route| route.target == id);
+    Ok(targets.iter().rfind(|target| is_routed(target.id)))
+}
+
+/// What came of the event until a timeout.
+enum Tested {
+    Attempted(AttemptRecord),
+    /// Its forward is gone: the filter of the target leaves it out.
+    LeftOut,
+    /// Nobody made an attempt.
+    Waits,
+}
+
+async fn first_attempt(inbox: &StoreWorker<dyn Inbox>, event: EventSeq, timeout: Duration) -> Result<Tested> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let look = move |inbox: &mut (dyn Inbox + 'static)| inbox.forwards_of(event);
+        let forward = inbox.run::<_, StoreError>(look).await?.pop();
+        let Some(ForwardRecord { state, newest_attempts, .. }) = forward else { return Ok(Tested::LeftOut) };
+        if let Some(attempt) = newest_attempts.into_iter().next() {
+            return Ok(Tested::Attempted(attempt));
+        }
+        if state != EventState::Pending || Instant::now() >= deadline {
+            return Ok(Tested::Waits);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn report(ctx: &Context, name: &str, id: String, tested: Tested, timeout: Duration) -> Result<Report> {
+    let shown = shown(name);
+    let attempt = match tested {
+        Tested::Attempted(attempt) => attempt,
+        Tested::LeftOut => {
+            return Err(Error::new(ErrorKind::Other, format!("the filter of {shown} leaves the event {id} out")));
+        }
+        Tested::Waits => {
+            let seconds = timeout.as_secs_f32();
+            let message = format!("no attempt to forward the event {id} to {shown} was made within {seconds} s");
+            let error = Error::new(ErrorKind::Unavailable, message);
+            return Err(error.hint("is `bugfender-hooks listen` running? It forwards the event when it gets to it"));
+        }
+    };
+    let AttemptRecord { report, error, .. } = attempt;
+    let answer = Some(String::from_utf8_lossy(&report.answer).into_owned()).filter(|answer| !answer.is_empty());
+    let ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX);
+    let failure = error.as_ref().map(|error| {
+        // One that does not answer may do so later.
+        let is_rejected = report.status.is_some_and(|status| status < 500 && status != 429);
+        let kind = if is_rejected { ErrorKind::Other } else { ErrorKind::Unavailable };
+        let failure = Error::new(kind, format!("{shown} has not accepted the event: {error}"));
+        report.status.map_or(failure.again(), |status| failure.status(status))
+    });
+    if failure.is_none() {
+        ctx.out().note(&format!("{shown} accepted the event {id}"));
+    }
+    let row = TestedRow { target: name.to_owned(), id, status: report.status, ms, error, answer };
+    Ok(Report { errors: failure.into_iter().collect(), ..Report::of(Records::single(row)) })
+}
