@@ -5,6 +5,7 @@
 mod apply;
 mod auth;
 mod browser;
+mod beside;
 mod catching_up;
 mod check;
 mod ci_examples;

@@ -66,7 +66,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     }
     let (worker, thread) = StoreWorker::start("inbox", inbox)?;
     let store = StoreDeposit::new(worker, ctx.store()?.into());
-    let (rows, errors) = reread_each(ctx, &store, &numbers);
+    let (rows, errors) = reread_each(ctx, &store, &numbers, args.all);
     drop(store);
     // It ends once all that is stored is stored.
     let _ = thread.join();
@@ -81,7 +81,7 @@ fn all(inbox: &dyn Inbox) -> Result<Vec<i64>> {
 }
 
 /// Reads these again, until one fails for a reason that the others would fail for too.
-fn reread_each(ctx: &Context, store: &StoreDeposit, numbers: &[i64]) -> (Vec<RereadRow>, Vec<Error>) {
+fn reread_each(ctx: &Context, store: &StoreDeposit, numbers: &[i64], is_of_all: bool) -> (Vec<RereadRow>, Vec<Error>) {
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     let bar = progress_bar(ctx, numbers.len() as u64);
     for number in numbers {
@@ -98,6 +98,8 @@ fn reread_each(ctx: &Context, store: &StoreDeposit, numbers: &[i64]) -> (Vec<Rer
                 errors.push(still_unreadable(*number, reason));
                 rows.push(row(0, 0, Some(reason.to_owned())));
             }
+            // Somebody else has read it again, or purged it, since all were listed.
+            Ok(None) if is_of_all => {}
             Ok(None) => errors.push(super::not_quarantined(*number)),
             Err(error) => {
                 errors.insert(0, error);

@@ -74,8 +74,11 @@ pub(super) fn run(ctx: &Context, args: &Args, inbox: Option<Box<dyn Inbox>>) -> 
         return Err(error.hint(format!("`bugfender-hooks targets resume '{}'` resumes it", shown(name))));
     }
     let Some(target) = target.map(|target| target.id) else {
-        return Err(Error::new(ErrorKind::Unavailable, format!("the last `listen` did not forward to {}", shown(name)))
-            .hint("start `bugfender-hooks listen` with this target"));
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the last `listen` did not forward to {}", shown(name)),
+        )
+        .hint("start `bugfender-hooks listen` with this target"));
     };
     let sample = test_event(calls::app_id(ctx, None), &ctx.origin().to_string());
     let id = sample["id"].as_str().unwrap_or_default().to_owned();

@@ -1,13 +1,14 @@
 //! Deliveries are committed, and what comes again is known.
 
+use bugfender_hooks::domain::delivery::{Delivery, Via};
 use bugfender_hooks::domain::event::Sender;
 use bugfender_hooks::store::{
-    ClaimRequest, EventPage, EventSelection, EventSeq, EventState, Receipt, ReceiverInbox, Store,
+    ClaimRequest, EncodedDelivery, EventPage, EventSelection, EventSeq, EventState, Receipt, ReceiverInbox, Store,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{all, all_to, claim_some, commit, events, ids, is_new, receiver, seq, target, with_ids};
-use crate::support::inbox::{at, bugfender, instabug, of_ids};
+use crate::support::inbox::{at, bugfender, instabug, of_ids, unreadable};
 
 pub(super) fn reports_without_ids_are_the_same_for_a_time(store: &dyn Store) {
     let mut inbox = receiver(store);
@@ -28,6 +29,49 @@ pub(super) fn reports_without_ids_are_the_same_for_a_time(store: &dyn Store) {
     let keys: std::collections::HashSet<_> = claimed.iter().map(|leased| leased.forward.events[0].key).collect();
     assert_eq!((claimed.len(), keys.len()), (3, 3));
     assert!(keys.contains(&found[0].key) && keys.contains(&found[1].key));
+}
+
+pub(super) fn what_is_read_again_leaves_quarantine(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let to = target(&mut *inbox, "x");
+    let body = r#"[{"id":"a"},{"id":"b"}]"#;
+    commit(&mut *inbox, &[unreadable(1, body), unreadable(2, "[]"), of_ids(3, &["b"])], &[]);
+    let numbers = |inbox: &dyn ReceiverInbox| -> Vec<i64> {
+        inbox.quarantined(None, None).unwrap().iter().map(|found| found.number).collect()
+    };
+    let [second, first] = numbers(&*inbox)[..] else { panic!("{:?}", numbers(&*inbox)) };
+    let reread = |number: i64, second: i64, body: &str| {
+        let delivery = Delivery::reread(Sender::Bugfender, at(second), None, body.as_bytes().to_vec()).unwrap();
+        EncodedDelivery::encode(delivery).out_of_quarantine(number, at(1000))
+    };
+    // What has nothing in it leaves, too.
+    assert_eq!(inbox.commit(&[reread(second, 2, "[]")], &[all_to(to)]).unwrap()[0].stored(), 0);
+    assert_eq!(numbers(&*inbox), [first]);
+    let receipt = inbox.commit(&[reread(first, 1, body)], &[all_to(to)]).unwrap().remove(0);
+    assert_eq!(receipt.events.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    assert!(numbers(&*inbox).is_empty());
+    let found = all(&*inbox);
+    let facts: Vec<_> = found.iter().map(|event| (event.id.as_str(), event.received_at, event.via)).collect();
+    assert_eq!(facts, [("b", at(3), Via::Webhook), ("a", at(1), Via::Webhook)]);
+    // It waits since it was read again.
+    let claimed = claim_some(&mut *inbox, to, 1001, ClaimRequest::up_to(9));
+    assert_eq!(claimed.iter().map(|leased| leased.forward.queued_at).collect::<Vec<_>>(), [at(1000)]);
+    // Once more, as by somebody who was as quick.
+    assert_eq!(inbox.commit(&[reread(first, 1, body)], &[all_to(to)]).unwrap()[0].stored(), 0);
+    assert_eq!(all(&*inbox).len(), 2);
+}
+
+pub(super) fn tests_of_targets_are_no_arrivals(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let sample = r#"[{"id":"test-1","app":{"id":7},"type":"issue"}]"#;
+    let test = Delivery::test(at(1), sample.as_bytes().to_vec()).unwrap();
+    commit(&mut *inbox, &[test], &[]);
+    while inbox.maintain().unwrap() {}
+    assert_eq!(inbox.arrivals().unwrap(), []);
+    let found = all(&*inbox);
+    assert_eq!((found[0].via, found[0].duplicates), (Via::Test, 0));
+    let of_tests = EventSelection { via: Some(Via::Test), ..EventSelection::default() };
+    assert_eq!(ids(&*inbox, &of_tests), ["test-1"]);
 }
 
 pub(super) fn one_id_of_two_apps_is_two_events(store: &dyn Store) {

@@ -76,6 +76,21 @@ pub(super) fn a_paused_target_is_left_alone(store: &dyn Store) {
     assert_eq!(records(&*other), [(x_name, None, 0, 1), (y_name, None, 0, 1)]);
 }
 
+pub(super) fn a_failing_target_is_on_record(store: &dyn Store) {
+    let mut inbox = receiver(store);
+    let (x, _) = (target(&mut *inbox, "x"), target(&mut *inbox, "y"));
+    let other = store.existing_inbox().unwrap().unwrap();
+    let suspended = || {
+        let records = other.target_records().unwrap().into_iter();
+        records.map(|target| target.suspended_until).collect::<Vec<_>>()
+    };
+    assert_eq!(suspended(), [None, None]);
+    for until in [Some(at(50)), Some(at(90)), None, None] {
+        inbox.hold(x, until).unwrap();
+        assert_eq!(suspended(), [until, None]);
+    }
+}
+
 pub(super) fn what_is_skipped_was_never_on_its_way(store: &dyn Store) {
     let mut inbox = receiver(store);
     let x = target(&mut *inbox, "x");

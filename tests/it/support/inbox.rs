@@ -32,6 +32,18 @@ pub fn bugfender(second: i64, body: &str) -> Delivery {
     deliver(&of_bugfender(), second, body.as_bytes())
 }
 
+/// A delivery of Bugfender's that was not read: it goes into quarantine, whatever is in it.
+pub fn unreadable(second: i64, body: &str) -> Delivery {
+    let body = body.as_bytes().to_vec();
+    Delivery::unreadable(
+        &of_bugfender(),
+        at(second),
+        Some("application/json".to_owned()),
+        body,
+        "it was not understood",
+    )
+}
+
 /// A delivery of Bugfender's with events that have these ids.
 pub fn of_ids(second: i64, ids: &[&str]) -> Delivery {
     let events: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":"{id}"}}"#)).collect();

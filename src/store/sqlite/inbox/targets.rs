@@ -65,7 +65,8 @@ pub(super) fn unpaused(connection: &Connection) -> Result<Vec<(i64, String, i64)
 }
 
 fn records(connection: &Connection) -> Result<Vec<TargetRecord>, StoreFault> {
-    let sql = "SELECT t.id, t.shown, t.paused_at, coalesce(p.count, 0), coalesce(d.count, 0), t.held_until FROM targets t
+    let sql =
+        "SELECT t.id, t.shown, t.paused_at, coalesce(p.count, 0), coalesce(d.count, 0), t.held_until FROM targets t
                LEFT JOIN (SELECT target, count(*) AS count FROM forwards INDEXED BY forwards_pending
                           WHERE state = 0 GROUP BY target) p ON p.target = t.id
                LEFT JOIN (SELECT target, count(*) AS count FROM forwards INDEXED BY forwards_dead
