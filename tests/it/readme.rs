@@ -4,8 +4,8 @@ use std::path::Path;
 
 use bugfender_hooks::config::environment;
 use bugfender_hooks::error::EXIT_CODES;
-use bugfender_hooks::store::Store;
 use bugfender_hooks::store::sqlite::SqliteStore;
+use bugfender_hooks::store::{ReceiverInbox, Route, Store, TargetName};
 
 use crate::support::{Home, Run, SandboxServer, Scripted, answer, free_address, http_get, wait_until};
 
@@ -201,9 +201,11 @@ fn command_line(command: &str, url: &str) -> Vec<String> {
         "events delete" => "events delete x --yes".to_owned(),
         "events purge" => "events purge --older-than 1d --yes".to_owned(),
         "events replay" => format!("events replay --all --yes --to {url}"),
+        "events reread" => "events reread --all".to_owned(),
         "events retry" => "events retry --all".to_owned(),
         "plan" => "plan -f hooks.toml".to_owned(),
         "store copy" => "store copy --to sqlite:copy.db".to_owned(),
+        "targets test" => "targets test nobody --timeout 0.1".to_owned(),
         "trigger" => format!("trigger new_crash --to {url}"),
         "verify" => "verify --secret-file secret -H x-ibg-signature-256:00 secret".to_owned(),
         "with `--dry-run" => "unsubscribe 1 --dry-run".to_owned(),
@@ -212,18 +214,24 @@ fn command_line(command: &str, url: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
+/// Puts a target on record that the last receiver forwarded to.
+fn on_record(inbox: &mut dyn ReceiverInbox, name: &str) {
+    let target = inbox.targets(&[TargetName { key: name.to_owned(), shown: name.to_owned() }]).unwrap()[0];
+    inbox.set_routes(&[Route { target, types: Vec::new(), together: true }]).unwrap();
+}
+
 #[test]
 fn the_keys_of_results_are_those_that_come() {
     let sandbox = SandboxServer::start();
     let home = Home::of(&sandbox);
-    SqliteStore::at(&home.registry()).inbox().unwrap();
+    on_record(&mut *SqliteStore::at(&home.registry()).receiver_inbox().unwrap(), "nobody");
     std::fs::write(home.path().join("secret"), "0123456789abcdef").unwrap();
     std::fs::write(home.path().join("hooks.toml"), "name = \"empty\"\n").unwrap();
     let endpoint = Scripted::always(answer("200 OK", &[], ""));
     let text = readme();
     let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
     let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
-    assert_eq!(lines.len(), 27);
+    assert_eq!(lines.len(), 29);
     for line in lines {
         let [command, shape, keys] = line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
             panic!("{line}")

@@ -29,13 +29,13 @@ pub(super) struct Args {
     name: String,
 }
 
-/// The first attempt to forward the event.
+/// The first attempt to forward the event, if there was one.
 #[derive(Serialize)]
 struct TestedRow {
     target: String,
     id: String,
     status: Option<u16>,
-    ms: u64,
+    ms: Option<u64>,
     error: Option<String>,
     answer: Option<String>,
 }
@@ -54,7 +54,7 @@ impl Row for TestedRow {
         vec![
             self.target.clone().into(),
             status,
-            self.ms.to_string().into(),
+            Cell::maybe(self.ms),
             Cell::maybe(self.error.as_ref()),
             Cell::maybe(self.answer.as_ref().map(|answer| shown(answer))),
         ]
@@ -94,7 +94,7 @@ pub(super) fn run(ctx: &Context, args: &Args, inbox: Option<Box<dyn Inbox>>) -> 
     // It ends once the event is stored.
     let _ = thread.join();
     let tested = tested?.ok_or_else(|| Error::interrupted("while waiting for the attempt"))??;
-    report(ctx, name, id, tested, timeout)
+    Ok(report(ctx, name, id, tested, timeout))
 }
 
 /// Of the targets with one name the one that the last receiver forwards to.
@@ -129,33 +129,50 @@ async fn first_attempt(inbox: &StoreWorker<dyn Inbox>, event: EventSeq, timeout:
     }
 }
 
-fn report(ctx: &Context, name: &str, id: String, tested: Tested, timeout: Duration) -> Result<Report> {
+/// What came of the event, as a record and perhaps an error.
+fn report(ctx: &Context, name: &str, id: String, tested: Tested, timeout: Duration) -> Report {
     let shown = shown(name);
-    let attempt = match tested {
-        Tested::Attempted(attempt) => attempt,
+    let (error, failure) = match &tested {
+        Tested::Attempted(AttemptRecord { error: None, .. }) => {
+            ctx.out().note(&format!("{shown} accepted the event {id}"));
+            (None, None)
+        }
+        Tested::Attempted(AttemptRecord { error: Some(error), report, .. }) => {
+            (Some(error.clone()), Some(not_accepted(&shown, error, report.status)))
+        }
         Tested::LeftOut => {
-            return Err(Error::new(ErrorKind::Other, format!("the filter of {shown} leaves the event {id} out")));
+            let error = format!("the filter of {shown} leaves the event {id} out");
+            (Some(error.clone()), Some(Error::new(ErrorKind::Other, error)))
         }
         Tested::Waits => {
-            let seconds = timeout.as_secs_f32();
-            let message = format!("no attempt to forward the event {id} to {shown} was made within {seconds} s");
-            let error = Error::new(ErrorKind::Unavailable, message);
-            return Err(error.hint("is `bugfender-hooks listen` running? It forwards the event when it gets to it"));
+            let error =
+                format!("no attempt to forward the event {id} to {shown} was made within {} s", timeout.as_secs_f32());
+            let failure = Error::new(ErrorKind::Unavailable, error.clone());
+            let hint = "is `bugfender-hooks listen` running? It forwards the event when it gets to it";
+            (Some(error), Some(failure.hint(hint)))
         }
     };
-    let AttemptRecord { report, error, .. } = attempt;
-    let answer = Some(String::from_utf8_lossy(&report.answer).into_owned()).filter(|answer| !answer.is_empty());
-    let ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX);
-    let failure = error.as_ref().map(|error| {
-        // One that does not answer may do so later.
-        let is_rejected = report.status.is_some_and(|status| status < 500 && status != 429);
-        let kind = if is_rejected { ErrorKind::Other } else { ErrorKind::Unavailable };
-        let failure = Error::new(kind, format!("{shown} has not accepted the event: {error}"));
-        report.status.map_or(failure.again(), |status| failure.status(status))
-    });
-    if failure.is_none() {
-        ctx.out().note(&format!("{shown} accepted the event {id}"));
+    let report = if let Tested::Attempted(attempt) = tested { Some(attempt.report) } else { None };
+    let answer = report.as_ref().map(|report| String::from_utf8_lossy(&report.answer).into_owned());
+    let row = TestedRow {
+        target: name.to_owned(),
+        id,
+        status: report.as_ref().and_then(|report| report.status),
+        ms: report.map(|report| u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX)),
+        error,
+        answer: answer.filter(|answer| !answer.is_empty()),
+    };
+    Report { errors: failure.into_iter().collect(), ..Report::of(Records::single(row)) }
+}
+
+/// The error of a target that answered so, or did not answer.
+fn not_accepted(shown: &str, error: &str, status: Option<u16>) -> Error {
+    // One that does not answer may do so later.
+    let is_rejected = status.is_some_and(|status| status < 500 && status != 429);
+    let kind = if is_rejected { ErrorKind::Other } else { ErrorKind::Unavailable };
+    let failure = Error::new(kind, format!("{shown} has not accepted the event: {error}"));
+    match status {
+        Some(status) => failure.status(status),
+        None => failure,
     }
-    let row = TestedRow { target: name.to_owned(), id, status: report.status, ms, error, answer };
-    Ok(Report { errors: failure.into_iter().collect(), ..Report::of(Records::single(row)) })
 }

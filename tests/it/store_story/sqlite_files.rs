@@ -82,7 +82,7 @@ fn files_that_are_no_inbox_are_left_alone() {
     let (_dir, store, path) = filled();
     let version = 0x6269 << 16 | 9;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
-    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 5)");
+    expect_refusal(&store, "written by a newer bugfender-hooks (schema 9, this version knows 6)");
 }
 
 #[test]
