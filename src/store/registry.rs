@@ -259,8 +259,12 @@ pub trait Registry: Send {
         each: &mut dyn FnMut(Change),
     ) -> Result<(), StoreError>;
 
-    /// From now on, waits no longer than this for another process's write.
+    /// From now on, waits no longer than this for another process's write. How long a server has to answer is another
+    /// matter.
     fn set_lock_timeout(&self, timeout: Duration) -> Result<(), StoreError>;
+
+    /// From now on, waits no longer than this for anything: another process's write, or the answer of a server.
+    fn set_timeout(&self, timeout: Duration) -> Result<(), StoreError>;
 
     /// Reads the whole registry for damage.
     fn check(&self) -> Result<(), StoreError>;

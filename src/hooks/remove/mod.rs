@@ -35,8 +35,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long each of these waits is: responses and interruptions are handled in between.
 const LOCK_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
-/// How long after an interruption.
-const FINAL_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the registry is waited for after an interruption, whatever keeps it.
+const FINAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often to look whether another process has finished with the same hook.
 const REMOVING_POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::answered::AnsweredRemoval;
 use super::outcome::RemovalOutcome;
 use super::target::{Placed, RemovalTarget, as_recorded};
-use super::{EndedRemoval, FINAL_LOCK_TIMEOUT, Frontend, LOCK_TIMEOUT, Remover};
+use super::{EndedRemoval, FINAL_TIMEOUT, Frontend, LOCK_TIMEOUT, Remover};
 use crate::domain::{HookStatus, RowId};
 use crate::error::Error;
 use crate::store::{Removal, RemovalReservation};
@@ -18,7 +18,7 @@ impl<F: Frontend> Remover<'_, F> {
     /// `removing`. Returns what there is to say.
     pub(super) fn interrupt(&mut self) -> Vec<Error> {
         // Nobody who has pressed Ctrl-C waits for long. What cannot be recorded stays `removing`, which is safe.
-        let timeout = self.registry.set_lock_timeout(FINAL_LOCK_TIMEOUT);
+        let timeout = self.registry.set_timeout(FINAL_TIMEOUT);
         self.locked_until = Some(Instant::now());
         self.record(Vec::new());
         if !self.api.has_connected() {

@@ -162,10 +162,13 @@ impl<F: Frontend> Subscriber<'_, F> {
             let subscribed = &mut done[place];
             let new = subscribed.record.name();
             match outcome {
-                RemovalOutcome::Removed => subscribed.replaced = Some(old),
-                RemovalOutcome::Missing => {
+                RemovalOutcome::Removed | RemovalOutcome::Missing => {
                     subscribed.replaced = Some(old);
-                    self.frontend.note(&format!("hook {old} was gone already; {new} has taken its place"));
+                    if outcome == RemovalOutcome::Missing {
+                        self.frontend.note(&format!("hook {old} was gone already; {new} has taken its place"));
+                    }
+                    // It is gone, and the registry could not be told.
+                    errors.extend(error);
                 }
                 RemovalOutcome::Failed | RemovalOutcome::Unknown => {
                     let message = format!("{new} is there, and hook {old}, whose place it takes, was not removed");

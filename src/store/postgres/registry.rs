@@ -259,6 +259,12 @@ impl Registry for PostgresRegistry {
     }
 
     fn set_lock_timeout(&self, timeout: std::time::Duration) -> Result<(), StoreError> {
+        self.session.set_lock_timeout(timeout);
+        Ok(())
+    }
+
+    fn set_timeout(&self, timeout: std::time::Duration) -> Result<(), StoreError> {
+        self.session.set_lock_timeout(timeout);
         self.session.set_timeout(timeout);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A connection in a thread that waits for it, renewed when it breaks.
 #![allow(clippy::needless_pass_by_value, reason = "work reads better where it is given without an ampersand")]
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(super) struct ServerSession {
     /// Why no connection could be made.
     trouble: RefCell<String>,
     timeout: Cell<Duration>,
+    /// How long a transaction waits for another one's locks, if not as long as [`BEGIN`] lets it.
+    lock_timeout: Cell<Option<Duration>>,
 }
 
 /// An open connection, and the schema that its statements are about.
@@ -71,12 +74,25 @@ impl ServerSession {
             rest_until: Cell::default(),
             trouble: RefCell::default(),
             timeout,
+            lock_timeout: Cell::default(),
         })
     }
 
     /// From now on, waits no longer than this for an answer.
     pub(super) fn set_timeout(&self, timeout: Duration) {
         self.timeout.set(timeout.min(self.options.timeout()));
+    }
+
+    /// From now on, transactions wait no longer than this for each other's locks; the server gives up, and says so.
+    pub(super) fn set_lock_timeout(&self, timeout: Duration) {
+        self.lock_timeout.set(Some(timeout));
+    }
+
+    /// Begins a transaction.
+    fn begin(&self) -> Cow<'static, str> {
+        let Some(timeout) = self.lock_timeout.get() else { return BEGIN.into() };
+        // 0 would switch the limit off.
+        format!("{BEGIN}; SET LOCAL lock_timeout = '{}ms'", timeout.as_millis().max(1)).into()
     }
 
     /// Does work that may be done again if the connection breaks in the middle of it: it reads, or does nothing the second
@@ -122,9 +138,10 @@ impl ServerSession {
         &self,
         work: impl AsyncFn(&Link) -> Result<T, PostgresFault>,
     ) -> Result<T, PostgresFault> {
+        let opening = self.begin();
         let transaction = async |link: &Link| {
             // The work is sent at once: if the transaction did not begin, the connection is of no use to it either.
-            let (begun, outcome) = tokio::join!(biased; link.batch(BEGIN), work(link));
+            let (begun, outcome) = tokio::join!(biased; link.batch(&opening), work(link));
             let outcome = begun.and(outcome);
             let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
             match (outcome, link.batch(end).await) {

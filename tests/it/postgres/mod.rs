@@ -11,6 +11,7 @@ mod proxy;
 mod receivers;
 mod senders;
 mod shared_registry;
+mod slow;
 mod tls;
 mod together;
 

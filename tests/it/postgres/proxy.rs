@@ -1,9 +1,10 @@
-//! A proxy that stands between a receiver and its server, and cuts the connection where a test says.
+//! A proxy that stands between a receiver and its server, cuts the connection where a test says, or makes the server slow.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::support::postgres::Server;
 use crate::support::wait_until;
@@ -22,6 +23,8 @@ struct Cutter {
     /// The cuts that come next, the last one first, each with a part of the statement that is waited for.
     armed: Mutex<Vec<(Cut, &'static str)>>,
     cuts: AtomicUsize,
+    /// How much later answers get back.
+    latency: Duration,
 }
 
 /// The proxy. It serves until the tests end.
@@ -32,9 +35,14 @@ pub struct CutProxy {
 
 impl CutProxy {
     pub fn start(server: &Server) -> Self {
+        Self::slow(server, Duration::ZERO)
+    }
+
+    /// One behind which the server's answers come this much later.
+    pub fn slow(server: &Server, latency: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, target) = (listener.local_addr().unwrap().port(), server.port());
-        let cutter = Arc::<Cutter>::default();
+        let cutter = Arc::new(Cutter { latency, ..Cutter::default() });
         let shared = Arc::clone(&cutter);
         // Ends with the test's process: it holds nothing that needs an orderly end.
         std::thread::spawn(move || {
@@ -102,6 +110,7 @@ impl Cutter {
     fn pass_answers(&self, mut server: TcpStream, mut client: TcpStream, keeps_back: &AtomicBool) {
         let mut kept = Vec::new();
         while let Some(chunk) = chunk(&mut server) {
+            std::thread::sleep(self.latency);
             if keeps_back.load(Ordering::SeqCst) {
                 kept.extend_from_slice(&chunk);
                 if contains(&kept, b"COMMIT\0") {

@@ -134,6 +134,31 @@ fn an_old_hook_that_stays_is_removed_by_the_next_run() {
 }
 
 #[test]
+fn a_registry_that_cannot_be_told_of_the_removal_is_an_error() {
+    for delete_first in [false, true] {
+        let (bugfender, home) = started();
+        home.json(&CRASHES);
+        let registry = rusqlite::Connection::open(home.registry()).unwrap();
+        let refusing = "CREATE TRIGGER refusing BEFORE UPDATE ON hooks WHEN NEW.status IN ('removed', 'gone') \
+                        BEGIN SELECT RAISE(ABORT, 'no more'); END";
+        registry.execute_batch(refusing).unwrap();
+        if delete_first {
+            bugfender.delete(1);
+        }
+        let run = replace(&home, &["--output", "json"]);
+        assert_eq!(run.code, 9, "{run}");
+        assert!(run.stderr.contains("no more"), "{run}");
+        // What is true of the hooks is said nonetheless.
+        assert_eq!(run.json()[0]["replaced"], 1, "{run}");
+        assert_eq!(bugfender.hooks().into_keys().collect::<Vec<_>>(), [2]);
+        assert_eq!(on_record(&home), rows([(1, "removing"), (2, "active")]));
+        registry.execute_batch("DROP TRIGGER refusing").unwrap();
+        assert_eq!(replace(&home, &[]).code, 0);
+        assert_eq!(on_record(&home), rows([(1, "removed"), (2, "active")]));
+    }
+}
+
+#[test]
 fn a_hook_of_a_manifest_stays_its_own() {
     let sandbox = SandboxServer::with_faults(&["unsubscribe=403x1"]);
     let home = Home::of(&sandbox);

@@ -289,6 +289,11 @@ impl Registry for SqliteRegistry {
         self.connection.busy_timeout(timeout).map_err(|error| self.store_error(error.into()))
     }
 
+    fn set_timeout(&self, timeout: Duration) -> Result<(), StoreError> {
+        // A file is not waited for but when it is locked.
+        self.set_lock_timeout(timeout)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         super::check_integrity(&self.connection).map_err(|fault| self.store_error(fault))
     }

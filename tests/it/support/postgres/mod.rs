@@ -100,11 +100,17 @@ impl Server {
 
     /// Runs SQL as the superuser, which must succeed, and gives the rows, columns separated by `|`.
     pub fn psql(&self, database: &str, sql: &str) -> String {
-        let mut command = Command::new(self.bin.join("psql"));
-        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]);
-        let output = command.arg("-h").arg(&self.dir).args(["-p", &self.port.to_string()]).output().unwrap();
+        let output = self.psql_command(database, sql).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The command that runs SQL as the superuser, for what is to go on beside the test.
+    pub fn psql_command(&self, database: &str, sql: &str) -> Command {
+        let mut command = Command::new(self.bin.join("psql"));
+        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]);
+        command.arg("-h").arg(&self.dir).args(["-p", &self.port.to_string()]);
+        command
     }
 
     /// Stops it: connections end with a message of the server's.
