@@ -78,7 +78,7 @@ use self::intake::RequestHandler;
 use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
 use self::metrics::Metrics;
-use self::operators::{Operators, PageBeside};
+use self::operators::Operators;
 use self::peers::Peers;
 use self::self_check::SelfChecker;
 use self::shares::Shares;
@@ -88,6 +88,7 @@ use self::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
 use crate::store::{Intake, ReceiverInbox, Store, TargetRecord};
+use crate::ui::WebPage;
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -106,6 +107,8 @@ pub struct Receiver {
     intake: Arc<RequestHandler>,
     /// Where the paths for operators are served, if not with those for deliveries.
     admin: Option<TcpListener>,
+    /// Served there, too.
+    page: Option<WebPage>,
     replaceable: Replaceable,
     forwarders: Vec<Forwarder<Writer, Target>>,
     factory: ForwarderFactory,
@@ -191,9 +194,7 @@ impl Receiver {
         let (replacer, replacements) = mpsc::unbounded_channel();
         let budgets = Budgets::new(&limits);
         let max_age = policy.max_age;
-        let page = page.map(PageBeside::new);
-        let operators =
-            Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts, page };
+        let operators = Operators { health, metrics: Arc::clone(&metrics), writer: writer.clone(), hosts: admin_hosts };
         let intake = Arc::new(RequestHandler {
             verifier: Arc::clone(&verifier),
             access,
@@ -212,6 +213,7 @@ impl Receiver {
         Ok(Self {
             intake,
             admin,
+            page,
             replaceable: Replaceable { verifier, tls, metrics, targets: TargetReplacer(replacer), check_now },
             forwarders,
             factory,
@@ -275,7 +277,7 @@ impl Receiver {
         let hearing = self.self_checker.as_ref().map(|checker| alert_watch::hear(self.alerts.clone(), checker.watch()));
         let hearing = hearing.map(|hearing| AbortOnDropHandle::new(tokio::spawn(hearing)));
         let alert_watch = tokio::spawn(alert_watch::run(self.alerts, Arc::clone(&operators)));
-        let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, stopped.clone())));
+        let operating = self.admin.map(|admin| tokio::spawn(operators.serve(admin, self.page, stopped.clone())));
         let connections = Connections { intake: self.intake, tls: self.replaceable.tls, stop: stopped.clone() };
         let accept = |listener| tokio::spawn(accept::accept(listener, connections.clone()));
         let accepting: Vec<_> = listeners.into_iter().map(accept).collect();

@@ -8,15 +8,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::routing::any;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tower_service::Service;
 
 use super::health::HealthCheck;
 use super::metrics::Metrics;
@@ -29,17 +29,11 @@ use crate::ui::WebPage;
 /// The most connections to a port for operators.
 const MAX_CONNECTIONS: usize = 32;
 
-/// The same if there is a page, of which a browser has several.
-const MAX_CONNECTIONS_OF_PAGE: usize = 256;
-
 /// The largest head of a request there, in bytes; the smallest that hyper allows.
 const MAX_HEAD: usize = 8 * 1024;
 
 /// How long a connection may last there: it is for one request.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
-
-/// The same if there is a page: what streams is asked for again.
-const LONGEST_STREAM: Duration = Duration::from_secs(12 * 3600);
 
 /// How long the head of that request may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,13 +50,18 @@ pub(super) enum OperatorsPath {
 }
 
 impl OperatorsPath {
-    pub(super) fn of(path: &str) -> Option<Self> {
-        match path {
-            "/healthz" => Some(Self::Health),
-            "/readyz" => Some(Self::Ready),
-            "/metrics" => Some(Self::Metrics),
-            _ => None,
+    const ALL: [Self; 3] = [Self::Health, Self::Ready, Self::Metrics];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
         }
+    }
+
+    pub(super) fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == path)
     }
 
     /// Whether it is for this request, whatever addresses deliveries are accepted from: it says nothing, or the request
@@ -79,20 +78,6 @@ pub(super) struct Operators {
     pub(super) metrics: Arc<Metrics>,
     pub(super) writer: Writer,
     pub(super) hosts: ServedHosts,
-    pub(super) page: Option<PageBeside>,
-}
-
-/// A page on the port for operators.
-pub(super) struct PageBeside {
-    router: Router,
-    /// As long as it is there, its streams go on.
-    _page: WebPage,
-}
-
-impl PageBeside {
-    pub(super) fn new(page: WebPage) -> Self {
-        Self { router: page.router(), _page: page }
-    }
 }
 
 impl Operators {
@@ -118,10 +103,33 @@ impl Operators {
         }
     }
 
-    /// Serves these paths, and nothing else, on a port of their own until told to stop.
-    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let most = if self.page.is_some() { MAX_CONNECTIONS_OF_PAGE } else { MAX_CONNECTIONS };
-        let places = Arc::new(Semaphore::new(most));
+    /// Serves these paths, and nothing else but a page, on a port of their own until told to stop.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        page: Option<WebPage>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let Some(page) = page else { return self.serve_alone(listener, stop).await };
+        let stopped = async move {
+            // An error says that nobody can tell it any more: the receiver has ended.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        page.serve_with(self.router(), listener, stopped).await;
+    }
+
+    /// These paths, for a router that serves others too.
+    fn router(self: Arc<Self>) -> Router {
+        let answer = move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request<Body>| {
+            let operators = Arc::clone(&self);
+            async move { operators.respond(request.map(drop), peer).await.map(Body::new) }
+        };
+        let add = |router: Router, path: OperatorsPath| router.route(path.as_str(), any(answer.clone()));
+        OperatorsPath::ALL.into_iter().fold(Router::new(), add)
+    }
+
+    async fn serve_alone(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut open = JoinSet::new();
         loop {
             let next = async {
@@ -152,21 +160,14 @@ impl Operators {
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let has_page = self.page.is_some();
         let service = service_fn(move |request: Request<Incoming>| {
             let operators = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(operators.respond(request, peer).await) }
+            async move { Ok::<_, Infallible>(operators.respond(request.map(drop), peer).await) }
         });
         let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .keep_alive(has_page);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD).keep_alive(false);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
-        // A page is streamed to for as long as it is open.
-        let longest = if has_page { LONGEST_STREAM } else { LONGEST_CONNECTION };
-        match tokio::time::timeout(longest, serving).await {
+        match tokio::time::timeout(LONGEST_CONNECTION, serving).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
             Err(_) => tracing::debug!("a connection took too long"),
@@ -174,20 +175,14 @@ impl Operators {
     }
 
     /// Answers a request on the port for operators.
-    async fn respond(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let answer = match (OperatorsPath::of(request.uri().path()), &self.page) {
-            (None, Some(page)) => {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                let Ok(answer) = page.router.clone().call(request.map(Body::new)).await;
-                return answer;
-            }
-            (None, None) => self.reject(peer.ip(), Rejection::Path),
-            (Some(path), _) => match self.check(&request) {
-                Ok(()) => self.answer(path, request.method(), request.headers()).await,
-                Err(why) => self.reject(peer.ip(), why),
-            },
+    async fn respond(&self, request: Request<()>, peer: SocketAddr) -> FullResponse {
+        let Some(path) = OperatorsPath::of(request.uri().path()) else {
+            return self.reject(peer.ip(), Rejection::Path);
         };
-        answer.map(Body::new)
+        match self.check(&request) {
+            Ok(()) => self.answer(path, request.method(), request.headers()).await,
+            Err(why) => self.reject(peer.ip(), why),
+        }
     }
 
     /// Rejects a request: it is logged and counted, and this is the response.

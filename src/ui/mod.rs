@@ -143,14 +143,19 @@ impl WebPage {
         if options.access.has_token() { format!("{address}?token={}", token.expose()) } else { address }
     }
 
-    /// What answers its requests. Others are given to nobody: they are not found.
-    pub fn router(&self) -> Router {
-        router(Arc::clone(&self.shared))
-    }
-
     /// Serves it until told to stop. Streams end then; what is being changed is changed.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
-        let router = self.router();
+        self.serve_with(Router::new(), listener, stop).await;
+    }
+
+    /// The same with other paths beside it, which are open to everybody.
+    pub async fn serve_with(
+        self,
+        others: Router,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let router = router(Arc::clone(&self.shared)).merge(others);
         let Self { shared, stop: tell } = self;
         let stopped = tell.subscribe();
         let stopping = async move {
