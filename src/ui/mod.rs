@@ -34,6 +34,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -206,7 +207,10 @@ fn router(shared: SharedPage) -> Router {
     } else {
         let signed_in = middleware::from_fn_with_state(Arc::clone(&shared), guard::signed_in);
         // A nested path ends without a slash.
-        Router::new().nest(base_path, all).route(&format!("{base_path}/"), get(events_page::show).layer(signed_in))
+        Router::new()
+            .nest(base_path, all)
+            .route(&format!("{base_path}/"), get(events_page::show).layer(signed_in))
+            .fallback(|| async { StatusCode::NOT_FOUND })
     };
     all.layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::checked)).with_state(shared)
 }
