@@ -109,6 +109,7 @@ fn its_page_stays_until_it_is_asked_to_end() {
         wait_until("events are forwarded", || has_row("/?status=forwarded", "OutOfMemoryError"));
         let issue = "Payment provider answered with an empty body";
         wait_until("issues wait", || has_row("/?target=chat&status=pending", issue));
+        assert!(show("/hooks").contains("new_crash"), "{}", show("/hooks"));
         assert_eq!(fs::read_dir(&scratch).unwrap().count(), 1);
 
         if by_terminal {
@@ -131,7 +132,7 @@ fn its_page_is_worth_a_picture() {
     let home = Home::new();
     let Some(browser) = Browser::start() else { return };
     let demo = OpenDemo::start(&home);
-    browser.set_size(1280, 800);
+    browser.set_size(1280, 720);
     browser.emulate(&[("prefers-color-scheme", "light"), ("prefers-reduced-motion", "reduce")]);
     browser.open(demo.url.trim_end());
     browser.wait_for_text("#live", "Live");

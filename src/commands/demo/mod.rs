@@ -29,6 +29,9 @@ const APP: &str = "1001";
 /// How long an event may take to arrive on this machine.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How it signs in: somebody's own keyring is no scratch directory.
+const LOGIN: &[&str] = &["auth", "login", "--with-token", "--credential-store", "file"];
+
 /// What is said at the end.
 const NEXT: &str = "\nEverything worked. Next: bugfender-hooks --help";
 
@@ -81,8 +84,7 @@ impl Stage<'_> {
     async fn play(&self) -> Result<()> {
         self.say(&format!("A local Bugfender answers at {}; everything else is in a scratch directory.", self.url))?;
         self.say("\n# Sign in with an access token, given on standard input")?;
-        // Somebody's own keyring is no scratch directory.
-        self.command(&["auth", "login", "--with-token", "--credential-store", "file"], Some(&self.token)).await?;
+        self.command(LOGIN, Some(&self.token)).await?;
         self.say("\n# Receive: each delivery is on disk before it is answered")?;
         let receiver = self.receive(&[]).await?;
         self.say("\n# Subscribe the receiver to the crashes of an app")?;

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
 
-use super::{NEXT, Stage, failed};
+use super::{APP, LOGIN, NEXT, Stage, failed};
 use crate::error::Result;
 use crate::platform::{self, StopSignals};
 
@@ -44,6 +44,9 @@ impl Stage<'_> {
         );
         std::fs::write(&file, targets)?;
         let receiver = self.receive(&["--config", &file.to_string_lossy()]).await?;
+        self.command(LOGIN, Some(&self.token)).await?;
+        let hook = ["--app-id", APP, "--event", "all", "--target-url", &receiver.url, "--label", "demo"];
+        self.command(&[&["subscribe"], &hook[..]].concat(), None).await?;
         for event in MORE {
             self.command(&[&["trigger"], event, &["--to", &receiver.url]].concat(), None).await?;
         }

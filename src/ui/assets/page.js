@@ -87,7 +87,7 @@
 
   // New events: put in at the top, unless somebody reads further down or has selected something.
   const MOST_ROWS = 300;
-  const PER_FRAME = 60;
+  const PER_FRAME = 100;
   let live = null;
   const place = $("#live");
   if (rows && place?.dataset.live === "true") live = follow();
