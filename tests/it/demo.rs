@@ -132,7 +132,7 @@ fn its_page_is_worth_a_picture() {
     let home = Home::new();
     let Some(browser) = Browser::start() else { return };
     let demo = OpenDemo::start(&home);
-    browser.set_size(1280, 720);
+    browser.set_size(1280, 800);
     browser.emulate(&[("prefers-color-scheme", "light"), ("prefers-reduced-motion", "reduce")]);
     browser.open(demo.url.trim_end());
     browser.wait_for_text("#live", "Live");
