@@ -118,10 +118,7 @@
       let newest = Number(known?.dataset.seq ?? 0);
       // A message is newest first. What is there already does not come in a second time.
       const fresh = read(html).reverse().filter((row) => Number(row.dataset.seq) > newest);
-      for (const row of fresh) {
-        for (const link of $$("a", row)) link.search = rows.dataset.address;
-        waiting.unshift(row);
-      }
+      for (const row of fresh) waiting.unshift(row);
       schedule();
     };
     const schedule = () => {
@@ -151,7 +148,11 @@
         rows.prepend(...some);
         while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
         // Of many nobody sees that they are new, and each would be painted again and again.
-        for (const row of some.slice(0, MOST_ROWS)) { localise(row); row.classList.toggle("fresh", some.length < MANY); }
+        for (const row of some.slice(0, MOST_ROWS)) {
+          for (const link of $$("a", row)) link.search = rows.dataset.address;
+          localise(row);
+          row.classList.toggle("fresh", some.length < MANY);
+        }
         trimmed();
       }
       tell();
