@@ -76,6 +76,8 @@ pub(super) struct Chart {
     width: u32,
     height: u32,
     most: u64,
+    start: ShownTime,
+    end: ShownTime,
     bars: Vec<Bar>,
     kinds: Vec<&'static str>,
     pub(super) events: u64,
@@ -109,9 +111,9 @@ pub(super) fn chart(range: ChartRange, since: Timestamp, buckets: &[EventBucket]
     let sum = |bar: &[(&str, u64)]| bar.iter().map(|(_, count)| count).sum::<u64>();
     let most = of_bars.iter().map(|bar| sum(bar)).max().unwrap_or(0);
     let width = WIDTH / range.bars;
+    let start_of = |place| since.checked_add(step * i32::try_from(place).unwrap_or_default()).unwrap_or(since);
     let bars = (0..range.bars).zip(&of_bars).filter(|(_, bar)| !bar.is_empty()).map(|(place, bar)| {
-        let start = since.checked_add(step * i32::try_from(place).unwrap_or_default()).unwrap_or(since);
-        let end = start.checked_add(step).unwrap_or(start);
+        let (start, end) = (start_of(place), start_of(place + 1));
         let mut parts = bar.clone();
         parts.sort_unstable();
         let label = parts.iter().map(|(kind, count)| format!("{kind}: {count}")).collect::<Vec<_>>().join(", ");
@@ -124,7 +126,17 @@ pub(super) fn chart(range: ChartRange, since: Timestamp, buckets: &[EventBucket]
             end: end.into(),
         }
     });
-    Chart { width: width * range.bars, height: HEIGHT, most, bars: bars.collect(), kinds, events, duplicates }
+    Chart {
+        width: width * range.bars,
+        height: HEIGHT,
+        most,
+        start: since.into(),
+        end: start_of(range.bars).into(),
+        bars: bars.collect(),
+        kinds,
+        events,
+        duplicates,
+    }
 }
 
 /// The parts of a bar, one upon the other. Each is to be seen, however small it is.

@@ -26,6 +26,10 @@ use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, Inbox, Stor
 /// How often the inbox is looked at.
 const INTERVAL: Duration = Duration::from_millis(300);
 
+/// How long a stream that has more to tell waits, for each event that it has told: nobody reads faster, and what is shown
+/// costs the browser, and the receiver beside it, something.
+const PACE: Duration = Duration::from_micros(1250);
+
 /// How often a stream says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -57,12 +61,16 @@ struct StreamProgress {
     selection: EventSelection,
     shown: EventSeq,
     has_begun: bool,
+    /// How long to wait before the inbox is looked at again.
+    wait: Duration,
 }
 
 /// Some events, and how far all have been looked at.
 struct NewEvents {
     events: Vec<EventRecord>,
     shown: EventSeq,
+    /// Whether these are all.
+    is_last: bool,
 }
 
 /// Streams what comes behind the event that a page ends with, or behind the last that the browser got before a break.
@@ -81,7 +89,8 @@ pub(super) async fn stream(
     let Ok(place) = Arc::clone(&page.streams).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "there are too many streams: ask from time to time").into_response();
     };
-    let progress = StreamProgress { page, headers, _place: place, selection, shown, has_begun: false };
+    let progress =
+        StreamProgress { page, headers, _place: place, selection, shown, has_begun: false, wait: Duration::ZERO };
     let kept = KeepAlive::new().interval(HEARTBEAT).event(Event::default().event("beat").data(SAID));
     let mut response = Sse::new(messages(progress)).keep_alive(kept).into_response();
     // For nginx, which otherwise keeps back what there is little of.
@@ -100,12 +109,20 @@ fn messages(progress: StreamProgress) -> impl Stream<Item = Result<Event, Infall
         }
         let mut stop = progress.page.stop.clone();
         loop {
+            tokio::select! {
+                () = tokio::time::sleep(progress.wait) => {}
+                _ = stop.changed() => return None,
+            }
+            progress.wait = INTERVAL;
             if *stop.borrow() || progress.page.visitor(&progress.headers, None).is_none() {
                 return None;
             }
             match progress.page.behind(&progress.selection, progress.shown).await {
                 Ok(batch) if batch.shown > progress.shown => {
                     progress.shown = batch.shown;
+                    if !batch.is_last {
+                        progress.wait = PACE.saturating_mul(u32::try_from(batch.events.len()).unwrap_or(u32::MAX));
+                    }
                     let EventSeq(id) = batch.shown;
                     let rows = progress.page.rows(&batch.events);
                     return Some((Ok(Event::default().event("rows").id(id.to_string()).data(rows)), progress));
@@ -118,10 +135,6 @@ fn messages(progress: StreamProgress) -> impl Stream<Item = Result<Event, Infall
                     return None;
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => {}
-                _ = stop.changed() => return None,
-            }
         }
     })
 }
@@ -133,7 +146,7 @@ impl PageState {
         let read = move |inbox: &mut (dyn Inbox + 'static)| {
             let watermark = inbox.watermark()?;
             if watermark <= shown {
-                return Ok::<_, StoreError>(NewEvents { events: Vec::new(), shown });
+                return Ok::<_, StoreError>(NewEvents { events: Vec::new(), shown, is_last: true });
             }
             (selection.after, selection.up_to) = (Some(shown), Some(watermark));
             let mut events = Vec::new();
@@ -145,7 +158,7 @@ impl PageState {
             let last = events.last().map(|event: &EventRecord| event.seq);
             let is_full = events.len() as u64 == MESSAGE;
             let shown = if is_full { last } else { reached }.unwrap_or(watermark);
-            Ok(NewEvents { events, shown })
+            Ok(NewEvents { events, shown, is_last: shown == watermark })
         };
         Ok(self.readers.quick.run(read).await?)
     }

@@ -87,7 +87,9 @@
 
   // New events: put in at the top, unless somebody reads further down or has selected something.
   const MOST_ROWS = 300;
-  const PER_FRAME = 60;
+  const AT_ONCE = 1000;
+  // So many nobody reads one by one: they come in once a second, as each time the whole list is laid out and painted.
+  const MANY = 20;
   let live = null;
   const place = $("#live");
   if (rows && place?.dataset.live === "true") live = follow();
@@ -98,6 +100,9 @@
     let after = Number(place.dataset.after);
     let waiting = [];
     let scheduled = false;
+    let lastPut = -Infinity;
+    // So many waited, and were let go: newer ones fill the list.
+    let dropped = 0;
     const separator = query ? "&" : "?";
     const address = (path) => `${base}/events/${path}${query}${separator}after=${after}`;
     const say = (text) => { if (place.textContent !== text) place.textContent = text; };
@@ -113,30 +118,41 @@
       let newest = Number(known?.dataset.seq ?? 0);
       // A message is newest first. What is there already does not come in a second time.
       const fresh = read(html).reverse().filter((row) => Number(row.dataset.seq) > newest);
-      for (const row of fresh) {
-        for (const link of $$("a", row)) link.search = rows.dataset.address;
-        waiting.unshift(row);
-      }
+      for (const row of fresh) waiting.unshift(row);
       schedule();
     };
     const schedule = () => {
       if (scheduled) return;
       scheduled = true;
-      requestAnimationFrame(() => { scheduled = false; if (isPaused()) tell(); else put(PER_FRAME); });
+      const look = () => { scheduled = false; if (isPaused()) keep(); else put(AT_ONCE); };
+      const wait = waiting.length < MANY ? 0 : lastPut + 1000 - performance.now();
+      if (wait > 0) setTimeout(() => requestAnimationFrame(look), wait); else requestAnimationFrame(look);
     };
     const tell = () => {
-      button.hidden = waiting.length === 0;
-      button.textContent = waiting.length === 1 ? "1 new event" : `${waiting.length} new events`;
+      const count = waiting.length + dropped;
+      button.hidden = count === 0;
+      button.textContent = count === 1 ? "1 new event" : `${count} new events`;
     };
-    // A few at a time, so that the page stays quick whatever comes.
+    const keep = () => {
+      dropped += Math.max(0, waiting.length - AT_ONCE);
+      waiting.length = Math.min(waiting.length, AT_ONCE);
+      tell();
+    };
+    // Not all at a time, so that the page stays quick whatever comes.
     const put = (most) => {
       const some = waiting.splice(-most);
       if (some.length) {
+        lastPut = performance.now();
+        dropped = 0;
         $("#empty")?.remove();
-        // Of many nobody sees that they are new, and each would be painted again and again.
-        for (const row of some) { localise(row); row.classList.toggle("fresh", some.length < 20); }
         rows.prepend(...some);
         while (rows.children.length > MOST_ROWS) rows.lastElementChild.remove();
+        // Of many nobody sees that they are new, and each would be painted again and again.
+        for (const row of some.slice(0, MOST_ROWS)) {
+          for (const link of $$("a", row)) link.search = rows.dataset.address;
+          localise(row);
+          row.classList.toggle("fresh", some.length < MANY);
+        }
         trimmed();
       }
       tell();
@@ -160,7 +176,7 @@
       selected = null;
       getSelection()?.removeAllRanges();
       window.scrollTo(0, 0);
-      put(MOST_ROWS);
+      put(AT_ONCE);
     };
     button.addEventListener("click", show);
     addEventListener("scroll", () => { if (waiting.length && !isPaused()) schedule(); }, { passive: true });

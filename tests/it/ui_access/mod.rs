@@ -2,7 +2,7 @@
 
 mod absurd;
 mod changes;
-mod client;
+pub mod client;
 mod headers;
 mod limits;
 mod origins;

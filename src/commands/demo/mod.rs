@@ -1,5 +1,7 @@
 //! `demo`: the main job, played with real commands against an in-process sandbox in a scratch directory.
 
+mod page;
+
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +29,12 @@ const APP: &str = "1001";
 /// How long an event may take to arrive on this machine.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How it signs in: somebody's own keyring is no scratch directory.
+const LOGIN: &[&str] = &["auth", "login", "--with-token", "--credential-store", "file"];
+
+/// What is said at the end.
+const NEXT: &str = "\nEverything worked. Next: bugfender-hooks --help";
+
 /// How often to look whether the receiver serves.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -35,9 +43,13 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// Signs in, subscribes, lists, receives a crash, catches up with one that came while nothing
 /// listened, unsubscribes: each step with the command and what it printed. Needs no account and leaves nothing behind. Exits non-zero if any step fails.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Then receive and forward some more, and show all of it in a browser until Ctrl-C
+    #[arg(long)]
+    ui: bool,
+}
 
-pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
+pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let scratch = tempfile::tempdir()?;
     ctx.block_on(async {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -45,7 +57,11 @@ pub fn run(ctx: &Context, _args: &Args) -> Result<Report> {
         let (url, token) = (sandbox.url(), sandbox.token());
         let stage = Stage { ctx, scratch: scratch.path(), url, token };
         let mut played = Ok(());
-        sandbox.serve(async { played = stage.play().await }).await;
+        let play = async {
+            stage.play().await?;
+            if args.ui { stage.show_page().await } else { stage.say(NEXT) }
+        };
+        sandbox.serve(async { played = play.await }).await;
         played
     })?;
     Ok(Report::nothing())
@@ -68,10 +84,9 @@ impl Stage<'_> {
     async fn play(&self) -> Result<()> {
         self.say(&format!("A local Bugfender answers at {}; everything else is in a scratch directory.", self.url))?;
         self.say("\n# Sign in with an access token, given on standard input")?;
-        // Somebody's own keyring is no scratch directory.
-        self.command(&["auth", "login", "--with-token", "--credential-store", "file"], Some(&self.token)).await?;
+        self.command(LOGIN, Some(&self.token)).await?;
         self.say("\n# Receive: each delivery is on disk before it is answered")?;
-        let receiver = self.receive().await?;
+        let receiver = self.receive(&[]).await?;
         self.say("\n# Subscribe the receiver to the crashes of an app")?;
         let subscribe =
             ["subscribe", "--app-id", APP, "--event", "new_crash", "--target-url", &receiver.url, "--label", "demo"];
@@ -96,14 +111,15 @@ impl Stage<'_> {
         self.say("\n# Remove the hook at Bugfender, and sign out")?;
         self.command(&["unsubscribe", "--label", "demo", "--yes"], None).await?;
         self.command(&["auth", "logout"], None).await?;
-        self.expect_no_hooks().await?;
-        self.say("\nEverything worked. Next: bugfender-hooks --help")
+        self.expect_no_hooks().await
     }
 
-    /// Starts a receiver, and waits until it serves.
-    async fn receive(&self) -> Result<DemoReceiver> {
+    /// Starts a receiver with these flags, and waits until it serves.
+    async fn receive(&self, flags: &[&str]) -> Result<DemoReceiver> {
         let ready_file = self.scratch.join("receiver.json");
-        let shown = ["listen", "--listen", "127.0.0.1:0"];
+        // Where a receiver cannot be asked to end, it leaves its own.
+        let _ = std::fs::remove_file(&ready_file);
+        let shown = [&["listen", "--listen", "127.0.0.1:0"], flags].concat();
         self.say(&format!("$ bugfender-hooks {} &", shown.join(" ")))?;
         let mut command = self.prepare(&shown)?;
         command.arg("--ready-file").arg(&ready_file).stdin(Stdio::null()).kill_on_drop(true);
