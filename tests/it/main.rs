@@ -4,8 +4,8 @@
 
 mod apply;
 mod auth;
-mod browser;
 mod beside;
+mod browser;
 mod catching_up;
 mod check;
 mod ci_examples;
