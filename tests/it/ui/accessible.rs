@@ -95,7 +95,7 @@ fn every_page_is_for_everybody() {
     }
     page.open(&browser, "/targets");
     browser.click(".way form[action$=test] button");
-    browser.wait_for_text(".notice", "a sample event");
+    browser.wait_for_text(".notice", "sample event");
     look(&browser, "tested");
     page.open(&browser, "/quarantine");
     browser.click(".bulk summary");

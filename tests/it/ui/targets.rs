@@ -31,7 +31,7 @@ fn a_target_is_tried_with_a_sample() {
         browser.wait_for_text(".notice.good", &format!("{name} accepted a sample event in "));
         assert_eq!(browser.texts(".notice pre"), ["as <b>you like"]);
         // It is an event like any other, with its way.
-        assert_eq!(browser.text("h1"), "[test] A sample event");
+        assert_eq!(browser.text("h1"), "issue [test] A sample event");
         assert_eq!(browser.texts(".way h3"), [format!("{name} forwarded")]);
         accepts.store(false, Ordering::Relaxed);
         page.open(&browser, "/targets");
