@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueHint;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::hook_args::TargetUrlArg;
@@ -16,6 +16,7 @@ use crate::domain::signature::{INSTABUG_SIGNATURE, LUCIQ_SIGNATURE, sign_instabu
 use crate::domain::{AppId, HostScope, Secret, TargetUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Client, ClientOptions, Failure, HttpResponse, Method, Payload, Peer, Repeat, Request, RequestBody};
+use crate::samples::bugfender::test_event;
 
 /// How Luciq's reports are sent and signed.
 #[derive(clap::Args)]
@@ -162,6 +163,12 @@ pub async fn send(client: &Client, request: &Request) -> Timed {
 /// The app that sample events happen in.
 pub fn app_id(ctx: &Context, given: Option<AppId>) -> i64 {
     given.or(ctx.settings().app_id).map_or(1001, AppId::get)
+}
+
+/// What makes sample events to try a target with, each in a JSON array.
+pub fn test_samples(ctx: &Context) -> impl Fn() -> Result<Vec<u8>> + Send + Sync + use<> {
+    let (app_id, origin) = (app_id(ctx, None), ctx.origin().to_string());
+    move || to_bytes(&json!([test_event(app_id, &origin)]))
 }
 
 /// A body, as JSON.

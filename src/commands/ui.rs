@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::Report;
+use super::calls::test_samples;
 use super::input::read_secret;
 use super::ready_file::ReadyFile;
 use super::recorded_hooks::RecordedHooks;
@@ -18,13 +19,14 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderName, ServedHosts};
 use crate::platform::StopSignals;
-use crate::ui::{AccessRule, AllowedHost, PageOptions, ReplayClients, WebPage};
+use crate::ui::{AccessRule, AllowedHost, PageOptions, ReplayClients, SelfCheckView, WebPage};
 
 /// Show events, targets and hooks in a browser
 ///
 /// Serves a page on the store, beside any number of receivers, until Ctrl-C. Standard output gives the address: whoever
-/// opens it with its token may look, and unless it is --read-only retry, replay and delete events, and pause and drop
-/// targets. Each change is logged with who made it.
+/// opens it with its token may look, and unless it is --read-only retry, replay and delete events, read the quarantine
+/// again, and pause, test and drop targets. Each change is logged with who made it. A browser in which nobody opens or
+/// changes anything for 12 hours is signed out.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -88,6 +90,8 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         access,
         allowed_hosts: args.allowed_targets.clone(),
         clients: ReplayClients { roots: ctx.roots() },
+        sample: Box::new(test_samples(ctx)),
+        self_check: Box::new(|| SelfCheckView::OfReceiver),
         hooks: Box::new(RecordedHooks::new(ctx.store()?, ctx.origin().clone())),
         changes: Box::new(move |change| {
             // Fails only when the page is not served any longer.

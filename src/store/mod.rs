@@ -13,6 +13,7 @@ mod codec;
 mod coordination;
 mod copy;
 mod counting;
+mod deletion;
 mod depositing;
 mod error;
 mod events;

@@ -1,28 +1,21 @@
 //! Who may look: whoever has the token that the command printed, knows the password, or is named by a proxy.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use axum::Form;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::redirect::see_other;
+use super::sessions::hash;
 use super::templates::content;
 use super::{PageState, SharedPage};
-use crate::domain::signature::random_bytes;
 use crate::domain::{Secret, excerpt, is_unsafe_char};
-use crate::error::Result;
 
 /// Who is signed in, for the log of changes.
 #[derive(Debug, Clone)]
@@ -55,116 +48,8 @@ impl fmt::Debug for AccessRule {
     }
 }
 
-/// How many browsers may be signed in; the one that signed in first is forgotten.
-const MAX_SESSIONS: usize = 1000;
-
 /// The longest name of a visitor that is logged.
 const MAX_NAME: usize = 100;
-
-/// How many wrong passwords may be tried before the next is looked at with a delay.
-const FREE_ATTEMPTS: u32 = 5;
-
-/// The delay.
-const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
-
-/// How many passwords may wait to be looked at, as they are one after another.
-const MAX_WAITING: usize = 20;
-
-/// How long the address is good that a program is told to open.
-const OPENING: Duration = Duration::from_secs(60);
-
-/// After so long wrong passwords are forgotten.
-const FORGIVE_AFTER: Duration = Duration::from_secs(60);
-
-/// The browsers that are signed in, by hashes of what their cookies say.
-pub(super) struct Sessions {
-    signed_in: Mutex<VecDeque<([u8; 32], String)>>,
-    failures: Mutex<Option<(u32, Instant)>>,
-    /// The token that is good once, and since when.
-    opening: Mutex<Option<([u8; 32], Instant)>>,
-    waiting: Semaphore,
-    /// Of the password that is looked at: many at once are no faster than one after another.
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            signed_in: Mutex::default(),
-            failures: Mutex::default(),
-            opening: Mutex::default(),
-            waiting: Semaphore::new(MAX_WAITING),
-            turn: tokio::sync::Mutex::default(),
-        }
-    }
-}
-
-impl Sessions {
-    /// Signs a browser in; returns what its cookie is to say.
-    fn begin(&self, name: String) -> Result<String> {
-        let cookie = BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<24>()?);
-        let mut signed_in = self.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
-        if signed_in.len() >= MAX_SESSIONS {
-            signed_in.pop_front();
-        }
-        signed_in.push_back((hash(&cookie), name));
-        Ok(cookie)
-    }
-
-    /// A token that signs in once, and soon: everybody on a machine sees what programs are told to open.
-    pub(super) fn opening_token(&self) -> Result<Secret> {
-        let token = new_token()?;
-        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash(token.expose()), Instant::now()));
-        Ok(token)
-    }
-
-    /// Whether this is that token, which is no good any more then.
-    fn is_opening(&self, token: &str) -> bool {
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = hash(token);
-        let is_right = opening.is_some_and(|(known, since)| known == hash && since.elapsed() < OPENING);
-        if is_right {
-            *opening = None;
-        }
-        is_right
-    }
-
-    fn name(&self, cookie: &str) -> Option<String> {
-        let hash = hash(cookie);
-        let signed_in = self.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
-        signed_in.iter().find(|(known, _)| *known == hash).map(|(_, name)| name.clone())
-    }
-
-    fn end(&self, cookie: &str) {
-        let hash = hash(cookie);
-        self.signed_in.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != hash);
-    }
-
-    /// How long to wait before the next password is looked at.
-    fn delay(&self) -> Duration {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let many = failures.is_some_and(|(count, last)| count >= FREE_ATTEMPTS && last.elapsed() < FORGIVE_AFTER);
-        if many { ATTEMPT_DELAY } else { Duration::ZERO }
-    }
-
-    fn note_failure(&self) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = failures.filter(|(_, last)| last.elapsed() < FORGIVE_AFTER).map_or(0, |(count, _)| count);
-        *failures = Some((before.saturating_add(1), Instant::now()));
-    }
-}
-
-/// What is looked up or compared is a hash, so that time tells nothing of what it is of.
-fn hash(text: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    hash
-}
-
-/// A token that nobody can guess.
-pub(super) fn new_token() -> Result<Secret> {
-    Secret::parse("the token", &BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<24>()?))
-}
 
 /// The name of the cookie. Those of one host share a browser's cookies whatever their ports: it has the one that was asked.
 fn cookie_name(headers: &HeaderMap) -> String {
@@ -191,9 +76,16 @@ impl PageState {
                 values.next().is_none().then(|| Visitor(shown_name(value)))
             }
             AccessRule::Token | AccessRule::Password(_) => {
-                let name = self.sessions.name(cookie(headers, &cookie_name(headers))?)?;
+                let name = self.sessions.name(cookie(headers, &cookie_name(headers))?, Timestamp::now())?;
                 Some(Visitor(peer.map_or_else(|| name.clone(), |peer| format!("{name} at {peer}"))))
             }
+        }
+    }
+
+    /// Notes that whoever asks is there.
+    pub(super) fn note_use(&self, headers: &HeaderMap) {
+        if let Some(cookie) = cookie(headers, &cookie_name(headers)) {
+            self.sessions.note_use(cookie, Timestamp::now());
         }
     }
 
@@ -205,7 +97,7 @@ impl PageState {
         // The address of the redirect is the same for any token: no wrong one stays in the browser's history.
         let mut response = see_other(&format!("{}/", self.options.base_path));
         if is_right {
-            let session = self.sessions.begin("a browser with the token".to_owned()).ok()?;
+            let session = self.sessions.begin("a browser with the token".to_owned(), Timestamp::now()).ok()?;
             response.extensions_mut().insert(NewSession(session));
         }
         Some(response)
@@ -291,7 +183,7 @@ pub(super) async fn sign_in(
         return page.sign_in_form(StatusCode::UNAUTHORIZED, Some("The password is wrong."));
     }
     let mut response = see_other(&format!("{}/", page.options.base_path));
-    if let Ok(session) = page.sessions.begin("a browser with the password".to_owned()) {
+    if let Ok(session) = page.sessions.begin("a browser with the password".to_owned(), Timestamp::now()) {
         response.extensions_mut().insert(NewSession(session));
     }
     response
@@ -312,38 +204,6 @@ pub(super) async fn sign_out(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cookie_is_good_until_it_is_signed_out() {
-        let sessions = Sessions::default();
-        let (one, other) = (sessions.begin("one".to_owned()).unwrap(), sessions.begin("other".to_owned()).unwrap());
-        assert_eq!(sessions.name(&one).as_deref(), Some("one"));
-        sessions.end(&one);
-        assert_eq!((sessions.name(&one), sessions.name(&other).as_deref()), (None, Some("other")));
-        for number in 0..MAX_SESSIONS {
-            sessions.begin(number.to_string()).unwrap();
-        }
-        assert_eq!(sessions.name(&other), None);
-    }
-
-    #[test]
-    fn what_a_program_opens_is_good_once() {
-        let sessions = Sessions::default();
-        assert!(!sessions.is_opening(""));
-        let (first, token) = (sessions.opening_token().unwrap(), sessions.opening_token().unwrap());
-        assert!(!sessions.is_opening(first.expose()) && !sessions.is_opening(""));
-        assert!(sessions.is_opening(token.expose()) && !sessions.is_opening(token.expose()));
-    }
-
-    #[test]
-    fn guessing_is_slowed_down() {
-        let sessions = Sessions::default();
-        for _ in 0..FREE_ATTEMPTS {
-            assert_eq!(sessions.delay(), Duration::ZERO);
-            sessions.note_failure();
-        }
-        assert_eq!(sessions.delay(), ATTEMPT_DELAY);
-    }
 
     #[test]
     fn cookies_are_found_by_the_port_that_was_asked() {

@@ -103,6 +103,12 @@ pub(super) async fn signed_in(State(page): State<SharedPage>, mut request: Reque
     }
 }
 
+/// Notes that somebody is there, so that the session lasts.
+pub(super) async fn in_use(State(page): State<SharedPage>, request: Request, next: Next) -> Response<Body> {
+    page.note_use(request.headers());
+    next.run(request).await
+}
+
 /// Lets changes pass, if there may be any.
 pub(super) async fn may_change(State(page): State<SharedPage>, request: Request, next: Next) -> Response<Body> {
     if page.options.read_only {

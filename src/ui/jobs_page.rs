@@ -13,7 +13,7 @@ use serde_json::json;
 use super::access::Visitor;
 use super::event_query::EventQuery;
 use super::failure::WebFailure;
-use super::jobs::{JobAction, JobState};
+use super::jobs::{BulkJob, JobAction, JobState};
 use super::redirect::see_other;
 use super::templates::content;
 use super::{PageState, SharedPage};
@@ -85,12 +85,30 @@ pub(super) async fn show(
     };
     let total = job.total.max(looked_at);
     if headers.get("accept").is_some_and(|accept| accept == "application/json") {
-        let progress = json!({"state": state, "looked_at": looked_at, "changed": changed, "total": total});
+        let text = progress_text(&job, total);
+        let progress = json!({"state": state, "looked_at": looked_at, "total": total, "text": text});
         return Json(progress).into_response();
     }
-    let action = job.action.shown();
-    let content = content! { current => "events", number, action, state, problem, looked_at, changed, total };
+    let is_reread = job.action == JobAction::Reread;
+    let content = content! {
+        current => if is_reread { "quarantine" } else { "events" },
+        is_reread,
+        number,
+        action => job.action.shown(),
+        state,
+        problem,
+        looked_at,
+        left => looked_at.saturating_sub(changed),
+        text => progress_text(&job, total),
+        total,
+    };
     page.templates.respond(&page, StatusCode::OK, "job.html", content)
+}
+
+/// How far a job is, for people.
+fn progress_text(job: &BulkJob, total: u64) -> String {
+    let ((looked_at, changed), (unit, outcome)) = (job.progress(), job.action.nouns());
+    format!("{looked_at} of {total} {unit}, {changed} {outcome}")
 }
 
 /// Cancels a job.

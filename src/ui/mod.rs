@@ -13,6 +13,7 @@ mod events_page;
 mod failure;
 mod guard;
 mod hooks_page;
+mod job_work;
 mod jobs;
 mod jobs_page;
 mod markdown;
@@ -25,7 +26,9 @@ mod redirect;
 mod replay;
 mod row_view;
 mod serve;
+mod sessions;
 mod stream;
+mod target_test;
 mod targets_page;
 mod templates;
 
@@ -43,13 +46,14 @@ use tokio::sync::{Semaphore, watch};
 
 pub use self::access::AccessRule;
 pub use self::hooks_page::{HookDirectory, HookLine};
+pub use self::overview::SelfCheckView;
 pub use self::replay::{AllowedHost, ReplayClients};
 
-use self::access::Sessions;
 use self::failure::WebFailure;
 use self::jobs::Jobs;
 use self::notices::Notices;
 use self::readers::Readers;
+use self::sessions::Sessions;
 use self::templates::Templates;
 use crate::domain::Secret;
 use crate::error::Result;
@@ -72,6 +76,10 @@ pub struct PageOptions {
     pub allowed_hosts: Vec<AllowedHost>,
     /// How requests of replays are made.
     pub clients: ReplayClients,
+    /// A sample event to try a target with, in a JSON array.
+    pub sample: Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>,
+    /// What is known of whether deliveries arrive.
+    pub self_check: Box<dyn Fn() -> SelfCheckView + Send + Sync>,
     /// The hooks on record.
     pub hooks: Box<dyn HookDirectory>,
     /// Told of every change, with who made it.
@@ -111,7 +119,7 @@ impl WebPage {
         let (stop, stopped) = watch::channel(false);
         let readers = Readers::open(&*options.store)?;
         let shared = PageState {
-            token: access::new_token()?,
+            token: sessions::new_token()?,
             sessions: Sessions::default(),
             templates: Templates::new()?,
             notices: Notices::default(),
@@ -176,14 +184,19 @@ fn router(shared: SharedPage) -> Router {
         .route("/events/{seq}/replay", post(event_page::replay))
         .route("/events/{seq}/delete", post(event_page::delete))
         .route("/targets/{target}/{change}", post(targets_page::change))
+        .route("/targets/{target}/test", post(target_test::send))
+        .route("/quarantine/reread", post(quarantine_page::reread_all))
+        .route("/quarantine/{number}/reread", post(quarantine_page::reread))
         .route("/jobs", post(jobs_page::begin))
         .route("/jobs/{job}/cancel", post(jobs_page::cancel))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::may_change));
-    let pages = Router::new()
-        .route("/", get(events_page::show))
+    // What an open page asks for by itself: nobody needs to be there.
+    let live = Router::new()
         .route("/events/stream", get(stream::stream))
         .route("/events/new", get(stream::new_rows))
-        .route("/events/states", get(stream::states))
+        .route("/events/states", get(stream::states));
+    let pages = Router::new()
+        .route("/", get(events_page::show))
         .route("/events/{seq}", get(event_page::show))
         .route("/events/{seq}/raw", get(event_page::raw))
         .route("/overview", get(overview::show))
@@ -196,6 +209,8 @@ fn router(shared: SharedPage) -> Router {
         .route("/sign-out", post(access::sign_out))
         .merge(changes)
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::in_use))
+        .merge(live)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::signed_in));
     let open = Router::new()
         .route("/assets/{name}", get(assets::asset))
@@ -206,10 +221,12 @@ fn router(shared: SharedPage) -> Router {
         all
     } else {
         let signed_in = middleware::from_fn_with_state(Arc::clone(&shared), guard::signed_in);
+        let in_use = middleware::from_fn_with_state(Arc::clone(&shared), guard::in_use);
+        let list = get(events_page::show).layer(in_use).layer(signed_in);
         // A nested path ends without a slash.
         Router::new()
             .nest(base_path, all)
-            .route(&format!("{base_path}/"), get(events_page::show).layer(signed_in))
+            .route(&format!("{base_path}/"), list)
             .fallback(|| async { StatusCode::NOT_FOUND })
     };
     all.layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::checked)).with_state(shared)

@@ -31,6 +31,42 @@ struct ArrivalLine {
     last_at: ShownTime,
 }
 
+/// What is known of whether deliveries reach a receiver by its public URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SelfCheckView {
+    /// No more than that a receiver may know: it is another process.
+    OfReceiver,
+    /// The receiver does not check it.
+    Off,
+    /// It was not checked yet.
+    Unknown,
+    /// They do, since then.
+    Passing(Timestamp),
+    /// They do not since then, for this reason.
+    Failing(Timestamp, String),
+}
+
+/// The same on the page.
+#[derive(Serialize)]
+struct SelfCheckLine {
+    state: &'static str,
+    since: Option<ShownTime>,
+    reason: Option<String>,
+}
+
+impl SelfCheckLine {
+    fn of(view: SelfCheckView) -> Self {
+        let (state, since, reason) = match view {
+            SelfCheckView::OfReceiver => ("of receiver", None, None),
+            SelfCheckView::Off => ("off", None, None),
+            SelfCheckView::Unknown => ("unknown", None, None),
+            SelfCheckView::Passing(since) => ("passing", Some(since), None),
+            SelfCheckView::Failing(since, reason) => ("failing", Some(since), Some(reason)),
+        };
+        Self { state, since: since.map(ShownTime::from), reason }
+    }
+}
+
 /// Shows how it goes.
 pub(super) async fn show(State(page): State<SharedPage>, Query(query): Query<RangeQuery>) -> Response<Body> {
     match overview(&page, ChartRange::named(&query.range)).await {
@@ -54,9 +90,11 @@ async fn overview(page: &PageState, range: ChartRange) -> Result<Value, WebFailu
             last_at: arrival.last_at.into(),
         });
         let arrivals: Vec<_> = arrivals.collect();
-        Ok::<_, StoreError>((inbox.backlog()?, inbox.usage()?, inbox.target_records()?, arrivals, inbox.warnings()?))
+        let targets = (inbox.target_records()?, inbox.routes()?);
+        Ok::<_, StoreError>((inbox.backlog()?, inbox.usage()?, targets, arrivals, inbox.warnings()?))
     });
     let ((buckets, latency), (backlog, usage, targets, arrivals, warnings)) = tokio::try_join!(counted, known)?;
+    let (targets, routes) = targets;
     let chart = chart(range, since, &buckets);
     Ok(content! {
         current => "overview",
@@ -73,8 +111,9 @@ async fn overview(page: &PageState, range: ChartRange) -> Result<Value, WebFailu
         bytes => size_text(usage.bytes),
         free_bytes => usage.free_bytes.map(size_text),
         quarantined => usage.quarantined,
-        targets => targets.into_iter().map(|target| TargetLine::of(target, now)).collect::<Vec<_>>(),
+        targets => targets.into_iter().map(|target| TargetLine::of(target, &routes, now)).collect::<Vec<_>>(),
         arrivals => arrivals,
+        self_check => SelfCheckLine::of((page.options.self_check)()),
         warnings => warnings,
     })
 }

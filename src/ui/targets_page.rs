@@ -1,4 +1,4 @@
-//! The targets: how much waits for each, and pausing, resuming and dropping.
+//! The targets: how much waits for each, and pausing, resuming, dropping and testing.
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
@@ -14,7 +14,7 @@ use super::notices::Notice;
 use super::redirect::see_other;
 use super::templates::content;
 use crate::domain::ShownTime;
-use crate::store::{Inbox, StoreError, TargetId, TargetRecord};
+use crate::store::{Inbox, Route, StoreError, TargetId, TargetRecord};
 
 /// A target on the page.
 #[derive(Serialize)]
@@ -23,15 +23,26 @@ pub(super) struct TargetLine {
     name: String,
     state: &'static str,
     paused_at: Option<ShownTime>,
+    /// Until when it is left alone, as it is failing.
+    suspended_until: Option<ShownTime>,
+    /// Whether the last receiver forwards to it.
+    is_in_use: bool,
     pending: u64,
     dead: u64,
 }
 
 impl TargetLine {
-    pub(super) fn of(target: TargetRecord, _now: Timestamp) -> Self {
+    pub(super) fn of(target: TargetRecord, routes: &[Route], now: Timestamp) -> Self {
+        let suspended_until = target.suspended_until.filter(|until| *until > now);
         Self {
             id: target.id.0,
-            state: if target.paused_at.is_some() { "paused" } else { "active" },
+            state: match (target.paused_at, suspended_until) {
+                (Some(_), _) => "paused",
+                (None, Some(_)) => "failing",
+                (None, None) => "active",
+            },
+            suspended_until: suspended_until.map(ShownTime::from),
+            is_in_use: routes.iter().any(|route| route.target == target.id),
             name: target.name,
             paused_at: target.paused_at.map(ShownTime::from),
             pending: target.pending,
@@ -49,10 +60,11 @@ pub(super) struct TargetsQuery {
 
 /// Shows the targets.
 pub(super) async fn show(State(page): State<SharedPage>, Query(query): Query<TargetsQuery>) -> Response<Body> {
-    match page.readers.quick.run(|inbox| inbox.target_records()).await {
-        Ok(targets) => {
+    let read = |inbox: &mut (dyn Inbox + 'static)| Ok::<_, StoreError>((inbox.target_records()?, inbox.routes()?));
+    match page.readers.quick.run(read).await {
+        Ok((targets, routes)) => {
             let now = Timestamp::now();
-            let targets: Vec<_> = targets.into_iter().map(|target| TargetLine::of(target, now)).collect();
+            let targets: Vec<_> = targets.into_iter().map(|target| TargetLine::of(target, &routes, now)).collect();
             let notice = page.notices.take(query.note);
             let content = content! { current => "targets", targets, notice };
             page.templates.respond(&page, StatusCode::OK, "targets.html", content)

@@ -100,7 +100,7 @@ fn serve(
     };
     let (admin, admin_address) = monitoring::listener(&runtime, args)?.unzip();
     options.admin = admin;
-    options.page = monitoring::page(ctx, args, admin_address)?;
+    options.page = monitoring::page(ctx, args, admin_address, options.self_check.as_ref())?;
     let page_url =
         options.page.as_ref().zip(admin_address).map(|(page, address)| page.address(&format!("http://{address}")));
     let (outcomes, feed) = printer::feed(ctx, args).unzip();

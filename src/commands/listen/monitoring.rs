@@ -7,14 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use super::super::calls::test_samples;
 use super::super::recorded_hooks::RecordedHooks;
 use super::args::Args;
 use crate::context::Context;
 use crate::domain::{HostScope, host_scope, whole_second};
 use crate::error::{Error, Result};
 use crate::http::ServedHosts;
-use crate::receiver::{self, BUGFENDER_PATH, SelfCheck};
-use crate::ui::{AccessRule, PageOptions, ReplayClients, WebPage};
+use crate::receiver::{self, BUGFENDER_PATH, SelfCheck, SelfCheckState};
+use crate::ui::{AccessRule, PageOptions, ReplayClients, SelfCheckView, WebPage};
 
 /// Where the page is served if no address is named.
 const PAGE_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4001));
@@ -41,7 +42,12 @@ pub(super) fn listener(runtime: &Runtime, args: &Args) -> Result<Option<(TcpList
 ///
 /// # Errors
 /// A usage error if other machines can reach it, or when the store cannot be opened.
-pub(super) fn page(ctx: &Context, args: &Args, address: Option<SocketAddr>) -> Result<Option<WebPage>> {
+pub(super) fn page(
+    ctx: &Context,
+    args: &Args,
+    address: Option<SocketAddr>,
+    self_check: Option<&SelfCheck>,
+) -> Result<Option<WebPage>> {
     let Some(address) = address.filter(|_| args.monitoring.ui) else { return Ok(None) };
     if !address.ip().is_loopback() {
         let message = format!("--ui: {address} can be reached by other machines");
@@ -55,11 +61,24 @@ pub(super) fn page(ctx: &Context, args: &Args, address: Option<SocketAddr>) -> R
         access: AccessRule::Token,
         allowed_hosts: args.monitoring.allowed_targets.clone(),
         clients: ReplayClients { roots: ctx.roots() },
+        sample: Box::new(test_samples(ctx)),
+        self_check: Box::new(seen_on_page(self_check)),
         hooks: Box::new(RecordedHooks::new(ctx.store()?, ctx.origin().clone())),
         // Without a page there would be no such line, and it must not be missed.
         changes: Box::new(|change| tracing::warn!("the page: {change}")),
     };
     WebPage::open(options).map(Some)
+}
+
+/// What the page tells of the receiver's check of itself.
+fn seen_on_page(self_check: Option<&SelfCheck>) -> impl Fn() -> SelfCheckView + Send + Sync + use<> {
+    let state = self_check.map(SelfCheck::watch);
+    move || match state.as_ref().map(|state| state.borrow().clone()) {
+        None => SelfCheckView::Off,
+        Some(SelfCheckState::Unknown) => SelfCheckView::Unknown,
+        Some(SelfCheckState::Passing { since }) => SelfCheckView::Passing(since),
+        Some(SelfCheckState::Failing { since, reason }) => SelfCheckView::Failing(since, reason.to_string()),
+    }
 }
 
 /// The receiver's check of whether deliveries arrive, if there is to be one.

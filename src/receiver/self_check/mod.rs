@@ -32,6 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 pub struct SelfCheck {
     entrance: PublicEntrance,
     interval: Duration,
+    state: watch::Sender<SelfCheckState>,
 }
 
 impl SelfCheck {
@@ -40,7 +41,12 @@ impl SelfCheck {
     /// # Errors
     /// A usage error when the certificate authorities cannot be loaded, or a proxy variable is malformed.
     pub fn new(url: Url, is_loopback: bool, roots: Roots, interval: Duration) -> Result<Self> {
-        Ok(Self { entrance: PublicEntrance::new(url, is_loopback, roots)?, interval })
+        Ok(Self { entrance: PublicEntrance::new(url, is_loopback, roots)?, interval, state: watch::Sender::default() })
+    }
+
+    /// What is known, also before the receiver begins; changes are heard.
+    pub fn watch(&self) -> watch::Receiver<SelfCheckState> {
+        self.state.subscribe()
     }
 }
 
@@ -62,8 +68,7 @@ impl SelfChecker {
         metrics: Arc<Metrics>,
         wake: Arc<Notify>,
     ) -> Self {
-        let SelfCheck { entrance, interval } = check;
-        let state = watch::Sender::default();
+        let SelfCheck { entrance, interval, state } = check;
         Self { entrance, series: SelfCheckSeries::new(interval), verifier, metrics, wake, state }
     }
 

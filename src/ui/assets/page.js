@@ -182,19 +182,23 @@
     addEventListener("scroll", () => { if (waiting.length && !isPaused()) schedule(); }, { passive: true });
     document.addEventListener("selectionchange", () => { if (waiting.length && !isPaused()) schedule(); });
 
-    // By a stream; where a proxy keeps it back, by asking.
+    // By a stream; where a proxy keeps it back, by asking, and by a stream again once one comes through.
     let polling = false;
-    let source = null;
-    let hears = null;
-    const heard = () => {
-      say("Live");
-      clearTimeout(hears);
-      hears = setTimeout(() => { source?.close(); poll(); }, 15000);
-    };
+    let turn = 0;
+    let again = null;
     const stream = () => {
-      source = new EventSource(address("stream"));
-      hears = setTimeout(() => { source.close(); poll(); }, 6000);
-      source.addEventListener("hello", heard);
+      const source = new EventSource(address("stream"));
+      let hears = null;
+      const giveUp = () => { clearTimeout(hears); source.close(); poll(); };
+      const wait = (time) => { clearTimeout(hears); hears = setTimeout(giveUp, time); };
+      const heard = () => {
+        polling = false;
+        say("Live");
+        wait(15000);
+      };
+      wait(6000);
+      // Where one was held back, a beginning is not enough.
+      source.addEventListener("hello", () => { if (polling) wait(15000); else heard(); });
       source.addEventListener("beat", heard);
       source.addEventListener("rows", (event) => {
         heard();
@@ -202,27 +206,30 @@
         take(event.data);
       });
       source.addEventListener("error", () => {
-        say("Reconnecting…");
-        if (source.readyState === EventSource.CLOSED) poll();
+        if (!polling) say("Reconnecting…");
+        if (source.readyState === EventSource.CLOSED) giveUp();
       });
     };
-    const poll = async () => {
-      if (polling) return;
-      polling = true;
-      clearTimeout(hears);
-      for (;;) {
+    const poll = () => {
+      clearTimeout(again);
+      again = setTimeout(stream, 60000);
+      if (!polling) { polling = true; ask(); }
+    };
+    const ask = async () => {
+      const mine = ++turn;
+      while (polling && mine === turn) {
         try {
           const answer = await fetch(address("new"), { headers: { accept: "application/json" } });
           if (answer.status === 401) { say("Signed out: reload the page"); return; }
           if (!answer.ok) throw new Error(String(answer.status));
           const found = await answer.json();
-          say("Live, every 2 seconds");
+          if (polling) say("Live, every 2 seconds");
           const more = found.after > after;
           after = Math.max(after, found.after);
           take(found.rows);
           if (more) continue;
         } catch {
-          say("Reconnecting…");
+          if (polling) say("Reconnecting…");
         }
         await new Promise((resolve) => { setTimeout(resolve, 2000); });
       }
@@ -265,8 +272,8 @@
   const watch = async () => {
     try {
       const answer = await fetch(`${base}/jobs/${job.dataset.job}`, { headers: { accept: "application/json" } });
-      const { state, looked_at: looked, changed, total } = await answer.json();
-      $("#job-text").textContent = `${looked} of ${total} events, ${changed} changed`;
+      const { state, looked_at: looked, text, total } = await answer.json();
+      $("#job-text").textContent = text;
       const bar = $("#job-bar");
       bar.max = Math.max(total, 1);
       bar.value = looked;

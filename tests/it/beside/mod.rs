@@ -17,14 +17,14 @@ use crate::support::postgres::{Server, connect_options, server};
 use crate::support::{Home, Run, wait_until};
 
 /// Somebody with a store.
-struct World {
-    home: Home,
+pub struct World {
+    pub home: Home,
     /// The database, if the store is in PostgreSQL.
     database: Option<(&'static Server, String)>,
 }
 
 impl World {
-    fn on_sqlite() -> Self {
+    pub fn on_sqlite() -> Self {
         Self { home: Home::new(), database: None }
     }
 
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// One on each store.
-    fn each(test: impl Fn(&Self)) {
+    pub fn each(test: impl Fn(&Self)) {
         test(&Self::on_sqlite());
         if let Some(world) = Self::on_postgres() {
             test(&world);
@@ -52,21 +52,21 @@ impl World {
         }
     }
 
-    fn inbox(&self) -> Box<dyn Inbox> {
+    pub fn inbox(&self) -> Box<dyn Inbox> {
         self.store().existing_inbox().unwrap().unwrap()
     }
 
     /// Stores deliveries while nobody receives.
-    fn commit(&self, deliveries: &[Delivery]) {
+    pub fn commit(&self, deliveries: &[Delivery]) {
         self.store().receiver_inbox().unwrap().commit(&encoded(deliveries), &[]).unwrap();
     }
 
-    fn receiver(&self, sinks: &[&Sink], args: &[&str]) -> Receiver {
+    pub fn receiver(&self, sinks: &[&Sink], args: &[&str]) -> Receiver {
         let to = sinks.iter().flat_map(|sink| ["--forward-to", sink.url.as_str()]);
         Receiver::start(&self.home, &to.chain(args.iter().copied()).collect::<Vec<_>>())
     }
 
-    fn events(&self) -> Vec<EventRecord> {
+    pub fn events(&self) -> Vec<EventRecord> {
         let mut events = Vec::new();
         let each = &mut |event| {
             events.push(event);
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The numbers of what is in quarantine, newest first.
-    fn quarantined(&self) -> Vec<i64> {
+    pub fn quarantined(&self) -> Vec<i64> {
         self.inbox().quarantined(None, None).unwrap().iter().map(|found| found.number).collect()
     }
 

@@ -247,6 +247,8 @@ macro_rules! stories {
                 purging::the_oldest_go_first_read_or_not,
                 purging::a_step_removes_few_rows,
                 deleting::what_is_deleted_is_gone_with_its_copies,
+                deleting::copies_go_whenever_they_came,
+                deleting::many_are_deleted_from_few_and_from_many_deliveries,
                 polling::what_is_polled_says_so,
                 polling::what_is_polled_is_known_to_webhooks_and_back,
                 polling::one_id_of_two_apps_is_told_apart_by_its_number,

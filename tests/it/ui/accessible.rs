@@ -93,6 +93,16 @@ fn every_page_is_for_everybody() {
         page.open(&browser, path);
         look(&browser, name);
     }
+    page.open(&browser, "/targets");
+    browser.click(".way form[action$=test] button");
+    browser.wait_for_text(".notice", "sample event");
+    look(&browser, "tested");
+    page.open(&browser, "/quarantine");
+    browser.click(".bulk summary");
+    look(&browser, "quarantine-bulk");
+    browser.click(".bulk button");
+    browser.wait_for_text("#job-state", "done");
+    look(&browser, "quarantine-job");
     page.open(&browser, "/");
     browser.press("?");
     look(&browser, "keys");

@@ -84,7 +84,7 @@ fn what_was_begun_can_be_cancelled() {
     inbox.execute_batch("ROLLBACK").unwrap();
     browser.wait_for_text("#job-state", "cancelled");
     // The step that was under way is done.
-    assert_eq!(browser.text("#job-text"), "100 of 3000 events, 100 changed");
+    assert_eq!(browser.text("#job-text"), "500 of 3000 events, 500 changed");
     assert!(browser.texts("#job-cancel").is_empty());
     page.open(&browser, "/?type=crash");
     browser.wait_for_text(TITLES, "Crash 2999");

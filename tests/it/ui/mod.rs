@@ -7,7 +7,9 @@ mod hostile;
 mod live;
 mod paths;
 mod plain;
+mod quarantine;
 mod restarts;
+mod targets;
 
 use std::fs::{self, File};
 use std::path::PathBuf;

@@ -45,6 +45,8 @@ fn each_change_is_logged_with_who_made_it() {
         ("/events/1/replay", format!("target={typed}"), "alice forwarded event 1 to "),
         ("/jobs?type=crash", "action=retry".to_owned(), "alice began job 1: Retrying: ?type=crash"),
         ("/jobs/1/cancel", String::new(), "alice cancelled job 1"),
+        ("/targets/1/test", String::new(), "alice sent a test to "),
+        ("/quarantine/reread", String::new(), "alice began job 2: Reading again: the quarantine"),
         ("/events/1/delete", String::new(), "alice deleted event 1"),
     ] {
         let answer = page.post(path, &headers, &form);
@@ -55,6 +57,7 @@ fn each_change_is_logged_with_who_made_it() {
     let before = page.log();
     assert_eq!(page.post("/events/1/delete", &headers, "").status, 303);
     assert_eq!(page.post("/targets/1/resume", &headers, "").status, 303);
+    assert_eq!(page.post("/quarantine/1/reread", &headers, "").status, 303);
     assert_eq!(page.post("/events/1/retry", &headers, "").status, 303);
     assert_eq!(page.post("/targets/1/pause", &headers, "").status, 303);
     wait_until("what happened is logged", || page.log().len() > before.len());

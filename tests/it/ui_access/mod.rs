@@ -36,13 +36,16 @@ const PAGES: [&str; 13] = [
 ];
 
 /// Every change, with a form.
-const CHANGES: [(&str, &str); 9] = [
+const CHANGES: [(&str, &str); 12] = [
     ("/events/1/retry", "target="),
     ("/events/1/replay", "url=http://127.0.0.1:9/x"),
     ("/events/1/delete", ""),
     ("/targets/1/pause", ""),
     ("/targets/1/resume", ""),
     ("/targets/1/drop", ""),
+    ("/targets/1/test", ""),
+    ("/quarantine/1/reread", ""),
+    ("/quarantine/reread", ""),
     ("/jobs", "action=delete"),
     ("/jobs/1/cancel", ""),
     ("/jobs?type=crash", "action=retry"),

@@ -1,9 +1,10 @@
 //! The page behind nginx, under a path of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use super::client::{ask, read_until, stream_at};
 use super::{OWN, received};
+use crate::support::browser::Browser;
 use crate::support::nginx::Nginx;
 use crate::support::{Home, free_address};
 use crate::ui::PageServer;
@@ -56,6 +57,34 @@ fn the_page_is_whole_behind_a_proxy() {
     assert!(location.starts_with("/hooks/?note="), "{location}");
     assert!(get(location, &[&cookie]).body.contains("The event is deleted."));
     assert_eq!(home.json(&["events", "list"]).as_array().unwrap().len(), 1);
+}
+
+/// A browser asks for what is new while streams are held back, and listens again once they are not.
+#[test]
+fn a_browser_tries_a_stream_again() {
+    let home = Home::new();
+    let receiver = received(&home, "Boom");
+    let page = PageServer::start(&home, &["--base-path", "/hooks"]);
+    let address = free_address();
+    // Whoever asks it for a stream hears nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = format!("location /hooks/events/stream {{ proxy_pass http://{}; }}", silent.local_addr().unwrap());
+    let Some(held) = nginx(&page, address, &stream) else { return };
+    let Some(browser) = Browser::start() else { return };
+    // What it would try again in a minute it tries at once.
+    browser
+        .run_first("const later = setTimeout; window.setTimeout = (act, time) => later(act, time < 60000 ? time : 0);");
+    browser.open(&format!("http://{address}/hooks/?token={}", page.token()));
+    browser.wait_for_text("#live", "every 2 seconds");
+    assert_eq!(receiver.post(r#"[{"id":"two","type":"crash","title":"Asked for"}]"#).status, 200);
+    browser.wait_for_text("#rows", "Asked for");
+    drop(held);
+    let Some(_nginx) = nginx(&page, address, "") else { return };
+    browser.wait_until("document.querySelector('#live').textContent === 'Live'");
+    assert_eq!(receiver.post(r#"[{"id":"three","type":"crash","title":"Streamed"}]"#).status, 200);
+    browser.wait_for_text("#rows", "Streamed");
+    assert_eq!(browser.texts("#rows .title a"), ["Streamed", "Asked for", "Boom"]);
+    assert_eq!(browser.text("#live"), "Live");
 }
 
 /// Where streams are held back, what is new is asked for; and a name that a visitor makes up does not reach the page.

@@ -52,6 +52,8 @@ pub(super) struct PostgresInbox {
     watermark: Watermark,
     /// A purge that has not come to its end.
     purging: Option<(PurgeRule, purge::PurgeRound)>,
+    /// Deliveries with no event behind this one hold no duplicates: they were looked at. An event never comes up to it later.
+    blanked_up_to: Option<i64>,
     /// For how long an event of a sender that gives no ids is the same.
     dedupe_window: SignedDuration,
     /// The leases that this process has: they are given back when it ends.
@@ -69,6 +71,7 @@ impl PostgresInbox {
             session,
             watermark: Watermark::default(),
             purging: None,
+            blanked_up_to: None,
             dedupe_window: DEDUPE_WINDOW,
             leases: HashMap::new(),
             receiver: None,
@@ -82,6 +85,19 @@ impl PostgresInbox {
         // Deliveries wait behind this: it waits for nobody.
         let Some(watermark) = self.outcome(self.watermark.so_far(&self.session))? else { return Ok(false) };
         self.outcome(polling::note_arrivals(&self.session, watermark))
+    }
+
+    /// Blanks out the duplicates that deliveries hold beside the events that are stored: those of deleted events may have
+    /// come in deliveries of others. The first time all deliveries are looked at, and then those that came since.
+    fn blank_duplicates(&mut self) -> Result<(), PostgresFault> {
+        let watermark = self.watermark.so_far(&self.session)?;
+        let mut reached = 0;
+        while let Some((found, next)) = delete::with_duplicates(&self.session, reached, self.blanked_up_to)? {
+            delete::blank(&self.session, &found)?;
+            reached = next;
+        }
+        self.blanked_up_to = watermark.or(self.blanked_up_to);
+        Ok(())
     }
 
     fn outcome<T>(&self, outcome: Result<T, PostgresFault>) -> Result<T, StoreError> {
@@ -291,22 +307,10 @@ impl Maintenance for PostgresInbox {
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
-        let delete = || {
-            let mut deleted = 0;
-            for EventSeq(event) in events {
-                deleted += u64::from(delete::delete(&self.session, *event)?);
-            }
-            // Their duplicates may have come in deliveries of other events.
-            let mut reached = 0;
-            while let Some((found, next)) = delete::with_duplicates(&self.session, reached)? {
-                for delivery in found {
-                    delete::blank_one(&self.session, delivery)?;
-                }
-                reached = next;
-            }
-            Ok(deleted)
-        };
-        self.outcome(delete())
+        let deleted = self.outcome(delete::delete(&self.session, events))?;
+        let blanked = self.blank_duplicates();
+        self.outcome(blanked)?;
+        Ok(deleted)
     }
 
     /// The server's disk is for its operator to watch.

@@ -57,6 +57,8 @@ pub(super) struct SqliteInbox {
     owners: Owners,
     /// A purge that has not come to its end.
     purging: Option<(PurgeRule, purge::Reached)>,
+    /// Deliveries with no event behind this one hold no duplicates: they were looked at. An event never comes up to it later.
+    blanked_up_to: Option<EventSeq>,
     /// Chunks of the deduplication index that belonged to runs of purged events.
     unused_chunks: Vec<Range<i64>>,
 }
@@ -86,7 +88,14 @@ impl SqliteInbox {
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
         // What is removed is overwritten. Receiving removes next to nothing.
         connection.pragma_update(None, "secure_delete", true)?;
-        Ok(Self { path: path.to_owned(), connection, owners, purging: None, unused_chunks: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            owners,
+            purging: None,
+            blanked_up_to: None,
+            unused_chunks: Vec::new(),
+        })
     }
 
     /// Runs `work` in a write transaction and commits it durably.
@@ -150,6 +159,25 @@ impl SqliteInbox {
         }
         self.purging = purged.more.then_some((*rule, reached));
         Ok(purged)
+    }
+
+    /// Blanks out the duplicates that deliveries hold beside the events that are stored: those of deleted events may have
+    /// come in deliveries of others. The first time all deliveries are looked at, and then those that came since.
+    fn blank_duplicates(&mut self) -> Result<(), StoreError> {
+        let watermark = self.read(query::watermark)?;
+        let mut reached = 0;
+        loop {
+            let found = self.read(|connection| delete::with_duplicates(connection, reached, self.blanked_up_to))?;
+            let Some(last) = found.last() else { break };
+            reached = *last;
+            let mut rest = &found[..];
+            while !rest.is_empty() {
+                let done = self.write(|connection| delete::blank_some(connection, rest))?;
+                rest = &rest[done..];
+            }
+        }
+        self.blanked_up_to = Some(watermark);
+        Ok(())
     }
 
     /// Empties the write-ahead log, if that is possible without waiting.
@@ -237,16 +265,12 @@ impl Maintenance for SqliteInbox {
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        for EventSeq(event) in events {
-            deleted += u64::from(self.write(|connection| delete::delete(connection, *event))?);
+        let (mut rest, mut deleted) = (events, 0);
+        while !rest.is_empty() {
+            let (done, some) = self.write(|connection| delete::delete_some(connection, rest))?;
+            (rest, deleted) = (&rest[done..], deleted + some);
         }
-        // Their duplicates may have come in deliveries of other events.
-        let mut reached = 0;
-        while let Some(delivery) = self.read(|connection| delete::with_duplicates(connection, reached))? {
-            self.write(|connection| delete::blank(connection, delivery))?;
-            reached = delivery;
-        }
+        self.blank_duplicates()?;
         self.empty_log();
         Ok(deleted)
     }

@@ -29,6 +29,11 @@ impl Browser {
         self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": !run }));
     }
 
+    /// Has every page that is opened from now on run a script before its own.
+    pub fn run_first(&self, script: &str) {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": script }));
+    }
+
     /// Cuts the page off from every server, or lets it go again.
     pub fn set_offline(&self, offline: bool) {
         let unlimited = -1;
