@@ -4,8 +4,8 @@
 
 mod apply;
 mod auth;
-mod browser;
 mod beside;
+mod browser;
 mod catching_up;
 mod check;
 mod ci_examples;
@@ -14,6 +14,7 @@ mod concurrency;
 mod contrib;
 mod crash;
 mod demo;
+mod docs;
 mod doctor;
 mod events;
 mod help;
