@@ -3,6 +3,7 @@
 //! a test has, and clap reads its commands.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -51,6 +52,8 @@ fn furnished(sandbox: &SandboxServer, endpoint: &str) -> Home {
     ] {
         std::fs::write(home.path().join(name), content).unwrap();
     }
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(home.path().join("on-event"), executable).unwrap();
     home
 }
 
@@ -103,9 +106,12 @@ fn what_serves_starts_and_stops() {
         let mut receiver = home.spawn(&args.iter().map(String::as_str).collect::<Vec<_>>());
         let ready = home.path().join("ready.json");
         wait_until("it serves or ends", || ready.exists() || receiver.try_wait().unwrap().is_some());
-        signal(&receiver, Signal::TERM);
+        if receiver.try_wait().unwrap().is_none() {
+            signal(&receiver, Signal::TERM);
+        }
         let run = Run::of(receiver.wait_with_output().unwrap());
         assert_eq!(run.code, 0, "{args:?}: {run}");
+        assert!(!ready.exists());
     }
 }
 

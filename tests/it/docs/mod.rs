@@ -5,4 +5,5 @@ pub mod blocks;
 mod book;
 mod links;
 pub mod pages;
+mod picture;
 mod reference;

@@ -21,14 +21,14 @@ fn folder() -> PathBuf {
 }
 
 /// Compares a file with what it should be, or writes it.
-fn agrees(path: &Path, expected: &str) {
+pub fn agrees(path: &Path, expected: &str) {
     if std::env::var("INSTA_UPDATE").is_ok_and(|how| how == "always") {
         std::fs::write(path, expected).unwrap();
     }
     let stored = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         stored == expected,
-        "{} is stale: INSTA_UPDATE=always cargo test --test it docs::reference",
+        "{} is stale: INSTA_UPDATE=always cargo test --test it docs::",
         path.strip_prefix(root()).unwrap().display()
     );
 }
