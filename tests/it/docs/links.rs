@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use bugfender_hooks::domain::DocTopic;
+
 use super::pages::{DocPage, pages, root};
 
 /// What stands for the repository's own address until it is published: `docs/build` puts it in.
@@ -55,4 +57,13 @@ fn every_page_is_in_the_summary() {
     let of_the_book = pages().into_iter().map(|page| page.path).filter(|path| path.starts_with("docs/"));
     let missing: Vec<String> = of_the_book.filter(|path| *path != summary.path && !listed.contains(path)).collect();
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn what_errors_name_is_there() {
+    for topic in DocTopic::ALL {
+        let address = topic.address();
+        let (path, anchor) = address.split_once("docs/src/").unwrap().1.split_once('#').unwrap();
+        assert!(DocPage::read(&root().join("docs/src").join(path)).anchors().contains(anchor), "{address}");
+    }
 }
