@@ -4,7 +4,7 @@ use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{ReceiverInbox, Route, Store, TargetName};
 
 use crate::docs::blocks::run_script;
-use crate::docs::pages::documentation;
+use crate::docs::pages::{DocPage, documentation, root};
 use crate::support::{Home, Run, SandboxServer, Scripted, answer, free_address, http_get, wait_until};
 
 /// The shell block behind a marker.
@@ -135,9 +135,16 @@ fn the_ci_example_runs_in_good_times_and_bad() {
 }
 
 #[test]
+fn the_readme_is_short() {
+    let readme = DocPage::read(&root().join("README.md"));
+    assert!(readme.text.lines().count() <= 200, "what is longer belongs into docs");
+    assert!(["demo.svg", "ui.png"].iter().all(|name| readme.links().iter().any(|link| link.ends_with(name))));
+}
+
+#[test]
 fn the_two_commands_are_named() {
     // Their parts run elsewhere: `demo` in its own test, `cargo test` right now.
-    let text = documentation();
+    let text = DocPage::read(&root().join("README.md")).text;
     assert!(text.contains("\ncargo run --release -- demo "));
     assert!(text.contains("\ncargo test "));
 }
