@@ -10,8 +10,8 @@ use clap_complete::ArgValueCompleter;
 
 use crate::commands::{self, Command};
 use crate::config::{CredentialStore, Overrides};
-use crate::domain::ProfileName;
 use crate::domain::jq::JqFilter;
+use crate::domain::{ProfileName, command_page, first_page};
 use crate::error::Result;
 use crate::render::{ColorChoice, OutputFormat, OutputOptions};
 
@@ -35,7 +35,12 @@ impl Cli {
     /// The definition of the command line. `-h` fits a screen: global flags are in `--help` only.
     fn definition() -> clap::Command {
         let in_help_only = |arg: Arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg };
-        Self::command().mut_args(in_help_only).mut_subcommands(on_a_screen)
+        let topics = format!("{TOPICS}\nDocumentation: {}", first_page());
+        let screen = |command: clap::Command| {
+            let name = command.get_name().to_owned();
+            on_a_screen(command, &name)
+        };
+        Self::command().after_long_help(topics).mut_args(in_help_only).mut_subcommands(screen)
     }
 
     /// Parses a command line, program name first.
@@ -47,12 +52,18 @@ impl Cli {
     }
 }
 
-/// The examples stand above the options, of which there may be many.
-const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+/// The examples stand above the options, of which there may be many. What comes before the help elsewhere ends it here:
+/// the page of the command, which only `--help` has.
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}\n\n{before-help}";
 
-/// A command whose `-h` fits a screen, as do those of its subcommands.
-fn on_a_screen(command: clap::Command) -> clap::Command {
-    let command = command.help_template(TEMPLATE).mut_subcommands(on_a_screen);
+/// A command, typed like this, whose `-h` fits a screen, as do those of its subcommands.
+fn on_a_screen(command: clap::Command, typed: &str) -> clap::Command {
+    let below = |command: clap::Command| {
+        let typed = format!("{typed} {}", command.get_name());
+        on_a_screen(command, &typed)
+    };
+    let page = format!("Documentation: {}", command_page(typed));
+    let command = command.help_template(TEMPLATE).before_long_help(page).mut_subcommands(below);
     match commands::in_short_help(command.get_name()) {
         Some(shown) => command.mut_args(|arg| {
             let found = shown.iter().find(|(id, _)| *id == arg.get_id().as_str());

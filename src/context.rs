@@ -18,7 +18,7 @@ use self::tokens::FixedToken;
 use crate::api::AuthenticatedApi;
 use crate::auth::{self, KeyringTimeout, Session, StoredCredential, Vault};
 use crate::config::{Environment, Settings, Source, Sourced, StoreUrl, environment};
-use crate::domain::ApiOrigin;
+use crate::domain::{ApiOrigin, DocTopic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Frontend;
 use crate::http::{self, Roots};
@@ -261,11 +261,12 @@ impl Context {
             return Ok(());
         }
         let message = format!("the {part} {place} does not exist, and --require-store forbids making a new one");
-        Err(Error::new(ErrorKind::Store, message).hint(format!(
+        let advice = format!(
             "bring it back from where it is kept; to begin with an empty one, run the command once without \
              --require-store and with {} set to 0",
             environment::REQUIRE_STORE
-        )))
+        );
+        Err(Error::new(ErrorKind::Store, message).hint(advice).hint(DocTopic::LostRegistry.hint()))
     }
 
     /// Says that this part of the store was made.

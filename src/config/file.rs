@@ -48,6 +48,18 @@ impl Key {
             Self::TargetUrl => "target_url",
         }
     }
+
+    /// Its meaning, for the documentation.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::ApiUrl => "The Bugfender installation (--api-url)",
+            Self::Store => "Registry and inbox, as --store takes them; a relative path is relative to the file",
+            Self::CaFile => "A PEM file of certificate authorities (--ca-file); relative to the file",
+            Self::CredentialStore => "Where `auth login` keeps the sign-in: auto, keyring or file (--credential-store)",
+            Self::AppId => "The app of `subscribe` and `import` if none is given (--app-id)",
+            Self::TargetUrl => "The endpoint of `subscribe` and `import` if none is given (--target-url)",
+        }
+    }
 }
 
 impl FromStr for Key {

@@ -1,6 +1,7 @@
 //! Pure types and rules, without I/O.
 
 pub mod delivery;
+mod documentation;
 pub mod event;
 mod event_key;
 mod event_kind;
@@ -27,6 +28,7 @@ mod text;
 mod time;
 mod web_url;
 
+pub use documentation::{DocTopic, command_page, first_page};
 pub use event_kind::EventKind;
 pub use event_search::EventSearch;
 pub use host::{HostScope, host_scope};

@@ -1,6 +1,6 @@
 //! What to do about a hook that may or may not exist.
 
-use crate::domain::{HookId, HookRecord, HookStatus, Subscription, TargetUrl};
+use crate::domain::{DocTopic, HookId, HookRecord, HookStatus, Subscription, TargetUrl};
 use crate::error::{Error, ErrorKind};
 
 /// The flags that select a subscription, quoted for a shell.
@@ -37,6 +37,7 @@ pub(super) fn with_ways_out(error: Error, record: &HookRecord) -> Error {
             "look for the hook in the Bugfender dashboard. If it is there: bugfender-hooks import HOOK_ID {selector}"
         ))
         .hint(format!("if it is not: bugfender-hooks forget --status unknown {selector}"))
+        .hint(DocTopic::UnknownOutcome.hint())
 }
 
 /// The same error, for who can subscribe nevertheless.

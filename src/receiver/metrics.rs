@@ -135,6 +135,17 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Every metric that there can be, with a target named `TARGET`, for the documentation.
+    pub fn example() -> String {
+        let new = Self::default();
+        new.add_target("TARGET");
+        for gauge in [&new.certificate_expiry, &new.self_check, &new.last_poll] {
+            gauge.set(Some(0));
+        }
+        let usage = Usage { free_bytes: Some(0), ..Usage::default() };
+        new.text(&InboxSnapshot { usage, ..InboxSnapshot::default() }, 0, Timestamp::UNIX_EPOCH)
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register(

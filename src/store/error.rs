@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::domain::HookId;
+use crate::domain::{DocTopic, HookId};
 use crate::error::{Error, ErrorKind};
 
 /// A failure of the registry or the inbox. What is stored is as it was before.
@@ -177,7 +177,9 @@ impl From<StoreError> for Error {
         };
         let advice = error.advice.clone().into_owned();
         let retryable = error.retryable();
+        let full = error.kind == StoreErrorKind::Full;
         let shown = Self::new(kind, error.to_string()).hint(advice).source(error);
+        let shown = if full { shown.hint(DocTopic::FullDisk.hint()) } else { shown };
         if retryable { shown.may_pass() } else { shown }
     }
 }

@@ -1,6 +1,7 @@
 //! Every help text, the help topics, the manual pages.
 
 use crate::assert_shown;
+use crate::docs::pages::{DocPage, root};
 use crate::support::Home;
 
 /// Every command, as it is typed.
@@ -85,6 +86,20 @@ fn every_command_explains_itself() {
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
         let name = if command.is_empty() { "root".to_owned() } else { command.join("_") };
         assert_shown!(format!("help_{name}"), run.stdout);
+    }
+}
+
+#[test]
+fn help_ends_with_the_page_of_the_command() {
+    let home = Home::new();
+    for command in COMMANDS {
+        let long = home.run(command.iter().chain(&["--help"])).stdout;
+        let address = long.trim_end().rsplit_once("Documentation: ").unwrap_or_else(|| panic!("{long}")).1;
+        let (path, anchor) = address.split_once('#').unwrap_or((address, ""));
+        let inside = path.split_once("docs/src/").unwrap().1;
+        let page = DocPage::read(&root().join("docs/src").join(inside));
+        assert!(anchor.is_empty() || page.anchors().contains(anchor), "{address}");
+        assert!(!home.run(command.iter().chain(&["-h"])).stdout.contains("Documentation:"));
     }
 }
 

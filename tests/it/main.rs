@@ -14,6 +14,7 @@ mod concurrency;
 mod contrib;
 mod crash;
 mod demo;
+mod docs;
 mod doctor;
 mod events;
 mod help;

@@ -1,21 +1,15 @@
-//! The README keeps its word: commands run, tables agree with the code.
+//! README and documentation keep their word: examples run, tables agree with the code.
 
-use std::path::Path;
-
-use bugfender_hooks::config::environment;
-use bugfender_hooks::error::EXIT_CODES;
 use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{ReceiverInbox, Route, Store, TargetName};
 
+use crate::docs::blocks::run_script;
+use crate::docs::pages::{DocPage, documentation, root};
 use crate::support::{Home, Run, SandboxServer, Scripted, answer, free_address, http_get, wait_until};
-
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
-}
 
 /// The shell block behind a marker.
 fn block(marker: &str) -> String {
-    let text = readme();
+    let text = documentation();
     let rest = text.split_once(&format!("<!-- {marker}")).unwrap().1;
     let block = rest.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
     block.to_owned()
@@ -32,13 +26,7 @@ fn run_block_in(home: Home, marker: &str) -> (Home, Run) {
 }
 
 fn run_script_in(home: Home, script: &str) -> (Home, Run) {
-    let binary = Path::new(env!("CARGO_BIN_EXE_bugfender-hooks"));
-    let inner = home.command::<&str>([]);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-eu", "-c", script]).env_clear().current_dir(home.path());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()));
-    let run = Run::of(command.output().unwrap());
+    let run = run_script(&home, script);
     (home, run)
 }
 
@@ -54,7 +42,7 @@ fn the_quick_start_runs() {
 #[test]
 fn the_receive_example_runs() {
     let home = Home::new();
-    // The README has the address that `listen` takes by itself; every run of this test has one of its own.
+    // The page has the address that `listen` takes by itself; every run of this test has one of its own.
     let listen = "bugfender-hooks listen ";
     let script = block("receive").replace(listen, &format!("{listen}--listen {} ", free_address()));
     let (_home, run) = run_script_in(home, &script);
@@ -76,7 +64,7 @@ fn the_tables_of_the_receiver_agree_with_it() {
     let (metrics, readiness) = (http_get(&url("/metrics")), http_get(&url("/readyz")));
     receiver.kill().unwrap();
     receiver.wait().unwrap();
-    let text = readme();
+    let text = documentation();
     let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE bugfender_hooks_")?.split_once(' '));
     let mut seen = 0;
     for (name, _) in names {
@@ -93,7 +81,7 @@ fn the_tables_of_the_receiver_agree_with_it() {
 #[test]
 fn the_session_with_a_manifest_is_a_real_one() {
     let sandbox = SandboxServer::start();
-    let text = readme();
+    let text = documentation();
     let manifest = text.split_once("```toml hooks\n").unwrap().1.split_once("```").unwrap().0;
     let home = Home::of(&sandbox);
     std::fs::write(home.path().join("hooks.toml"), manifest).unwrap();
@@ -121,8 +109,8 @@ fn the_profiles_example_runs() {
 
 #[test]
 fn the_configuration_example_is_a_configuration() {
-    let text = readme();
-    let block = text.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let text = documentation();
+    let block = text.split_once("```toml configuration\n").unwrap().1.split_once("```").unwrap().0;
     let home = Home::new();
     std::fs::create_dir_all(home.config().parent().unwrap()).unwrap();
     std::fs::write(home.config(), block).unwrap();
@@ -147,33 +135,31 @@ fn the_ci_example_runs_in_good_times_and_bad() {
 }
 
 #[test]
+fn the_readme_is_short() {
+    let readme = DocPage::read(&root().join("README.md"));
+    assert!(readme.text.lines().count() <= 200, "what is longer belongs into docs");
+    assert!(["demo.svg", "ui.png"].iter().all(|name| readme.links().iter().any(|link| link.ends_with(name))));
+}
+
+#[test]
 fn the_two_commands_are_named() {
     // Their parts run elsewhere: `demo` in its own test, `cargo test` right now.
-    let text = readme();
+    let text = DocPage::read(&root().join("README.md")).text;
     assert!(text.contains("\ncargo run --release -- demo "));
     assert!(text.contains("\ncargo test "));
 }
 
 #[test]
-fn the_tables_agree_with_the_code() {
-    let text = readme();
-    for row in EXIT_CODES {
-        let line = format!("| {} | `{}` | {} |", row.code, row.category, row.meaning);
-        assert!(text.contains(&line), "{line}");
-    }
-    // The codes that are no errors stand behind the table, and so they do where the command shows it.
-    let findings = Home::new().run(["exit-codes"]).stderr;
+fn the_codes_that_are_no_errors_stand_behind_the_table() {
+    // As they do where the command shows it.
+    let (text, findings) = (documentation(), Home::new().run(["exit-codes"]).stderr);
     assert!(findings.starts_with("With 10, ") && text.contains(&format!("\n{findings}")), "{findings}");
-    for variable in environment::ALL {
-        let line = format!("| `{}` | {} |", variable.name, variable.meaning);
-        assert!(text.contains(&line), "{line}");
-    }
 }
 
 #[test]
 fn the_schema_agrees_with_the_output() {
-    let text = readme();
-    let table = text.split_once("## JSON").unwrap().1.split_once("`--jq").unwrap().0;
+    let text = documentation();
+    let table = text.split_once("\n# JSON\n").unwrap().1.split_once("`--jq").unwrap().0;
     let documented: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let sandbox = SandboxServer::start();
     let home = Home::of(&sandbox);
@@ -228,7 +214,7 @@ fn the_keys_of_results_are_those_that_come() {
     std::fs::write(home.path().join("secret"), "0123456789abcdef").unwrap();
     std::fs::write(home.path().join("hooks.toml"), "name = \"empty\"\n").unwrap();
     let endpoint = Scripted::always(answer("200 OK", &[], ""));
-    let text = readme();
+    let text = documentation();
     let table = text.split("| command | | keys |\n|---|---|---|\n").nth(1).unwrap();
     let lines: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
     assert_eq!(lines.len(), 29);
