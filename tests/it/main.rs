@@ -4,8 +4,8 @@
 
 mod apply;
 mod auth;
-mod browser;
 mod beside;
+mod browser;
 mod catching_up;
 mod check;
 mod ci_examples;
@@ -28,6 +28,7 @@ mod manifest;
 mod migrate;
 mod new_store;
 mod output;
+mod package;
 mod polling;
 mod postgres;
 mod profiles;
