@@ -1,5 +1,8 @@
 //! The library behind the `bugfender-hooks` command: parse → resolve → dispatch → report.
 //!
+//! It is no API: it is there for the command and its tests, and changes with any version. What versions promise is what
+//! the command shows: flags, exit codes, JSON keys, metrics, and stores that newer versions open.
+//!
 //! | module | what is there |
 //! |---|---|
 //! | [`cli`], [`commands`] | the command line: a file a command, and no command imports another |

@@ -29,6 +29,7 @@ mod manifest;
 mod migrate;
 mod new_store;
 mod output;
+mod package;
 mod polling;
 mod postgres;
 mod profiles;
