@@ -147,7 +147,7 @@ fn commands(script: &str) -> Vec<Vec<String>> {
         let words: Vec<String> = shlex::Shlex::new(line).collect();
         for (index, word) in words.iter().enumerate() {
             if word.ends_with("bugfender-hooks") && (index == 0 || begins(&words[index - 1])) {
-                commands.push(words[index..].iter().map_while(argument).collect());
+                commands.push(words[index..].iter().map_while(|word| argument(word)).collect());
             }
         }
     }
@@ -164,8 +164,8 @@ fn begins(word: &str) -> bool {
 }
 
 /// A word as an argument, unless the shell takes it.
-fn argument(word: &String) -> Option<String> {
-    let operator = matches!(word.as_str(), "|" | "||" | "&&" | "&" | ";" | ";;" | "<") || word.starts_with(['>', '<']);
+fn argument(word: &str) -> Option<String> {
+    let operator = matches!(word, "|" | "||" | "&&" | "&" | ";" | ";;" | "<") || word.starts_with(['>', '<']);
     (!operator && !word.starts_with("2>")).then(|| word.trim_end_matches([';', ')']).to_owned())
 }
 

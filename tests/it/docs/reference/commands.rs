@@ -1,5 +1,7 @@
 //! A page for each command with all that is below it.
 
+use std::fmt::Write;
+
 use bugfender_hooks::cli::Cli;
 use clap::{Arg, Command, CommandFactory};
 
@@ -32,20 +34,20 @@ fn page(command: &Command) -> String {
 /// What a command does, its usage, examples and options, then its own commands.
 fn describe(command: &Command, text: &mut String) {
     let about = command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
-    text.push_str(&format!("\n{}\n", paragraphs(&about)));
+    writeln!(text, "\n{}", paragraphs(&about)).unwrap();
     let usage = command.clone().render_usage().to_string();
-    text.push_str(&format!("\n```text\n{}\n```\n", usage.trim_start_matches("Usage: ").trim_end()));
+    writeln!(text, "\n```text\n{}\n```", usage.trim_start_matches("Usage: ").trim_end()).unwrap();
     let aliases: Vec<String> = command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
     if !aliases.is_empty() {
-        text.push_str(&format!("\nShort: {}.\n", aliases.join(", ")));
+        writeln!(text, "\nShort: {}.", aliases.join(", ")).unwrap();
     }
     if let Some(after) = command.get_after_long_help().or_else(|| command.get_after_help()) {
-        text.push_str(&format!("\n{}\n", paragraphs(&after.to_string())));
+        writeln!(text, "\n{}", paragraphs(&after.to_string())).unwrap();
     }
     text.push_str(&options(command));
     for below in shown(command) {
         let name = below.get_bin_name().unwrap_or(below.get_name()).trim_start_matches("bugfender-hooks ");
-        text.push_str(&format!("\n## {name}\n"));
+        writeln!(text, "\n## {name}").unwrap();
         describe(below, text);
     }
 }

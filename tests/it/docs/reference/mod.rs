@@ -98,7 +98,8 @@ fn the_summary_has<'a>(names: impl Iterator<Item = &'a str>) {
     let path = root().join("docs/src/SUMMARY.md");
     let summary = std::fs::read_to_string(&path).unwrap();
     let is_command = |line: &str| line.contains("](reference/commands/");
-    let lines: String = names.map(|name| format!("  - [{name}](reference/commands/{name}.md)\n")).collect();
+    let line = |name| format!("  - [{name}](reference/commands/{name}.md)\n");
+    let lines: String = names.map(line).collect();
     let (head, rest) = summary.split_once("- [Commands](reference/commands.md)\n").unwrap();
     let rest: String = rest.split_inclusive('\n').filter(|line| !is_command(line)).collect();
     agrees(&path, &format!("{head}- [Commands](reference/commands.md)\n{lines}{rest}"));

@@ -1,5 +1,7 @@
 //! The keys of a file, from its JSON schema.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value};
 
 use super::markdown::{cell, table};
@@ -11,7 +13,7 @@ pub fn keys(schema: &str) -> String {
     let mut text = of_object(&schema, definitions);
     for (name, definition) in definitions {
         if definition["properties"].is_object() {
-            text.push_str(&format!("\n### {name}\n\n{}\n", of_object(definition, definitions)));
+            writeln!(text, "\n### {name}\n\n{}", of_object(definition, definitions)).unwrap();
         }
     }
     text
