@@ -32,10 +32,14 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The definition of the command line. `-h` fits a screen: global flags are in `--help` only.
+    /// The definition of the command line. `-h` fits a screen: global flags and the names of help topics are in `--help` only.
     fn definition() -> clap::Command {
         let in_help_only = |arg: Arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg };
-        Self::command().mut_args(in_help_only).mut_subcommands(on_a_screen)
+        let topics_apart = |command: clap::Command| {
+            let is_topic = TOPICS.contains(&format!("help {}", command.get_name()));
+            on_a_screen(command.hide(is_topic))
+        };
+        Self::command().mut_args(in_help_only).mut_subcommands(topics_apart)
     }
 
     /// Parses a command line, program name first.

@@ -42,6 +42,7 @@ const COMMANDS: &[&[&str]] = &[
     &["trigger"],
     &["check"],
     &["verify"],
+    &["healthcheck"],
     &["events"],
     &["events", "list"],
     &["events", "show"],
