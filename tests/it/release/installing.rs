@@ -75,6 +75,9 @@ fn a_release_is_installed() {
     assert_eq!(last, "GET /download/v9.8.7/bugfender-hooks-9.8.7-x86_64-unknown-linux-musl.tar.gz");
 }
 
+/// What a release's list of checksums says of an archive: its checksum, its name.
+type Sums = fn(&str, &str) -> String;
+
 #[test]
 fn what_was_not_released_is_not_installed() {
     if !can_install() {
@@ -82,7 +85,6 @@ fn what_was_not_released_is_not_installed() {
     }
     let wrong = |_: &str, name: &str| format!("{:064}  {name}\n", 0);
     let other = |sum: &str, _: &str| format!("{sum}  other.tar.gz\n");
-    type Sums = fn(&str, &str) -> String;
     for (sums, lines, arguments, says) in [
         (
             wrong as Sums,
