@@ -32,13 +32,14 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The definition of the command line. `-h` fits a screen: global flags are in `--help` only.
+    /// The definition of the command line. `-h` fits a screen: global flags and the names of help topics are in `--help` only.
     fn definition() -> clap::Command {
         let in_help_only = |arg: Arg| if arg.is_global_set() { arg.hide_short_help(true) } else { arg };
         let topics = format!("{TOPICS}\nDocumentation: {}", first_page());
         let screen = |command: clap::Command| {
             let name = command.get_name().to_owned();
-            on_a_screen(command, &name)
+            let is_topic = TOPICS.contains(&format!("help {name}"));
+            on_a_screen(command.hide(is_topic), &name)
         };
         Self::command().after_long_help(topics).mut_args(in_help_only).mut_subcommands(screen)
     }

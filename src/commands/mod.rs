@@ -20,6 +20,7 @@ mod events;
 mod evidence;
 mod existing;
 mod forget;
+mod healthcheck;
 mod history;
 mod hook_args;
 mod hook_row;
@@ -89,6 +90,7 @@ pub enum Command {
     Trigger(trigger::Args),
     Check(check::Args),
     Verify(verify::Args),
+    Healthcheck(healthcheck::Args),
     Events(events::Args),
     Registry(registry::Args),
     Store(store::Args),
@@ -181,6 +183,7 @@ pub fn dispatch(ctx: &Context, command: Command, definition: fn() -> clap::Comma
         Command::Trigger(args) => trigger::run(ctx, &args),
         Command::Check(args) => check::run(ctx, &args),
         Command::Verify(args) => verify::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(ctx, &args),
         Command::Events(args) => events::run(ctx, args),
         Command::Registry(args) => registry::run(ctx, &args),
         Command::Store(args) => store::run(ctx, args),

@@ -43,6 +43,7 @@ const COMMANDS: &[&[&str]] = &[
     &["trigger"],
     &["check"],
     &["verify"],
+    &["healthcheck"],
     &["events"],
     &["events", "list"],
     &["events", "show"],

@@ -43,7 +43,8 @@ fn archive(home: &Home) -> (Vec<u8>, String) {
 pub fn with_gh(home: &Home, says: &str) -> PathBuf {
     let programs = home.path().join("programs");
     fs::create_dir_all(&programs).unwrap();
-    fs::write(programs.join("gh"), format!("#!/bin/sh\necho \"$*\" >> gh.log\n{says}\n")).unwrap();
+    let log = home.path().join("gh.log").display().to_string();
+    fs::write(programs.join("gh"), format!("#!/bin/sh\necho \"$*\" >> '{log}'\n{says}\n")).unwrap();
     fs::set_permissions(programs.join("gh"), fs::Permissions::from_mode(0o755)).unwrap();
     programs
 }
@@ -71,8 +72,9 @@ fn a_release_is_installed_if_it_is_what_was_built() {
         let (home, run, path) = installing(&right, "exit 0", version);
         assert_eq!((run.code, run.stdout.as_str()), (0, "bugfender-hooks 9.8.7\n"), "{run}");
         assert!(Path::new(path.trim()).join("bugfender-hooks").is_file(), "{path}");
-        let asked = fs::read_dir(path.trim()).unwrap().flatten().any(|entry| entry.file_name() == "gh.log");
-        assert!(asked, "{}", home.path().display());
+        let asked = fs::read_to_string(home.path().join("gh.log")).unwrap();
+        let archive = "bugfender-hooks-9.8.7-x86_64-unknown-linux-gnu.tar.gz";
+        assert_eq!(asked, format!("attestation verify {archive} --repo acme/tool\n"));
     }
     for (wrong, says) in [
         (installing(&|_, name| format!("{:064}  {name}\n", 0), "exit 0", "latest"), "the checksum of"),

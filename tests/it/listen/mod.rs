@@ -15,7 +15,7 @@ mod page;
 mod self_check;
 mod sick_targets;
 pub mod sink;
-mod store;
+pub mod store;
 mod subscribe;
 mod target_file;
 mod targets;
@@ -94,6 +94,10 @@ impl Receiver {
         let address = text("url").split_once("://").unwrap().1.to_owned();
         let path = text("bugfender_url").split_once(&address).map_or_else(String::new, |(_, path)| path.to_owned());
         Self { child, address, path, ready, log }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Posts what Bugfender would.

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ use super::senders::{Senders, assert_forwarded, assert_stored_once};
 use crate::listen::sink::Sink;
 use crate::support::nginx::Nginx;
 use crate::support::postgres::{Server, ServerSettings};
-use crate::support::{Home, Signal, free_address, have, wait_until};
+use crate::support::{Home, Signal, free_address, wait_until};
 
 const KILLS: usize = 50;
 const RESTARTS: usize = 10;
@@ -114,9 +114,6 @@ struct Scene {
 
 impl Scene {
     fn start() -> Option<Self> {
-        if !have("curl") {
-            return None;
-        }
         let server = Server::start(ServerSettings::default())?;
         let (database, deployment) = (server.new_database(), Deployment::read());
         // Slow enough that something is always being forwarded.
@@ -136,11 +133,9 @@ impl Scene {
 
     /// Waits until both receivers are healthy, by what compose.yaml asks them.
     fn wait_for_health(&self) {
-        for address in self.places.receivers {
-            let check = self.deployment.health_check(address);
-            wait_until("the receiver is healthy", || {
-                Command::new(&check[0]).args(&check[1..]).output().unwrap().status.success()
-            });
+        for receiver in &self.receivers {
+            let check = self.deployment.health_check(receiver.address);
+            wait_until("the receiver is healthy", || receiver.home.run(&check).code == 0);
         }
     }
 

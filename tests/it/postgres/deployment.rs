@@ -44,12 +44,14 @@ impl Deployment {
         command.lines().map(str::to_owned).collect()
     }
 
-    /// The command that finds out whether the receiver at this address is healthy.
+    /// The arguments that find out whether the receiver at this address is healthy.
     pub fn health_check(&self, address: SocketAddr) -> Vec<String> {
         let test = self.list("x-receiver: &receiver", "test:");
-        assert_eq!(test[0], "CMD");
+        assert_eq!(test[..2], ["CMD", "bugfender-hooks"]);
+        // By itself it asks where a receiver listens by default, as those here do.
         let port = ADDRESS.rsplit_once(':').unwrap().1;
-        test[1..].iter().map(|word| word.replace(&format!("127.0.0.1:{port}"), &address.to_string())).collect()
+        assert!(Home::new().run(["healthcheck", "--help"]).stdout.contains(&format!("http://127.0.0.1:{port}")));
+        test[2..].iter().cloned().chain([format!("--admin={address}")]).collect()
     }
 
     /// nginx's settings, with other addresses.
@@ -85,7 +87,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 #[test]
 fn the_containers_fit_together() {
     let Deployment { compose, nginx } = Deployment::read();
-    for line in ["    ports: [\"8080:8080\"]", "      - http://127.0.0.1:4000/readyz"] {
+    for line in ["    ports: [\"8080:8080\"]", "  build: ../.."] {
         assert!(compose.lines().any(|known| known == line), "{line}");
     }
     // As large as a body may be, and no idle connection is kept until a receiver closes it.

@@ -69,7 +69,7 @@ pub fn have(program: &str) -> bool {
 }
 
 /// Fails in CI, and says that the test is skipped elsewhere, when what a test needs was not found.
-fn is_there(found: bool, what: &str) -> bool {
+pub fn is_there(found: bool, what: &str) -> bool {
     assert!(found || std::env::var_os("CI").is_none(), "{what} is missing: CI must install it");
     if !found {
         eprintln!("skipped: {what} is not installed");
