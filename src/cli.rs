@@ -19,7 +19,7 @@ use crate::render::{ColorChoice, OutputFormat, OutputOptions};
 ///
 /// Try everything without an account: bugfender-hooks demo
 #[derive(Parser)]
-#[command(name = "bugfender-hooks", version, propagate_version = true, max_term_width = 100, after_long_help = TOPICS)]
+#[command(name = "bugfender-hooks", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     // A comment, not documentation, on these two: clap would put it into the help text.
     #[allow(missing_docs)]
