@@ -14,8 +14,9 @@ use crate::store::deletion::{ForwardRemains, LeftEvent, blanked};
 const AT_ONCE: usize = 200;
 const BLANKED_AT_ONCE: usize = 50;
 
-/// How many deliveries are looked at for duplicates at once.
+/// How many deliveries are looked at for duplicates at once, and how many events whose deliveries are.
 const LOOKS: i64 = 20_000;
+const NEWER_LOOKS: i64 = 500;
 
 /// Deletes these events with their forwards and their JSON. Returns how many were there.
 pub(super) fn delete(session: &ServerSession, events: &[EventSeq]) -> Result<u64, PostgresFault> {
@@ -103,32 +104,55 @@ async fn trim_forwards(link: &Link, deleted: &BTreeMap<i64, Vec<i64>>, left: &Le
     Ok(())
 }
 
-/// Of the next deliveries behind `after` those whose bodies hold more than the events that are stored, as duplicates came
-/// in them, and how far that was; `None` when there are no more. They are all, or those with an event behind `events_after`.
-pub(super) fn with_duplicates(
-    session: &ServerSession,
-    after: i64,
-    events_after: Option<i64>,
-) -> Result<Option<(Vec<i64>, i64)>, PostgresFault> {
-    let which = match events_after {
-        None => "$3::bigint IS NULL",
-        Some(_) => "id IN (SELECT delivery FROM @events WHERE id > $3)",
-    };
-    let sql = format!(
-        "WITH looked AS MATERIALIZED (
-             SELECT id, events, first_event, last_event FROM @deliveries WHERE id > $1 AND {which} ORDER BY id LIMIT $2)
-         SELECT max(d.id), array_agg(d.id ORDER BY d.id) FILTER (WHERE d.events > (SELECT count(*) FROM @events e
-             WHERE e.id BETWEEN d.first_event AND d.last_event AND e.delivery = d.id)) FROM looked d"
-    );
-    let values = values![after => INT8, LOOKS => INT8, events_after => INT8];
-    let row = session.try_run(async |link| link.row(&sql, values).await)?;
+/// Blanks out the duplicates that deliveries hold beside the events that are stored: all deliveries, or those with an event
+/// behind this one.
+pub(super) fn blank_duplicates(session: &ServerSession, events_after: Option<i64>) -> Result<(), PostgresFault> {
+    let next = if events_after.is_some() { of_newer } else { of_all };
+    let mut reached = events_after.unwrap_or(0);
+    while let Some((found, last)) = next(session, reached)? {
+        blank(session, &found)?;
+        reached = last;
+    }
+    Ok(())
+}
+
+/// Some deliveries whose bodies hold more than the events that are stored, as duplicates came in them, and how far all were
+/// looked at.
+type WithDuplicates = Option<(Vec<i64>, i64)>;
+
+/// Those of the next deliveries behind this one.
+fn of_all(session: &ServerSession, after: i64) -> Result<WithDuplicates, PostgresFault> {
+    let sql = "WITH looked AS MATERIALIZED (
+                   SELECT id, events, first_event, last_event FROM @deliveries
+                   WHERE id > $1 AND events > 1 ORDER BY id LIMIT $2)
+               SELECT max(d.id), array_agg(d.id ORDER BY d.id) FILTER (WHERE d.events > (SELECT count(*) FROM @events e
+                   WHERE e.id BETWEEN d.first_event AND d.last_event AND e.delivery = d.id)) FROM looked d";
+    found(session, sql, after, LOOKS)
+}
+
+/// Those of the next events behind this one: so few that the server takes its index, whatever it knows of the table.
+fn of_newer(session: &ServerSession, after: i64) -> Result<WithDuplicates, PostgresFault> {
+    let sql = "WITH newer AS MATERIALIZED (SELECT id, delivery FROM @events WHERE id > $1 ORDER BY id LIMIT $2),
+                   looked AS MATERIALIZED (
+                       SELECT d.id, d.events, d.first_event, d.last_event FROM (SELECT DISTINCT delivery FROM newer) n
+                       CROSS JOIN LATERAL (SELECT * FROM @deliveries d WHERE d.id = n.delivery OFFSET 0) d
+                       WHERE d.events > 1)
+               SELECT (SELECT max(id) FROM newer),
+                   array_agg(d.id ORDER BY d.id) FILTER (WHERE d.events > (SELECT count(*) FROM @events e
+                       WHERE e.id BETWEEN d.first_event AND d.last_event AND e.delivery = d.id)) FROM looked d";
+    found(session, sql, after, NEWER_LOOKS)
+}
+
+fn found(session: &ServerSession, sql: &str, after: i64, looks: i64) -> Result<WithDuplicates, PostgresFault> {
+    // To compile it would take longer than to run it.
+    let row = session.read(async |link| link.row(sql, values![after => INT8, looks => INT8]).await)?;
     let Some(reached) = row.as_ref().and_then(|row| row.get::<_, Option<i64>>(0)) else { return Ok(None) };
     let found = row.and_then(|row| row.get::<_, Option<Vec<i64>>>(1)).unwrap_or_default();
     Ok(Some((found, reached)))
 }
 
 /// Blanks out what is in these bodies beside the events that are stored.
-pub(super) fn blank(session: &ServerSession, deliveries: &[i64]) -> Result<(), PostgresFault> {
+fn blank(session: &ServerSession, deliveries: &[i64]) -> Result<(), PostgresFault> {
     for some in deliveries.chunks(BLANKED_AT_ONCE) {
         session.try_commit(async |link| {
             let lock = "SELECT id FROM @deliveries WHERE id = ANY ($1) ORDER BY id FOR UPDATE";

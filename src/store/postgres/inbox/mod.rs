@@ -91,11 +91,7 @@ impl PostgresInbox {
     /// come in deliveries of others. The first time all deliveries are looked at, and then those that came since.
     fn blank_duplicates(&mut self) -> Result<(), PostgresFault> {
         let watermark = self.watermark.so_far(&self.session)?;
-        let mut reached = 0;
-        while let Some((found, next)) = delete::with_duplicates(&self.session, reached, self.blanked_up_to)? {
-            delete::blank(&self.session, &found)?;
-            reached = next;
-        }
+        delete::blank_duplicates(&self.session, self.blanked_up_to)?;
         self.blanked_up_to = watermark.or(self.blanked_up_to);
         Ok(())
     }
