@@ -112,7 +112,8 @@ impl IssueServer {
 
     /// Makes issues of a type right now, and delivers them to the hooks that are there for them. Their ids.
     pub fn emit(&self, app: i64, kind: &str, count: usize) -> Vec<String> {
-        let made = self.make(app, kind, count, Timestamp::now());
+        // Listed once they were delivered: what is listed first may be fetched before its webhook comes.
+        let made = self.account().make(app, kind, count, Timestamp::now());
         let event = match kind {
             "crash" => "new_crash",
             "issue" => "new_issue_separate",
@@ -129,27 +130,14 @@ impl IssueServer {
                 deliver(&target, route.as_deref(), &json!(events));
             }
         }
+        self.account().issues.extend(made.clone());
         made.iter().map(|issue| issue.event["id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Makes issues that are listed and not delivered, a millisecond apart, the last at this time.
     pub fn make(&self, app: i64, kind: &str, count: usize, at: Timestamp) -> Vec<Issue> {
         let mut account = self.account();
-        let mut made = Vec::new();
-        for number in (0..count).rev() {
-            account.made += 1;
-            let id = format!("{kind}-{}", account.made);
-            let created_at = at - SignedDuration::from_millis(i64::try_from(number).unwrap());
-            let event = json!({
-                "id": id, "uid": id, "title": format!("Title of {id}"), "text": "# What happened",
-                "app": {"id": app, "name": "An app", "created_at": "2020-01-01T00:00:00Z"},
-                "type": kind, "status": "open",
-                "session": {"app_version": {"version": "1.0", "build": "7"}, "os_version": "15", "language": "en"},
-                "device": {"udid": "d-1", "name": "Phone", "language": "en", "user_data": {}},
-                "created_at": created_at.to_string(), "self": format!("https://dashboard.example.com/i/{id}"),
-            });
-            made.push(Issue { app, status: 1, created_at, row: event.clone(), event });
-        }
+        let made = account.make(app, kind, count, at);
         account.issues.extend(made.clone());
         made
     }
@@ -209,6 +197,26 @@ fn respond(shared: &Mutex<Account>, exchange: &Exchange) -> String {
 }
 
 impl Account {
+    /// Makes issues that are not listed yet.
+    fn make(&mut self, app: i64, kind: &str, count: usize, at: Timestamp) -> Vec<Issue> {
+        let mut made = Vec::new();
+        for number in (0..count).rev() {
+            self.made += 1;
+            let id = format!("{kind}-{}", self.made);
+            let created_at = at - SignedDuration::from_millis(i64::try_from(number).unwrap());
+            let event = json!({
+                "id": id, "uid": id, "title": format!("Title of {id}"), "text": "# What happened",
+                "app": {"id": app, "name": "An app", "created_at": "2020-01-01T00:00:00Z"},
+                "type": kind, "status": "open",
+                "session": {"app_version": {"version": "1.0", "build": "7"}, "os_version": "15", "language": "en"},
+                "device": {"udid": "d-1", "name": "Phone", "language": "en", "user_data": {}},
+                "created_at": created_at.to_string(), "self": format!("https://dashboard.example.com/i/{id}"),
+            });
+            made.push(Issue { app, status: 1, created_at, row: event.clone(), event });
+        }
+        made
+    }
+
     fn respond(&mut self, line: &str, body: &str) -> String {
         let (method, rest) = line.split_once(' ').unwrap();
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
