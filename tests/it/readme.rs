@@ -134,8 +134,8 @@ fn the_ci_example_runs_in_good_times_and_bad() {
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=401"]));
     assert_eq!((run.code, run.stdout.as_str()), (1, "the client id or secret is wrong\n"), "{run}");
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=drop"]));
-    assert_eq!(run.code, 1, "{run}");
-    assert!(run.stdout.contains("import HOOK_ID"), "{run}");
+    assert_eq!(run.code, 8, "{run}");
+    assert!(run.stderr.contains("import HOOK_ID"), "{run}");
     let (_home, run) = run_block("ci", &SandboxServer::with_faults(&["subscribe=403"]));
     assert_eq!(run.code, 5, "{run}");
 }
