@@ -158,7 +158,8 @@ main() {
     unpack
     name=${program##*/}
     # One that runs goes on: it is replaced, not written to.
-    { cp "$program" "$to/.$name.new" && mv -f "$to/.$name.new" "$to/$name"; } || fail "$to/$name could not be written"
+    # Whatever the umask is, everybody may run it.
+    { cp "$program" "$to/.$name.new" && chmod 755 "$to/.$name.new" && mv -f "$to/.$name.new" "$to/$name"; } || fail "$to/$name could not be written"
     "$to/$name" --version
     echo "installed in $to" >&2
     case :$PATH: in

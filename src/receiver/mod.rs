@@ -42,7 +42,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
@@ -87,8 +87,15 @@ use self::verifier::Verifier;
 use self::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Intake, ReceiverInbox, Store, TargetRecord};
+use crate::store::{Intake, ReceiverInbox, Store, StoreError, StoreErrorKind, TargetRecord};
 use crate::ui::WebPage;
+
+/// How long to wait for the inbox. Whoever stores into it what was fetched, or read again, has it for a moment each time; a
+/// receiver has it for good.
+const INBOX_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often to try meanwhile.
+const INBOX_RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -354,9 +361,22 @@ impl Receiver {
 /// An inbox to receive into, and further connections to store deliveries by.
 type OpenedInbox = (Box<dyn ReceiverInbox>, Vec<Box<dyn Intake>>);
 
+/// Opens the inbox to receive into, as soon as nobody else does.
+fn receiver_inbox(store: &dyn Store) -> Result<Box<dyn ReceiverInbox>, StoreError> {
+    let until = Instant::now() + INBOX_TIMEOUT;
+    loop {
+        match store.receiver_inbox() {
+            Err(error) if error.kind() == StoreErrorKind::InUse && Instant::now() < until => {
+                std::thread::sleep(INBOX_RETRY_DELAY);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Opens the inbox to receive into, with the connections that deliveries are stored by, if they are others.
 fn open_inbox(store: &dyn Store, dedupe_window: SignedDuration, reserve: u64) -> Result<OpenedInbox> {
-    let (mut inbox, mut intakes) = (store.receiver_inbox()?, store.intakes()?);
+    let (mut inbox, mut intakes) = (receiver_inbox(store)?, store.intakes()?);
     inbox.dedupe_within(dedupe_window);
     for intake in &mut intakes {
         intake.dedupe_within(dedupe_window);

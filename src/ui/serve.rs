@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
 /// The most connections. Others wait until one ends.
@@ -26,6 +27,9 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// How long a head may take, and how long a connection may wait for the next one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing of an answer. Else those who do not read would keep everybody out.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long answers may take that are under way when the page is no longer served.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -81,7 +85,10 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, m
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = TokioIo::new(Box::pin(stream));
+    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     let ended = tokio::select! {
         served = connection.as_mut() => Some(served),
         _ = stop.wait_for(|stop| *stop) => None,

@@ -4,6 +4,9 @@ use bugfender_hooks::store::{
     AttemptOutcome, AttemptReport, ClaimRequest, EventPage, EventSelection, EventSeq, Events, Route, Settlement, Store,
 };
 
+use rusqlite::Connection;
+
+use super::sqlite_files::scratch;
 use super::{all, all_to, claim_some, commit, events, ids, ids_of, is_new, receiver, seq, target, with_ids};
 use crate::support::inbox::{at, bugfender, noise, of_ids};
 
@@ -115,4 +118,24 @@ pub(super) fn many_are_deleted_from_few_and_from_many_deliveries(store: &dyn Sto
     assert!(all(&*inbox).is_empty());
     assert_eq!((inbox.backlog().unwrap().pending, inbox.backlog().unwrap().dead), (0, 0));
     inbox.check().unwrap();
+}
+
+#[test]
+fn what_was_cut_short_is_finished_when_it_is_repeated() {
+    let (_dir, store) = scratch();
+    let mut inbox = receiver(&store);
+    let person = r#"{"id":"a","title":"person a"}"#;
+    commit(&mut *inbox, &[bugfender(1, &format!("[{person}]"))], &[]);
+    commit(&mut *inbox, &[bugfender(2, &format!(r#"[{{"id":"b"}},{person}]"#))], &[]);
+    let connection = Connection::open(store.inbox_path()).unwrap();
+    let cut = "CREATE TRIGGER cut BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'cut short'); END";
+    connection.execute_batch(cut).unwrap();
+    let event = [seq(&*inbox, "a")];
+    assert!(inbox.delete(&event).is_err());
+    // Its copies are gone, and it is not: nobody takes it for deleted as long as something of it may be left.
+    assert_eq!(bodies(&*inbox, &["b"])[0].trim_end(), r#" {"id":"b"}"#);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["a", "b"]);
+    connection.execute_batch("DROP TRIGGER cut").unwrap();
+    assert_eq!(inbox.delete(&event).unwrap(), 1);
+    assert_eq!(ids(&*inbox, &EventSelection::default()), ["b"]);
 }

@@ -303,6 +303,9 @@ impl Maintenance for PostgresInbox {
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        // Before the events go, too: whoever repeats what was cut short finds them, and with them their copies.
+        let blanked = self.blank_duplicates();
+        self.outcome(blanked)?;
         let deleted = self.outcome(delete::delete(&self.session, events))?;
         let blanked = self.blank_duplicates();
         self.outcome(blanked)?;

@@ -265,6 +265,8 @@ impl Maintenance for SqliteInbox {
     }
 
     fn delete(&mut self, events: &[EventSeq]) -> Result<u64, StoreError> {
+        // Before the events go, too: whoever repeats what was cut short finds them, and with them their copies.
+        self.blank_duplicates()?;
         let (mut rest, mut deleted) = (events, 0);
         while !rest.is_empty() {
             let (done, some) = self.write(|connection| delete::delete_some(connection, rest))?;
