@@ -17,7 +17,7 @@ const TEXTS: [&str; 12] = [
     "[click](javascript:window.pwned=1) <javascript:window.pwned=1>",
     "![beacon](https://evil.example/beacon.png)",
     "<iframe src=https://evil.example/></iframe><meta http-equiv=refresh content=0;url=https://evil.example/>",
-    "{{7*7}} {% include \"layout.html\" %} ${7*7}",
+    "{{1234*5678}} {% include \"layout.html\" %} ${7*7}",
     "<style>@import url(https://evil.example/a.css)</style><link rel=stylesheet href=https://evil.example/b.css>",
     "data: x\n\nevent: rows\ndata: <tr data-seq=99999><td><img src=x onerror=window.pwned=1></tr>",
     "<base href=https://evil.example/><form action=https://evil.example/><button>x</button>",
@@ -60,14 +60,14 @@ fn nothing_of_strangers_runs() {
     deliver(&receiver, "crash", "last");
     browser.wait_for_text("#rows", "last");
     assert_eq!(browser.texts("#rows tr").len(), TEXTS.len() + 1);
-    browser.wait_for_text("#rows", "{{7*7}}");
+    browser.wait_for_text("#rows", "{{1234*5678}}");
     assert_harmless(&browser, "the list");
     let links = "Array.from(document.querySelectorAll('#rows a'), link => link.pathname)";
     let events: Vec<String> = serde_json::from_value(browser.eval(links)).unwrap();
     for path in events.iter().map(String::as_str).chain(["/overview", "/targets", "/quarantine", "/hooks"]) {
         page.open(&browser, path);
         assert_harmless(&browser, path);
-        assert!(!browser.text("body").contains("49"), "{path}");
+        assert!(!browser.text("body").contains("7006652"), "{path}");
     }
     page.open(&browser, "/quarantine");
     let links = "Array.from(document.querySelectorAll('td a'), link => link.pathname)";
