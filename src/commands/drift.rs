@@ -1,6 +1,6 @@
 //! `drift`: hooks that may not deliver any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -17,7 +17,7 @@ use super::units::{count, duration};
 use crate::context::Context;
 use crate::domain::{HookRecord, HookStatus, ShownTime, TargetUrl};
 use crate::error::{Error, Result};
-use crate::hooks::{Drift, HookSigns};
+use crate::hooks::{Drift, HookSigns, SharedEvents};
 use crate::render::{Cell, Output, Records, Row, Tone, View};
 
 /// The exit code when there is drift.
@@ -111,10 +111,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
         ctx.out().note("there is no inbox, so that nothing is known of events: only the registry is looked at");
     }
     let evidence = evidence.unwrap_or_default();
-    let mut counts = HashMap::new();
-    for hook in hooks.iter().filter(|hook| !hook.status.is_ended()) {
-        *counts.entry((hook.subscription.app_id, hook.subscription.event)).or_insert(0_usize) += 1;
-    }
+    let shared = SharedEvents::of(&hooks);
     let replaced = |gone: &HookRecord| {
         let is_alive =
             |other: &&HookRecord| !other.status.is_ended() && other.subscription.is_same_as(&gone.subscription);
@@ -124,8 +121,7 @@ pub fn run(ctx: &Context, args: &Args) -> Result<Report> {
     let unreachable = if args.probe { probe(ctx, &looked_at)? } else { BTreeMap::new() };
     let (mut rows, mut unheard, now) = (Vec::new(), 0_u64, Timestamp::now());
     for hook in looked_at.iter().filter(|hook| hook.status != HookStatus::Gone || !replaced(hook)) {
-        let signs = evidence
-            .signs(hook, counts.get(&(hook.subscription.app_id, hook.subscription.event)).copied().unwrap_or(0));
+        let signs = evidence.signs(hook, shared.with(hook));
         let found = evidence.drift(hook, args.silent_for, now).map(|drift| told(drift, &signs));
         let is_active = hook.status == HookStatus::Active;
         let unanswered = || {

@@ -1,13 +1,11 @@
 //! The hooks on record for the page, with what the inbox tells of them.
 
-use std::collections::HashMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::evidence_in;
 use crate::domain::{ApiOrigin, HookId, HookRecord, ShownTime, shown_endpoint};
 use crate::error::Result;
-use crate::hooks::Drift;
+use crate::hooks::{Drift, SharedEvents};
 use crate::store::{Change, Store};
 use crate::ui::{HookDirectory, HookLine};
 
@@ -37,14 +35,10 @@ impl HookDirectory for RecordedHooks {
             }
         })?;
         let evidence = evidence_in(&*self.store, &self.origin)?.unwrap_or_default();
-        let mut counts = HashMap::new();
-        for record in &records {
-            *counts.entry((record.subscription.app_id, record.subscription.event)).or_insert(0_usize) += 1;
-        }
+        let shared = SharedEvents::of(&records);
         let now = Timestamp::now();
         let line = |record: HookRecord| {
-            let same = counts.get(&(record.subscription.app_id, record.subscription.event)).copied().unwrap_or(0);
-            let signs = evidence.signs(&record, same);
+            let signs = evidence.signs(&record, shared.with(&record));
             let drift = evidence.drift(&record, SILENT_FOR, now).map(shown);
             HookLine {
                 hook_id: record.hook_id.map(HookId::get),

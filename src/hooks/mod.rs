@@ -20,5 +20,5 @@ pub use remove::{
     pick_settled,
 };
 pub use replace::{ReplacementOrder, ReplacementStep, ended, replacement_step};
-pub use silence::{Drift, HookSigns, InboxEvidence};
+pub use silence::{Drift, HookSigns, InboxEvidence, SharedEvents};
 pub use subscribe::{SubscribeFailure, SubscribeOptions, Subscribed, Subscriber, check_target};

@@ -118,6 +118,26 @@ impl InboxEvidence {
     }
 }
 
+/// How many hooks there are for the same app and event, of those that may exist.
+#[derive(Debug, Default)]
+pub struct SharedEvents(HashMap<(AppId, EventKind), usize>);
+
+impl SharedEvents {
+    /// Counts these hooks.
+    pub fn of<'a>(hooks: impl IntoIterator<Item = &'a HookRecord>) -> Self {
+        let mut counts = HashMap::new();
+        for hook in hooks.into_iter().filter(|hook| !hook.status.is_ended()) {
+            *counts.entry(for_what(hook)).or_insert(0) += 1;
+        }
+        Self(counts)
+    }
+
+    /// How many are for the same as this one, which may be one of them.
+    pub fn with(&self, record: &HookRecord) -> usize {
+        self.0.get(&for_what(record)).copied().unwrap_or(0)
+    }
+}
+
 fn after_a_second(time: Timestamp) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(1)).unwrap_or(time)
 }

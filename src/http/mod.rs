@@ -1,5 +1,7 @@
-//! The HTTP client: timeouts, limits, redirects, and retries that repeat no request that may have been carried out.
+//! The HTTP client: timeouts, limits, redirects, and retries that repeat no request that may have been carried out. What
+//! servers share is here, too.
 
+mod accepting;
 mod connected;
 mod failure;
 mod loopback;
@@ -10,12 +12,14 @@ mod response;
 mod retry;
 mod served_hosts;
 mod tls;
+mod write_timeout;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use accepting::{ACCEPT_RETRY_DELAY, accept_up_to};
 pub use outcome::CarriedOut;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -25,6 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use served_hosts::ServedHosts;
 pub use tls::Roots;
 use url::Url;
+pub use write_timeout::WriteTimeout;
 
 use self::connected::Connected;
 use self::failure::{no_time_left, root_cause, transport_failure};

@@ -21,13 +21,10 @@ use super::metrics::Metrics;
 use super::rejection::Rejection;
 use super::shares::Share;
 use super::tls::Tls;
-use super::write_timeout::WriteTimeout;
+use crate::http::{ACCEPT_RETRY_DELAY, WriteTimeout};
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
-
-/// How long to wait after a connection could not be accepted: most often there is no file handle left.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// After a stop, how long the head of a request that has begun may still take.
 const LAST_HEAD: Duration = Duration::from_millis(500);
@@ -204,7 +201,10 @@ impl Connections {
         builder.timer(TokioTimer::new()).header_read_timeout(self.intake.limits.header_timeout).max_buf_size(MAX_HEAD);
         // A request that arrived whole counts, even if its sender has closed the connection.
         builder.half_close(true);
-        let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout, Arc::clone(share));
+        // What is read of a head counts as held by the connection.
+        let share = Arc::clone(share);
+        let on_read = move |bytes| share.read_of_head(bytes);
+        let stream = WriteTimeout::new(stream, self.intake.limits.body_timeout, on_read);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             // A request that has arrived already comes first.

@@ -17,6 +17,7 @@ mod forwarders;
 mod handed_over;
 mod health;
 mod in_flight;
+mod inbox;
 mod intake;
 mod limits;
 mod maintenance;
@@ -35,14 +36,13 @@ mod template;
 mod tls;
 mod verifier;
 mod watchdog;
-mod write_timeout;
 mod writer;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
@@ -75,6 +75,7 @@ use self::forwarders::{
 };
 use self::health::HealthCheck;
 use self::in_flight::{InFlight, drain};
+use self::inbox::open_inbox;
 use self::intake::RequestHandler;
 use self::limits::{Budgets, HEADS};
 use self::maintenance::Upkeeper;
@@ -87,15 +88,8 @@ use self::verifier::Verifier;
 use self::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform;
-use crate::store::{Intake, ReceiverInbox, Store, StoreError, StoreErrorKind, TargetRecord};
+use crate::store::{Store, TargetRecord};
 use crate::ui::WebPage;
-
-/// How long to wait for the inbox. Whoever stores into it what was fetched, or read again, has it for a moment each time; a
-/// receiver has it for good.
-const INBOX_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How often to try meanwhile.
-const INBOX_RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// How many connections may wait to be accepted. With the usual 128, each of a burst above that waits for a second.
 const BACKLOG: u32 = 4096;
@@ -175,8 +169,8 @@ impl Receiver {
         let known: Vec<_> = targets.iter().map(TargetOnRecord::of).collect();
         let routes = put_on_record(&mut *inbox, &known)?;
         let (metrics, stored) = (Arc::new(Metrics::default()), Arc::new(Notify::new()));
-        let is_named = |record: &TargetRecord| routes.iter().any(|route| route.target == record.id);
-        let (named, unnamed): (Vec<_>, Vec<_>) = inbox.target_records()?.into_iter().partition(is_named);
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            inbox.target_records()?.into_iter().partition(|record| record.is_routed(&routes));
         let verifier = Arc::new(ArcSwap::from_pointee(Verifier::new(delivery_keys)));
         let check_now = Arc::new(Notify::new());
         let self_checker = self_check
@@ -356,38 +350,6 @@ impl Receiver {
         let share = Arc::new(Shares::default().enter_in_turn(peer, usize::MAX).await);
         Connections { intake: Arc::clone(&self.intake), tls: None, stop }.serve(stream, &share).await
     }
-}
-
-/// An inbox to receive into, and further connections to store deliveries by.
-type OpenedInbox = (Box<dyn ReceiverInbox>, Vec<Box<dyn Intake>>);
-
-/// Opens the inbox to receive into, as soon as nobody else does.
-fn receiver_inbox(store: &dyn Store) -> Result<Box<dyn ReceiverInbox>, StoreError> {
-    let until = Instant::now() + INBOX_TIMEOUT;
-    loop {
-        match store.receiver_inbox() {
-            Err(error) if error.kind() == StoreErrorKind::InUse && Instant::now() < until => {
-                std::thread::sleep(INBOX_RETRY_DELAY);
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Opens the inbox to receive into, with the connections that deliveries are stored by, if they are others.
-fn open_inbox(store: &dyn Store, dedupe_window: SignedDuration, reserve: u64) -> Result<OpenedInbox> {
-    let (mut inbox, mut intakes) = (receiver_inbox(store)?, store.intakes()?);
-    inbox.dedupe_within(dedupe_window);
-    for intake in &mut intakes {
-        intake.dedupe_within(dedupe_window);
-    }
-    for warning in inbox.warnings()? {
-        tracing::warn!("{warning}");
-    }
-    if let Err(error) = inbox.keep_reserve(reserve) {
-        tracing::warn!("no space is kept in reserve for a full disk: {error}");
-    }
-    Ok((inbox, intakes))
 }
 
 /// Binds an address. A port that was in use a moment ago can be bound again.

@@ -15,15 +15,14 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::health::HealthCheck;
 use super::metrics::Metrics;
 use super::rejection::Rejection;
 use super::response::{self, FullResponse};
 use super::writer::Writer;
-use crate::http::ServedHosts;
+use crate::http::{ServedHosts, accept_up_to};
 use crate::ui::WebPage;
 
 /// The most connections to a port for operators.
@@ -37,9 +36,6 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 
 /// How long the head of that request may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A path for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,35 +124,10 @@ impl Operators {
         OperatorsPath::ALL.into_iter().fold(Router::new(), add)
     }
 
-    async fn serve_alone(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut open = JoinSet::new();
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                Some(_) = open.join_next() => continue,
-                next = next => next,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let serving = Arc::clone(&self).serve_connection(stream, peer);
-                    open.spawn(async move {
-                        let _place = place;
-                        serving.await;
-                    });
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-                }
-            }
-        }
-        // What is asked now is asked again after the restart.
-        open.shutdown().await;
+    async fn serve_alone(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let connection = |stream, peer| Arc::clone(&self).serve_connection(stream, peer);
+        // What is asked when it is told to stop is asked again after the restart.
+        accept_up_to(MAX_CONNECTIONS, listener, stop, connection).await.shutdown().await;
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {

@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::domain::event::on_one_line;
-use crate::domain::is_unsafe_char;
+use crate::domain::{is_unsafe_char, pretty_json};
 use crate::error::Result;
 
 /// Writes a value on one line, without a line break at the end.
@@ -105,46 +104,7 @@ impl Write for Buffer {
 
 /// JSON indented with one value per line; digits and escapes are unchanged.
 pub fn indented(json: &str) -> String {
-    let (mut out, mut depth, mut in_text, mut escaped) = (String::new(), 0_usize, false, false);
-    let compact = on_one_line(json);
-    let mut rest = compact.chars().peekable();
-    while let Some(c) = rest.next() {
-        let was_in_text = in_text;
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = in_text,
-            '"' => in_text = !in_text,
-            _ => {}
-        }
-        if was_in_text || c == '"' {
-            out.push(c);
-            continue;
-        }
-        let line = |out: &mut String, depth: usize| out.extend(["\n", &"  ".repeat(depth)]);
-        match c {
-            '{' | '[' => {
-                out.push(c);
-                if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
-                    out.push(end);
-                } else {
-                    depth += 1;
-                    line(&mut out, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                line(&mut out, depth);
-                out.push(c);
-            }
-            ',' => {
-                out.push(c);
-                line(&mut out, depth);
-            }
-            ':' => out.push_str(": "),
-            _ => out.push(c),
-        }
-    }
-    escape(&out)
+    escape(&pretty_json(json, usize::MAX))
 }
 
 /// JSON with unsafe characters escaped, except for line breaks.
@@ -181,6 +141,7 @@ const DEL: u8 = 0x7f;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::on_one_line;
     use proptest::prelude::*;
 
     #[test]

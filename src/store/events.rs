@@ -200,6 +200,29 @@ pub struct Quarantined {
     pub body: Vec<u8>,
 }
 
+/// Looks up some of the selected events, oldest first: up to `limit` of them, out of `scan_limit` that meet what can be told
+/// without reading them one by one. Beside what `of` makes of them it returns up to which event all were looked up, if there
+/// may be more behind it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn next_events<T>(
+    inbox: &dyn Events,
+    selection: &EventSelection,
+    (limit, scan_limit): (u64, u64),
+    of: impl Fn(EventRecord) -> T,
+) -> Result<(Vec<T>, Option<EventSeq>), StoreError> {
+    let (mut found, mut last) = (Vec::new(), None);
+    let page = EventPage { limit: Some(limit), scan_limit: Some(scan_limit), ..EventPage::default() };
+    let scanned = inbox.events(selection, page, &mut |event| {
+        last = Some(event.seq);
+        found.push(of(event));
+        true
+    })?;
+    let is_full = found.len() as u64 == limit;
+    Ok((found, if is_full { last } else { scanned }))
+}
+
 /// Reads the inbox. Any number of processes may, whether or not one receives.
 pub trait Events: Send {
     /// Calls `each` with the selected events, until it returns `false`. Returns the last event that was looked at if the

@@ -19,6 +19,7 @@ mod error;
 mod events;
 pub mod exchange;
 mod figures;
+mod first_attempt;
 mod hand_over;
 mod history;
 mod info;
@@ -47,8 +48,10 @@ pub use depositing::{Reread, StoreDeposit};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{
     Backlog, EventCount, EventPage, EventRecord, EventSelection, EventSeq, EventState, Events, Quarantined, Usage,
+    next_events,
 };
 pub use figures::{EventBucket, ForwardLatency, StoredDelivery};
+pub use first_attempt::{FirstAttempt, first_attempt};
 pub use hand_over::{HandOver, HandedOver, Recipients};
 pub use history::{Action, Actor, Change, KEPT_CHANGES};
 pub use info::{PartInfo, StoreInfo};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::events::{EventSeq, EventState};
-use super::queue::{AttemptReport, TargetId};
+use super::queue::{AttemptReport, Route, TargetId};
 
 /// An attempt as the inbox has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,13 @@ pub struct TargetRecord {
     pub pending: u64,
     /// How many forwards to it are dead-lettered.
     pub dead: u64,
+}
+
+impl TargetRecord {
+    /// Whether one of these routes leads to it.
+    pub fn is_routed(&self, routes: &[Route]) -> bool {
+        routes.iter().any(|route| route.target == self.id)
+    }
 }
 
 /// The targets on record. Any process may look at them and pause them, whether or not one receives.

@@ -90,7 +90,7 @@ impl PageState {
     }
 
     /// Signs in whoever asks with the token, and leads to the address without it.
-    pub(super) fn sign_in_by_token(&self, uri: &Uri, _peer: Option<IpAddr>) -> Option<Response<Body>> {
+    pub(super) fn sign_in_by_token(&self, uri: &Uri) -> Option<Response<Body>> {
         let token = url::form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "token")?.1;
         let is_token = hash(&token) == hash(self.token.expose()) || self.sessions.is_opening(&token);
         let is_right = self.options.access.has_token() && is_token;

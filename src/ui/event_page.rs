@@ -14,20 +14,22 @@ use super::event_query::EventQuery;
 use super::failure::WebFailure;
 use super::markdown::rendered;
 use super::notices::Notice;
-use super::pretty_json::pretty;
 use super::redirect::see_other;
 use super::replay::allowed_url;
 use super::row_view::EventLine;
 use super::templates::content;
 use super::{PageState, SharedPage};
-use crate::domain::ShownTime;
 use crate::domain::event::value;
+use crate::domain::{ShownTime, pretty_json};
 use crate::store::{
     AttemptRecord, EventPage, EventRecord, EventSelection, EventSeq, EventState, ForwardRecord, Inbox, StoreError,
 };
 
 /// The longest JSON that is shown whole, in characters; the rest is behind a link.
 const MAX_JSON: usize = 300_000;
+
+/// How many levels of JSON are indented further than the one before.
+const MAX_INDENT: usize = 40;
 
 /// What came of the last change, by its number.
 #[derive(Debug, Default, Deserialize)]
@@ -143,19 +145,19 @@ async fn looked_at(page: &PageState, seq: EventSeq, query: &EventQuery) -> Resul
         }))
     };
     let looked = page.readers.quick.run(read).await?;
-    looked.ok_or_else(|| WebFailure::not_found("there is no such event: it may have been removed"))
+    looked.ok_or_else(|| WebFailure::gone("event"))
+}
+
+/// Selects the event with this number.
+fn only(seq: EventSeq) -> EventSelection {
+    let before = EventSeq(seq.0.saturating_sub(1));
+    EventSelection { after: Some(before), up_to: Some(seq), ..EventSelection::default() }
 }
 
 /// The event with this number, with its JSON.
 pub(super) fn one(inbox: &dyn Inbox, seq: EventSeq) -> Result<Option<EventRecord>, StoreError> {
-    let EventSeq(number) = seq;
-    let selection = EventSelection {
-        after: Some(EventSeq(number.saturating_sub(1))),
-        up_to: Some(seq),
-        ..EventSelection::default()
-    };
     let mut found = None;
-    inbox.events(&selection, EventPage { with_json: true, ..EventPage::default() }, &mut |event| {
+    inbox.events(&only(seq), EventPage { with_json: true, ..EventPage::default() }, &mut |event| {
         found = Some(event);
         true
     })?;
@@ -171,7 +173,7 @@ fn content(page: &PageState, looked: Looked, query: &EventQuery) -> Value {
         format!("curl --json {} http://127.0.0.1:3000/", shlex::try_quote(&format!("[{json}]")).unwrap_or(body))
     });
     let is_cut = json.chars().count() > MAX_JSON;
-    let shown = if is_cut { json.chars().take(MAX_JSON).collect() } else { pretty(&json) };
+    let shown = if is_cut { json.chars().take(MAX_JSON).collect() } else { pretty_json(&json, MAX_INDENT) };
     let address = query.address(&[]);
     content! {
         current => "events",
@@ -251,7 +253,7 @@ pub(super) async fn raw(State(page): State<SharedPage>, Path(seq): Path<i64>) ->
             }
             response
         }
-        Ok(None) => WebFailure::not_found("there is no such event: it may have been removed").response(&page),
+        Ok(None) => WebFailure::gone("event").response(&page),
         Err(error) => WebFailure::from(error).response(&page),
     }
 }
@@ -273,12 +275,7 @@ pub(super) async fn retry(
 ) -> Response<Body> {
     // No name of a target has NUL, which PostgreSQL does not take.
     let target = Some(form.target.replace('\0', "\u{fffd}")).filter(|target| !target.is_empty());
-    let selection = EventSelection {
-        after: Some(EventSeq(seq.saturating_sub(1))),
-        up_to: Some(EventSeq(seq)),
-        target: target.clone(),
-        ..EventSelection::default()
-    };
+    let selection = EventSelection { target: target.clone(), ..only(EventSeq(seq)) };
     match page.readers.changes.run(move |inbox| inbox.requeue(&selection, Timestamp::now())).await {
         Ok(requeued) if requeued.forwards == 0 => {
             after(&page, seq, &query, Notice::bad("Nothing of it waits or failed."))
@@ -349,7 +346,7 @@ impl PageState {
 
     async fn send_to(&self, seq: i64, url: &url::Url) -> Result<(Notice, String), WebFailure> {
         let event = self.readers.quick.run(move |inbox| one(inbox, EventSeq(seq))).await?;
-        let event = event.ok_or_else(|| WebFailure::not_found("there is no such event: it may have been removed"))?;
+        let event = event.ok_or_else(|| WebFailure::gone("event"))?;
         let notice = self.options.clients.send(url, &event).await;
         let done = format!("replayed event {seq} to {}", crate::domain::ShownTarget::of(url));
         Ok((notice, done))

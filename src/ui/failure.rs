@@ -22,6 +22,11 @@ impl WebFailure {
         Self { status: StatusCode::NOT_FOUND, message: message.to_owned(), hints: Vec::new() }
     }
 
+    /// What an address names that was there once.
+    pub(super) fn gone(what: &str) -> Self {
+        Self::not_found(&format!("there is no such {what}: it may have been removed"))
+    }
+
     pub(super) fn refused(message: &str) -> Self {
         Self { status: StatusCode::FORBIDDEN, message: message.to_owned(), hints: Vec::new() }
     }

@@ -91,7 +91,7 @@ fn in_words(page: &PageState, mut response: Response<Body>) -> Response<Body> {
 /// Lets only visitors pass.
 pub(super) async fn signed_in(State(page): State<SharedPage>, mut request: Request, next: Next) -> Response<Body> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    if let Some(redirect) = page.sign_in_by_token(request.uri(), peer) {
+    if let Some(redirect) = page.sign_in_by_token(request.uri()) {
         return redirect;
     }
     match page.visitor(request.headers(), peer) {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::PageState;
 use super::jobs::{BulkJob, JobAction, JobState};
 use crate::error::{Error, Result};
-use crate::store::{EventPage, EventSelection, EventSeq, Inbox, Reread, StoreDeposit, StoreError};
+use crate::store::{EventSelection, EventSeq, Inbox, Reread, StoreDeposit, StoreError, next_events};
 
 /// How many events a step changes.
 const STEP: usize = 500;
@@ -15,12 +15,6 @@ const STEP: usize = 500;
 /// How many events are looked up for steps, and out of how many: where a page begins is found anew for each.
 const LOOKED_UP: u64 = 5000;
 const SCAN: u64 = 20_000;
-
-/// Some of the selected events, and how far that was if there may be more.
-struct SelectedEvents {
-    events: Vec<EventSeq>,
-    reached: Option<EventSeq>,
-}
 
 impl PageState {
     /// Begins a job on the events that are selected now; returns its number.
@@ -61,8 +55,11 @@ impl PageState {
         let now = Timestamp::now();
         loop {
             let wanted = selection.clone();
-            let found = self.readers.slow.run(move |inbox| look_up(inbox, &wanted)).await?;
-            for some in found.events.chunks(STEP) {
+            let look = move |inbox: &mut (dyn Inbox + 'static)| {
+                next_events(inbox, &wanted, (LOOKED_UP, SCAN), |event| event.seq)
+            };
+            let (events, reached) = self.readers.slow.run(look).await?;
+            for some in events.chunks(STEP) {
                 if job.is_cancelled() {
                     return Ok(JobState::Cancelled);
                 }
@@ -72,7 +69,7 @@ impl PageState {
                 let changed = self.readers.changes.run(step).await?;
                 job.advance(some.len() as u64, changed);
             }
-            match found.reached {
+            match reached {
                 None => return Ok(JobState::Done),
                 Some(_) if job.is_cancelled() => return Ok(JobState::Cancelled),
                 Some(reached) => selection.after = Some(reached),
@@ -98,21 +95,6 @@ fn failed(error: &Error) -> JobState {
     let told: Vec<String> =
         [error.to_string()].into_iter().chain(error.hints().iter().map(ToString::to_string)).collect();
     JobState::Failed(told.join("; "))
-}
-
-fn look_up(
-    inbox: &mut (dyn Inbox + 'static),
-    selection: &EventSelection,
-) -> std::result::Result<SelectedEvents, StoreError> {
-    let mut events = Vec::new();
-    let page = EventPage { limit: Some(LOOKED_UP), scan_limit: Some(SCAN), ..EventPage::default() };
-    let scanned = inbox.events(selection, page, &mut |event| {
-        events.push(event.seq);
-        true
-    })?;
-    let is_full = events.len() as u64 == LOOKED_UP;
-    let reached = if is_full { events.last().copied() } else { scanned };
-    Ok(SelectedEvents { events, reached })
 }
 
 /// Changes these events, which are all that are selected from the first to the last of them. Returns how many are changed.

@@ -68,12 +68,11 @@ pub(super) struct BulkJob {
 
 impl BulkJob {
     fn new(action: JobAction, total: u64) -> Self {
-        let (looked_at, changed) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
             action,
             total,
-            looked_at,
-            changed,
+            looked_at: AtomicU64::new(0),
+            changed: AtomicU64::new(0),
             is_cancelled: AtomicBool::new(false),
             state: Mutex::new(JobState::Running),
         }
@@ -125,20 +124,16 @@ impl Jobs {
     /// Begins one; returns it with its number.
     pub(super) fn begin(&self, action: JobAction, total: u64) -> (u64, Arc<BulkJob>) {
         let job = Arc::new(BulkJob::new(action, total));
-        (self.keep(&job), job)
-    }
-
-    fn keep(&self, job: &Arc<BulkJob>) -> u64 {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.0 += 1;
         let number = jobs.0;
-        jobs.1.insert(number, Arc::clone(job));
+        jobs.1.insert(number, Arc::clone(&job));
         if jobs.1.len() > KEPT
             && let Some(oldest) =
                 jobs.1.iter().find(|(_, job)| job.state() != JobState::Running).map(|(number, _)| *number)
         {
             jobs.1.remove(&oldest);
         }
-        number
+        (number, job)
     }
 }

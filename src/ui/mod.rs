@@ -19,7 +19,6 @@ mod jobs_page;
 mod markdown;
 mod notices;
 mod overview;
-mod pretty_json;
 mod quarantine_page;
 mod readers;
 mod redirect;

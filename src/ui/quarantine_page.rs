@@ -151,12 +151,11 @@ pub(super) async fn reread(
         Ok(Some(Reread::Unreadable(malformed))) => (format!("/{number}"), bad(malformed.as_str())),
         Ok(Some(Reread::Redacted)) => (format!("/{number}"), bad("it was kept without its body")),
         Ok(None) => {
-            return WebFailure::not_found("there is no such delivery: it may have been removed").response(&page);
+            return WebFailure::gone("delivery").response(&page);
         }
         Err(error) => return WebFailure::from(error).response(&page),
     };
-    let note = page.notices.keep(notice);
-    see_other(&format!("{}/quarantine{path}?note={note}", page.options.base_path))
+    page.lead_to(&format!("/quarantine{path}"), notice)
 }
 
 /// Shows one with its body.
@@ -180,7 +179,7 @@ pub(super) async fn show(
                 };
                 page.templates.respond(&page, StatusCode::OK, "quarantined.html", content)
             }
-            None => WebFailure::not_found("there is no such delivery: it may have been removed").response(&page),
+            None => WebFailure::gone("delivery").response(&page),
         },
         Err(error) => WebFailure::from(error).response(&page),
     }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,10 +13,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio_io_timeout::TimeoutStream;
+use tokio::sync::watch;
 use tower_service::Service;
+
+use crate::http::{WriteTimeout, accept_up_to};
 
 /// The most connections. Others wait until one ends.
 const MAX_CONNECTIONS: usize = 256;
@@ -34,39 +33,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers may take that are under way when the page is no longer served.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-
 /// Serves until told to stop.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut open = JoinSet::new();
-    loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = open.join_next() => continue,
-            next = next => next,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let serving = serve_connection(stream, peer, router.clone(), stop.clone());
-                open.spawn(async move {
-                    let _place = place;
-                    serving.await;
-                });
-            }
-            // Out of file descriptors, or the client is gone: other connections go on.
-            Err(error) => {
-                tracing::debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-            }
-        }
-    }
-    drop(listener);
+pub(super) async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    let connection = |stream, peer| serve_connection(stream, peer, router.clone(), stop.clone());
+    let mut open = accept_up_to(MAX_CONNECTIONS, listener, stop.clone(), connection).await;
     let drained = async { while open.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::debug!(connections = open.len(), "connections are closed before their answers ended");
@@ -85,10 +55,8 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, m
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let stream = TokioIo::new(Box::pin(stream));
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+    let stream = WriteTimeout::new(stream, WRITE_TIMEOUT, |_| {});
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         served = connection.as_mut() => Some(served),
         _ = stop.wait_for(|stop| *stop) => None,

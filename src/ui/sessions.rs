@@ -77,7 +77,7 @@ impl Default for Sessions {
 impl Sessions {
     /// Signs a browser in; returns what its cookie is to say.
     pub(super) fn begin(&self, name: String, now: Timestamp) -> Result<String> {
-        let cookie = BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<24>()?);
+        let cookie = new_token()?.expose().to_owned();
         let mut signed_in = self.signed_in.lock().unwrap_or_else(PoisonError::into_inner);
         signed_in.retain(|session| session.lasts(now));
         if signed_in.len() >= MAX_SESSIONS {

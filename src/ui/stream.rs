@@ -21,7 +21,7 @@ use super::failure::WebFailure;
 use super::row_view::EventLine;
 use super::templates::content;
 use super::{PageState, SharedPage};
-use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, Inbox, StoreError};
+use crate::store::{EventPage, EventRecord, EventSelection, EventSeq, Inbox, StoreError, next_events};
 
 /// How often the inbox is looked at.
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -149,15 +149,8 @@ impl PageState {
                 return Ok::<_, StoreError>(NewEvents { events: Vec::new(), shown, is_last: true });
             }
             (selection.after, selection.up_to) = (Some(shown), Some(watermark));
-            let mut events = Vec::new();
-            let page = EventPage { limit: Some(MESSAGE), scan_limit: Some(10 * MESSAGE), ..EventPage::default() };
-            let reached = inbox.events(&selection, page, &mut |event| {
-                events.push(event);
-                true
-            })?;
-            let last = events.last().map(|event: &EventRecord| event.seq);
-            let is_full = events.len() as u64 == MESSAGE;
-            let shown = if is_full { last } else { reached }.unwrap_or(watermark);
+            let (events, reached) = next_events(inbox, &selection, (MESSAGE, 10 * MESSAGE), |event| event)?;
+            let shown = reached.unwrap_or(watermark);
             Ok(NewEvents { events, shown, is_last: shown == watermark })
         };
         Ok(self.readers.quick.run(read).await?)

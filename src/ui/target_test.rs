@@ -1,6 +1,6 @@
 //! Trying a target with a sample event.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
@@ -9,16 +9,12 @@ use axum::response::Response;
 use super::access::Visitor;
 use super::failure::WebFailure;
 use super::notices::Notice;
-use super::redirect::see_other;
 use super::{PageState, SharedPage};
 use crate::domain::excerpt;
-use crate::store::{AttemptRecord, EventSeq, EventState, Inbox, StoreError, TargetId};
+use crate::store::{AttemptRecord, EventSeq, FirstAttempt, Inbox, StoreError, TargetId, first_attempt};
 
 /// How long to wait for the attempt. What takes longer is seen at the event.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often to look whether it was made.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How much of an answer is shown, in characters.
 const SHOWN: usize = 2000;
@@ -31,17 +27,13 @@ pub(super) async fn send(
 ) -> Response<Body> {
     let name = match page.testable(TargetId(target)).await {
         Ok(Ok(name)) => name,
-        Ok(Err(problem)) => {
-            let note = page.notices.keep(Notice::bad(problem));
-            return see_other(&format!("{}/targets?note={note}", page.options.base_path));
-        }
+        Ok(Err(problem)) => return page.lead_to("/targets", Notice::bad(problem)),
         Err(failure) => return failure.response(&page),
     };
     match page.test(TargetId(target), &name).await {
         Ok((EventSeq(seq), notice)) => {
             (page.options.changes)(&format!("{} sent a test to {name}", visitor.0));
-            let note = page.notices.keep(notice);
-            see_other(&format!("{}/events/{seq}?note={note}", page.options.base_path))
+            page.lead_to(&format!("/events/{seq}"), notice)
         }
         Err(failure) => failure.response(&page),
     }
@@ -52,10 +44,11 @@ impl PageState {
     async fn testable(&self, target: TargetId) -> Result<Result<String, String>, WebFailure> {
         let read = move |inbox: &mut (dyn Inbox + 'static)| {
             let record = inbox.target_records()?.into_iter().find(|record| record.id == target);
-            Ok::<_, StoreError>((record, inbox.routes()?.iter().any(|route| route.target == target)))
+            Ok::<_, StoreError>((record, inbox.routes()?))
         };
-        let (record, is_in_use) = self.readers.quick.run(read).await?;
+        let (record, routes) = self.readers.quick.run(read).await?;
         let record = record.ok_or_else(|| WebFailure::not_found("there is no such target"))?;
+        let is_in_use = record.is_routed(&routes);
         let name = record.name;
         Ok(match (record.paused_at, is_in_use) {
             (Some(_), _) => Err(format!("{name} is paused: resume it, then send a test.")),
@@ -68,22 +61,14 @@ impl PageState {
     async fn test(&self, target: TargetId, name: &str) -> Result<(EventSeq, Notice), WebFailure> {
         let sample = (self.options.sample)()?;
         let event = self.deposit().deposit_test(sample, target).await?;
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let forward = self.readers.quick.run(move |inbox| inbox.forwards_of(event)).await?.pop();
-            let Some(forward) = forward else {
-                return Ok((event, Notice::bad(format!("The filter of {name} leaves the sample event out."))));
-            };
-            if let Some(attempt) = forward.newest_attempts.into_iter().next() {
-                return Ok((event, outcome(name, &attempt)));
-            }
-            if forward.state != EventState::Pending || Instant::now() >= deadline {
-                let text =
-                    format!("The sample event waits for {name}: no attempt was made yet. Is a receiver running?");
-                return Ok((event, Notice::bad(text)));
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+        let notice = match first_attempt(&self.readers.quick, event, TIMEOUT).await? {
+            FirstAttempt::Made(attempt) => outcome(name, &attempt),
+            FirstAttempt::LeftOut => Notice::bad(format!("The filter of {name} leaves the sample event out.")),
+            FirstAttempt::NotYet => Notice::bad(format!(
+                "The sample event waits for {name}: no attempt was made yet. Is a receiver running?"
+            )),
+        };
+        Ok((event, notice))
     }
 }
 

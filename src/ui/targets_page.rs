@@ -11,7 +11,6 @@ use super::SharedPage;
 use super::access::Visitor;
 use super::failure::WebFailure;
 use super::notices::Notice;
-use super::redirect::see_other;
 use super::templates::content;
 use crate::domain::ShownTime;
 use crate::store::{Inbox, Route, StoreError, TargetId, TargetRecord};
@@ -42,7 +41,7 @@ impl TargetLine {
                 (None, None) => "active",
             },
             suspended_until: suspended_until.map(ShownTime::from),
-            is_in_use: routes.iter().any(|route| route.target == target.id),
+            is_in_use: target.is_routed(routes),
             name: target.name,
             paused_at: target.paused_at.map(ShownTime::from),
             pending: target.pending,
@@ -121,8 +120,7 @@ pub(super) async fn change(
             if done {
                 (page.options.changes)(&format!("{} changed a target: {name} {text}", visitor.0));
             }
-            let note = page.notices.keep(notice);
-            see_other(&format!("{}/targets?note={note}", page.options.base_path))
+            page.lead_to("/targets", notice)
         }
         Err(error) => WebFailure::from(error).response(&page),
     }

@@ -13,7 +13,7 @@ use crate::commands::units::count;
 use crate::context::Context;
 use crate::error::Result;
 use crate::render::{Cell, Row};
-use crate::store::{EventPage, EventSelection, Inbox, TargetId};
+use crate::store::{EventSelection, Inbox, TargetId, next_events};
 
 /// Requeue events that a target has not accepted
 ///
@@ -109,28 +109,21 @@ fn forward_again(
     let targets = targets_in_use(inbox, selection.target.as_deref().unwrap_or_default())?;
     // What comes from now on is forwarded anyway.
     selection.up_to = Some(inbox.watermark()?);
-    let (now, page) =
-        (Timestamp::now(), EventPage { limit: Some(AGAIN_AT_ONCE), scan_limit: Some(LOOKS), ..EventPage::default() });
+    let now = Timestamp::now();
     each_step(ctx, "while forwarding again", || {
-        let mut found = Vec::new();
-        let reached = inbox.events(&selection, page, &mut |event| {
-            found.push(event.seq);
-            true
-        })?;
+        let (found, reached) = next_events(inbox, &selection, (AGAIN_AT_ONCE, LOOKS), |event| event.seq)?;
         for target in &targets {
             *forwards += inbox.forward_again(&found, *target, now)?;
         }
-        let is_full = found.len() as u64 == AGAIN_AT_ONCE;
-        selection.after = reached.or(found.last().copied().filter(|_| is_full));
-        Ok(selection.after.is_some())
+        selection.after = reached;
+        Ok(reached.is_some())
     })
 }
 
 /// The targets of this name that the last receiver forwarded to; the newest if it forwarded to none of them.
 fn targets_in_use(inbox: &dyn Inbox, name: &str) -> Result<Vec<TargetId>> {
-    let named: Vec<TargetId> = named_targets(inbox, name)?.into_iter().map(|target| target.id).collect();
-    let routes = inbox.routes()?;
+    let (named, routes) = (named_targets(inbox, name)?, inbox.routes()?);
     let in_use: Vec<TargetId> =
-        named.iter().copied().filter(|target| routes.iter().any(|route| route.target == *target)).collect();
-    Ok(if in_use.is_empty() { named.into_iter().max().into_iter().collect() } else { in_use })
+        named.iter().filter(|target| target.is_routed(&routes)).map(|target| target.id).collect();
+    Ok(if in_use.is_empty() { named.iter().map(|target| target.id).max().into_iter().collect() } else { in_use })
 }

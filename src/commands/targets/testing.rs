@@ -1,6 +1,6 @@
 //! `targets test`: a sample event is forwarded to one target, and what the target answers is shown.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -13,15 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::render::{Cell, Records, Row, Tone};
 use crate::samples::bugfender::test_event;
 use crate::store::worker::StoreWorker;
-use crate::store::{
-    AttemptRecord, EventSeq, EventState, ForwardRecord, Inbox, StoreDeposit, StoreError, TargetId, TargetRecord,
-};
+use crate::store::{AttemptRecord, FirstAttempt, Inbox, StoreDeposit, TargetRecord, first_attempt};
 
 /// How long to wait for the attempt, unless `--timeout` says so.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often to look whether it was made.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -100,51 +95,25 @@ pub(super) fn run(ctx: &Context, args: &Args, inbox: Option<Box<dyn Inbox>>) -> 
 /// Of the targets with one name the one that the last receiver forwards to.
 fn in_use<'a>(inbox: &dyn Inbox, targets: &'a [TargetRecord]) -> Result<Option<&'a TargetRecord>> {
     let routes = inbox.routes()?;
-    let is_routed = |id: TargetId| routes.iter().any(|route| route.target == id);
-    Ok(targets.iter().rfind(|target| is_routed(target.id)))
-}
-
-/// What came of the event until a timeout.
-enum Tested {
-    Attempted(AttemptRecord),
-    /// Its forward is gone: the filter of the target leaves it out.
-    LeftOut,
-    /// Nobody made an attempt.
-    Waits,
-}
-
-async fn first_attempt(inbox: &StoreWorker<dyn Inbox>, event: EventSeq, timeout: Duration) -> Result<Tested> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let look = move |inbox: &mut (dyn Inbox + 'static)| inbox.forwards_of(event);
-        let forward = inbox.run::<_, StoreError>(look).await?.pop();
-        let Some(ForwardRecord { state, newest_attempts, .. }) = forward else { return Ok(Tested::LeftOut) };
-        if let Some(attempt) = newest_attempts.into_iter().next() {
-            return Ok(Tested::Attempted(attempt));
-        }
-        if state != EventState::Pending || Instant::now() >= deadline {
-            return Ok(Tested::Waits);
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
+    Ok(targets.iter().rfind(|target| target.is_routed(&routes)))
 }
 
 /// What came of the event, as a record and perhaps an error.
-fn report(ctx: &Context, name: &str, id: String, tested: Tested, timeout: Duration) -> Report {
+fn report(ctx: &Context, name: &str, id: String, tested: FirstAttempt, timeout: Duration) -> Report {
     let shown = shown(name);
     let (error, failure) = match &tested {
-        Tested::Attempted(AttemptRecord { error: None, .. }) => {
+        FirstAttempt::Made(AttemptRecord { error: None, .. }) => {
             ctx.out().note(&format!("{shown} accepted the event {id}"));
             (None, None)
         }
-        Tested::Attempted(AttemptRecord { error: Some(error), report, .. }) => {
+        FirstAttempt::Made(AttemptRecord { error: Some(error), report, .. }) => {
             (Some(error.clone()), Some(not_accepted(&shown, error, report.status)))
         }
-        Tested::LeftOut => {
+        FirstAttempt::LeftOut => {
             let error = format!("the filter of {shown} leaves the event {id} out");
             (Some(error.clone()), Some(Error::new(ErrorKind::Other, error)))
         }
-        Tested::Waits => {
+        FirstAttempt::NotYet => {
             let error =
                 format!("no attempt to forward the event {id} to {shown} was made within {} s", timeout.as_secs_f32());
             let failure = Error::new(ErrorKind::Unavailable, error.clone());
@@ -152,7 +121,7 @@ fn report(ctx: &Context, name: &str, id: String, tested: Tested, timeout: Durati
             (Some(error), Some(failure.hint(hint)))
         }
     };
-    let report = if let Tested::Attempted(attempt) = tested { Some(attempt.report) } else { None };
+    let report = if let FirstAttempt::Made(attempt) = tested { Some(attempt.report) } else { None };
     let answer = report.as_ref().map(|report| String::from_utf8_lossy(&report.answer).into_owned());
     let row = TestedRow {
         target: name.to_owned(),

@@ -1,31 +1,29 @@
-//! A stream with a timeout for writing, whose peer may disconnect once it has sent everything, and whose heads count.
+//! A stream with a timeout for writing, whose peer may disconnect once it has sent everything.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::shares::Share;
-
 /// Writing fails when nothing could be written for this long: a peer that never reads would keep the connection open.
 ///
-/// Reading ends without an error when the peer disconnects: a request that arrived whole is accepted. What is read of a
-/// head counts as held by the connection.
-pub(super) struct WriteTimeout<S> {
+/// Reading ends without an error when the peer disconnects: a request that arrived whole is accepted. `on_read` is told how
+/// many bytes each read brings.
+pub struct WriteTimeout<S, F> {
     stream: S,
     limit: Duration,
     /// When a blocked write times out; `None` while none is blocked.
     end: Option<Pin<Box<Sleep>>>,
-    share: Arc<Share>,
+    on_read: F,
 }
 
-impl<S> WriteTimeout<S> {
-    pub(super) fn new(stream: S, limit: Duration, share: Arc<Share>) -> Self {
-        Self { stream, limit, end: None, share }
+impl<S, F> WriteTimeout<S, F> {
+    /// A stream on which no write is blocked for longer than `limit`.
+    pub fn new(stream: S, limit: Duration, on_read: F) -> Self {
+        Self { stream, limit, end: None, on_read }
     }
 
     /// The outcome of a write, or an error once it has been blocked for too long.
@@ -41,11 +39,11 @@ impl<S> WriteTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
+impl<S: AsyncRead + Unpin, F: FnMut(usize) + Unpin> AsyncRead for WriteTimeout<S, F> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        self.share.read_of_head(buffer.filled().len() - before);
+        (self.on_read)(buffer.filled().len() - before);
         match outcome {
             Err(error) if is_end(&error) => Poll::Ready(Ok(())),
             outcome => Poll::Ready(outcome),
@@ -58,7 +56,7 @@ fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+impl<S: AsyncWrite + Unpin, F: Unpin> AsyncWrite for WriteTimeout<S, F> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, outcome)
