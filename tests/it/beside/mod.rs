@@ -5,15 +5,13 @@ mod reread;
 mod testing;
 
 use bugfender_hooks::domain::delivery::Delivery;
-use bugfender_hooks::store::postgres::PostgresStore;
-use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{EventPage, EventRecord, EventSelection, Inbox, Store};
 use serde_json::{Value, json};
 
 use crate::listen::Receiver;
 use crate::listen::sink::Sink;
 use crate::support::inbox::{at, encoded, of_ids, unreadable};
-use crate::support::postgres::{Server, connect_options, server};
+use crate::support::postgres::{Server, server, store_of};
 use crate::support::{Home, Run, wait_until};
 
 /// Somebody with a store.
@@ -44,12 +42,7 @@ impl World {
     }
 
     fn store(&self) -> Box<dyn Store> {
-        match &self.database {
-            None => Box::new(SqliteStore::at(&self.home.registry())),
-            Some((server, database)) => {
-                Box::new(PostgresStore::new(connect_options(&server.url(database), &[]).unwrap()))
-            }
-        }
+        store_of(&self.home, self.database.as_ref())
     }
 
     pub fn inbox(&self) -> Box<dyn Inbox> {

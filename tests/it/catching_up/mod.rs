@@ -12,8 +12,6 @@ mod story;
 
 use bugfender_hooks::domain::delivery::Via;
 use bugfender_hooks::domain::{ApiOrigin, AppId, IssueList};
-use bugfender_hooks::store::postgres::PostgresStore;
-use bugfender_hooks::store::sqlite::SqliteStore;
 use bugfender_hooks::store::{EventPage, EventRecord, EventSelection, Store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -21,7 +19,7 @@ use serde_json::{Value, json};
 use crate::listen::Receiver;
 use crate::listen::sink::Sink;
 use crate::support::issue_server::IssueServer;
-use crate::support::postgres::{Server, connect_options, server};
+use crate::support::postgres::{Server, server, store_of};
 use crate::support::{Home, Run, wait_until};
 
 /// The app of most tests.
@@ -64,12 +62,7 @@ impl World {
     }
 
     fn store(&self) -> Box<dyn Store> {
-        match &self.database {
-            None => Box::new(SqliteStore::at(&self.home.registry())),
-            Some((server, database)) => {
-                Box::new(PostgresStore::new(connect_options(&server.url(database), &[]).unwrap()))
-            }
-        }
+        store_of(&self.home, self.database.as_ref())
     }
 
     fn sql(&self, file: &str, sql: &str) {

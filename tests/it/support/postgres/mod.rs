@@ -15,7 +15,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::{have, is_there, wait_until};
 pub use bouncer::PgBouncer;
-pub use options::connect_options;
+pub use options::{connect_options, store_of};
 use warden::{Owner, Warden, free_port, write};
 
 /// What a server is started with.
